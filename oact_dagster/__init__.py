@@ -1,0 +1,1 @@
+"""High-throughput ORCA campaigns as Dagster assets; importing this package imports nothing else."""
