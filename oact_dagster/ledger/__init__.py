@@ -1,0 +1,1 @@
+"""The job ledger: the truth about every structure."""

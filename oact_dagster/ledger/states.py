@@ -1,0 +1,189 @@
+"""The states of structures and attempts, and the records that the ledger gives out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Status(StrEnum):
+    """Status of a structure, as the column ``structures.status`` holds it."""
+
+    TO_RUN = "to_run"
+    READY = "ready"
+    """Kept in old ledgers and claimed like ``to_run``; never written."""
+    RUNNING = "running"
+    """Queued or executing; the state of its open attempt tells which."""
+    COMPLETED = "completed"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+
+
+class AttemptState(StrEnum):
+    """How far an attempt is."""
+
+    CLAIMED = "claimed"
+    """In the ledger; no scheduler has been told."""
+    SUBMITTED = "submitted"
+    """Handed to the launcher."""
+    RUNNING = "running"
+    """Its payload has started."""
+    CLOSED = "closed"
+    """Its outcome is recorded."""
+
+
+class Outcome(StrEnum):
+    """What became of an attempt."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    LOST = "lost"
+    """Its process or node vanished; counts against the budget of losses only."""
+    CANCELLED = "cancelled"
+    """Ended by the user; counts against no budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewStructure:
+    """A row for the ledger, as intake makes it from a row of the CSV."""
+
+    orig_index: int
+    elements: str
+    """Semicolon-separated symbols, one per atom."""
+    natoms: int
+    charge: int
+    multiplicity: int
+    geometry: str
+    """``El x y z`` lines, in Å."""
+    row_hash: str
+    calculation_hash: str
+    annotations: Mapping[str, str]
+    priority: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A row of the CSV that intake refused."""
+
+    orig_index: int
+    line: int
+    """Line of the CSV on which the row begins, from 1."""
+    reason: str
+    row_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class StructureRecord:
+    """A structure as the ledger holds it."""
+
+    id: int
+    orig_index: int
+    elements: str
+    natoms: int
+    status: Status
+    charge: int
+    multiplicity: int
+    geometry: str
+    job_dir: str | None
+    fail_count: int
+    error_message: str | None
+    loss_count: int
+    held: bool
+    row_hash: str
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A structure that is ours to run, with the attempt that was opened for it."""
+
+    structure: StructureRecord
+    attempt: int
+    """Number of the attempt, from 1."""
+    token: str
+    """Names the attempt to the scheduler, in ``orca.inp`` and in its output."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAttempt:
+    """An attempt whose outcome is not recorded yet, and the batch that owns it."""
+
+    structure_id: int
+    orig_index: int
+    number: int
+    token: str
+    state: AttemptState
+    batch_id: str
+    launcher: str
+    scheduler_job_id: str | None
+    job_dir: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a completed attempt delivered. Energies in Eh, gradients in Eh/bohr, times in s."""
+
+    final_energy: float
+    max_forces: float | None
+    """Largest Cartesian component of the gradient (what ORCA prints as MAX gradient)."""
+    max_atom_force_norm: float | None
+    scf_steps: int | None
+    wall_time: float | None
+    n_cores: int | None
+    engine: str
+    engine_version: str | None
+    output_file: str
+    s2: float | None = None
+    opt_cycles: int | None = None
+    n_atoms: int | None = None
+
+    @property
+    def core_hours(self) -> float | None:
+        """Wall time times cores, in hours."""
+        if self.wall_time is None or self.n_cores is None:
+            return None
+        return self.wall_time * self.n_cores / 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an attempt ended, ready to be recorded."""
+
+    token: str
+    outcome: Outcome
+    ended_at: float
+    """Unix time, s."""
+    failure_class: str | None = None
+    message: str | None = None
+    host: str | None = None
+    started_at: float | None = None
+    result: Result | None = None
+    elapsed: float | None = None
+    """Wall time of the attempt, also of a failed one, s."""
+    n_cores: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One attempt as the ledger holds it."""
+
+    number: int
+    token: str
+    state: AttemptState
+    batch_id: str
+    launcher: str
+    scheduler_job_id: str | None
+    host: str | None
+    job_dir: str | None
+    input_hash: str | None
+    remedy: str | None
+    outcome: Outcome | None
+    failure_class: str | None
+    message: str | None
+    claimed_at: float
+    started_at: float | None
+    ended_at: float | None
+    elapsed: float | None
+    n_cores: int | None
+    result: Mapping[str, Any] = field(default_factory=dict)
