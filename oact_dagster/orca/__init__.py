@@ -1,0 +1,1 @@
+"""ORCA's inputs, outputs and failures; knows nothing else of the project."""

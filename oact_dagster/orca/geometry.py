@@ -1,0 +1,172 @@
+"""Cartesian geometries: read from text, checked, and written back the same way on every machine.
+
+Read are bare lines ``El x y z`` (Architector's ``aligned_csd_core``) and XYZ files with count and comment.
+An intake reads every row of a CSV with this, so a good geometry takes a short path over whole columns;
+lines are looked at one by one only to say which of them is wrong.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final
+
+from oact_dagster.orca.elements import ATOMIC_NUMBERS
+
+CLOSEST_ALLOWED: Final = 0.5
+"""Å. No two nuclei of a molecule are nearer than this (H2 has 0.74 Å): one of the two is there twice."""
+
+_AN_ATOM: Final = "'El x y z' in Å, such as 'O 0.0 0.0 1.76'"
+
+
+class GeometryError(ValueError):
+    """A geometry that cannot be one; the message is one line: what, where, and what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Atoms in the order in which they were given.
+
+    Attributes:
+        symbols: Element symbols, n of them, each as in the periodic table (``U``, ``Cl``).
+        coordinates: n rows of x, y and z in Å.
+    """
+
+    symbols: tuple[str, ...]
+    coordinates: tuple[tuple[float, float, float], ...]
+
+    def __len__(self) -> int:
+        """Return the number of atoms."""
+        return len(self.symbols)
+
+    def text(self) -> str:
+        """Return the atoms as ``El x y z`` lines, in order, each with its newline.
+
+        Numbers have six decimals, as ORCA prints them.
+        This is the one place where coordinates become text, so inputs and hashes of the same atoms are the
+        same bytes on every machine. A coordinate that rounds to zero has no sign.
+        """
+        lines = "%s %.6f %.6f %.6f\n" * len(self.symbols)
+        rows = zip(self.symbols, self.coordinates, strict=True)
+        filled = lines % tuple(chain.from_iterable((symbol, *xyz) for symbol, xyz in rows))
+        return filled.replace(" -0.000000", " 0.000000")
+
+
+def parse_geometry(text: str) -> Geometry:
+    """Read a geometry in Å: bare ``El x y z`` lines, or XYZ with its count and comment line.
+
+    Element symbols are taken in any case. Empty lines before and after the atoms do not matter.
+
+    Args:
+        text: The geometry, its lines ended by LF or CRLF.
+
+    Returns:
+        The atoms in the order of their lines.
+
+    Raises:
+        GeometryError: No atoms, a line that is no atom, an unknown element, a coordinate that is not a finite
+            number, a count that is not the number of atoms, or two atoms closer than ``CLOSEST_ALLOWED``.
+    """
+    lines = text.splitlines()
+    first, end = _atom_lines(lines)
+    rows = [line.split() for line in lines[first:end]]
+    try:
+        symbols, x, y, z = zip(*rows, strict=True)
+        coordinates = tuple(zip(map(float, x), map(float, y), map(float, z), strict=True))
+    except ValueError:
+        raise GeometryError(_first_fault(rows, first)) from None
+    if not ATOMIC_NUMBERS.keys() >= set(symbols):
+        symbols = tuple(symbol.capitalize() for symbol in symbols)
+    # float() also reads nan, inf, 1_000 and the digits of every script, and none of them is a coordinate.
+    if (
+        not ATOMIC_NUMBERS.keys() >= set(symbols)
+        or not all(map(math.isfinite, chain.from_iterable(coordinates)))
+        or (("_" in text or not text.isascii()) and not all(map(_is_plain, chain(x, y, z))))
+    ):
+        raise GeometryError(_first_fault(rows, first))
+    _check_distances(symbols, coordinates)
+    return Geometry(symbols, coordinates)
+
+
+def _atom_lines(lines: list[str]) -> tuple[int, int]:
+    """Return where the atoms begin and end among ``lines``, as indices of a slice."""
+    end = len(lines)
+    while end and not lines[end - 1].strip():
+        end -= 1
+    first = 0
+    while first < end and not lines[first].strip():
+        first += 1
+    if first == end:
+        raise GeometryError(f"the geometry is empty; expected lines {_AN_ATOM}")
+    head = lines[first].split()
+    if len(head) > 1:
+        return first, end
+    # An XYZ file's comment line may be empty, so the count alone says where its atoms begin.
+    if not (head[0].isascii() and head[0].isdecimal() and len(head[0]) < 10):
+        raise GeometryError(
+            f"line {first + 1} reads {_shown(head[0])}; expected {_AN_ATOM}, or a count of atoms"
+        )
+    count, first = int(head[0]), first + 2
+    if count == 0:
+        raise GeometryError(f"line {first - 1} counts no atoms; expected their number")
+    if max(end - first, 0) != count:
+        raise GeometryError(
+            f"line {first - 1} counts {count} atoms, but {max(end - first, 0)} lines follow its comment; "
+            "expected one line for each atom"
+        )
+    return first, end
+
+
+def _check_distances(symbols: tuple[str, ...], coordinates: tuple[tuple[float, float, float], ...]) -> None:
+    """Raise GeometryError for two atoms closer than ``CLOSEST_ALLOWED``.
+
+    Sweeps along the axis on which the atoms are spread the most, so that each atom meets only those within
+    reach on it: some ten times fewer than all pairs for a complex of 60 atoms.
+    """
+    x, y, z = zip(*coordinates, strict=True)
+    widest = max((x, y, z), key=lambda values: max(values) - min(values))
+    order = sorted(range(len(widest)), key=widest.__getitem__)
+    along = [widest[atom] for atom in order]
+    points = [coordinates[atom] for atom in order]
+    distance, limit, near = math.dist, CLOSEST_ALLOWED, []
+    for here, position in enumerate(along):
+        reach, point = position + limit, points[here]
+        for there in range(here + 1, len(along)):
+            if along[there] >= reach:
+                break
+            if distance(point, points[there]) < limit:
+                near.append(tuple(sorted((order[here], order[there]))))
+    if near:
+        one, other = min(near)
+        raise GeometryError(
+            f"atoms {one + 1} ({symbols[one]}) and {other + 1} ({symbols[other]}) are "
+            f"{distance(coordinates[one], coordinates[other]):.3f} Å apart; expected at least {limit} Å"
+        )
+
+
+def _first_fault(rows: Iterable[list[str]], first: int) -> str:
+    """Say in one line what is wrong with the first row that is no atom; rows begin at index ``first``."""
+    for number, row in enumerate(rows, start=first + 1):
+        if len(row) != 4:
+            return f"line {number} reads {_shown(' '.join(row))}; expected {_AN_ATOM}"
+        if row[0].capitalize() not in ATOMIC_NUMBERS:
+            return f"line {number} has the unknown element {_shown(row[0])}; expected a symbol from H to Lr"
+        for number_text in row[1:]:
+            if not _is_plain(number_text):
+                return (
+                    f"line {number} has the coordinate {_shown(number_text)}; expected a finite number in Å"
+                )
+    raise AssertionError("no fault in these rows")
+
+
+def _is_plain(text: str) -> bool:
+    """Return whether ``text`` is a finite number written with plain digits."""
+    try:
+        return math.isfinite(float(text)) and text.isascii() and "_" not in text
+    except ValueError:
+        return False
+
+
+def _shown(text: str) -> str:
+    """Return ``text`` in quotes, on one line and not too long for a message."""
+    return ascii(text if len(text) <= 40 else text[:37] + "...")

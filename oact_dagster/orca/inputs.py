@@ -1,0 +1,173 @@
+"""ORCA inputs: the text of ``orca.inp`` for a structure and settings, the same bytes on every machine."""
+
+import hashlib
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from oact_dagster.orca import potentials
+from oact_dagster.orca.basis import is_file
+from oact_dagster.orca.input_checks import check_settings, checked
+from oact_dagster.orca.input_settings import InputRefused, InputSettings
+from oact_dagster.orca.keywords import keyword_line
+from oact_dagster.orca.memory import estimate_maxcore, functions_on, number_of_basis_functions
+from oact_dagster.orca.structure import Structure
+from oact_dagster.orca.templates import DEFAULT_MAXITER, OUTPUT_BLOCKS
+
+__all__ = [
+    "InputRefused",
+    "InputSettings",
+    "check_settings",
+    "estimate_maxcore",
+    "input_hash",
+    "number_of_basis_functions",
+    "render_input",
+]
+
+_LONGEST_COMMENT: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """All of an input that depends on the settings and the elements alone.
+
+    Attributes:
+        until_scf: Text up to the last line of ``%scf``.
+        behind_scf: Text from the ``end`` of ``%scf`` to that of ``%pal``.
+        functions: Number of basis functions of each element.
+        core: Number of electrons that a potential replaces on each element, None where that is not tabulated.
+    """
+
+    until_scf: str
+    behind_scf: str
+    functions: dict[str, int]
+    core: dict[str, int | None]
+
+
+def render_input(structure: Structure, settings: InputSettings, comments: Sequence[str] = ()) -> str:
+    """Return the text of ``orca.inp``.
+
+    The same structure, settings and comments give the same bytes on every machine: elements sorted, atoms in
+    their order, numbers formatted in one place.
+
+    Args:
+        structure: Atoms, charge and unpaired electrons.
+        settings: The level of theory and how it is run.
+        comments: Lines for the top of the input, each written as one ``#`` line whatever it holds.
+
+    Returns:
+        The input, ending in a newline.
+
+    Raises:
+        InputRefused: What ``check_settings`` refuses, or electrons that do not fit basis or potentials.
+    """
+    broken_singlet = settings.uks_singlet and structure.uhf == 0
+    frame = _frame(settings, structure.elements, broken_singlet)
+    symbols = structure.geometry.symbols
+    functions = sum(symbols.count(element) * number for element, number in frame.functions.items())
+    electrons = _electrons_left(structure, frame)
+    _check_electrons(structure, electrons, functions, counted=broken_singlet)
+    rotation = ""
+    if broken_singlet and electrons is not None:
+        # Orbitals count from 0, and each of the first electrons / 2 holds two electrons. HOMO and LUMO of the
+        # second spin (operator 1) are mixed by 20 degrees.
+        lumo = electrons // 2
+        rotation = f"  rotate {{{lumo - 1}, {lumo}, 20, 1, 1}} end\n"
+    maxcore = settings.maxcore or estimate_maxcore(functions, open_shell=structure.uhf > 0 or broken_singlet)
+    return "".join(
+        (
+            *(f"# {_one_line(comment)}".rstrip() + "\n" for comment in comments),
+            frame.until_scf,
+            rotation,
+            frame.behind_scf,
+            f"%maxcore {maxcore}\n",
+            *(f"{line}\n" for line in settings.extra_lines),
+            f"* xyz {structure.charge} {structure.multiplicity}\n",
+            structure.geometry.text(),
+            "*\n",
+        )
+    )
+
+
+def input_hash(text: str) -> str:
+    """Return 16 hexadecimal digits for an input without its comment lines and trailing white space."""
+    lines = (line.rstrip() for line in text.splitlines())
+    kept = "\n".join(line for line in lines if line and not line.lstrip().startswith("#"))
+    return hashlib.sha256(kept.encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=4096)
+def _frame(settings: InputSettings, elements: frozenset[str], broken_singlet: bool) -> _Frame:
+    checked(settings, elements)
+    template = settings.template
+    until_scf = [f"! {' '.join(keyword_line(settings, broken_singlet=broken_singlet))}"]
+    if template.rel:
+        until_scf += ["%rel", *(f"  {line}" for line in template.rel), "end"]
+    until_scf += ["%scf", "  Convergence Tight", f"  maxiter {settings.scf_maxiter or DEFAULT_MAXITER}"]
+    until_scf += [f"  {line}" for line in template.scf]
+    behind_scf = ["%basis"]
+    files = sorted(
+        {basis for element in elements if (basis := settings.basis_of(element)) and is_file(basis)}
+    )
+    behind_scf += [f'  GTOName "{file}"' for file in files]
+    for element in sorted(elements):
+        basis = settings.basis_of(element)
+        if basis and not is_file(basis):
+            behind_scf.append(f'  NewGTO {element} "{basis}" end')
+        if ecp := settings.named_ecp_of(element):
+            behind_scf.append(f'  NewECP {element} "{ecp}" end')
+    behind_scf += ["end", "%pal", f"  nprocs {settings.n_cores}", "end"]
+    core = {
+        element: potentials.core_electrons(ecp, element) if (ecp := settings.ecp_of(element)) else 0
+        for element in elements
+    }
+    return _Frame(
+        until_scf="\n".join(until_scf) + "\n",
+        behind_scf="end\n" + OUTPUT_BLOCKS + "\n".join(behind_scf) + "\n",
+        functions={element: functions_on(element, settings) for element in sorted(elements)},
+        core=core,
+    )
+
+
+def _electrons_left(structure: Structure, frame: _Frame) -> int | None:
+    """Return the electrons that no potential replaces, or None where a potential's are not tabulated."""
+    electrons = structure.electrons
+    for element, core in frame.core.items():
+        if core is None:
+            return None
+        electrons -= core * structure.geometry.symbols.count(element)
+    return electrons
+
+
+def _check_electrons(structure: Structure, electrons: int | None, functions: int, *, counted: bool) -> None:
+    """Refuse electrons that the potentials leave too few of, or the basis has no room for."""
+    what = f"{structure.formula()} with charge {structure.charge:+d} and uhf {structure.uhf}"
+    if electrons is None:
+        if counted:
+            raise InputRefused(
+                f"uks_singlet needs the electrons that the core potentials of {what} replace, "
+                "and one of the potentials is in no table"
+            )
+        return
+    if electrons < max(structure.uhf, 1):
+        raise InputRefused(f"{what} keeps {electrons} electrons beside the core potentials, too few")
+    occupied = (electrons + structure.uhf) // 2 + (1 if counted else 0)
+    if occupied > functions:
+        raise InputRefused(
+            f"{what} needs {occupied} orbitals of one spin, and the basis has {functions} functions"
+        )
+
+
+def _one_line(comment: str) -> str:
+    """Return a comment as one printable line that cannot end before its line does.
+
+    Every separator and control character becomes a blank. So does ``#``, because ORCA ends a comment at the
+    next one (manual 6.0, chapter 4) and would read the rest of the line as input; and ``$`` (``$new_job``).
+    """
+    plain = "".join(
+        " " if character == "#" or not character.isprintable() else character for character in comment
+    )
+    words = " ".join(unicodedata.normalize("NFC", plain).replace("$", " ").split())
+    return words[:_LONGEST_COMMENT]

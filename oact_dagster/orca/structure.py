@@ -1,0 +1,85 @@
+"""A structure: the atoms, the charge and the number of unpaired electrons that make one calculation."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+
+from oact_dagster.orca.elements import ATOMIC_NUMBERS
+from oact_dagster.orca.geometry import Geometry
+
+
+class StructureError(ValueError):
+    """A charge or a number of unpaired electrons that the atoms cannot have; the message is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """Atoms with a charge and a number of unpaired electrons that fit them.
+
+    Attributes:
+        geometry: The atoms.
+        charge: Total charge in units of the elementary charge.
+        uhf: Number of unpaired electrons (NOT the multiplicity, which is one more).
+
+    Raises:
+        StructureError: ``charge`` or ``uhf`` is no whole number, no electron is left, or ``uhf`` is negative,
+            of the wrong parity, or more than there are electrons.
+    """
+
+    geometry: Geometry
+    charge: int
+    uhf: int
+
+    def __post_init__(self) -> None:
+        """Check the electrons; see the class for what is refused."""
+        for what, value in (("charge", self.charge), ("uhf", self.uhf)):
+            # bool is a subclass of int, and True as a charge is a mistake upstream.
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise StructureError(f"{what} is {value!r}; expected a whole number")
+        electrons = self.electrons
+        if electrons < 1:
+            raise StructureError(
+                f"charge {self.charge:+d} leaves {electrons} electrons in {self.formula()}; "
+                "expected at least one"
+            )
+        if self.uhf < 0:
+            raise StructureError(f"uhf is {self.uhf}; expected the number of unpaired electrons, 0 or more")
+        if (electrons - self.uhf) % 2:
+            raise StructureError(
+                f"uhf {self.uhf} does not fit {self.formula()} with charge {self.charge:+d}: "
+                f"{electrons} electrons need an {'odd' if electrons % 2 else 'even'} number of unpaired ones"
+            )
+        if self.uhf > electrons:
+            raise StructureError(f"uhf is {self.uhf}, but {self.formula()} has only {electrons} electrons")
+
+    @property
+    def electrons(self) -> int:
+        """Number of all electrons, those that a core potential replaces included."""
+        return sum(map(ATOMIC_NUMBERS.__getitem__, self.geometry.symbols)) - self.charge
+
+    @property
+    def multiplicity(self) -> int:
+        """Spin multiplicity 2S + 1, which is ``uhf + 1``."""
+        return self.uhf + 1
+
+    @property
+    def elements(self) -> frozenset[str]:
+        """The elements of the structure."""
+        return frozenset(self.geometry.symbols)
+
+    def calculation_hash(self) -> str:
+        """Return 16 hexadecimal digits that are the same for two structures that are the same calculation.
+
+        Hashed are elements and coordinates in their order, as they are written into an input, charge and
+        ``uhf``. The order of the atoms counts, because a gradient is only comparable in the same order; how
+        the CSV wrote a number or an element's case does not.
+        """
+        text = f"{self.charge} {self.uhf}\n{self.geometry.text()}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def formula(self) -> str:
+        """Return the formula in Hill order: carbon, hydrogen, the rest; the alphabet alone without carbon."""
+        counts = Counter(self.geometry.symbols)
+        first = [symbol for symbol in ("C", "H") if symbol in counts] if "C" in counts else []
+        ordered = first + sorted(counts.keys() - set(first))
+        return "".join(f"{symbol}{counts[symbol] if counts[symbol] > 1 else ''}" for symbol in ordered)

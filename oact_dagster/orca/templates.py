@@ -1,0 +1,98 @@
+"""The levels of theory: what each template writes on the ``!`` line and into ``%rel`` and ``%scf``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+DEFAULT_MAXITER: Final = 500
+"""SCF iterations that every template allows unless the settings name another number."""
+
+OUTPUT_BLOCKS: Final = """\
+%elprop
+  Dipole true
+  Quadrupole true
+end
+%output
+  Print[P_ReducedOrbPopMO_L] 1
+  Print[P_ReducedOrbPopMO_M] 1
+  Print[P_BondOrder_L] 1
+  Print[P_BondOrder_M] 1
+  Print[P_Fockian] 1
+  Print[P_OrbEn] 2
+end
+"""
+"""What every template computes and prints beyond energy and gradient."""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A level of theory without its functional and bases.
+
+    Attributes:
+        hamiltonian: Keyword of the scalar-relativistic Hamiltonian, or None for the non-relativistic one.
+        keywords: Keywords of the ``!`` line behind the run type.
+        rel: Lines of ``%rel``; none, no block.
+        scf: Lines of ``%scf`` behind ``Convergence`` and ``maxiter``.
+        actinide_basis: Basis of the actinides where the settings name none; None, one must be named.
+        actinide_ecp: Core potential of the actinides where the settings name none.
+        auxiliary_lacks: Elements that the fitting basis among ``keywords`` does not cover.
+    """
+
+    hamiltonian: str | None
+    keywords: tuple[str, ...]
+    rel: tuple[str, ...]
+    scf: tuple[str, ...]
+    actinide_basis: str | None
+    actinide_ecp: str | None
+    auxiliary_lacks: frozenset[str]
+
+
+_CONVERGENCE: Final = (
+    "NoUseSym",
+    "DIIS",
+    "NOSOSCF",
+    "NormalConv",
+    "DEFGRID3",
+    "ALLPOP",
+    "NoTRAH",
+    "NONBO",
+    "NONPA",
+)
+_SCF: Final = ("THRESH 1e-12", "TCUT 1e-13", "Shift Shift 0.1 ErrOff 0.1 end")
+
+TEMPLATES: Final[Mapping[str, Template]] = MappingProxyType(
+    {
+        # That of the Open Molecules 2025 data set, with a small-core potential on the actinides.
+        "omol": Template(
+            hamiltonian=None,
+            keywords=("RIJCOSX", "def2/J", *_CONVERGENCE),
+            rel=(),
+            scf=(*_SCF, "DIISMaxEq 7", "Guess PModel"),
+            actinide_basis="ma-def-TZVP",
+            actinide_ecp="def-ECP",
+            auxiliary_lacks=frozenset(),
+        ),
+        # All electrons, exact two-component Hamiltonian in its diagonal local approximation.
+        "x2c": Template(
+            hamiltonian="DLU-X2C",
+            keywords=("RIJCOSX", "AutoAux", *_CONVERGENCE),
+            rel=("FiniteNuc true", "DLU true", "LightAtomThresh 0"),
+            scf=_SCF,
+            actinide_basis=None,
+            actinide_ecp=None,
+            auxiliary_lacks=frozenset(),
+        ),
+        # All electrons, Douglas-Kroll-Hess Hamiltonian.
+        "dk3": Template(
+            hamiltonian="DKH",
+            keywords=("RIJCOSX", "SARC/J", *_CONVERGENCE),
+            rel=("FiniteNuc true",),
+            scf=_SCF,
+            actinide_basis=None,
+            actinide_ecp=None,
+            auxiliary_lacks=frozenset({"Fr", "Ra"}),
+        ),
+    }
+)
+"""The templates by the name that ``simple_input`` gives."""
