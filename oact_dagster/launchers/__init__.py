@@ -1,0 +1,1 @@
+"""What runs attempts, and the payload that runs beside ORCA."""

@@ -1,0 +1,132 @@
+"""The files of a job folder through which an attempt and whoever started it speak.
+
+``attempt.json`` says what to run and whose attempt the folder is; ``exit.json`` is the payload's word on how it
+ended. Both are written under another name and moved, so that one that exists is whole. Standard library
+only: the payload imports this on the compute node.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+_T = TypeVar("_T")
+
+INPUT_FILE: Final = "orca.inp"
+OUTPUT_FILE: Final = "orca.out"
+ATTEMPT_FILE: Final = "attempt.json"
+EXIT_FILE: Final = "exit.json"
+MESSAGES_FILE: Final = "messages.jsonl"
+PAYLOAD_LOG: Final = "payload.log"
+TOKEN_VARIABLE: Final = "OACT_ATTEMPT"
+"""Environment variable that names the attempt to every process of it, so that leftovers can be found."""
+TOKEN_COMMENT: Final = "oact_attempt"
+"""The comment line of ``orca.inp`` that carries the token into the output's echo: ``# oact_attempt: TOKEN``."""
+
+
+class How(StrEnum):
+    """How a calculation ended, as its payload saw it."""
+
+    EXITED = "exited"
+    TIME_LIMIT = "time_limit"
+    STOPPED = "stopped"
+    """The payload was told to stop (SIGTERM, SIGINT), or whoever started it died."""
+    NOT_STARTED = "not_started"
+    """The engine could not be started."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSpec:
+    """What a payload runs."""
+
+    token: str
+    attempt: int
+    orig_index: int
+    command: list[str]
+    """The engine and its arguments, without the input file."""
+    n_cores: int
+    time_limit_s: float
+    stop_grace_s: float
+    """Time between SIGTERM and SIGKILL, s."""
+    environment: dict[str, str] = field(default_factory=dict)
+    pipes: dict[str, str] = field(default_factory=dict)
+    """Dagster Pipes' bootstrap parameters; empty when nobody listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExitRecord:
+    """How a calculation ended. Times are Unix times in s."""
+
+    token: str
+    how: How
+    returncode: int | None
+    """Exit code of the engine, negative for a signal; None when it was not started."""
+    started_at: float
+    ended_at: float
+    elapsed_s: float
+    """Wall time by a clock that is never set back, s."""
+    host: str
+    pid: int
+    reason: str = ""
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all, also after a crash of the machine.
+
+    Raises:
+        OSError: it cannot be written; nothing is left behind.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with part.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def spec_text(spec: AttemptSpec) -> str:
+    """The content of ``attempt.json``."""
+    return json.dumps(asdict(spec), indent=1)
+
+
+def read_spec(folder: Path) -> AttemptSpec | None:
+    """The attempt whose folder this is, or None where there is none that can be read."""
+    return _read(folder / ATTEMPT_FILE, AttemptSpec)
+
+
+def exit_text(record: ExitRecord) -> str:
+    """The content of ``exit.json``."""
+    return json.dumps(asdict(record), indent=1)
+
+
+def read_exit(folder: Path, token: str) -> ExitRecord | None:
+    """The payload's record in a folder, or None where there is none of this attempt."""
+    record = _read(folder / EXIT_FILE, ExitRecord)
+    if record is None or record.token != token:
+        return None
+    try:
+        how = How(record.how)
+    except ValueError:
+        return None
+    return ExitRecord(**{**asdict(record), "how": how})
+
+
+def _read(path: Path, kind: type[_T]) -> _T | None:
+    try:
+        raw: Any = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(raw, Mapping):
+        return None
+    known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
+    try:
+        return kind(**{key: value for key, value in raw.items() if key in known})
+    except TypeError:
+        return None
