@@ -1,0 +1,232 @@
+"""The assets of a campaign, from its CSV to the summary of each structure."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from oact_dagster.campaign import Campaign
+from oact_dagster.defs.batch_events import BatchReport
+from oact_dagster.defs.batch_step import StepEvent, Watch, run_in_step
+from oact_dagster.defs.intake import intake_asset
+from oact_dagster.defs.keys import CampaignKeys
+from oact_dagster.defs.metadata import structure_metadata
+from oact_dagster.defs.partitions import structure_partitions
+from oact_dagster.defs.summary import summary_materialization
+from oact_dagster.execution.looking import stored_results, write_inputs
+from oact_dagster.execution.selection import BatchRequest
+from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.ledger.store import Ledger
+
+# Every asset runs a range of partitions in one run: a run is a batch, never one structure.
+ONE_RUN = dg.BackfillPolicy.single_run()
+
+
+def campaign_assets(campaign: Campaign, watch: Watch | None = None) -> list[dg.AssetsDefinition]:
+    """All assets of a campaign.
+
+    Args:
+        campaign: the settings.
+        watch: told of each event of a batch that runs in this process.
+    """
+    return [
+        intake_asset(campaign),
+        _architector_csv(campaign),
+        _job_ledger(campaign),
+        _structures_step(campaign, watch),
+    ]
+
+
+def open_ledger(campaign: Campaign) -> Ledger:
+    """Open the campaign's ledger.
+
+    Raises:
+        Failure: there is none yet, or it cannot be used.
+    """
+    try:
+        return Ledger(campaign.ledger)
+    except LedgerError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+
+
+def target_keys(context: dg.AssetExecutionContext) -> list[str]:
+    """The partition keys that a run targets.
+
+    Raises:
+        Failure: there are none; Dagster takes a reversed range for an empty one and would call that a success.
+    """
+    keys = list(context.partition_keys)
+    if not keys:
+        wanted = context.partition_key_range
+        raise dg.Failure(
+            f"the range {wanted.start}...{wanted.end} holds no structure: it runs backwards; write"
+            f" {wanted.end}...{wanted.start}",
+            allow_retries=False,
+        )
+    return keys
+
+
+def _architector_csv(campaign: Campaign) -> dg.AssetsDefinition:
+    keys = CampaignKeys.of(campaign)
+
+    @dg.asset(
+        key=keys.architector_csv,
+        deps=[keys.intake],
+        partitions_def=structure_partitions(campaign),
+        backfill_policy=ONE_RUN,
+        group_name=campaign.name,
+        kinds={"csv"},
+        description=(
+            "One row of the CSV of Architector's complexes, as intake took it in: geometry (Å), charge and unpaired"
+            " electrons, checked."
+        ),
+    )
+    def architector_csv(context: dg.AssetExecutionContext) -> None:
+        with open_ledger(campaign) as ledger:
+            wanted = target_keys(context)
+            structures = ledger.structures([int(key) for key in wanted if key.isdecimal()])
+            for key in wanted:
+                structure = structures.get(int(key)) if key.isdecimal() else None
+                if structure is None:
+                    context.log.warning(f"structure {key} is not in the ledger; intake did not take it in")
+                    continue
+                context.add_asset_metadata(
+                    {**structure_metadata(structure), "row_hash": structure.row_hash}, partition_key=key
+                )
+
+    return architector_csv
+
+
+def _job_ledger(campaign: Campaign) -> dg.AssetsDefinition:
+    keys = CampaignKeys.of(campaign)
+
+    @dg.asset(
+        key=keys.job_ledger,
+        deps=[keys.architector_csv],
+        partitions_def=structure_partitions(campaign),
+        backfill_policy=ONE_RUN,
+        group_name=campaign.name,
+        kinds={"sqlite"},
+        description=(
+            "The structure's row in workflow.db, the truth about it: status, counted failures and losses, whether it is"
+            " held."
+        ),
+    )
+    def job_ledger(context: dg.AssetExecutionContext) -> None:
+        with open_ledger(campaign) as ledger:
+            wanted = target_keys(context)
+            structures = ledger.structures([int(key) for key in wanted if key.isdecimal()])
+            for key in wanted:
+                structure = structures.get(int(key)) if key.isdecimal() else None
+                if structure is None:
+                    context.log.warning(f"structure {key} is not in the ledger; intake did not take it in")
+                    continue
+                context.add_asset_metadata(
+                    {
+                        "ledger_id": structure.id,
+                        "status_at_start": str(structure.status),
+                        "fail_count": structure.fail_count,
+                        "loss_count": structure.loss_count,
+                        "held": structure.held,
+                        "ledger": dg.MetadataValue.path(str(campaign.ledger)),
+                    },
+                    partition_key=key,
+                )
+
+    return job_ledger
+
+
+def _structures_step(campaign: Campaign, watch: Watch | None) -> dg.AssetsDefinition:
+    """Inputs, results and metrics as one step: a step behind another loses the structures that the first one skips."""
+    keys = CampaignKeys.of(campaign)
+    partitions = structure_partitions(campaign)
+
+    def spec(
+        key: dg.AssetKey, upstream: dg.AssetKey, kind: str, description: str, **more: Any
+    ) -> dg.AssetSpec:
+        return dg.AssetSpec(
+            key,
+            deps=[upstream],
+            skippable=True,
+            group_name=campaign.name,
+            kinds={kind},
+            description=description,
+            **more,
+        )
+
+    specs = [
+        spec(
+            keys.orca_inputs,
+            keys.job_ledger,
+            "orca",
+            "orca.inp in the structure's job folder; its data version is the hash of the input without its comments.",
+            partitions_def=partitions,
+        ),
+        spec(
+            keys.orca_results,
+            keys.orca_inputs,
+            "orca",
+            "The structure's calculation: energy (Eh), largest Cartesian gradient component (Eh/bohr), SCF cycles, wall"
+            " time (s), cores, core-hours, and which attempt delivered them. A red partition has the class of the"
+            " failure, its message and the last lines of the output in its observation.",
+            partitions_def=partitions,
+        ),
+        spec(
+            keys.metric_summaries,
+            keys.orca_results,
+            "python",
+            "The metrics of one structure: energy per atom (Eh), largest gradient component and atomic norm (Eh/bohr),"
+            " SCF and optimisation cycles, S², cost (core-hours).",
+            partitions_def=partitions,
+        ),
+        spec(
+            keys.campaign_summary,
+            keys.metric_summaries,
+            "parquet",
+            "The whole campaign: counts by status, statistics, core-hours, failures by class, histograms, and all"
+            " results in results.parquet.",
+        ),
+    ]
+
+    @dg.multi_asset(name="structures", specs=specs, can_subset=True, backfill_policy=ONE_RUN)
+    def structures(context: dg.AssetExecutionContext) -> Iterator[StepEvent]:
+        selected = context.selected_asset_keys
+        with open_ledger(campaign) as ledger:
+            if selected == {keys.campaign_summary}:
+                yield summary_materialization(campaign, ledger, keys.campaign_summary)
+                return
+            wanted = target_keys(context)
+            indices = [int(key) for key in wanted if key.isdecimal()]
+            strange = [key for key in wanted if not key.isdecimal()]
+            if keys.orca_results in selected:
+                yield from run_in_step(
+                    context, campaign, ledger, BatchRequest(indices), selected, watch=watch
+                )
+            else:
+                yield from _look_only(campaign, ledger, indices, selected)
+            if strange:
+                raise dg.Failure(
+                    f"no structure has the partition key {strange[0]!r}; a key is a row number of the CSV",
+                    allow_retries=False,
+                )
+
+    return structures
+
+
+def _look_only(
+    campaign: Campaign, ledger: Ledger, indices: list[int], selected: set[dg.AssetKey]
+) -> Iterator[StepEvent]:
+    """A run that does not ask for results computes nothing."""
+    keys = CampaignKeys.of(campaign)
+    report = BatchReport(campaign, selected)
+    if keys.orca_inputs in selected:
+        for event in write_inputs(campaign, ledger, indices):
+            yield from report.dagster_events(event)
+    if keys.metric_summaries in selected:
+        for event in stored_results(ledger, indices):
+            yield from report.dagster_events(event)
+    if keys.campaign_summary in selected:
+        yield summary_materialization(campaign, ledger, keys.campaign_summary)
+    failure = report.failure()
+    if failure is not None:
+        raise failure

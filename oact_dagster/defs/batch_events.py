@@ -1,0 +1,94 @@
+"""From what happens in a batch to Dagster's events."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator
+
+from dagster import AssetKey, AssetMaterialization, AssetObservation, Failure, MetadataValue
+from dagster._core.definitions.data_version import CODE_VERSION_TAG, DATA_VERSION_TAG
+
+from oact_dagster.campaign import Campaign
+from oact_dagster.defs.keys import CampaignKeys
+from oact_dagster.defs.metadata import failure_metadata, input_metadata, metric_metadata, result_metadata
+from oact_dagster.execution.events import Completed, Event, Failed, InputWritten, NotRun
+from oact_dagster.orca.failures import FailureClass
+
+SHOWN_FAILURES = 20
+
+
+class BatchReport:
+    """Turns a batch's events into Dagster's, and keeps count.
+
+    Args:
+        campaign: the settings.
+        selected: only these assets get events.
+    """
+
+    def __init__(self, campaign: Campaign, selected: Collection[AssetKey]) -> None:
+        self._keys = CampaignKeys.of(campaign)
+        self._selected = selected
+        self._code_version = campaign.settings_hash()
+        self.counts: Counter[str] = Counter()
+        self.failure_classes: Counter[str] = Counter()
+        self._shown: list[str] = []
+
+    def dagster_events(self, event: Event) -> Iterator[AssetMaterialization | AssetObservation]:
+        """The events of Dagster that tell of one of ours."""
+        if isinstance(event, InputWritten):
+            yield from self._materialized(
+                self._keys.orca_inputs, event.structure.orig_index, input_metadata(event), event.input_hash
+            )
+        elif isinstance(event, Completed):
+            self.counts[
+                "reused" if event.reused else "computed_by_another_run" if event.followed else "computed"
+            ] += 1
+            index = event.structure.orig_index
+            digest = event.attempt.input_hash if event.attempt is not None else None
+            yield from self._materialized(
+                self._keys.orca_results, index, result_metadata(event, digest), digest
+            )
+            yield from self._materialized(self._keys.metric_summaries, index, metric_metadata(event), digest)
+        elif isinstance(event, Failed):
+            self.counts["failed"] += 1
+            self.failure_classes[event.failure_class] += 1
+            index = event.structure.orig_index
+            self._show(f"structure {index}: {event.message.splitlines()[0][:200] if event.message else ''}")
+            # A red partition has no materialization of its own that could carry these.
+            red = [self._keys.orca_results]
+            if event.failure_class in (FailureClass.INPUT_REFUSED, FailureClass.NOT_WRITTEN):
+                red.append(self._keys.orca_inputs)
+            for key in red:
+                if key in self._selected:
+                    yield AssetObservation(key, partition=str(index), metadata=failure_metadata(event))
+        elif isinstance(event, NotRun):
+            self.counts["not_run"] += 1
+            self._show(f"structure {event.orig_index}: {event.reason}")
+
+    def failure(self) -> Failure | None:
+        """What a step raises at its end so that structures without a result turn red; None when all have one."""
+        without = self.counts["failed"] + self.counts["not_run"]
+        if not without:
+            return None
+        classes = ", ".join(f"{count} {name}" for name, count in self.failure_classes.most_common())
+        left = f", {self.counts['not_run']} not run" if self.counts["not_run"] else ""
+        return Failure(
+            f"{without} of {sum(self.counts.values())} structures have no result ({classes or 'none failed'}{left});"
+            " the others are recorded",
+            metadata={"structures": MetadataValue.md("\n".join(f"- {line}" for line in self._shown))},
+            allow_retries=False,
+        )
+
+    def _materialized(
+        self, key: AssetKey, orig_index: int, metadata: dict[str, object], input_hash: str | None
+    ) -> Iterator[AssetMaterialization]:
+        if key not in self._selected:
+            return
+        tags = {CODE_VERSION_TAG: self._code_version}
+        if input_hash is not None:
+            tags[DATA_VERSION_TAG] = input_hash
+        yield AssetMaterialization(key, partition=str(orig_index), metadata=metadata, tags=tags)
+
+    def _show(self, line: str) -> None:
+        if len(self._shown) < SHOWN_FAILURES:
+            self._shown.append(line)
+        elif len(self._shown) == SHOWN_FAILURES:
+            self._shown.append("…")

@@ -1,0 +1,130 @@
+"""What the structures' asset step and the job over scattered structures have in common: running a batch in a step."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, closing
+
+from dagster import (
+    AssetExecutionContext,
+    AssetKey,
+    AssetMaterialization,
+    AssetObservation,
+    DagsterExecutionInterruptedError,
+    DagsterInstance,
+    DagsterRunStatus,
+    Failure,
+    OpExecutionContext,
+)
+
+from oact_dagster.campaign import Campaign
+from oact_dagster.defs.batch_events import BatchReport
+from oact_dagster.defs.keys import CampaignKeys
+from oact_dagster.defs.pipes import batch_pipes
+from oact_dagster.defs.summary import summary_materialization
+from oact_dagster.execution.batch import BatchRun
+from oact_dagster.execution.engine import EngineError, find_engine
+from oact_dagster.execution.events import Event, Note
+from oact_dagster.execution.selection import BatchRequest
+from oact_dagster.execution.stopping import StopLevel, StopRequest, signals_stop
+from oact_dagster.launchers.choose import make_launcher
+from oact_dagster.launchers.protocol import LauncherError
+from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.ledger.store import Ledger
+
+Watch = Callable[[Event], None]
+"""Is told of every event of a batch, in the process that runs it: a progress bar."""
+
+StepEvent = AssetMaterialization | AssetObservation
+
+
+def run_in_step(
+    context: AssetExecutionContext | OpExecutionContext,
+    campaign: Campaign,
+    ledger: Ledger,
+    request: BatchRequest,
+    selected: Collection[AssetKey],
+    *,
+    watch: Watch | None = None,
+    first: Callable[[Event], Iterable[StepEvent]] | None = None,
+) -> Iterator[StepEvent]:
+    """Run a batch inside a step, and tell Dagster of it.
+
+    Args:
+        context: of the step.
+        campaign: the settings.
+        ledger: open for writing.
+        request: which structures.
+        selected: the assets that get events.
+        watch: told of each event.
+        first: gives what Dagster is to be told before an event's own materializations.
+
+    Yields:
+        Materializations and observations as results arrive, that of ``campaign_summary`` last.
+
+    Raises:
+        Failure: some structures have no result, or the batch could not run; it is not retried by Dagster.
+        DagsterExecutionInterruptedError: the run was stopped.
+    """
+    report = BatchReport(campaign, selected)
+    stop = StopRequest(on_first=lambda: _look_who_stops(context.instance, context.run_id, stop))
+    try:
+        engine = find_engine(campaign)
+        with ExitStack() as stack:
+            pipes = stack.enter_context(
+                batch_pipes(
+                    context,
+                    campaign.jobs_dir / ".batches" / f"{context.run_id}.json",
+                    len(request.orig_indices),
+                )
+            )
+            batch = BatchRun(
+                campaign,
+                ledger,
+                make_launcher(campaign),
+                engine,
+                request,
+                context.run_id,
+                messages=pipes,
+                stop=stop,
+            )
+            events = stack.enter_context(closing(batch.run()))
+            while (event := _next(events, stop)) is not None:
+                if watch is not None:
+                    watch(event)
+                if first is not None:
+                    yield from first(event)
+                if isinstance(event, Note):
+                    (context.log.warning if event.warning else context.log.info)(event.text)
+                yield from report.dagster_events(event)
+    except (EngineError, LedgerError, LauncherError) as error:
+        raise Failure(str(error), allow_retries=False) from None
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise Failure(
+            f"the batch cannot run: {where}{error.strerror or error}", allow_retries=False
+        ) from error
+    context.log.info(f"structures: {dict(report.counts)}")
+    key = CampaignKeys.of(campaign).campaign_summary
+    if key in selected:
+        yield summary_materialization(campaign, ledger, key)
+    if stop.level is not StopLevel.NONE:
+        # Only a run that is being cancelled leaves the partitions that it did not reach as they were.
+        run = context.instance.get_run_by_id(context.run_id)
+        if run is not None and run.status is not DagsterRunStatus.CANCELING:
+            context.instance.report_run_canceling(run)
+        raise DagsterExecutionInterruptedError
+    failure = report.failure()
+    if failure is not None:
+        raise failure
+
+
+def _next(events: Iterator[Event], stop: StopRequest) -> Event | None:
+    # Dagster's own handler would raise in the middle of a transaction.
+    with signals_stop(stop):
+        return next(events, None)
+
+
+def _look_who_stops(instance: DagsterInstance, run_id: str, stop: StopRequest) -> None:
+    """Termination in the web page ends the calculations now and holds them; Ctrl+C lets them end in time."""
+    run = instance.get_run_by_id(run_id)
+    if run is not None and run.status is DagsterRunStatus.CANCELING:
+        stop.raise_to(StopLevel.NOW, hold=True)

@@ -1,0 +1,79 @@
+"""The asset ``intake``: the whole CSV in bulk, into ledger rows and partition keys."""
+
+import dagster as dg
+
+from oact_dagster.campaign import Campaign
+from oact_dagster.defs.keys import CampaignKeys
+from oact_dagster.defs.partitions import MOST_PARTITIONS, register_partitions
+from oact_dagster.execution.intake import take_in
+from oact_dagster.execution.intake_report import IntakeRefused, IntakeReport
+from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.ledger.store import Ledger
+
+
+def intake_asset(campaign: Campaign) -> dg.AssetsDefinition:
+    """The asset that takes a campaign's CSV in; run again, it takes in what has grown at the end."""
+
+    @dg.asset(
+        key=CampaignKeys.of(campaign).intake,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name=campaign.name,
+        kinds={"csv", "sqlite"},
+        description=(
+            "Reads the whole CSV: checks every row, writes the ledger's rows, and gives each structure its partition"
+            " key. A refused row is in the ledger's table rejections with its reason. The CSV may only grow at its end."
+        ),
+    )
+    def intake(context: dg.AssetExecutionContext) -> None:
+        try:
+            with Ledger(campaign.ledger, create=True) as ledger:
+                report = take_in(campaign, ledger)
+                added = register_partitions(context.instance, campaign, ledger)
+        except (IntakeRefused, LedgerError) as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
+        for line in report.lines():
+            context.log.info(line)
+        context.add_asset_metadata(_metadata(report, added))
+
+    return intake
+
+
+def _metadata(report: IntakeReport, added: int) -> dict[str, object]:
+    notes = list(report.notes)
+    if report.structures > MOST_PARTITIONS:
+        notes.append(
+            f"{report.structures} structures are more than Dagster's web page is made for ({MOST_PARTITIONS}); split"
+            " the CSV into several campaigns"
+        )
+    found: dict[str, object] = {
+        "csv": dg.MetadataValue.path(str(report.csv)),
+        "bytes": report.size,
+        "rows": report.rows,
+        "taken_in": report.taken,
+        "known_before": report.known,
+        "rejected": report.rejected,
+        "structures": report.structures,
+        "partition_keys_added": added,
+        "same_calculation_as_another": report.repeats,
+    }
+    if report.first_rejections:
+        found["first_rejected_rows"] = dg.MetadataValue.table(
+            [
+                dg.TableRecord({"row": r.orig_index, "line": r.line, "reason": r.reason})
+                for r in report.first_rejections
+            ],
+            schema=dg.TableSchema(
+                columns=[
+                    dg.TableColumn("row", "int"),
+                    dg.TableColumn("line", "int"),
+                    dg.TableColumn("reason", "string"),
+                ]
+            ),
+        )
+    if report.repeat_groups:
+        found["same_calculation_rows"] = dg.MetadataValue.md(
+            "\n".join("- " + " = ".join(map(str, group)) for group in report.repeat_groups)
+        )
+    if notes:
+        found["notes"] = dg.MetadataValue.md("\n".join(f"- {note}" for note in notes))
+    return found

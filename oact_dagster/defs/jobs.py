@@ -1,0 +1,104 @@
+"""The job over scattered structures: retries, the feed, a list of one's own. Dagster has no range for those."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from oact_dagster.campaign import Campaign
+from oact_dagster.defs.assets import open_ledger
+from oact_dagster.defs.batch_step import StepEvent, Watch, run_in_step
+from oact_dagster.defs.keys import CampaignKeys
+from oact_dagster.defs.metadata import structure_metadata
+from oact_dagster.defs.planned import plan_partitions
+from oact_dagster.execution.events import Event, TakenIn
+from oact_dagster.execution.selection import SelectionError, resolve
+
+
+class RunStructures(dg.Config):
+    """What ``run_structures`` runs."""
+
+    select: str = "to_run"
+    """``to_run``, ``failed``, ``timeout``, ``unfinished``, or numbers such as ``0-9,15``."""
+    limit: int | None = None
+    """At most so many structures."""
+    ignore_budget: bool = False
+    """Run also structures that have used up their budget of failures or losses."""
+
+
+def run_structures_job(campaign: Campaign, watch: Watch | None = None) -> dg.JobDefinition:
+    """The job ``run_structures`` of a campaign.
+
+    Args:
+        campaign: the settings.
+        watch: told of each event of a batch that runs in this process.
+    """
+    keys = CampaignKeys.of(campaign)
+    prefix = "_".join([*campaign.asset_prefix, ""])
+
+    @dg.op(
+        name=f"{prefix}run_selected",
+        out=dg.Out(dg.Nothing),
+        description="Claims the selected structures, runs them, and materializes their partitions as results arrive.",
+    )
+    def run_selected(context: dg.OpExecutionContext, config: RunStructures) -> Iterator[Any]:
+        with open_ledger(campaign) as ledger:
+            try:
+                request = resolve(
+                    ledger, config.select, limit=config.limit, ignore_budget=config.ignore_budget
+                )
+            except SelectionError as error:
+                raise dg.Failure(str(error), allow_retries=False) from None
+            if not request.orig_indices:
+                context.log.info(f"nothing to do: no structure is {config.select}")
+            selected = {*keys.per_structure, keys.campaign_summary}
+            yield from run_in_step(
+                context,
+                campaign,
+                ledger,
+                request,
+                selected,
+                watch=watch,
+                first=_Beginning(context, keys).tell,
+            )
+        yield dg.Output(None)
+
+    @dg.job(
+        name=f"{prefix}run_structures",
+        description="Runs scattered structures: by status, or by number.",
+        executor_def=dg.in_process_executor,
+    )
+    def run_structures() -> None:
+        run_selected()
+
+    return run_structures
+
+
+class _Beginning:
+    """What Dagster is told when structures are taken in: that they are planned, and where they came from."""
+
+    def __init__(self, context: dg.OpExecutionContext, keys: CampaignKeys) -> None:
+        self._context = context
+        self._keys = keys
+        self._upstream = (keys.architector_csv, keys.job_ledger)
+        self._known = {key: context.instance.get_materialized_partitions(key) for key in self._upstream}
+
+    def tell(self, event: Event) -> Iterator[StepEvent]:
+        """Events for an event of the batch."""
+        if not isinstance(event, TakenIn):
+            return
+        context = self._context
+        plan_partitions(
+            context.instance,
+            context.run_id,
+            context.job_name,
+            str(context.op_handle),
+            self._keys.per_structure[2:],
+            [str(structure.orig_index) for structure in event.structures],
+        )
+        for structure in event.structures:
+            for key in self._upstream:
+                if str(structure.orig_index) not in self._known[key]:
+                    yield dg.AssetMaterialization(
+                        key, partition=str(structure.orig_index), metadata=structure_metadata(structure)
+                    )

@@ -1,0 +1,37 @@
+"""The asset keys of a campaign."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dagster import AssetKey
+
+from oact_dagster.campaign import Campaign
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignKeys:
+    """The campaign's assets, under its ``asset_prefix``."""
+
+    intake: AssetKey
+    architector_csv: AssetKey
+    job_ledger: AssetKey
+    orca_inputs: AssetKey
+    orca_results: AssetKey
+    metric_summaries: AssetKey
+    campaign_summary: AssetKey
+
+    @classmethod
+    def of(cls, campaign: Campaign) -> "CampaignKeys":
+        """The keys of a campaign."""
+        return cls(*(AssetKey([*campaign.asset_prefix, name]) for name in cls.__slots__))
+
+    @property
+    def per_structure(self) -> Sequence[AssetKey]:
+        """The assets with one partition per structure, upstream first."""
+        return (
+            self.architector_csv,
+            self.job_ledger,
+            self.orca_inputs,
+            self.orca_results,
+            self.metric_summaries,
+        )

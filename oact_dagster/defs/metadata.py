@@ -1,0 +1,160 @@
+"""What the web page shows of a structure: the metadata of its materializations and of its failure."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
+
+from oact_dagster.execution.events import Completed, Failed, InputWritten
+from oact_dagster.ledger.states import AttemptRecord, StructureRecord
+
+Metadata = dict[str, Any]
+
+MESSAGE_CHARACTERS = 2_000
+"""A longer message is cut where it is shown; the ledger keeps it whole."""
+
+_ATTEMPT_COLUMNS = TableSchema(
+    columns=[
+        TableColumn("attempt", "int"),
+        TableColumn("outcome", "string"),
+        TableColumn("failure_class", "string"),
+        TableColumn("message", "string"),
+        TableColumn("remedy", "string"),
+        TableColumn("host", "string"),
+        TableColumn("started", "string"),
+        TableColumn("elapsed_s", "float"),
+    ]
+)
+
+
+def structure_metadata(structure: StructureRecord) -> Metadata:
+    """Which structure it is."""
+    return {
+        "formula": formula(structure.elements),
+        "natoms": structure.natoms,
+        "charge": structure.charge,
+        "multiplicity": structure.multiplicity,
+        **{f"csv_{name}": value for name, value in structure.annotations.items()},
+    }
+
+
+def input_metadata(event: InputWritten) -> Metadata:
+    """Of ``orca_inputs``."""
+    metadata = structure_metadata(event.structure)
+    if event.job_dir is not None:
+        metadata["input_file"] = MetadataValue.path(str(event.job_dir / "orca.inp"))
+    if event.attempt is not None:
+        metadata["attempt"] = event.attempt
+    if event.reused:
+        metadata["reused"] = True
+    return metadata
+
+
+def result_metadata(event: Completed, input_hash: str | None) -> Metadata:
+    """Of ``orca_results``: what the output file says, and how it came about."""
+    attempt = event.attempt
+    found: Metadata = {"job_dir": MetadataValue.path(event.structure.job_dir or "")}
+    if attempt is not None:
+        result = attempt.result
+        found |= {
+            "final_energy_Eh": result.get("final_energy"),
+            "max_gradient_component_Eh_per_bohr": result.get("max_forces"),
+            "scf_cycles": result.get("scf_steps"),
+            "wall_time_s": result.get("wall_time"),
+            "n_cores": result.get("n_cores"),
+            "core_hours": core_hours(result),
+            "host": attempt.host,
+            "attempt": attempt.number,
+            "remedy": attempt.remedy or "none",
+            "scheduler_job_id": attempt.scheduler_job_id,
+            "engine": result.get("engine"),
+            "engine_version": result.get("engine_version"),
+            "output_file": MetadataValue.path(str(result.get("output_file", ""))),
+            "finished": _time(attempt.ended_at),
+        }
+    if input_hash is not None:
+        found["input_hash"] = input_hash
+    if event.reused:
+        found["reused"] = True
+    if event.followed:
+        found["computed_by_another_run"] = True
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def metric_metadata(event: Completed) -> Metadata:
+    """Of ``metric_summaries``: the numbers of one structure."""
+    result: Mapping[str, Any] = event.attempt.result if event.attempt is not None else {}
+    energy = result.get("final_energy")
+    found: Metadata = {
+        "final_energy_Eh": energy,
+        "energy_per_atom_Eh": energy / event.structure.natoms if energy is not None else None,
+        "max_gradient_component_Eh_per_bohr": result.get("max_forces"),
+        "max_atom_gradient_norm_Eh_per_bohr": result.get("max_atom_force_norm"),
+        "scf_cycles": result.get("scf_steps"),
+        "optimization_cycles": result.get("opt_cycles"),
+        "s_squared": result.get("s2"),
+        "wall_time_s": result.get("wall_time"),
+        "core_hours": core_hours(result),
+        "engine": result.get("engine"),
+    }
+    if event.reused:
+        found["reused"] = True
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def failure_metadata(event: Failed) -> Metadata:
+    """Of the observation of a structure without a result."""
+    found: Metadata = {
+        "failure_class": event.failure_class,
+        "message": event.message[:MESSAGE_CHARACTERS],
+        "fail_count": event.structure.fail_count,
+        "attempts": attempts_table(event.attempts),
+    }
+    if event.tail:
+        found["last_lines"] = MetadataValue.md(f"```text\n{event.tail.replace('```', '` ` `')}\n```")
+    if event.structure.job_dir:
+        found["job_dir"] = MetadataValue.path(event.structure.job_dir)
+    return found
+
+
+def attempts_table(attempts: Sequence[AttemptRecord]) -> MetadataValue[Any]:
+    """The attempts of a structure, the first one first."""
+    return MetadataValue.table(
+        [
+            TableRecord(
+                {
+                    "attempt": attempt.number,
+                    "outcome": str(attempt.outcome or attempt.state),
+                    "failure_class": attempt.failure_class or "",
+                    "message": (attempt.message or "")[:200],
+                    "remedy": attempt.remedy or "none",
+                    "host": attempt.host or "",
+                    "started": _time(attempt.started_at) or "",
+                    "elapsed_s": round(attempt.elapsed or 0.0, 3),
+                }
+            )
+            for attempt in attempts
+        ],
+        schema=_ATTEMPT_COLUMNS,
+    )
+
+
+def core_hours(result: Mapping[str, Any]) -> float | None:
+    """Wall time times cores of a stored result, in hours."""
+    if result.get("wall_time") is None or result.get("n_cores") is None:
+        return None
+    return float(result["wall_time"]) * int(result["n_cores"]) / 3600.0
+
+
+def formula(elements: str) -> str:
+    """The formula in Hill order of the ledger's semicolon-separated symbols."""
+    symbols = elements.split(";")
+    counts = {symbol: symbols.count(symbol) for symbol in sorted(set(symbols))}
+    first = [symbol for symbol in ("C", "H") if symbol in counts] if "C" in counts else []
+    order = [*first, *(symbol for symbol in counts if symbol not in first)]
+    return "".join(f"{symbol}{counts[symbol] if counts[symbol] > 1 else ''}" for symbol in order)
+
+
+def _time(at: float | None) -> str | None:
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")

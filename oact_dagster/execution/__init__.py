@@ -1,0 +1,1 @@
+"""Running structures: intake, batches, verdicts, summaries; knows no Dagster."""

@@ -1,0 +1,55 @@
+"""Which program computes: a real ORCA, or the stand-in engine where ``orca.command`` is ``standin``."""
+
+import importlib.util
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from oact_dagster.campaign import STANDIN, Campaign
+
+
+class EngineError(Exception):
+    """The engine cannot be run; the text is one line that says why and what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A program that takes an ORCA input file as its last argument."""
+
+    command: list[str]
+    name: str
+
+
+STANDIN_NAME = "stand-in (GFN2-xTB, NOT ORCA)"
+
+
+def find_engine(campaign: Campaign) -> Engine:
+    """Find the campaign's engine before anything is marked running.
+
+    Returns:
+        The engine with an absolute path: ORCA finds its own programs beside itself only then.
+
+    Raises:
+        EngineError: it is missing or cannot be executed.
+    """
+    command = campaign.orca.command
+    where = f"{campaign.file}: orca.command: {command}"
+    if command == STANDIN:
+        if importlib.util.find_spec("tblite") is None:
+            raise EngineError(f"{where}: needs tblite: pip install 'oact-dagster[demo]'")
+        # -P: the job folder does not become a place that modules are imported from.
+        return Engine([sys.executable, "-P", "-m", "oact_dagster.standin"], STANDIN_NAME)
+    if os.sep in command:
+        path = Path(os.path.abspath(campaign.folder / Path(command).expanduser()))
+    else:
+        found = shutil.which(command)
+        if found is None:
+            raise EngineError(f"{where}: no such program on PATH; give the absolute path of orca")
+        path = Path(os.path.abspath(found))
+    if not path.exists():
+        raise EngineError(f"{where}: no such file; give the absolute path of orca")
+    if not path.is_file() or not os.access(path, os.X_OK):
+        raise EngineError(f"{where}: is not an executable file; give the absolute path of orca")
+    return Engine([str(path)], "ORCA")

@@ -1,0 +1,84 @@
+"""What happens while a batch runs. ``defs`` turns these into Dagster's events, ``cli`` into a progress bar."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from oact_dagster.ledger.states import AttemptRecord, StructureRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The batch has begun."""
+
+    structures: int
+
+
+@dataclass(frozen=True, slots=True)
+class TakenIn:
+    """The batch now looks after these structures; those that are done already follow at once."""
+
+    structures: Sequence[StructureRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class InputWritten:
+    """The input of a structure is in its folder, or is the one of a result that is already there."""
+
+    structure: StructureRecord
+    input_hash: str | None
+    """Hash of the input without its comments; None where an old ledger does not say."""
+    job_dir: Path | None
+    attempt: int | None
+    reused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The calculation of a structure has started."""
+
+    orig_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A structure has its result."""
+
+    structure: StructureRecord
+    attempt: AttemptRecord | None
+    """The attempt that delivered it; None in an old ledger that kept no attempts."""
+    reused: bool = False
+    """It was there before this batch; nothing was computed."""
+    followed: bool = False
+    """Another run computed it while this one waited for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A structure has no result after this batch."""
+
+    structure: StructureRecord
+    failure_class: str
+    message: str
+    tail: str
+    """Last lines of the output, where there is one."""
+    attempts: Sequence[AttemptRecord]
+
+
+@dataclass(frozen=True, slots=True)
+class NotRun:
+    """A structure was left alone, or given back; it counts against no budget."""
+
+    orig_index: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line for whoever watches."""
+
+    text: str
+    warning: bool = False
+
+
+Event = Started | TakenIn | InputWritten | Running | Completed | Failed | NotRun | Note

@@ -1,0 +1,262 @@
+"""Taking a campaign's CSV into its ledger.
+
+The file is read twice. The first time nothing is written: the whole of it must be a well-formed CSV, and its
+first rows must be those that the ledger knows. The second time each new row is checked and written, some thousand
+rows in one transaction; when that is cut short, the next intake goes on where it ended, because rows are written
+in the order of the CSV. Memory does not grow with the file: one chunk of rows is held at a time.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from oact_dagster.campaign import Campaign
+from oact_dagster.execution.csv_rows import CsvError, CsvFile, CsvRow
+from oact_dagster.execution.intake_columns import Columns
+from oact_dagster.execution.intake_guess import GuessedColumns, guess_columns
+from oact_dagster.execution.intake_report import IntakeRefused, IntakeReport
+from oact_dagster.execution.intake_rows import annotations, checked, row_hash
+from oact_dagster.ledger.states import NewStructure, Rejection
+from oact_dagster.ledger.store import Ledger
+
+__all__ = ["GuessedColumns", "IntakeRefused", "IntakeReport", "guess_columns", "take_in"]
+
+CHUNK_ROWS: Final = 2000
+"""Rows written in one transaction."""
+
+CHUNK_BYTES: Final = 16 << 20
+"""Geometries held before they are written, at most some bytes more than this."""
+
+LISTED: Final = 10
+"""Rows, groups and rejections that a text names."""
+
+MANY_STRUCTURES: Final = 100_000
+"""Partitions that Dagster advises at most for one asset."""
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes done and the bytes in all."""
+
+
+@dataclass(slots=True)
+class _Comparison:
+    """What the first reading found."""
+
+    rows: int = 0
+    known: int = 0
+    uncompared: int = 0
+    left_out: int = 0
+    annotated_otherwise: int = 0
+    changed: int = 0
+    first_changed: list[int] = field(default_factory=list)
+    changed_rejected: int = 0
+    first_new: CsvRow | None = None
+
+    def note_change(self, orig_index: int, *, rejected: bool) -> None:
+        self.changed += 1
+        self.changed_rejected += rejected
+        if len(self.first_changed) < LISTED:
+            self.first_changed.append(orig_index)
+
+
+def take_in(campaign: Campaign, ledger: Ledger, progress: Progress | None = None) -> IntakeReport:
+    """Write the new rows of a campaign's CSV to its ledger.
+
+    Args:
+        campaign: names the CSV and its columns.
+        ledger: takes the rows.
+        progress: called now and then with the bytes done and the bytes in all (both readings together).
+
+    Returns:
+        What was found and done. A row that cannot be calculated is a rejection, and costs the others nothing.
+
+    Raises:
+        IntakeRefused: the CSV cannot be read, is not well-formed, lacks a column or has no rows, or a row that
+            the ledger knows changed, moved or vanished: nothing has been written then. Also when somebody writes
+            to the file while it is read: the rows written until then stay, and the next intake compares them.
+        LedgerError: the ledger cannot be written.
+    """
+    try:
+        with CsvFile(campaign.csv) as csv:
+            return _take_in(campaign, csv, ledger, progress or _silent)
+    except CsvError as error:
+        raise IntakeRefused(str(error)) from None
+
+
+def _take_in(campaign: Campaign, csv: CsvFile, ledger: Ledger, progress: Progress) -> IntakeReport:
+    columns = Columns.of(campaign, csv.columns)
+    found = _compare(csv, columns, ledger, progress)
+    if found.changed:
+        raise IntakeRefused(_rows_changed(campaign, found))
+    if not found.rows:
+        raise IntakeRefused(f"{csv.path}: has a header and no rows; expected one row for each structure")
+    csv.check_unchanged()
+    if found.annotated_otherwise:
+        _annotate(csv, columns, ledger, found.first_new)
+    taken, rejected_now = _write(csv, columns, ledger, found.first_new, progress)
+    progress(2 * csv.size, 2 * csv.size)
+    repeats, groups = ledger.same_calculations(LISTED)
+    return IntakeReport(
+        csv=csv.path,
+        size=csv.size,
+        rows=found.rows,
+        taken=taken,
+        known=found.known,
+        rejected_now=rejected_now,
+        rejected=ledger.count_rejections(),
+        first_rejections=tuple(ledger.rejections(LISTED)),
+        structures=(structures := sum(ledger.count_by_status().values())),
+        repeats=repeats,
+        repeat_groups=tuple(tuple(group) for group in groups),
+        notes=tuple(_notes(campaign, csv, found, structures)),
+    )
+
+
+def _compare(csv: CsvFile, columns: Columns, ledger: Ledger, progress: Progress) -> _Comparison:
+    """Read the whole file, and compare the rows that the ledger knows with what it knows of them."""
+    found = _Comparison()
+    known_rows = ledger.known_rows()
+    known = next(known_rows, None)
+    for row in csv.rows():
+        found.rows += 1
+        if not row.number & 0xFF:
+            progress(row.offset, 2 * csv.size)
+        if known is None:
+            if found.first_new is None:
+                found.first_new = row
+            continue
+        # An old ledger may lack a row in between (left alone then), or hold one twice.
+        found.left_out += known[0] > row.number
+        while known is not None and known[0] == row.number:
+            found.known += 1
+            _compare_row(row, columns, known, found)
+            known = next(known_rows, None)
+    while known is not None:
+        found.note_change(known[0], rejected=False)
+        known = next(known_rows, None)
+    return found
+
+
+def _compare_row(
+    row: CsvRow, columns: Columns, known: tuple[int, str, str | None], found: _Comparison
+) -> None:
+    _, known_hash, known_annotations = known
+    if not known_hash:
+        found.uncompared += 1
+        return
+    if row_hash(row, columns) != known_hash:
+        found.note_change(row.number, rejected=known_annotations is None)
+        return
+    if known_annotations is None:
+        return
+    now = annotations(row, columns)
+    then: dict[str, str] = json.loads(known_annotations)
+    if then == now:
+        return
+    if any(then[name] != now[name] for name in then.keys() & now.keys()):
+        found.note_change(row.number, rejected=False)
+    else:
+        found.annotated_otherwise += 1
+
+
+def _annotate(csv: CsvFile, columns: Columns, ledger: Ledger, first_new: CsvRow | None) -> None:
+    """Give the known structures the annotations that ``annotate`` names now."""
+    chunk: dict[int, dict[str, str]] = {}
+    for row in csv.rows():
+        if first_new is not None and row.number >= first_new.number:
+            break
+        chunk[row.number] = annotations(row, columns)
+        if len(chunk) >= CHUNK_ROWS:
+            csv.check_unchanged()
+            ledger.set_annotations(chunk)
+            chunk = {}
+    csv.check_unchanged()
+    ledger.set_annotations(chunk)
+
+
+def _write(
+    csv: CsvFile, columns: Columns, ledger: Ledger, first_new: CsvRow | None, progress: Progress
+) -> tuple[int, int]:
+    """Check the new rows and write them; return how many were taken and how many rejected."""
+    taken = rejected = 0
+    if first_new is None:
+        return taken, rejected
+    for good, bad in _chunks(csv, columns, first_new, progress):
+        # What the first reading found holds only for the file as it was then.
+        csv.check_unchanged()
+        added, refused = ledger.add_structures(good, bad)
+        taken += added
+        rejected += refused
+    return taken, rejected
+
+
+def _chunks(
+    csv: CsvFile, columns: Columns, first_new: CsvRow, progress: Progress
+) -> Iterator[tuple[list[NewStructure], list[Rejection]]]:
+    good: list[NewStructure] = []
+    bad: list[Rejection] = []
+    held = 0
+    for row in csv.rows(first_new):
+        if not row.number & 0xFF:
+            progress(csv.size + row.offset, 2 * csv.size)
+        result = checked(row, columns)
+        if isinstance(result, NewStructure):
+            good.append(result)
+            held += len(result.geometry)
+        else:
+            bad.append(result)
+        if len(good) + len(bad) >= CHUNK_ROWS or held >= CHUNK_BYTES:
+            yield good, bad
+            good, bad, held = [], [], 0
+    if good or bad:
+        yield good, bad
+
+
+def _rows_changed(campaign: Campaign, found: _Comparison) -> str:
+    shown = ", ".join(map(str, found.first_changed))
+    more = (
+        f" and {found.changed - len(found.first_changed)} more"
+        if found.changed > len(found.first_changed)
+        else ""
+    )
+    mended = (
+        f" {found.changed_rejected} of them had been rejected: append their mended rows at the end."
+        if found.changed_rejected
+        else ""
+    )
+    return (
+        f"{campaign.csv}: {found.changed} rows that were taken in before changed, moved or vanished (row "
+        f"{shown}{more}; rows count from 0), and a campaign's CSV may only grow at its end. Nothing was written."
+        f"{mended} Put the old rows back, or start a second campaign with the new CSV: `oact init OTHER.csv`"
+    )
+
+
+def _notes(campaign: Campaign, csv: CsvFile, found: _Comparison, structures: int) -> Iterator[str]:
+    if campaign.charge_column is None:
+        yield "charge_column is null: charge 0 for all structures"
+    if campaign.spin_column is None:
+        yield (
+            "spin_column is null: no unpaired electrons in any structure; rows with an odd number of electrons "
+            "are rejected"
+        )
+    if found.annotated_otherwise:
+        yield f"annotate has changed: {found.annotated_otherwise} structures known before were annotated anew"
+    if found.uncompared:
+        yield (
+            f"{found.uncompared} structures come from a ledger that kept no hash of their rows: they were "
+            "not compared with the CSV"
+        )
+    if found.left_out:
+        yield f"{found.left_out} rows before the last one that the ledger knows are not in it: left alone"
+    twice = sorted({name for name in csv.columns if csv.columns.count(name) > 1})
+    if twice:
+        yield f"columns that are there more than once, and not read: {', '.join(map(repr, twice))}"
+    if structures > MANY_STRUCTURES:
+        yield (
+            f"{structures} structures: Dagster advises at most {MANY_STRUCTURES} partitions; split the CSV into "
+            "several campaigns"
+        )
+
+
+def _silent(done: int, in_all: int) -> None:
+    """Tell nobody."""

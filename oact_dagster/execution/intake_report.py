@@ -1,0 +1,54 @@
+"""What an intake tells: its report, or the one line with which it refuses a CSV."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from oact_dagster.ledger.states import Rejection
+
+
+class IntakeRefused(ValueError):  # noqa: N818 - it says what happened to the CSV, and reads so where it is caught
+    """A CSV is refused whole; the text is one line that says what, where and what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeReport:
+    """What an intake found and did."""
+
+    csv: Path
+    size: int
+    """Size of the CSV, bytes."""
+    rows: int
+    """Rows in the CSV below its header."""
+    taken: int
+    """Rows that are new in the ledger and can be run."""
+    known: int
+    """Rows that the ledger knew before, rejected ones included."""
+    rejected_now: int
+    """New rows that were rejected."""
+    rejected: int
+    """Rows that are rejected in all."""
+    first_rejections: tuple[Rejection, ...]
+    """The first ten of all rejected rows, in the order of the CSV."""
+    structures: int
+    """Structures in the ledger now."""
+    repeats: int
+    """Structures that are the same calculation as an earlier one (elements, coordinates, charge, unpaired
+    electrons)."""
+    repeat_groups: tuple[tuple[int, ...], ...]
+    """``orig_index`` of the first groups of structures that are one calculation; at most 20 of each group."""
+    notes: tuple[str, ...]
+    """What the user should know, a line each."""
+
+    def lines(self) -> list[str]:
+        """The report as lines of text."""
+        told = [
+            f"{self.csv}: {self.rows} rows, {self.taken} taken in, {self.known} known before, "
+            f"{self.rejected_now} rejected now, {self.rejected} rejected in all"
+        ]
+        told += [f"row {r.orig_index} (line {r.line}) rejected: {r.reason}" for r in self.first_rejections]
+        if self.rejected > len(self.first_rejections):
+            told.append(f"and {self.rejected - len(self.first_rejections)} more rejected rows")
+        if self.repeats:
+            groups = "; ".join(" = ".join(map(str, group)) for group in self.repeat_groups)
+            told.append(f"{self.repeats} structures repeat the calculation of another one: rows {groups}")
+        return [*told, *self.notes]

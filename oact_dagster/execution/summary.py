@@ -1,0 +1,206 @@
+"""What a campaign has found so far: counts, statistics, costs, and all results as a table in a Parquet file."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from oact_dagster.campaign import Campaign
+from oact_dagster.ledger.states import Outcome, Status
+from oact_dagster.ledger.store import Ledger
+
+ROWS_AT_ONCE: Final = 10_000
+RESULTS_FILE: Final = "results.parquet"
+
+Numbers = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """Of one quantity over all completed structures that have it."""
+
+    count: int
+    mean: float
+    median: float
+    minimum: float
+    maximum: float
+    total: float
+
+    @classmethod
+    def of(cls, values: Numbers) -> "Statistic | None":
+        """The statistic of an array of any length; None of an empty one."""
+        if values.size == 0:
+            return None
+        return cls(
+            count=int(values.size),
+            mean=float(values.mean()),
+            median=float(np.median(values)),
+            minimum=float(values.min()),
+            maximum=float(values.max()),
+            total=float(values.sum()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A campaign at one moment."""
+
+    counts: dict[Status, int]
+    running_started: int
+    """How many of the running ones compute; the others are queued."""
+    held: int
+    rejected: int
+    energies: Numbers
+    """Final energies of completed structures, Eh, shape (n,)."""
+    energies_per_atom: Numbers
+    """Eh, shape (n,)."""
+    max_forces: Numbers
+    """Largest Cartesian gradient components, Eh/bohr."""
+    scf_steps: Numbers
+    wall_times: Numbers
+    """s"""
+    n_cores: Numbers
+    core_hours: Numbers
+    """Of each completed structure that has a wall time and cores."""
+    engines: Counter[str]
+    """Completed structures by the engine that computed them."""
+    failures: Sequence[tuple[str, int]]
+    """``(failure class, structures)``, most first."""
+    spent: dict[Outcome, float] = field(default_factory=dict)
+    """Core-hours of all attempts by outcome."""
+
+    @property
+    def total(self) -> int:
+        """How many structures the ledger has."""
+        return sum(self.counts.values())
+
+    @property
+    def completed(self) -> int:
+        """How many have a result."""
+        return self.counts.get(Status.COMPLETED, 0)
+
+    @property
+    def not_orca(self) -> int:
+        """How many results are no ORCA results but the stand-in engine's."""
+        return sum(count for engine, count in self.engines.items() if "NOT ORCA" in engine)
+
+
+def summarise(ledger: Ledger) -> Summary:
+    """Summarise a campaign from its ledger. Rows are streamed; only the numbers are kept."""
+    columns: dict[str, list[float]] = {key: [] for key in ("e", "ea", "f", "s", "w", "n", "c")}
+    engines: Counter[str] = Counter()
+    for row in ledger.completed():
+        if row["final_energy"] is not None:
+            columns["e"].append(row["final_energy"])
+            if row["natoms"]:
+                columns["ea"].append(row["final_energy"] / row["natoms"])
+        for key, name in (("f", "max_forces"), ("s", "scf_steps"), ("w", "wall_time"), ("n", "n_cores")):
+            if row[name] is not None:
+                columns[key].append(row[name])
+        if row["wall_time"] is not None and row["n_cores"] is not None:
+            columns["c"].append(row["wall_time"] * row["n_cores"] / 3600.0)
+        engines[_result_of(row["result"]).get("engine") or "unknown"] += 1
+    arrays = {key: np.asarray(values, dtype=np.float64) for key, values in columns.items()}
+    return Summary(
+        counts=ledger.count_by_status(),
+        running_started=ledger.count_running_started(),
+        held=ledger.count_held(),
+        rejected=ledger.count_rejections(),
+        energies=arrays["e"],
+        energies_per_atom=arrays["ea"],
+        max_forces=arrays["f"],
+        scf_steps=arrays["s"],
+        wall_times=arrays["w"],
+        n_cores=arrays["n"],
+        core_hours=arrays["c"],
+        engines=engines,
+        failures=ledger.failures_by_class(),
+        spent=ledger.cores_spent(),
+    )
+
+
+def write_results(campaign: Campaign, ledger: Ledger) -> Path:
+    """Write all results into ``results.parquet`` beside ``campaign.yaml``, whole or not at all.
+
+    Columns: ``orig_index``, ``formula_elements`` (semicolon-separated symbols), ``natoms``, ``charge``,
+    ``multiplicity``, ``final_energy_Eh``, ``max_gradient_component_Eh_per_bohr``,
+    ``max_atom_gradient_norm_Eh_per_bohr``, ``scf_cycles``, ``s_squared``, ``wall_time_s``, ``n_cores``,
+    ``core_hours``, ``attempt``, ``host``, ``engine``, ``engine_version``, ``job_dir``.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(
+        [
+            ("orig_index", pa.int64()),
+            ("formula_elements", pa.string()),
+            ("natoms", pa.int32()),
+            ("charge", pa.int32()),
+            ("multiplicity", pa.int32()),
+            ("final_energy_Eh", pa.float64()),
+            ("max_gradient_component_Eh_per_bohr", pa.float64()),
+            ("max_atom_gradient_norm_Eh_per_bohr", pa.float64()),
+            ("scf_cycles", pa.int32()),
+            ("s_squared", pa.float64()),
+            ("wall_time_s", pa.float64()),
+            ("n_cores", pa.int32()),
+            ("core_hours", pa.float64()),
+            ("attempt", pa.int32()),
+            ("host", pa.string()),
+            ("engine", pa.string()),
+            ("engine_version", pa.string()),
+            ("job_dir", pa.string()),
+        ],
+        metadata={"campaign": campaign.name, "level_of_theory": json.dumps(campaign.level_of_theory())},
+    )
+    target = campaign.folder / RESULTS_FILE
+    part = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with pq.ParquetWriter(part, schema) as writer:
+            rows = _rows(ledger)
+            while chunk := list(islice(rows, ROWS_AT_ONCE)):
+                writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    return target
+
+
+def _rows(ledger: Ledger) -> Iterator[dict[str, Any]]:
+    for row in ledger.completed():
+        result = _result_of(row["result"])
+        wall, cores = row["wall_time"], row["n_cores"]
+        yield {
+            "orig_index": row["orig_index"],
+            "formula_elements": row["elements"],
+            "natoms": row["natoms"],
+            "charge": row["charge"],
+            "multiplicity": row["spin"],
+            "final_energy_Eh": row["final_energy"],
+            "max_gradient_component_Eh_per_bohr": row["max_forces"],
+            "max_atom_gradient_norm_Eh_per_bohr": result.get("max_atom_force_norm"),
+            "scf_cycles": row["scf_steps"],
+            "s_squared": result.get("s2"),
+            "wall_time_s": wall,
+            "n_cores": cores,
+            "core_hours": wall * cores / 3600.0 if wall is not None and cores is not None else None,
+            "attempt": row["attempt"],
+            "host": row["host"],
+            "engine": result.get("engine"),
+            "engine_version": result.get("engine_version"),
+            "job_dir": row["job_dir"],
+        }
+
+
+def _result_of(text: str | None) -> dict[str, Any]:
+    return {} if text is None else dict(json.loads(text))

@@ -1,0 +1,143 @@
+"""The verdict on an attempt: what its payload, its output and the scheduler say, taken together.
+
+No single one decides: a job that left the queue may run on, a killed one may exit with 0, an output may be
+another attempt's, and a normal end may be that of a failed optimisation.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from oact_dagster.launchers.attempt_files import TOKEN_COMMENT, ExitRecord, How
+from oact_dagster.launchers.protocol import JobState
+from oact_dagster.ledger.states import Outcome
+from oact_dagster.orca.failures import FailureClass
+from oact_dagster.orca.outputs import Output
+
+_NO_END: Final = "truncated"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that is known of an attempt whose job has ended."""
+
+    token: str
+    record: ExitRecord | None
+    """The payload's ``exit.json``; None when it wrote none."""
+    output: Output
+    job: JobState
+    cancelled: bool = False
+    """We ended it on the user's order."""
+
+    @property
+    def own_output(self) -> bool:
+        """Whether the output echoes this attempt's token."""
+        return f"{TOKEN_COMMENT}: {self.token}" in self.output.input_comments
+
+    @property
+    def good(self) -> bool:
+        """Whether the output is this attempt's own, ended normally, and holds an energy."""
+        output = self.output
+        return self.own_output and output.termination == "normal" and output.final_energy is not None
+
+    @property
+    def speaks(self) -> bool:
+        """Whether the output is this attempt's own and says how it ended."""
+        return self.own_output and self.output.termination != _NO_END
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of an attempt."""
+
+    outcome: Outcome
+    failure_class: FailureClass | None
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of the table: when it holds, and what follows."""
+
+    when: Callable[[Evidence], bool]
+    then: Callable[[Evidence], Verdict]
+
+
+def _how(evidence: Evidence) -> How | None:
+    return None if evidence.record is None else evidence.record.how
+
+
+def _completed(evidence: Evidence) -> Verdict:
+    return Verdict(Outcome.COMPLETED, None, None)
+
+
+def _failed_as_output_says(evidence: Evidence) -> Verdict:
+    output = evidence.output
+    line = f": {output.deciding_line.strip()}" if output.deciding_line else f": {output.reason}"
+    kind = "aborted" if output.termination == "normal" else str(output.termination)
+    return Verdict(Outcome.FAILED, FailureClass(kind), f"{kind}{line}")
+
+
+def _cancelled(evidence: Evidence) -> Verdict:
+    return Verdict(
+        Outcome.CANCELLED, None, evidence.record.reason if evidence.record else "ended with its run"
+    )
+
+
+def _timeout(evidence: Evidence) -> Verdict:
+    reason = evidence.record.reason if evidence.record else evidence.job.final
+    return Verdict(Outcome.TIMEOUT, FailureClass.TIMEOUT, reason)
+
+
+def _not_started(evidence: Evidence) -> Verdict:
+    reason = evidence.record.reason if evidence.record else evidence.job.final
+    return Verdict(Outcome.FAILED, FailureClass.NOT_STARTED, f"the engine could not be started: {reason}")
+
+
+def _crashed(evidence: Evidence) -> Verdict:
+    code = evidence.record.returncode if evidence.record is not None else None
+    what = f"killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
+    return Verdict(Outcome.FAILED, FailureClass.ABORTED, f"the engine was {what}, and its output has no end")
+
+
+def _cut_short(evidence: Evidence) -> Verdict:
+    whose = "has no end" if evidence.own_output else "is not this attempt's"
+    return Verdict(
+        Outcome.FAILED, FailureClass.TRUNCATED, f"the engine ended with exit code 0, and its output {whose}"
+    )
+
+
+def _lost(evidence: Evidence) -> Verdict:
+    if evidence.record is not None:
+        return Verdict(Outcome.LOST, FailureClass.LOST, f"ended from outside: {evidence.record.reason}")
+    said = evidence.job.final or "nothing"
+    return Verdict(
+        Outcome.LOST, FailureClass.LOST, f"its payload vanished without a record (the launcher says: {said})"
+    )
+
+
+TABLE: Final[tuple[Rule, ...]] = (
+    # A result that is there, whole and this attempt's own is a result, whatever else happened at its end.
+    Rule(lambda e: e.good, _completed),
+    Rule(lambda e: e.cancelled and _how(e) in (How.STOPPED, None), _cancelled),
+    Rule(lambda e: _how(e) is How.TIME_LIMIT, _timeout),
+    Rule(lambda e: _how(e) is How.NOT_STARTED, _not_started),
+    Rule(lambda e: _how(e) is How.STOPPED, _lost),
+    # The payload saw the engine end by itself.
+    Rule(lambda e: _how(e) is How.EXITED and e.speaks, _failed_as_output_says),
+    Rule(lambda e: e.record is not None and e.record.returncode != 0, _crashed),
+    Rule(lambda e: e.record is not None, _cut_short),
+    # No record: the payload died. What ORCA said before that still counts.
+    Rule(lambda e: e.speaks, _failed_as_output_says),
+    Rule(lambda e: e.job.final.startswith("not started"), _not_started),
+    Rule(lambda e: True, _lost),
+)
+"""The first row that holds decides."""
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """What became of an attempt, by :data:`TABLE`."""
+    for rule in TABLE:
+        if rule.when(evidence):
+            return rule.then(evidence)
+    raise AssertionError("the last rule holds always")
