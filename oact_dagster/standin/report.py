@@ -1,0 +1,173 @@
+"""The frame of an ORCA 6.1 output: banner, warnings, echo of the input, geometry, error and normal end."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from oact_dagster.orca.elements import ATOMIC_NUMBERS
+from oact_dagster.standin.masses import MASSES
+from oact_dagster.standin.units import BOHR_IN_ANGSTROM
+
+Array = npt.NDArray[np.float64]
+
+ORCA_VERSION: Final = "6.1.0"
+"""The version whose format the output has."""
+
+_RULE: Final = "=" * 80
+_BOX_TOP: Final = " " * 16 + "#" * 57
+
+
+def _box_line(text: str) -> str:
+    return f"{'':16}#{text:^55}#"
+
+
+def banner(tblite_version: str, host: str, process: int, folder: str, started: str) -> str:
+    """Return the head of the output, which says within its first lines that this is not ORCA."""
+    # Readers recognise ORCA's output by the spaced name in the first box.
+    return "\n".join(
+        [
+            "",
+            f"{'':33}*****************",
+            f"{'':33}* O   R   C   A *",
+            f"{'':33}*****************",
+            "",
+            _BOX_TOP,
+            _box_line("-***-"),
+            _box_line("NOT ORCA"),
+            _box_line("a stand-in engine that writes ORCA's format"),
+            _box_line("energies and gradients: GFN2-xTB by tblite"),
+            _box_line("the numbers mean nothing for chemistry"),
+            _box_line("-***-"),
+            _BOX_TOP,
+            "",
+            "",
+            f"{'':25}Program Version {ORCA_VERSION}  -  NOT ORCA, ITS FORMAT ONLY  -",
+            f"{'':25}Engine: oact-dagster stand-in, GFN2-xTB by tblite {tblite_version}",
+            "",
+            "",
+            "  ***********************************",
+            f"  * Starting time: {started}",
+            f"  * Host name:     {host}",
+            f"  * Process ID:    {process}",
+            f"  * Working dir.:  {folder}",
+            "  ***********************************",
+            "",
+        ]
+    )
+
+
+def warnings(lines: Iterable[str]) -> str:
+    """Return the section of warnings, each preceded by ``WARNING:``."""
+    return "\n".join(
+        [
+            _RULE,
+            f"{'':40}WARNINGS",
+            f"{'':23}Please study these warnings very carefully!",
+            _RULE,
+            "",
+            *(f"WARNING: {line}\n" for line in lines),
+        ]
+    )
+
+
+def echo(name: str, text: str) -> str:
+    """Return the echo of the input file, every line of it with its comments."""
+    lines = text.split("\n")
+    if lines[-1]:
+        lines.append("")
+    lines[-1] = f"{'':25}****END OF INPUT****"
+    numbered = (f"|{number:3d}> {line}" for number, line in enumerate(lines, start=1))
+    return "\n".join([_RULE, f"{'':39}INPUT FILE", _RULE, f"NAME = {name}", *numbered, _RULE, ""])
+
+
+def run_type(title: str) -> str:
+    """Return the box that names the kind of run."""
+    stars = "*" * (len(title) + 4)
+    return "\n".join(f"{'':23}{line}" for line in (stars, f"* {title} *", stars)) + "\n"
+
+
+def parallel_banner(n_processes: int) -> str:
+    """Return the box with the number of processes, which ORCA prints for more than one."""
+    stars = "*" * 60
+    return "\n".join(
+        [
+            "",
+            "",
+            f"{'':11}{stars}",
+            f"{'':11}*        Program running with {n_processes} parallel MPI-processes     *",
+            f"{'':11}*              working on a common directory               *",
+            f"{'':11}{stars}",
+        ]
+    )
+
+
+def geometry(symbols: tuple[str, ...], positions: Array) -> str:
+    """Return both coordinate tables.
+
+    Args:
+        symbols: Element symbols of the N atoms, those of the input.
+        positions: (N, 3) positions in bohr.
+    """
+    title = "CARTESIAN COORDINATES (ANGSTROEM)"
+    lines = ["-" * len(title), title, "-" * len(title)]
+    for symbol, (x, y, z) in zip(symbols, positions * BOHR_IN_ANGSTROM, strict=True):
+        lines.append(f"  {symbol:<4s}{x:11.6f} {y:11.6f} {z:11.6f}")
+    title = "CARTESIAN COORDINATES (A.U.)"
+    lines += ["", "-" * len(title), title, "-" * len(title)]
+    lines.append("  NO LB      ZA    FRAG     MASS         X           Y           Z")
+    for index, (symbol, (x, y, z)) in enumerate(zip(symbols, positions, strict=True)):
+        atom = f"{index:4d} {symbol:<4s}{ATOMIC_NUMBERS[symbol]:8.4f}    0  {MASSES[symbol]:8.3f}"
+        lines.append(f"{atom} {x:11.6f} {y:11.6f} {z:11.6f}")
+    return "\n".join([*lines, ""])
+
+
+def input_error(message: str) -> str:
+    """Return the end of a run whose input is refused."""
+    rule = "-" * 80
+    # ORCA's own line on an impossible multiplicity carries no "aborting"; the others do.
+    last = message if message.startswith("Error : ") else f"Error : {message}\n  .... aborting the run"
+    return "\n".join(
+        [rule, f"{'':34}INPUT ERROR", rule, "", f"[file oact_dagster/standin/read_input.py]: {last}", ""]
+    )
+
+
+def error_termination(module: str, message: str, input_name: str) -> str:
+    """Return the end of a run that fails in one of ORCA's modules, such as LEANSCF."""
+    return "\n".join(
+        [
+            f"[file oact_dagster/standin/engine.py]: Error (STAND-IN): {message}",
+            "",
+            f"ORCA finished by error termination in {module}",
+            f"Calling Command: python -m oact_dagster.standin {input_name}",
+            "[file oact_dagster/standin/run.py]:",
+            "  .... aborting the run",
+            "",
+        ]
+    )
+
+
+def normal_end(module_seconds: Mapping[str, float], wall_seconds: float) -> str:
+    """Return the timings and the last two lines of a run that ended normally.
+
+    Args:
+        module_seconds: Wall time in s of each module, in the order of printing.
+        wall_seconds: Wall time in s of the whole run.
+    """
+    total = sum(module_seconds.values())
+    lines = ["", "Timings for individual modules:", ""]
+    lines.append(f"{'Sum of individual times':<33s}...{total:13.3f} sec (={total / 60:8.3f} min)")
+    for name, seconds in module_seconds.items():
+        share = 100 * seconds / total if total else 0.0
+        lines.append(f"{name:<33s}...{seconds:13.3f} sec (={seconds / 60:8.3f} min){share:6.1f} %")
+    milliseconds = round(1000 * wall_seconds)
+    seconds, milliseconds = divmod(milliseconds, 1000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    lines.append(f"{'':29}****ORCA TERMINATED NORMALLY****")
+    lines.append(
+        f"TOTAL RUN TIME: {days} days {hours} hours {minutes} minutes {seconds} seconds {milliseconds} msec"
+    )
+    return "\n".join([*lines, ""])

@@ -1,0 +1,99 @@
+"""Which molecule GFN2-xTB computes in place of the one that the input asks for.
+
+GFN2-xTB has parameters for H to Rn (C. Bannwarth et al., J. Chem. Theory Comput. 2019, 15, 1652).
+An actinide is replaced by the lanthanide above it, whose f electrons are in GFN2's core with three valence
+electrons left, that is, in oxidation state 3; the total charge is shifted by as much for each centre.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+from oact_dagster.orca.elements import ACTINIDES, ATOMIC_NUMBERS, LANTHANIDES, SYMBOLS
+from oact_dagster.standin.read_input import InputError, Job
+
+_HEAVIEST: Final = 86
+_ACTINIDE_TO_LANTHANIDE: Final = 32
+_OXIDATION_STATE_IN_GFN2: Final = 3
+_VALENCE_ELECTRONS_OF_F_ELEMENTS: Final = 3
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """The molecule that is really computed.
+
+    Attributes:
+        numbers: Atomic numbers of the N atoms, none above 86.
+        charge: Its total charge.
+        unpaired: Its number of unpaired electrons.
+        replacements: Symbol asked for and symbol computed, for each actinide element.
+    """
+
+    numbers: tuple[int, ...]
+    charge: int
+    unpaired: int
+    replacements: tuple[tuple[str, str], ...]
+
+    def description(self) -> str:
+        """Return what was computed, in words."""
+        replaced = ", ".join(f"{asked} replaced by {computed}" for asked, computed in self.replacements)
+        return (
+            f"{replaced or 'the elements of the input'}, charge {self.charge}, "
+            f"{self.unpaired} unpaired electron{'' if self.unpaired == 1 else 's'}"
+        )
+
+
+def electron_count(job: Job) -> int:
+    """Return the number of electrons of the molecule in the input, all of them (no ECP)."""
+    return sum(ATOMIC_NUMBERS[symbol] for symbol in job.symbols) - job.charge
+
+
+def check_multiplicity(job: Job) -> None:
+    """Refuse a multiplicity that the number of electrons cannot have, in ORCA's words.
+
+    Raises:
+        InputError: The parities do not fit, or there are fewer electrons than unpaired ones.
+    """
+    electrons, multiplicity = electron_count(job), job.multiplicity
+    if electrons % 2 == multiplicity % 2 or not 0 <= multiplicity - 1 <= electrons:
+        parity = ("even", "odd")
+        raise InputError(
+            f"Error : multiplicity ({multiplicity}) is {parity[multiplicity % 2]} and number of electrons "
+            f"({electrons}) is {parity[electrons % 2]} -> impossible"
+        )
+
+
+def surrogate_of(job: Job) -> Surrogate:
+    """Return the molecule that GFN2-xTB computes for a job.
+
+    Raises:
+        InputError: An impossible multiplicity; an element without parameters; an actinide without its
+            oxidation state.
+    """
+    check_multiplicity(job)
+    found = Counter(job.symbols)
+    actinides = sorted(ACTINIDES & found.keys(), key=ATOMIC_NUMBERS.__getitem__)
+    if actinides and job.oxidation_state is None:
+        raise InputError(
+            f"{', '.join(actinides)}: the stand-in engine needs the oxidation state of an actinide;\n"
+            "add the comment line '# metal_ox: 6' (or '# oxidation_state: 6') with its value to the input"
+        )
+    replacement = {asked: SYMBOLS[ATOMIC_NUMBERS[asked] - 1 - _ACTINIDE_TO_LANTHANIDE] for asked in actinides}
+    computed = [replacement.get(symbol, symbol) for symbol in job.symbols]
+    for symbol in computed:
+        if ATOMIC_NUMBERS[symbol] > _HEAVIEST:
+            raise InputError(f"{symbol}: GFN2-xTB is not available for this element")
+    charge = job.charge
+    if job.oxidation_state is not None:
+        charge -= sum(found[symbol] for symbol in actinides) * (
+            job.oxidation_state - _OXIDATION_STATE_IN_GFN2
+        )
+    unpaired = job.multiplicity - 1
+    if any(symbol in LANTHANIDES for symbol in computed):
+        # The f electrons are in the core, so the valence electrons pair as far as their number allows.
+        valence = sum(
+            _VALENCE_ELECTRONS_OF_F_ELEMENTS if symbol in LANTHANIDES else ATOMIC_NUMBERS[symbol]
+            for symbol in computed
+        )
+        unpaired = (valence - charge) % 2
+    return Surrogate(tuple(ATOMIC_NUMBERS[s] for s in computed), charge, unpaired, tuple(replacement.items()))
