@@ -191,11 +191,29 @@ def load_campaign(path: str | Path) -> Campaign:
         file = file / CAMPAIGN_FILE
     file = Path(os.path.abspath(file))
     try:
-        raw = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+        text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise CampaignError(f"{file}: no such file; `oact init CSV` writes one for your CSV") from None
     except (OSError, UnicodeDecodeError) as error:
         raise CampaignError(f"{file}: cannot be read: {error}") from None
+    return read_campaign(text, file)
+
+
+def read_campaign(text: str, file: Path) -> Campaign:
+    """Check a campaign's settings.
+
+    Args:
+        text: what ``campaign.yaml`` holds, or would hold.
+        file: its absolute path; it need not exist.
+
+    Returns:
+        The settings, with every path absolute (relative ones are relative to the file).
+
+    Raises:
+        CampaignError: it is not YAML, or a key or value is wrong.
+    """
+    try:
+        raw = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""

@@ -15,6 +15,7 @@ from oact_dagster.campaign import CAMPAIGN_FILE, load_campaign
 from oact_dagster.defs.assets import campaign_assets
 from oact_dagster.defs.batch_step import Watch
 from oact_dagster.defs.jobs import run_structures_job
+from oact_dagster.execution.stopping import StopRequest
 
 NO_CAMPAIGN = (
     f"no campaign here: set OACT_CAMPAIGN to a {CAMPAIGN_FILE}, start in a folder that holds one, or make one with"
@@ -22,12 +23,15 @@ NO_CAMPAIGN = (
 )
 
 
-def for_campaign(path: str | Path, *, watch: Watch | None = None) -> dg.Definitions:
+def for_campaign(
+    path: str | Path, *, watch: Watch | None = None, stop: StopRequest | None = None
+) -> dg.Definitions:
     """The definitions of one campaign.
 
     Args:
         path: ``campaign.yaml`` or its folder.
         watch: told of each event of a batch that runs in this process (a progress bar).
+        stop: asks a batch of ``run_structures`` in this process to stop.
 
     Raises:
         CampaignError: the settings are missing or wrong.
@@ -35,7 +39,7 @@ def for_campaign(path: str | Path, *, watch: Watch | None = None) -> dg.Definiti
     campaign = load_campaign(path)
     return dg.Definitions(
         assets=campaign_assets(campaign, watch),
-        jobs=[run_structures_job(campaign, watch)],
+        jobs=[run_structures_job(campaign, watch, stop)],
         # A run handles a whole batch in one step: processes of its own for steps would only cost.
         executor=dg.in_process_executor,
         metadata={"campaign": dg.MetadataValue.path(str(campaign.file))},

@@ -1,7 +1,9 @@
 """What the structures' asset step and the job over scattered structures have in common: running a batch in a step."""
 
+import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, closing
+from functools import partial
 
 from dagster import (
     AssetExecutionContext,
@@ -44,6 +46,7 @@ def run_in_step(
     selected: Collection[AssetKey],
     *,
     watch: Watch | None = None,
+    stop: StopRequest | None = None,
     first: Callable[[Event], Iterable[StepEvent]] | None = None,
 ) -> Iterator[StepEvent]:
     """Run a batch inside a step, and tell Dagster of it.
@@ -55,6 +58,7 @@ def run_in_step(
         request: which structures.
         selected: the assets that get events.
         watch: told of each event.
+        stop: asks for a stop; None lets signals ask, and termination in the web page.
         first: gives what Dagster is to be told before an event's own materializations.
 
     Yields:
@@ -65,7 +69,9 @@ def run_in_step(
         DagsterExecutionInterruptedError: the run was stopped.
     """
     report = BatchReport(campaign, selected)
-    stop = StopRequest(on_first=lambda: _look_who_stops(context.instance, context.run_id, stop))
+    if stop is None:
+        stop = StopRequest()
+        stop.on_first = partial(_look_who_stops, context.instance, context.run_id, stop)
     try:
         engine = find_engine(campaign)
         with ExitStack() as stack:
@@ -97,6 +103,8 @@ def run_in_step(
                 yield from report.dagster_events(event)
     except (EngineError, LedgerError, LauncherError) as error:
         raise Failure(str(error), allow_retries=False) from None
+    except sqlite3.Error as error:
+        raise Failure(f"{campaign.ledger}: cannot be written: {error}", allow_retries=False) from error
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise Failure(

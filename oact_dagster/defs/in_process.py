@@ -1,14 +1,46 @@
 """Running a campaign's assets in this process: what ``oact run`` and ``oact demo`` do."""
 
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
 
-from dagster import DagsterInstance, DagsterRunStatus, ExecuteInProcessResult
+from dagster import (
+    DagsterInstance,
+    DagsterRunStatus,
+    Definitions,
+    ExecuteInProcessResult,
+    Field,
+    InitLoggerContext,
+    LoggerDefinition,
+)
+from dagster._core.instance.ref import InstanceRef
 
 from oact_dagster.campaign import Campaign
 from oact_dagster.definitions import for_campaign
 from oact_dagster.defs.batch_step import Watch
 from oact_dagster.defs.instance import dagster_home
 from oact_dagster.defs.keys import CampaignKeys
+from oact_dagster.execution.intake_need import csv_stamp, is_taken_in, note_taken_in
+from oact_dagster.execution.stopping import StopRequest, signals_stop
+from oact_dagster.ledger.store import Ledger
+
+LOG_FILE: Final = "oact-run.log"
+"""In the campaign's Dagster folder: what Dagster would print on the console."""
+
+# Under Dagster's own name, with its own settings: a run's configuration is good for the web page too.
+_CONSOLE: Final = "console"
+_LOGGERS: Final[dict[str, Any]] = {"loggers": {_CONSOLE: {"config": {"log_level": "DEBUG"}}}}
+_NO_CAPTURE: Final[dict[str, Any]] = {
+    # Dagster would put a file in place of the terminal, and copy from it with a process that Ctrl+C ends too.
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +54,43 @@ class RunEnd:
     """Why it did not succeed, in one line; empty when it did."""
 
 
+def needs_intake(campaign: Campaign) -> bool:
+    """Tell, without reading the CSV, whether it is new or has changed, or partition keys are missing.
+
+    Raises:
+        LedgerError: the ledger cannot be used.
+        OSError: the CSV is not there.
+    """
+    if not campaign.ledger.exists():
+        return True
+    with Ledger(campaign.ledger) as ledger:
+        if not is_taken_in(campaign, ledger):
+            return True
+        structures = sum(ledger.count_by_status().values())
+    with _instance(campaign) as instance:
+        return len(instance.get_dynamic_partitions(campaign.partitions_name)) < structures
+
+
 def run_intake(campaign: Campaign) -> RunEnd:
-    """Materialize ``intake``: take the CSV in, and register the partition keys."""
-    definitions = for_campaign(campaign.file)
-    job = definitions.resolve_implicit_global_asset_job_def()
-    with DagsterInstance.from_config(str(dagster_home(campaign))) as instance:
+    """Materialize ``intake``: take the CSV in, and register the partition keys.
+
+    Raises:
+        OSError: the CSV is not there, or a folder cannot be written.
+    """
+    stamp = csv_stamp(campaign)
+    job = _definitions(campaign).resolve_implicit_global_asset_job_def()
+    with _instance(campaign) as instance:
         result = job.execute_in_process(
-            instance=instance, asset_selection=[CampaignKeys.of(campaign).intake], raise_on_error=False
+            instance=instance,
+            run_config=_LOGGERS,
+            asset_selection=[CampaignKeys.of(campaign).intake],
+            raise_on_error=False,
         )
-        return _end(instance, result)
+        end = _end(instance, result)
+    if end.success:
+        with Ledger(campaign.ledger) as ledger:
+            note_taken_in(ledger, stamp)
+    return end
 
 
 def run_selection(
@@ -40,25 +100,94 @@ def run_selection(
     limit: int | None = None,
     ignore_budget: bool = False,
     watch: Watch | None = None,
+    stop: StopRequest | None = None,
 ) -> RunEnd:
-    """Run the job ``run_structures``.
+    """Run the job ``run_structures``. SIGINT and SIGTERM ask it to stop; it then ends as cancelled.
 
     Args:
         campaign: the settings.
         select: see :func:`oact_dagster.execution.selection.resolve`.
         limit: at most so many structures.
         ignore_budget: run also what has used up its budget.
-        watch: told of each event of the batch.
+        watch: told of each event of the batch, in another thread than the caller's.
+        stop: asks for a stop, as the signals do.
+
+    Raises:
+        OSError: a folder cannot be written.
     """
     name = "_".join([*campaign.asset_prefix, "run_structures"])
-    job = for_campaign(campaign.file, watch=watch).resolve_job_def(name)
     op = "_".join([*campaign.asset_prefix, "run_selected"])
     config = {"select": select, "ignore_budget": ignore_budget} | ({} if limit is None else {"limit": limit})
-    with DagsterInstance.from_config(str(dagster_home(campaign))) as instance:
-        result = job.execute_in_process(
-            instance=instance, run_config={"ops": {op: {"config": config}}}, raise_on_error=False
-        )
-        return _end(instance, result)
+    stop = stop or StopRequest()
+
+    def run() -> RunEnd:
+        job = _definitions(campaign, watch, stop).resolve_job_def(name)
+        with _instance(campaign) as instance:
+            result = job.execute_in_process(
+                instance=instance,
+                run_config={"ops": {op: {"config": config}}, **_LOGGERS},
+                raise_on_error=False,
+            )
+            return _end(instance, result)
+
+    with signals_stop(stop):
+        return _in_thread(run)
+
+
+def _in_thread(run: Callable[[], RunEnd]) -> RunEnd:
+    """Run Dagster beside the main thread.
+
+    In the main thread it puts its own signal handlers in place of ours between a step's events, and a Ctrl+C that
+    comes just then would break the batch off instead of asking it to stop.
+    """
+    ends: list[RunEnd] = []
+    errors: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            ends.append(run())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=target, name="dagster-run")
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return ends[0]
+
+
+def _definitions(
+    campaign: Campaign, watch: Watch | None = None, stop: StopRequest | None = None
+) -> Definitions:
+    """The campaign's definitions, with a logger that writes into a file and not on the console."""
+    console = _file_logger(dagster_home(campaign) / LOG_FILE)
+    return Definitions.merge(
+        for_campaign(campaign.file, watch=watch, stop=stop), Definitions(loggers={_CONSOLE: console})
+    )
+
+
+def _file_logger(path: Path) -> LoggerDefinition:
+    def log_file(context: InitLoggerContext) -> logging.Logger:
+        handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        # Not getLogger(): that would keep it, with its open file, as long as the process lives.
+        made = logging.Logger("oact", context.logger_config["log_level"])
+        made.addHandler(handler)
+        return made
+
+    return LoggerDefinition(
+        log_file,
+        config_schema={"log_level": Field(str, default_value="DEBUG")},
+        description=f"Writes into {path}.",
+    )
+
+
+@contextmanager
+def _instance(campaign: Campaign) -> Iterator[DagsterInstance]:
+    home = str(dagster_home(campaign))
+    with DagsterInstance.from_ref(InstanceRef.from_dir(home, overrides=_NO_CAPTURE)) as instance:
+        yield instance
 
 
 def _end(instance: DagsterInstance, result: ExecuteInProcessResult) -> RunEnd:

@@ -1,5 +1,7 @@
 """The asset ``intake``: the whole CSV in bulk, into ledger rows and partition keys."""
 
+import sqlite3
+
 import dagster as dg
 
 from oact_dagster.campaign import Campaign
@@ -31,6 +33,10 @@ def intake_asset(campaign: Campaign) -> dg.AssetsDefinition:
                 added = register_partitions(context.instance, campaign, ledger)
         except (IntakeRefused, LedgerError) as error:
             raise dg.Failure(str(error), allow_retries=False) from None
+        except (sqlite3.Error, OSError) as error:
+            raise dg.Failure(
+                f"{campaign.ledger}: intake stopped: {error}; run it again", allow_retries=False
+            ) from error
         for line in report.lines():
             context.log.info(line)
         context.add_asset_metadata(_metadata(report, added))

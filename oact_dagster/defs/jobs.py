@@ -13,6 +13,7 @@ from oact_dagster.defs.metadata import structure_metadata
 from oact_dagster.defs.planned import plan_partitions
 from oact_dagster.execution.events import Event, TakenIn
 from oact_dagster.execution.selection import SelectionError, resolve
+from oact_dagster.execution.stopping import StopRequest
 
 
 class RunStructures(dg.Config):
@@ -26,12 +27,15 @@ class RunStructures(dg.Config):
     """Run also structures that have used up their budget of failures or losses."""
 
 
-def run_structures_job(campaign: Campaign, watch: Watch | None = None) -> dg.JobDefinition:
+def run_structures_job(
+    campaign: Campaign, watch: Watch | None = None, stop: StopRequest | None = None
+) -> dg.JobDefinition:
     """The job ``run_structures`` of a campaign.
 
     Args:
         campaign: the settings.
         watch: told of each event of a batch that runs in this process.
+        stop: asks a batch that runs in this process to stop.
     """
     keys = CampaignKeys.of(campaign)
     prefix = "_".join([*campaign.asset_prefix, ""])
@@ -59,6 +63,7 @@ def run_structures_job(campaign: Campaign, watch: Watch | None = None) -> dg.Job
                 request,
                 selected,
                 watch=watch,
+                stop=stop,
                 first=_Beginning(context, keys).tell,
             )
         yield dg.Output(None)

@@ -106,7 +106,7 @@ def metric_metadata(event: Completed) -> Metadata:
 def failure_metadata(event: Failed) -> Metadata:
     """Of the observation of a structure without a result."""
     found: Metadata = {
-        "failure_class": event.failure_class,
+        "failure_class": str(event.failure_class),
         "message": event.message[:MESSAGE_CHARACTERS],
         "fail_count": event.structure.fail_count,
         "attempts": attempts_table(event.attempts),
@@ -126,7 +126,7 @@ def attempts_table(attempts: Sequence[AttemptRecord]) -> MetadataValue[Any]:
                 {
                     "attempt": attempt.number,
                     "outcome": str(attempt.outcome or attempt.state),
-                    "failure_class": attempt.failure_class or "",
+                    "failure_class": str(attempt.failure_class or ""),
                     "message": (attempt.message or "")[:200],
                     "remedy": attempt.remedy or "none",
                     "host": attempt.host or "",

@@ -522,7 +522,8 @@ def _result(live: _Live, output: Output, elapsed: float | None) -> Result:
         wall_time=output.wall_time_s if output.wall_time_s is not None else elapsed,
         n_cores=output.n_cores,
         engine=STANDIN_NAME if output.is_standin else "ORCA",
-        engine_version=output.orca_version,
+        # The stand-in's output names the ORCA whose format it has.
+        engine_version=f"format of {output.orca_version}" if output.is_standin else output.orca_version,
         output_file=str(live.folder / OUTPUT_FILE),
         s2=output.s2,
         opt_cycles=output.opt_cycles,

@@ -27,7 +27,7 @@ class StopRequest:
     """
 
     def __init__(self, on_first: Callable[[], None] | None = None) -> None:
-        self._on_first = on_first
+        self.on_first = on_first
         self.level = StopLevel.NONE
         self.hold = False
         """Whether structures given back are held, so that nothing starts them again by itself."""
@@ -39,8 +39,8 @@ class StopRequest:
 
     def look(self) -> StopLevel:
         """The level, after :class:`StopRequest`'s ``on_first`` was asked."""
-        if self.level is not StopLevel.NONE and self._on_first is not None:
-            on_first, self._on_first = self._on_first, None
+        if self.level is not StopLevel.NONE and self.on_first is not None:
+            on_first, self.on_first = self.on_first, None
             on_first()
         return self.level
 

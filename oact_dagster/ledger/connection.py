@@ -1,6 +1,7 @@
 """Opening the ledger's SQLite file: its journal by file system, its tables, its transactions."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +39,7 @@ def connect(path: Path, *, create: bool, timeout: float) -> sqlite3.Connection:
         connection.execute("PRAGMA foreign_keys = ON")
         # WAL needs memory that all writers share: on a network file system two hosts would corrupt the file.
         journal = "DELETE" if network_filesystem(path) else "WAL"
-        connection.execute(f"PRAGMA journal_mode = {journal}")
+        _set_journal(connection, journal, timeout)
         connection.execute("PRAGMA synchronous = NORMAL" if journal == "WAL" else "PRAGMA synchronous = FULL")
         _prepare(connection, path)
     except (sqlite3.DatabaseError, OSError, LedgerError) as error:
@@ -50,6 +51,22 @@ def connect(path: Path, *, create: bool, timeout: float) -> sqlite3.Connection:
             raise LedgerError(f"{path}: cannot be opened: {error.strerror or error}") from None
         raise LedgerError(f"{path}: cannot be used as a ledger: {error}") from None
     return connection
+
+
+def _set_journal(connection: sqlite3.Connection, journal: str, timeout: float) -> None:
+    """Choose the journal; processes that make a file at the same moment wait for each other here.
+
+    SQLite's own waiting leaves this statement out: to change the journal it wants the file to itself at once.
+    """
+    give_up = time.monotonic() + timeout
+    while True:
+        try:
+            connection.execute(f"PRAGMA journal_mode = {journal}")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                raise
+        time.sleep(0.02)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:

@@ -5,26 +5,22 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
+from oact_dagster.ledger.chunks import chunks, marks
 from oact_dagster.ledger.connection import LedgerError, connect, transaction
 from oact_dagster.ledger.owner import Owner
+from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.rows import (
-    ATTEMPT_COLUMNS,
     STRUCTURE_COLUMNS,
-    attempt_of,
-    open_attempt_of,
     structure_of,
 )
 from oact_dagster.ledger.states import (
-    AttemptRecord,
-    AttemptState,
     Claim,
     Ending,
     NewStructure,
@@ -32,20 +28,10 @@ from oact_dagster.ledger.states import (
     Outcome,
     Rejection,
     Status,
-    StructureRecord,
 )
 
-_T = TypeVar("_T")
 
-CHUNK = 500
-"""Keys bound to one statement: SQLite's oldest limit is 999 variables."""
-
-CLAIMABLE = (Status.TO_RUN, Status.READY)
-HEARTBEAT_LIMIT_S = 600.0
-"""A batch of another host that has not shown itself for this long counts as dead."""
-
-
-class Ledger:
+class Ledger(LedgerReader):
     """One campaign's ledger. Every method is one transaction; times are Unix times in s.
 
     Args:
@@ -58,8 +44,7 @@ class Ledger:
     """
 
     def __init__(self, path: str | Path, *, create: bool = False, timeout: float = 30.0) -> None:
-        self.path = Path(path)
-        self._connection = connect(self.path, create=create, timeout=timeout)
+        super().__init__(Path(path), connect(Path(path), create=create, timeout=timeout))
 
     def __enter__(self) -> Self:
         return self
@@ -80,11 +65,6 @@ class Ledger:
         return transaction(self._connection)
 
     # --- what the ledger knows of the campaign -------------------------------------------------------------
-
-    def meta(self, key: str) -> str | None:
-        """A value of the table ``meta``, or None."""
-        row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return None if row is None else str(row[0])
 
     def set_meta(self, key: str, value: str) -> None:
         """Set a value of the table ``meta``."""
@@ -184,176 +164,6 @@ class Ledger:
                 ),
             )
 
-    def known_rows(self) -> Iterator[tuple[int, str, str | None]]:
-        """``(orig_index, row hash, annotations as JSON)`` of every row of the CSV, in its order; streamed.
-
-        The hash is empty for a structure of an old ledger, which kept none; the annotations are None for a row
-        that was refused.
-        """
-        for row in self._connection.execute(
-            "SELECT s.orig_index, COALESCE(st.row_hash, ''), COALESCE(st.annotations, '{}') FROM structures s"
-            " LEFT JOIN structure_state st ON st.structure_id = s.id WHERE s.orig_index IS NOT NULL"
-            " UNION ALL SELECT orig_index, row_hash, NULL FROM rejections ORDER BY 1"
-        ):
-            yield row[0], row[1], row[2]
-
-    def rejections(self, limit: int | None = None) -> list[Rejection]:
-        """The refused rows, in the order of the CSV."""
-        rows = self._connection.execute(
-            "SELECT orig_index, line, reason, row_hash FROM rejections ORDER BY orig_index LIMIT ?",
-            (-1 if limit is None else limit,),
-        )
-        return [Rejection(*row) for row in rows]
-
-    def count_rejections(self) -> int:
-        """How many rows of the CSV were refused."""
-        return int(self._connection.execute("SELECT COUNT(*) FROM rejections").fetchone()[0])
-
-    def same_calculations(self, limit: int) -> tuple[int, list[list[int]]]:
-        """Structures that are the same calculation (elements, coordinates, charge, unpaired electrons).
-
-        Returns:
-            The number of structures that repeat another one, and the first ``limit`` groups of ``orig_index``.
-        """
-        db = self._connection
-        groups = (
-            "SELECT calculation_hash AS h, COUNT(*) AS n, MIN(structure_id) AS first FROM structure_state"
-            " WHERE calculation_hash != '' GROUP BY calculation_hash HAVING COUNT(*) > 1"
-        )
-        extra = int(db.execute(f"SELECT COALESCE(SUM(n - 1), 0) FROM ({groups})").fetchone()[0])
-        shown = []
-        for row in db.execute(f"{groups} ORDER BY first LIMIT ?", (limit,)):
-            members = db.execute(
-                "SELECT s.orig_index FROM structures s JOIN structure_state st ON st.structure_id = s.id"
-                " WHERE st.calculation_hash = ? ORDER BY s.id LIMIT 20",
-                (row["h"],),
-            )
-            shown.append([int(member[0]) for member in members])
-        return extra, shown
-
-    # --- reading ----------------------------------------------------------------------------------------------
-
-    def count_by_status(self) -> dict[Status, int]:
-        """How many structures have each status."""
-        rows = self._connection.execute("SELECT status, COUNT(*) FROM structures GROUP BY status")
-        return {Status(status): count for status, count in rows}
-
-    def count_running_started(self) -> int:
-        """How many of the running structures' attempts have started (the others are queued)."""
-        return int(
-            self._connection.execute(
-                "SELECT COUNT(*) FROM attempts WHERE state = ?", (AttemptState.RUNNING,)
-            ).fetchone()[0]
-        )
-
-    def count_held(self) -> int:
-        """How many structures are held until they are released or named."""
-        return int(self._connection.execute("SELECT COUNT(*) FROM structure_state WHERE held").fetchone()[0])
-
-    def orig_indices(self) -> Iterator[int]:
-        """``orig_index`` of every structure, in the order of the CSV."""
-        for row in self._connection.execute("SELECT orig_index FROM structures ORDER BY orig_index"):
-            yield int(row[0])
-
-    def structures(self, orig_indices: Sequence[int]) -> dict[int, StructureRecord]:
-        """The structures with these ``orig_index``; unknown ones are left out."""
-        found = {}
-        for chunk in _chunks(orig_indices):
-            rows = self._connection.execute(
-                f"SELECT {STRUCTURE_COLUMNS} FROM structures s LEFT JOIN structure_state st ON st.structure_id = s.id"
-                f" WHERE s.orig_index IN ({_marks(chunk)})",
-                chunk,
-            )
-            found.update({int(row["orig_index"]): structure_of(row) for row in rows})
-        return found
-
-    def select(self, statuses: Sequence[Status], limit: int | None = None) -> list[int]:
-        """``orig_index`` of structures with one of these statuses that are not held, most urgent first."""
-        rows = self._connection.execute(
-            "SELECT s.orig_index FROM structures s LEFT JOIN structure_state st ON st.structure_id = s.id"
-            f" WHERE s.status IN ({_marks(statuses)}) AND COALESCE(st.held, 0) = 0"
-            " ORDER BY COALESCE(st.priority, 0) DESC, s.id LIMIT ?",
-            (*statuses, -1 if limit is None else limit),
-        )
-        return [int(row[0]) for row in rows]
-
-    def attempts(self, orig_index: int) -> list[AttemptRecord]:
-        """All attempts of a structure, the first one first."""
-        rows = self._connection.execute(
-            f"SELECT {ATTEMPT_COLUMNS} FROM attempts a JOIN structures s ON s.id = a.structure_id"
-            " WHERE s.orig_index = ? ORDER BY a.number",
-            (orig_index,),
-        )
-        return [attempt_of(row) for row in rows]
-
-    def good_attempts(self, orig_indices: Sequence[int]) -> dict[int, AttemptRecord]:
-        """The attempt that completed each of these structures; those without one are left out."""
-        found = {}
-        for chunk in _chunks(orig_indices):
-            rows = self._connection.execute(
-                f"SELECT s.orig_index AS orig_index, {ATTEMPT_COLUMNS} FROM attempts a"
-                " JOIN structures s ON s.id = a.structure_id"
-                f" WHERE s.orig_index IN ({_marks(chunk)}) AND s.status = 'completed' AND a.outcome = 'completed'"
-                " ORDER BY a.number",
-                chunk,
-            )
-            found.update({int(row["orig_index"]): attempt_of(row) for row in rows})
-        return found
-
-    def open_attempts(self, orig_indices: Sequence[int]) -> dict[int, OpenAttempt]:
-        """The attempts of these structures whose outcome is not recorded yet."""
-        found = {}
-        for chunk in _chunks(orig_indices):
-            rows = self._connection.execute(
-                "SELECT s.orig_index, a.structure_id, a.number, a.token, a.state, a.batch_id, a.launcher,"
-                " a.scheduler_job_id, a.job_dir FROM attempts a JOIN structures s ON s.id = a.structure_id"
-                f" WHERE a.state != 'closed' AND s.orig_index IN ({_marks(chunk)})",
-                chunk,
-            )
-            found.update({int(row["orig_index"]): open_attempt_of(row) for row in rows})
-        return found
-
-    def indices_of(self, tokens: Sequence[str]) -> dict[str, int]:
-        """``orig_index`` of the structure of each attempt."""
-        found = {}
-        for chunk in _chunks(tokens):
-            rows = self._connection.execute(
-                "SELECT a.token, s.orig_index FROM attempts a JOIN structures s ON s.id = a.structure_id"
-                f" WHERE a.token IN ({_marks(chunk)})",
-                chunk,
-            )
-            found.update({str(row[0]): int(row[1]) for row in rows})
-        return found
-
-    def completed(self) -> Iterator[sqlite3.Row]:
-        """Rows of every completed structure with its good attempt, for summaries; streamed."""
-        yield from self._connection.execute(
-            "SELECT s.orig_index, s.elements, s.natoms, s.charge, s.spin, s.final_energy, s.max_forces, s.scf_steps,"
-            " s.wall_time, s.n_cores, s.job_dir, s.fail_count, a.number AS attempt, a.host, a.remedy, a.result,"
-            " a.scheduler_job_id, a.input_hash"
-            " FROM structures s LEFT JOIN attempts a ON a.structure_id = s.id AND a.number ="
-            " (SELECT MAX(b.number) FROM attempts b WHERE b.structure_id = s.id AND b.outcome = 'completed')"
-            " WHERE s.status = 'completed' ORDER BY s.orig_index"
-        )
-
-    def failures_by_class(self) -> list[tuple[str, int]]:
-        """``(failure class, structures)`` of what is failed or timed out now, by its last attempt; most first."""
-        rows = self._connection.execute(
-            "SELECT COALESCE(a.failure_class, s.status) AS class, COUNT(*) AS n FROM structures s"
-            " LEFT JOIN attempts a ON a.structure_id = s.id"
-            " AND a.number = (SELECT MAX(number) FROM attempts b WHERE b.structure_id = s.id)"
-            " WHERE s.status IN ('failed', 'timeout') GROUP BY class ORDER BY n DESC, class"
-        )
-        return [(str(row[0]), int(row[1])) for row in rows]
-
-    def cores_spent(self) -> dict[Outcome, float]:
-        """Core-hours of all closed attempts, by outcome."""
-        rows = self._connection.execute(
-            "SELECT outcome, SUM(COALESCE(elapsed, 0) * COALESCE(n_cores, 1)) / 3600.0 FROM attempts"
-            " WHERE outcome IS NOT NULL GROUP BY outcome"
-        )
-        return {Outcome(outcome): float(hours) for outcome, hours in rows}
-
     # --- batches ----------------------------------------------------------------------------------------------
 
     def open_batch(self, batch_id: str, owner: Owner, now: float | None = None) -> None:
@@ -375,16 +185,6 @@ class Ledger:
         """A batch's process has no open attempt any more."""
         with self._transaction() as db:
             db.execute("UPDATE batches SET ended_at = ? WHERE id = ?", (now or time.time(), batch_id))
-
-    def batch_lives(self, batch_id: str, now: float | None = None) -> bool:
-        """Tell whether a batch's process still runs: by its pid on this host, by its heartbeat on another."""
-        row = self._connection.execute("SELECT * FROM batches WHERE id = ?", (batch_id,)).fetchone()
-        if row is None or row["ended_at"] is not None:
-            return False
-        alive = Owner(row["host"], row["boot_id"], row["pid"], row["pid_started"]).lives()
-        if alive is not None:
-            return alive
-        return (time.time() if now is None else now) - float(row["heartbeat"]) < HEARTBEAT_LIMIT_S
 
     def take_over(self, attempt: OpenAttempt, batch_id: str) -> bool:
         """Make a dead batch's attempt ours; False when another process was faster."""
@@ -430,12 +230,12 @@ class Ledger:
         wanted = [*statuses, Status.READY] if Status.TO_RUN in statuses else list(statuses)
         claims = []
         with self._transaction() as db:
-            for chunk in _chunks(dict.fromkeys(orig_indices)):
+            for chunk in chunks(dict.fromkeys(orig_indices)):
                 rows = db.execute(
                     f"SELECT {STRUCTURE_COLUMNS},"
                     " (SELECT COALESCE(MAX(number), 0) FROM attempts a WHERE a.structure_id = s.id) AS attempts"
                     " FROM structures s LEFT JOIN structure_state st ON st.structure_id = s.id"
-                    f" WHERE s.orig_index IN ({_marks(chunk)}) AND s.status IN ({_marks(wanted)})"
+                    f" WHERE s.orig_index IN ({marks(chunk)}) AND s.status IN ({marks(wanted)})"
                     " AND COALESCE(s.fail_count, 0) < ? AND COALESCE(st.loss_count, 0) < ?"
                     " AND (? OR COALESCE(st.held, 0) = 0)",
                     (*chunk, *wanted, _no_limit(max_failures), _no_limit(max_losses), release_held),
@@ -608,13 +408,6 @@ class Ledger:
                 given.append(int(row["orig_index"]))
         return given
 
-    def unstarted(self, batch_id: str) -> list[str]:
-        """Tokens of a batch's open attempts whose payload has not started."""
-        rows = self._connection.execute(
-            "SELECT token FROM attempts WHERE batch_id = ? AND state IN ('claimed', 'submitted')", (batch_id,)
-        )
-        return [str(row[0]) for row in rows]
-
     def hold(self, orig_indices: Sequence[int]) -> None:
         """Hold structures: only a run that names them, or a release, runs them again."""
         self._set_held(orig_indices, held=True)
@@ -633,17 +426,17 @@ class Ledger:
     def _set_held(self, orig_indices: Sequence[int], *, held: bool) -> int:
         changed = 0
         with self._transaction() as db:
-            for chunk in _chunks(orig_indices):
+            for chunk in chunks(orig_indices):
                 if held:
                     # Structures of an old ledger have no row there yet.
                     db.execute(
                         "INSERT OR IGNORE INTO structure_state (structure_id)"
-                        f" SELECT id FROM structures WHERE orig_index IN ({_marks(chunk)})",
+                        f" SELECT id FROM structures WHERE orig_index IN ({marks(chunk)})",
                         chunk,
                     )
                 changed += db.execute(
                     "UPDATE structure_state SET held = ? WHERE held != ? AND structure_id IN"
-                    f" (SELECT id FROM structures WHERE orig_index IN ({_marks(chunk)}))",
+                    f" (SELECT id FROM structures WHERE orig_index IN ({marks(chunk)}))",
                     (held, held, *chunk),
                 ).rowcount
         return changed
@@ -654,13 +447,3 @@ _NO_RESULT = "final_energy = NULL, max_forces = NULL, scf_steps = NULL, wall_tim
 
 def _no_limit(value: int | None) -> int:
     return 2**62 if value is None else value
-
-
-def _marks(values: Sequence[Any]) -> str:
-    return ",".join("?" * len(values))
-
-
-def _chunks(values: Iterable[_T]) -> Iterator[list[_T]]:
-    iterator = iter(values)
-    while chunk := list(islice(iterator, CHUNK)):
-        yield chunk

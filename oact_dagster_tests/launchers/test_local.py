@@ -295,7 +295,9 @@ def test_a_payload_whose_folder_is_renamed_writes_into_the_renamed_one(tmp_path:
     assert read_exit(aside, "old") is not None
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"token": "t"}', b'{"token": 3, "x": 1}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"token": "t"}', b'{"token": 3, "x": 1}']
+)
 def test_a_record_that_is_not_whole_is_no_record(tmp_path: Path, content: bytes) -> None:
     (tmp_path / EXIT_FILE).write_bytes(content)
     (tmp_path / ATTEMPT_FILE).write_bytes(content)

@@ -1,0 +1,44 @@
+"""Whether a campaign's CSV must be taken in again, decided without reading it."""
+
+import json
+from typing import Final
+
+from oact_dagster.campaign import Campaign
+from oact_dagster.ledger.store import Ledger
+
+TAKEN_IN: Final = "csv_taken_in"
+"""The key of the ledger's ``meta`` that says what was taken in last."""
+
+
+def csv_stamp(campaign: Campaign) -> str:
+    """What changes when the CSV, or what is read of it, changes.
+
+    To be taken before the CSV is read: one that grows meanwhile then counts as changed.
+
+    Raises:
+        OSError: the CSV is not there.
+    """
+    stat = campaign.csv.stat()
+    return json.dumps(
+        {
+            "csv": str(campaign.csv),
+            "size": stat.st_size,
+            "mtime_ns": stat.st_mtime_ns,
+            "columns": [campaign.geometry_column, campaign.charge_column, campaign.spin_column],
+            "annotate": list(campaign.annotate),
+        }
+    )
+
+
+def is_taken_in(campaign: Campaign, ledger: Ledger) -> bool:
+    """Tell whether the ledger holds the CSV as it is now, by its size, its time of change and the columns.
+
+    Raises:
+        OSError: the CSV is not there.
+    """
+    return ledger.meta(TAKEN_IN) == csv_stamp(campaign)
+
+
+def note_taken_in(ledger: Ledger, stamp: str) -> None:
+    """Keep the stamp that was taken before an intake that has succeeded."""
+    ledger.set_meta(TAKEN_IN, stamp)

@@ -1,0 +1,125 @@
+"""One evaluation of the energy surface: energy, gradient and geometry that belong together.
+
+In an optimisation each cycle prints its geometry, then its energy, then its gradient. After the last cycle ORCA prints
+the final geometry and one more energy, which has no gradient. (The MP2 module prints its gradient before the energy.)
+What lies between two prints of the coordinates is one evaluation.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Final
+
+Vector = tuple[float, float, float]
+
+_NUMBER: Final = rb"([-+]?(?:\d+\.\d*(?:[eE][-+]?\d+)?|nan|inf))"
+_GRADIENT_ROW: Final = (
+    rb"[ \t]*\d+(?:[ \t]*[A-Za-z][^:\n]*)?[ \t]*:[ \t]*" + rb"[ \t]+".join([_NUMBER] * 3) + rb"[ \t]*\r?\n"
+)
+_COORDINATE_ROW: Final = (
+    rb"[ \t]*([A-Za-z]{1,3})[ \t:>(\d)]*?[ \t]+" + rb"[ \t]+".join([_NUMBER] * 3) + rb"[ \t]*\r?\n"
+)
+_HEADING_LINES: Final = 12
+"""So many lines may stand between a heading and its table: a rule, a blank line, a warning on frozen coordinates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Energy, gradient and geometry of one point.
+
+    Attributes:
+        energy: Eh, or None where the output prints none for this point.
+        energy_flag: The suffix behind an energy that is not fully converged, as ORCA prints it, else None. Such an
+            energy and its gradient are no training data.
+        gradient: n_atoms times (x, y, z), Eh/bohr.
+        symbols: n_atoms element symbols, or None where the geometry is not printed.
+        coordinates: n_atoms times (x, y, z), Å, or None where the geometry is not printed.
+    """
+
+    energy: float | None
+    energy_flag: str | None
+    gradient: tuple[Vector, ...]
+    symbols: tuple[str, ...] | None
+    coordinates: tuple[Vector, ...] | None
+
+
+def largest_component(gradient: tuple[Vector, ...]) -> float | None:
+    """The largest absolute component: what ORCA prints as MAX gradient.
+
+    Args:
+        gradient: n_atoms times (x, y, z), any unit.
+
+    Returns:
+        The component in that unit; NaN where one is not a number; None for an empty gradient.
+    """
+    return _largest([abs(component) for row in gradient for component in row])
+
+
+def largest_norm(gradient: tuple[Vector, ...]) -> float | None:
+    """The largest Euclidean norm of one atom's gradient: what ASE and Sella call fmax.
+
+    Args:
+        gradient: n_atoms times (x, y, z), any unit.
+
+    Returns:
+        The norm in that unit; NaN where a component is not a number; None for an empty gradient.
+    """
+    return _largest([math.sqrt(x * x + y * y + z * z) for x, y, z in gradient])
+
+
+def _largest(values: list[float]) -> float | None:
+    if not values:
+        return None
+    return math.nan if any(math.isnan(value) for value in values) else max(values)
+
+
+def gradient_table(data: bytes, heading: int) -> tuple[tuple[Vector, ...], bool]:
+    """Read the rows of the gradient table whose heading begins at ``heading``.
+
+    Args:
+        data: Bytes of an output.
+        heading: Where the heading (``CARTESIAN GRADIENT`` or ``The final MP2 gradient``) begins.
+
+    Returns:
+        The rows in Eh/bohr, and whether the table ends in ``data`` (a line that is no row follows).
+    """
+    pattern = re.compile(_GRADIENT_ROW)
+    position = _first_row(data, heading, pattern)
+    rows: list[Vector] = []
+    while row := pattern.match(data, position):
+        rows.append((float(row.group(1)), float(row.group(2)), float(row.group(3))))
+        position = row.end()
+    return tuple(rows), data.find(b"\n", position) >= 0
+
+
+def coordinate_table(data: bytes, heading: int) -> tuple[tuple[str, ...], tuple[Vector, ...]]:
+    """Read the table ``CARTESIAN COORDINATES (ANGSTROEM)`` whose heading begins at ``heading``.
+
+    Args:
+        data: Bytes of an output.
+        heading: Where the heading begins.
+
+    Returns:
+        Element symbols and coordinates in Å, a row an atom; both empty where there is no table.
+    """
+    pattern = re.compile(_COORDINATE_ROW)
+    position = _first_row(data, heading, pattern)
+    symbols: list[str] = []
+    rows: list[Vector] = []
+    while row := pattern.match(data, position):
+        symbols.append(row.group(1).decode())
+        rows.append((float(row.group(2)), float(row.group(3)), float(row.group(4))))
+        position = row.end()
+    return tuple(symbols), tuple(rows)
+
+
+def _first_row(data: bytes, heading: int, row: re.Pattern[bytes]) -> int:
+    """Where the first row below a heading begins; the heading itself where there is none."""
+    position = heading
+    for _ in range(_HEADING_LINES):
+        position = data.find(b"\n", position) + 1
+        if position == 0:
+            break
+        if row.match(data, position):
+            return position
+    return heading

@@ -1,0 +1,103 @@
+"""The input that an ORCA output repeats under ``INPUT FILE``: its comments, its cores, what kind of job it asks for.
+
+The echo looks the same from ORCA 2.9 to 6.1::
+
+    ================================================================================
+                                           INPUT FILE
+    ================================================================================
+    NAME = orca.inp
+    |  1> ! wB97M-V def2-TZVPD EnGrad
+    |  2> # a comment
+    ...
+    | 28>                          ****END OF INPUT****
+"""
+
+import re
+from typing import Final, NamedTuple
+
+_LINE: Final = rb"(?m)^\|[ ]*\d+>[ ]?([^\n]*)\n"
+_END: Final = b"****END OF INPUT****"
+_LARGEST_ECHO: Final = 4 << 20
+_PAL_BLOCK: Final = rb"(?i)%\s*pal\b(?:(?!\bend\b)[^%])*?\bnprocs?\b\s*=?\s*(\d{1,6})\b"
+_PAL_KEYWORD: Final = rb"(?im)^\s*!(?:[^\n]*\s)?pal(\d{1,6})\b"
+_INLINE_COMMENT: Final = rb"#[^#\n]*#?"
+
+_MORE_THAN_ONE: Final = (
+    b"opt freq scan new_job casscf nevpt mrci %md neb irc goat compound qmmm qm/ numgrad xtb ext flipspin brokensym "
+    b"docker solvator vpt2 mecp mp2 b2"
+).split()
+"""Parts of words that may ask for more than one SCF, energy and gradient, or for them in another order."""
+
+
+class InputEcho(NamedTuple):
+    """What the echoed input says.
+
+    Attributes:
+        comments: The comment lines, without their leading ``#``, stripped.
+        n_cores: From ``%pal nprocs N`` or ``! PALN``; None where neither is there.
+        one_evaluation: Whether nothing in it asks for more than one SCF, energy and gradient in the usual order; on the
+            safe side, since file names count too.
+        wants_gradient: Whether it asks for a gradient by ``EnGrad``.
+        several_jobs: Whether ``$new_job`` is in it.
+        complete: Whether its end is there.
+    """
+
+    comments: tuple[str, ...]
+    n_cores: int | None
+    one_evaluation: bool
+    wants_gradient: bool
+    several_jobs: bool
+    complete: bool
+
+
+def read_echo(data: bytes, start: int) -> InputEcho | None:
+    """Read the input echo of the run that begins at ``start``.
+
+    Args:
+        data: The bytes of an output.
+        start: Where the run begins in them.
+
+    Returns:
+        What it says, or None where there is no echo (ORCA stops before it on some faults of the input).
+    """
+    heading = data.find(b"INPUT FILE", start)
+    if heading < 0:
+        return None
+    stop = data.find(_END, heading, heading + _LARGEST_ECHO)
+    complete = stop >= 0
+    if not complete:
+        stop = min(len(data), heading + _LARGEST_ECHO)
+    lines = [line.strip() for line in re.compile(_LINE).findall(data, heading, stop)]
+    if not lines:
+        return None
+    comments = tuple(text_of(line.lstrip(b"#").strip()) for line in lines if line.startswith(b"#"))
+    active = b"\n".join([line for line in lines if not line.startswith(b"#")]).lower()
+    if b"#" in active:
+        active = re.sub(_INLINE_COMMENT, b"", active)
+    cores = re.search(_PAL_BLOCK, active) or re.search(_PAL_KEYWORD, active)
+    return InputEcho(
+        comments=comments,
+        n_cores=int(cores.group(1)) if cores else None,
+        one_evaluation=not any(word in active for word in _MORE_THAN_ONE),
+        wants_gradient=b"engrad" in active,
+        several_jobs=b"$new_job" in active,
+        complete=complete,
+    )
+
+
+def text_of(line: bytes) -> str:
+    """Decode a line of an output: UTF-8, or Latin-1 where it is no UTF-8; control characters become blanks.
+
+    Args:
+        line: The bytes of one line.
+
+    Returns:
+        Its text, stripped.
+    """
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        text = line.decode("latin-1")
+    if not text.isprintable():
+        text = "".join(character if character.isprintable() else " " for character in text)
+    return text.strip()

@@ -1,0 +1,169 @@
+"""Several real processes on one ledger file, and some that are killed."""
+
+import json
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+
+from oact_dagster.ledger.states import Outcome, Status
+from oact_dagster.ledger.store import Ledger
+from oact_dagster_tests.ledger.samples import claim, ending, structure
+
+CLAIM = """
+import json, sys
+from oact_dagster.ledger.states import Status
+from oact_dagster.ledger.store import Ledger
+from oact_dagster_tests.ledger.samples import claim
+path, width = sys.argv[1], int(sys.argv[2])
+with Ledger(path) as ledger:
+    print("ready", flush=True)
+    sys.stdin.readline()
+    mine = []
+    while wanted := ledger.select([Status.TO_RUN], limit=width):
+        mine += [c.structure.orig_index for c in claim(ledger, wanted)]
+print(json.dumps(mine))
+"""
+
+
+@pytest.mark.parametrize("width", [1, 7, 400])
+def test_no_structure_is_given_to_two(tmp_path, width):
+    path = tmp_path / "workflow.db"
+    with Ledger(path, create=True) as ledger:
+        ledger.add_structures([structure(n) for n in range(400)])
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", CLAIM, str(path), str(width)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    given = [json.loads(process.communicate(timeout=60)[0]) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert sorted(index for mine in given for index in mine) == list(range(400))
+    with Ledger(path) as ledger:
+        assert ledger.count_by_status() == {Status.RUNNING: 400}
+        assert len(ledger.open_attempts(range(400))) == 400
+
+
+WORK = """
+import sys
+from oact_dagster.ledger.states import Outcome, Status
+from oact_dagster.ledger.store import Ledger
+from oact_dagster_tests.ledger.samples import claim, ending
+with Ledger(sys.argv[1]) as ledger:
+    print("ready", flush=True)
+    while wanted := ledger.select([Status.TO_RUN], limit=5):
+        tokens = [c.token for c in claim(ledger, wanted)]
+        ledger.mark_submitted({token: "1" for token in tokens})
+        ledger.mark_running(tokens[:-1])
+        ledger.record([ending(tokens[0], Outcome.COMPLETED), ending(tokens[1], Outcome.FAILED)])
+        ledger.give_back(tokens[-1:])
+        ledger.record([ending(token, Outcome.LOST, message="x" * 5000) for token in tokens[2:4]])
+"""
+
+
+def test_a_process_killed_at_any_moment_leaves_a_whole_ledger(tmp_path):
+    path = tmp_path / "workflow.db"
+    with Ledger(path, create=True) as ledger:
+        ledger.add_structures([structure(n) for n in range(5000)])
+    chance = random.Random(3)
+    for _ in range(8):
+        process = subprocess.Popen([sys.executable, "-c", WORK, str(path)], stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(chance.uniform(0.02, 0.15))
+        process.kill()
+        process.communicate()
+        with sqlite3.connect(path) as db:
+            assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+        db.close()
+        with Ledger(path) as ledger:
+            consistent(ledger)
+            # Whoever comes next takes up what the dead one left.
+            left = ledger.open_attempts(range(5000))
+            ended = [ending(attempt.token, Outcome.LOST) for attempt in left.values()]
+            assert ledger.record(ended) == {attempt.token for attempt in left.values()}
+            assert ledger.count_by_status().get(Status.RUNNING, 0) == 0
+            consistent(ledger)
+    with Ledger(path) as ledger:
+        assert ledger.count_by_status()[Status.COMPLETED] > 0
+        assert ledger.count_by_status()[Status.FAILED] > 0
+
+
+def consistent(ledger: Ledger) -> None:
+    """Statuses, results, counts and attempts say the same."""
+    db = ledger._connection
+
+    def none(query: str) -> None:
+        assert db.execute(query).fetchall() == []
+
+    assert db.execute("SELECT COUNT(*) FROM structures").fetchone()[0] == 5000
+    none(
+        "SELECT s.id FROM structures s LEFT JOIN attempts a ON a.structure_id = s.id AND a.state != 'closed'"
+        " GROUP BY s.id HAVING COUNT(a.id) != (s.status = 'running')"
+    )
+    none("SELECT id FROM structures WHERE (status = 'completed') != (final_energy IS NOT NULL)")
+    none("SELECT id FROM attempts WHERE (state = 'closed') != (outcome IS NOT NULL)")
+    none("SELECT id FROM attempts WHERE (outcome = 'completed') != (result IS NOT NULL)")
+    none(
+        "SELECT s.id FROM structures s WHERE s.fail_count !="
+        " (SELECT COUNT(*) FROM attempts a WHERE a.structure_id = s.id AND a.outcome IN ('failed', 'timeout'))"
+    )
+    none(
+        "SELECT s.structure_id FROM structure_state s WHERE s.loss_count !="
+        " (SELECT COUNT(*) FROM attempts a WHERE a.structure_id = s.structure_id AND a.outcome = 'lost')"
+    )
+    none(
+        "SELECT s.id FROM structures s WHERE s.status IN ('completed', 'failed') AND s.status !="
+        " (SELECT a.outcome FROM attempts a WHERE a.structure_id = s.id ORDER BY a.number DESC LIMIT 1)"
+    )
+
+
+def test_a_reader_reads_on_while_another_writes(tmp_path):
+    path = tmp_path / "workflow.db"
+    with Ledger(path, create=True) as ledger:
+        ledger.add_structures([structure(n) for n in range(100)])
+        with Ledger(path) as writer, writer._transaction() as db:
+            db.execute("UPDATE structures SET status = 'failed'")
+            assert ledger.count_by_status() == {Status.TO_RUN: 100}
+        assert ledger.count_by_status() == {Status.FAILED: 100}
+
+
+def test_a_writer_waits_for_another_and_then_says_that_it_is_locked(tmp_path):
+    path = tmp_path / "workflow.db"
+    with Ledger(path, create=True) as ledger, Ledger(path, timeout=0.1) as other:
+        ledger.add_structures([structure(0)])
+        with ledger._transaction(), pytest.raises(sqlite3.OperationalError, match="locked"):
+            claim(other, [0])
+        assert len(claim(other, [0])) == 1
+
+
+def test_a_full_disk_undoes_the_whole_transaction(tmp_path):
+    path = tmp_path / "workflow.db"
+    with Ledger(path, create=True) as ledger:
+        ledger.add_structures([structure(n) for n in range(10)])
+        [one, two] = claim(ledger, [0, 1])
+        pages = ledger._connection.execute("PRAGMA page_count").fetchone()[0]
+        ledger._connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            ledger.record(
+                [
+                    ending(one.token, Outcome.COMPLETED),
+                    ending(two.token, Outcome.FAILED, message="x" * 1_000_000),
+                ]
+            )
+        assert ledger.count_by_status() == {Status.TO_RUN: 8, Status.RUNNING: 2}
+        assert ledger.record([ending(one.token, Outcome.COMPLETED)]) == {one.token}
+        ledger._connection.execute("PRAGMA max_page_count = 1000000")
+        assert ledger.record([ending(two.token, Outcome.FAILED, message="x" * 1_000_000)]) == {two.token}
