@@ -8,7 +8,13 @@ from dagster._core.definitions.data_version import CODE_VERSION_TAG, DATA_VERSIO
 
 from oact_dagster.campaign import Campaign
 from oact_dagster.defs.keys import CampaignKeys
-from oact_dagster.defs.metadata import failure_metadata, input_metadata, metric_metadata, result_metadata
+from oact_dagster.defs.metadata import (
+    Metadata,
+    failure_metadata,
+    input_metadata,
+    metric_metadata,
+    result_metadata,
+)
 from oact_dagster.execution.events import Completed, Event, Failed, InputWritten, NotRun
 from oact_dagster.orca.failures import FailureClass
 
@@ -78,7 +84,7 @@ class BatchReport:
         )
 
     def _materialized(
-        self, key: AssetKey, orig_index: int, metadata: dict[str, object], input_hash: str | None
+        self, key: AssetKey, orig_index: int, metadata: Metadata, input_hash: str | None
     ) -> Iterator[AssetMaterialization]:
         if key not in self._selected:
             return

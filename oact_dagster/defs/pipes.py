@@ -1,6 +1,7 @@
 """One Pipes session for a whole batch: one reader thread follows the message files of all its payloads."""
 
 import json
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -103,10 +104,8 @@ class BatchMessageReader(PipesMessageReader):
             # Messages mirror the exit records: one that cannot be read costs nothing but itself.
             try:
                 handler.handle_message(json.loads(line))
-            except Exception as error:
-                handler.report_pipes_framework_exception(
-                    f"{file}: {error}", (type(error), error, error.__traceback__)
-                )
+            except Exception:
+                handler.report_pipes_framework_exception(str(file), sys.exc_info())
         return position + len(whole) + 1
 
 

@@ -31,7 +31,7 @@ def plan_partitions(
         for asset_key in sorted(asset_keys)
         for partition_key in partition_keys
     ]
-    batch_id = generate_event_batch_id()
+    batch_id = generate_event_batch_id()  # type: ignore[no-untyped-call]
     for number, event in enumerate(events, start=1):
         instance.report_dagster_event(
             event, run_id, batch_metadata=DagsterEventBatchMetadata(batch_id, number == len(events))

@@ -7,7 +7,7 @@ runs them. It knows no Dagster: it yields what happens.
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -123,7 +123,7 @@ class BatchRun:
         self._grace_over: float | None = None
         self._last_beat = self._last_look = 0.0
 
-    def run(self) -> Iterator[Event]:
+    def run(self) -> Generator[Event]:
         """Run the batch.
 
         Yields:
