@@ -176,12 +176,14 @@ def both_ends(path: str | Path, n_bytes: int) -> tuple[bytes, bytes] | None:
         Both ends; None for a gzipped file, one that is not larger than both ends, or one that cannot be read.
     """
     try:
-        with open_regular(path)[0] as file:
-            head = file.read(n_bytes) or b""
-            size = file.seek(0, os.SEEK_END)
-            if size <= 2 * n_bytes or head.startswith(_GZIP):
+        file, status = open_regular(path)
+        with file:
+            if status.st_size <= 2 * n_bytes:
                 return None
-            file.seek(size - n_bytes)
+            head = file.read(n_bytes) or b""
+            if head.startswith(_GZIP):
+                return None
+            file.seek(status.st_size - n_bytes)
             return head, file.read(n_bytes) or b""
     except (OSError, UnreadableFileError):
         return None

@@ -65,6 +65,7 @@ _RUN_TIME_LINE: Final = (
     rb"TOTAL RUN TIME:[ \t]*(\d{1,6})[ \t]*days[ \t]+(\d{1,4})[ \t]*hours[ \t]+(\d{1,4})[ \t]*minutes"
     rb"[ \t]+(\d{1,4})[ \t]*seconds[ \t]+(\d{1,4})[ \t]*msec"
 )
+_BANNER_BEGINS: Final = rb"\n[ \t]+\*{2,17}[ \t]*(?:\r?\n|\Z)"
 # The iterations' table differs from version to version; a number and an energy with many digits begin each row.
 _ITERATION_ROW: Final = rb"[ \t]*\d{1,6}[ \t]+(-\d+\.\d{6,})"
 _TOTAL_ENERGY: Final = rb"(?m)^Total Energy[ \t]*:[ \t]*(-?\d+\.\d+) Eh"
@@ -328,8 +329,9 @@ class OutputScan:
         """Take what stands at the beginning of a run."""
         self._head_read = True
         self.is_orca = banner
-        # A banner of another program may stand above the one that looks like ORCA's.
-        self.standin = b"NOT ORCA" in data[max(0, low - _TOP) : low + _TOP]
+        # A banner of another program may stand above the one that looks like ORCA's; the echoed input may say anything.
+        top = data.find(b"INPUT FILE", low, low + _TOP)
+        self.standin = b"NOT ORCA" in data[max(0, low - _TOP) : top if top >= 0 else low + _TOP]
         position = data.find(_VERSION, low)
         version = re.compile(_VERSION_LINE).match(data, position) if position >= 0 else None
         if version:
@@ -510,7 +512,9 @@ class OutputScan:
             re.compile(_NORMAL_LINE).match(end, end.rfind(b"\n", 0, position) + 1) if position >= 0 else None
         )
         run_time = re.compile(_RUN_TIME_LINE).search(end, line.end()) if line else None
-        if line and run_time and intact:
+        # Another run's banner may have begun below; its name is not there yet, or the run would be the last one.
+        begun = re.compile(_BANNER_BEGINS).search(end, run_time.end()) if run_time else None
+        if line and run_time and intact and not begun:
             days, hours, minutes, seconds, milliseconds = (int(number) for number in run_time.groups())
             total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
             self.wall_time_s = round(total + milliseconds / 1000, 3)

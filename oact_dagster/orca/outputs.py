@@ -129,17 +129,7 @@ def read_output(path: str | os.PathLike[str]) -> Output:
     Returns:
         What it holds. This function raises nothing, whatever the path is.
     """
-    given = Path(path)
-    try:
-        folder = JobFolder(given) if given.is_dir() else None
-    except (OSError, ValueError) as error:
-        return _nothing(given, f"the folder cannot be read: {error}")
-    if folder is None:
-        return _read_file(given)
-    file = folder.output()
-    if file is None:
-        return _from_engrad(_nothing(None, "the folder holds no ORCA output"), folder)
-    return _from_scheduler(_from_properties(_from_engrad(_read_file(file), folder), folder), folder)
+    return _read(*_located(path))
 
 
 def read_termination(path: str | os.PathLike[str]) -> Verdict:
@@ -153,15 +143,11 @@ def read_termination(path: str | os.PathLike[str]) -> Verdict:
     Returns:
         The same termination, deciding line and reason as ``read_output`` gives.
     """
-    given = Path(path)
-    try:
-        file = JobFolder(given).output() if given.is_dir() else given
-    except (OSError, ValueError):
-        file = None
+    folder, file, why = _located(path)
     scan = scan_both_ends(file) if file is not None else None
     if scan is not None:
         return _verdict(scan, None)
-    output = read_output(given)
+    output = _read(folder, file, why)
     return Verdict(output.termination, output.deciding_line, output.reason)
 
 
@@ -219,6 +205,25 @@ def tail(path: str | os.PathLike[str], lines: int = 20) -> str:
         return ""
     texts = [text_of(line)[:_LONGEST_LINE] for line in data.splitlines()]
     return "\n".join([text for text in texts if text][-lines:])
+
+
+def _located(path: str | os.PathLike[str]) -> tuple[JobFolder | None, Path | None, str]:
+    """The folder, if one was given, the file to read, if there is one, and why there is none."""
+    given = Path(path)
+    try:
+        if not given.is_dir():
+            return None, given, ""
+        folder = JobFolder(given)
+    except (OSError, ValueError) as error:
+        return None, None, f"the folder cannot be read: {error}"
+    return folder, folder.output(), "the folder holds no ORCA output"
+
+
+def _read(folder: JobFolder | None, file: Path | None, why_no_file: str) -> Output:
+    output = _read_file(file) if file is not None else _nothing(None, why_no_file)
+    if folder is None:
+        return output
+    return _from_scheduler(_from_properties(_from_engrad(output, folder), folder), folder)
 
 
 def _scan(blocks: FileBlocks, scan: OutputScan) -> OutputScan:
@@ -362,7 +367,7 @@ def _from_engrad(output: Output, folder: JobFolder) -> Output:
 def _from_properties(output: Output, folder: JobFolder) -> Output:
     """Fill charge, multiplicity and (of a run that ended normally) energy from ``.property.txt``."""
     lacks_energy = output.terminated_normally and output.final_energy is None
-    if output.charge is not None and output.mult is not None and not lacks_energy:
+    if output.file is None or (output.charge is not None and output.mult is not None and not lacks_energy):
         return output
     path = folder.properties(output.file)
     if path is None:
