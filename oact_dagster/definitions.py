@@ -7,6 +7,7 @@ campaigns in one Dagster instance, each folder has a ``definitions.py`` that cal
 
 import os
 import sys
+import warnings
 from pathlib import Path
 
 import dagster as dg
@@ -37,8 +38,12 @@ def for_campaign(
         CampaignError: the settings are missing or wrong.
     """
     campaign = load_campaign(path)
+    with warnings.catch_warnings():
+        # A warning for each backfill_policy, which Dagster's documentation recommends; its version is pinned.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        assets = campaign_assets(campaign, watch)
     return dg.Definitions(
-        assets=campaign_assets(campaign, watch),
+        assets=assets,
         jobs=[run_structures_job(campaign, watch, stop)],
         # A run handles a whole batch in one step: processes of its own for steps would only cost.
         executor=dg.in_process_executor,

@@ -112,7 +112,11 @@ def failure_metadata(event: Failed) -> Metadata:
         "attempts": attempts_table(event.attempts),
     }
     if event.tail:
-        found["last_lines"] = MetadataValue.md(f"```text\n{event.tail.replace('```', '` ` `')}\n```")
+        # A table keeps the lines apart, where a text would run them together.
+        found["last_lines"] = MetadataValue.table(
+            [TableRecord({"output": line}) for line in event.tail.splitlines()],
+            schema=TableSchema(columns=[TableColumn("output", "string")]),
+        )
     if event.structure.job_dir:
         found["job_dir"] = MetadataValue.path(event.structure.job_dir)
     return found

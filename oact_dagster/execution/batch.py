@@ -375,7 +375,7 @@ class BatchRun:
 
     def _ending(self, live: _Live, state: JobState) -> Ending:
         record = read_exit(live.folder, live.token)
-        output = read_output(live.folder / OUTPUT_FILE)
+        output = read_output(live.folder)
         cancelled = self._stop.level is not StopLevel.NONE
         evidence = Evidence(live.token, record, output, state, cancelled)
         verdict = judge(evidence)

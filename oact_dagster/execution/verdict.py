@@ -73,9 +73,10 @@ def _completed(evidence: Evidence) -> Verdict:
 
 def _failed_as_output_says(evidence: Evidence) -> Verdict:
     output = evidence.output
-    line = f": {output.deciding_line.strip()}" if output.deciding_line else f": {output.reason}"
+    # ORCA draws boxes of asterisks around some of its messages.
+    line = output.deciding_line.strip(" *\t") if output.deciding_line else output.reason
     kind = "aborted" if output.termination == "normal" else str(output.termination)
-    return Verdict(Outcome.FAILED, FailureClass(kind), f"{kind}{line}")
+    return Verdict(Outcome.FAILED, FailureClass(kind), f"{kind}: {line}")
 
 
 def _cancelled(evidence: Evidence) -> Verdict:

@@ -117,7 +117,7 @@ def test_a_range_with_failures_then_mended_then_failing_again(
     told = project.observation("3")
     assert told["failure_class"] == "scf_not_converged"
     assert "SCF NOT CONVERGED AFTER 500 CYCLES" in told["message"]
-    assert "aborting the run" in told["last_lines"]
+    assert "aborting the run" in told["last_lines"].records[-1].data["output"]
     assert told["fail_count"] == 1
     assert [record.data["failure_class"] for record in told["attempts"].records] == ["scf_not_converged"]
 
