@@ -102,6 +102,7 @@ def _histograms(summary: Summary) -> str:
         axes.hist(values, bins=min(50, max(5, int(values.size**0.5) * 2)), color="#4f7fb8", edgecolor="white")
         axes.set_xlabel(label)
         axes.set_ylabel("structures")
+        axes.yaxis.get_major_locator().set_params(integer=True)
     title = f"{summary.completed} of {summary.total} structures completed"
     figure.suptitle(f"{title}; NOT ORCA: stand-in engine" if summary.not_orca else title)
     picture = io.BytesIO()

@@ -61,10 +61,14 @@ class Page:
         until(lambda: self.press(f"//*[normalize-space(text())='{words}']"), f"{words!r} in {self.text}")
 
     def shows(self, *words: str) -> None:
-        until(lambda: all(word in self.text for word in words), f"{words} in the page, which says {self.text}")
+        until(
+            lambda: all(word in self.text for word in words), f"{words} in the page, which says {self.text}"
+        )
 
     def graphql(self, query: str, **variables: Any) -> Any:
-        answer = requests.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=60)
+        answer = requests.post(
+            f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=60
+        )
         return answer.json()["data"]
 
 
@@ -189,7 +193,9 @@ def test_termination_in_the_page_ends_the_calculation_and_holds_the_structure(pa
         return status() != "STARTED"
 
     def status() -> str:
-        found = page.graphql("query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }", id=run_id)
+        found = page.graphql(
+            "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }", id=run_id
+        )
         return str(found["runOrError"]["status"])
 
     until(terminated, f"the termination in {page.text}", 20)
@@ -202,3 +208,8 @@ def test_termination_in_the_page_ends_the_calculation_and_holds_the_structure(pa
 def test_the_summary_shows_counts_and_a_picture(page: Page) -> None:
     page.open("/assets/campaign_summary")
     page.shows("completed", "histograms", "scf_not_converged")
+    page.click("[Show Markdown]")
+    width = (
+        "return Math.max(0, ...[...document.images].map(i => i.alt === 'histograms' ? i.naturalWidth : 0))"
+    )
+    until(lambda: page.browser.execute_script(width) == 800, "the picture")

@@ -1,0 +1,85 @@
+"""``oact demo``."""
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+import click
+
+from oact_dagster.cli.errors import RefusedError
+
+EXAMPLE: Final = """\
+\b
+Example:
+  oact demo
+  oact web oact-demo
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("folder", default="oact-demo", type=click.Path(path_type=Path))
+@click.pass_context
+def demo(ctx: click.Context, folder: Path) -> None:
+    """Run 31 real metal complexes from a CSV to a summary, with a stand-in engine instead of ORCA.
+
+    Makes FOLDER (oact-demo) with campaign.yaml, the CSV, the ledger and the job folders. Run again, it computes only
+    what is missing.
+    """
+    _check_standin()
+    folder = folder.expanduser()
+    _make(folder)
+    from oact_dagster.campaign import load_campaign
+    from oact_dagster.cli.environment import export_lines, shown_path
+    from oact_dagster.cli.foreground import check_before, run_structures, take_in_if_needed
+
+    settings = load_campaign(folder)
+    check_before(settings)
+    take_in_if_needed(settings)
+    code = run_structures(settings, "unfinished")
+    click.echo(f"\nThe web page on it:      oact web {shown_path(settings.folder)}")
+    click.echo("For Dagster's own commands:")
+    for line in export_lines(settings):
+        click.echo(f"  {line}")
+    ctx.exit(code)
+
+
+def _check_standin() -> None:
+    import importlib.util
+
+    if importlib.util.find_spec("tblite") is None:
+        raise RefusedError("the demo's stand-in engine needs tblite: pip install 'oact-dagster[demo]'")
+
+
+def _make(folder: Path) -> None:
+    """Make the demo's folder, or complete one that was begun.
+
+    Raises:
+        RefusedError: the folder is something else.
+    """
+    from oact_dagster import demo as package
+    from oact_dagster.campaign import CAMPAIGN_FILE
+
+    source = Path(package.__file__).parent
+    if (folder / CAMPAIGN_FILE).exists():
+        _check_is_demo(folder)
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RefusedError(f"{folder}: is there already and is no demo; name another folder: oact demo OTHER")
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / CAMPAIGN_FILE, folder / CAMPAIGN_FILE)
+    csv = folder / "structures.csv"
+    if not csv.exists():
+        part = folder / ".structures.csv"
+        shutil.copyfile(source / "structures.csv", part)
+        part.replace(csv)
+
+
+def _check_is_demo(folder: Path) -> None:
+    from oact_dagster.campaign import STANDIN, load_campaign
+
+    settings = load_campaign(folder)
+    if settings.name != "demo" or settings.orca.command != STANDIN:
+        raise RefusedError(
+            f"{folder}: holds the campaign {settings.name}, which is no demo; name another folder: oact demo OTHER,"
+            f" or run that campaign: oact run {folder}"
+        )

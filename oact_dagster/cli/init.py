@@ -1,0 +1,171 @@
+"""``oact init``."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from oact_dagster.cli.errors import RefusedError
+
+if TYPE_CHECKING:
+    from oact_dagster.campaign import Campaign
+    from oact_dagster.execution.intake_guess import GuessedColumns
+
+DRY_ROWS: Final = 5
+NULL: Final = "null"
+
+EXAMPLE: Final = """\
+\b
+Example:
+  oact init complexes.csv --folder campaign --orca /opt/orca_6_1_0/orca
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("csv", type=click.Path(path_type=Path))
+@click.option(
+    "--folder", default=".", type=click.Path(path_type=Path), help="Where to write; the current one."
+)
+@click.option("--name", help="The campaign's name; from the CSV's name.")
+@click.option("--orca", metavar="PATH", help="The orca program, or standin; from PATH.")
+@click.option("--geometry-column", metavar="COLUMN", help="Geometries, instead of the guessed one.")
+@click.option("--charge-column", metavar="COLUMN", help="Charges; null for 0 in all rows.")
+@click.option("--spin-column", metavar="COLUMN", help="Unpaired electrons; null for 0 in all rows.")
+@click.option("--force", is_flag=True, help="Overwrite a campaign.yaml that is there.")
+def init(
+    csv: Path,
+    folder: Path,
+    name: str | None,
+    orca: str | None,
+    geometry_column: str | None,
+    charge_column: str | None,
+    spin_column: str | None,
+    force: bool,
+) -> None:
+    """Write a campaign.yaml for your own CSV, and show what its first inputs would be.
+
+    Columns are guessed from the CSV and shown with the reasons. Nothing is run, and no job folder is made.
+    """
+    from oact_dagster.campaign import CAMPAIGN_FILE, read_campaign
+    from oact_dagster.cli.campaign_template import DEFINITIONS, campaign_text
+    from oact_dagster.execution.dry_run import dry_run
+
+    csv, folder = (Path(os.path.abspath(path.expanduser())) for path in (csv, folder))
+    file = folder / CAMPAIGN_FILE
+    if file.exists() and not force:
+        raise RefusedError(f"{file}: is there already; --force overwrites it, --folder writes elsewhere")
+    columns = _columns(csv, geometry_column, charge_column, spin_column)
+    text = campaign_text(
+        name=name or valid_name(csv.stem),
+        csv=str(csv.relative_to(folder) if csv.is_relative_to(folder) else csv),
+        geometry_column=columns.geometry,
+        charge_column=columns.charge,
+        spin_column=columns.spin,
+        annotate=columns.annotate,
+        orca_command=_orca_command(orca),
+    )
+    campaign = read_campaign(text, file)
+    rows = list(dry_run(campaign, DRY_ROWS))
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    definitions = folder / "definitions.py"
+    kept = definitions.exists() and definitions.read_text(encoding="utf-8", errors="replace") != DEFINITIONS
+    if not kept or force:
+        definitions.write_text(DEFINITIONS, encoding="utf-8")
+
+    click.echo("Columns:")
+    for key, reason in columns.reasons:
+        click.echo(f"  {key}: {_shown_column(campaign, key)}  ({reason})")
+    click.echo(f"\nThe first {DRY_ROWS} inputs (dry run: none of them is written):")
+    for row in rows:
+        _show(row)
+    click.echo(f"\nWritten: {file}")
+    click.echo(f"Kept as it was: {definitions}" if kept and not force else f"Written: {definitions}")
+    _say_what_next(campaign)
+
+
+def valid_name(stem: str) -> str:
+    """A campaign's name from that of a file: letters, digits and underscores."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", stem).strip("_")[:60] or "campaign"
+
+
+def _columns(csv: Path, geometry: str | None, charge: str | None, spin: str | None) -> "GuessedColumns":
+    """The columns: those given, and for the rest a guess.
+
+    Raises:
+        IntakeRefused: a column that was not given cannot be guessed.
+    """
+    from oact_dagster.execution.intake_guess import GuessedColumns, guess_columns
+    from oact_dagster.execution.intake_report import IntakeRefused
+
+    given = {"geometry_column": geometry, "charge_column": charge, "spin_column": spin}
+    try:
+        guessed = guess_columns(csv)
+    except IntakeRefused:
+        # What cannot be guessed need not be, where all of it is given; a CSV that cannot be read is refused later.
+        if geometry is None or charge is None or spin is None:
+            raise
+        guessed = GuessedColumns(geometry, None, None, (), ())
+    reasons = dict(guessed.reasons) | {key: "given" for key, value in given.items() if value is not None}
+    return GuessedColumns(
+        geometry or guessed.geometry,
+        _given_or(charge, guessed.charge),
+        _given_or(spin, guessed.spin),
+        guessed.annotate,
+        tuple(reasons.items()),
+    )
+
+
+def _given_or(given: str | None, guessed: str | None) -> str | None:
+    return guessed if given is None else None if given == NULL else given
+
+
+def _orca_command(given: str | None) -> str:
+    from oact_dagster.campaign import STANDIN
+
+    if given == STANDIN:
+        return STANDIN
+    if given is not None and (os.sep in given or Path(given).is_file()):
+        return os.path.abspath(Path(given).expanduser())
+    name = given or "orca"
+    found = shutil.which(name)
+    return os.path.abspath(found) if found else name
+
+
+def _shown_column(campaign: "Campaign", key: str) -> str:
+    value = getattr(campaign, key)
+    if value is None:
+        return NULL
+    return value if isinstance(value, str) else ", ".join(value) or "none"
+
+
+def _show(row: object) -> None:
+    from oact_dagster.execution.dry_run import DryInput, DryRefusal
+
+    if isinstance(row, DryRefusal):
+        click.echo(f"  row {row.orig_index} (line {row.line}): refused: {row.reason}")
+    elif isinstance(row, DryInput):
+        click.echo(f"  row {row.orig_index}: {row.file}")
+        click.echo(f"    {row.keywords}")
+        click.echo(f"    charge {row.charge}, multiplicity {row.multiplicity}, {row.natoms} atoms")
+        for warning in row.warnings:
+            click.echo(f"    warning: {warning}")
+
+
+def _say_what_next(campaign: "Campaign") -> None:
+    from oact_dagster.cli.environment import export_lines, shown_path
+    from oact_dagster.execution.engine import EngineError, find_engine
+
+    try:
+        find_engine(campaign)
+    except EngineError as error:
+        click.echo(f"\nTo be set before it can run: {error}")
+    click.echo("\nNext:")
+    click.echo(f"  oact run {shown_path(campaign.file)}")
+    click.echo(f"  oact web {shown_path(campaign.folder)}")
+    click.echo("For Dagster's own commands:")
+    for line in export_lines(campaign):
+        click.echo(f"  {line}")

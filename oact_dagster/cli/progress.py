@@ -1,0 +1,119 @@
+"""Showing how a batch goes on: a bar in a terminal, a line now and then everywhere else."""
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Protocol, Self
+
+from oact_dagster.cli.tally import Tally
+from oact_dagster.execution.events import Event, Note
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LINE_EVERY_S: Final = 10.0
+"""Time between two lines where there is no terminal, s."""
+
+
+class Progress(Protocol):
+    """A context that is told of every event of a batch."""
+
+    tally: Tally
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Show the last state."""
+
+    def watch(self, event: Event) -> None:
+        """Take an event in."""
+
+
+def make_progress() -> Progress:
+    """A bar where stdout is a terminal that can show one, else plain lines."""
+    from rich.console import Console
+
+    console = Console(file=sys.stdout, highlight=False, markup=False)
+    return Bar(console) if console.is_terminal and not console.is_dumb_terminal else Lines()
+
+
+class Lines:
+    """Plain lines, at most one every ``LINE_EVERY_S`` besides the first, the last, and notes.
+
+    Args:
+        every_s: time between two lines, s.
+    """
+
+    def __init__(self, every_s: float = LINE_EVERY_S) -> None:
+        self.tally = Tally()
+        self._every_s = every_s
+        self._last = 0.0
+        self._shown = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.tally.began:
+            self._show()
+
+    def watch(self, event: Event) -> None:
+        """Take an event in."""
+        self.tally.add(event)
+        if isinstance(event, Note):
+            print(event.text, flush=True)
+        if self.tally.began and time.monotonic() - self._last >= self._every_s:
+            self._show()
+
+    def _show(self) -> None:
+        self._last = time.monotonic()
+        text = f"{self.tally.done}/{self.tally.asked} done: {self.tally.text()}"
+        if text != self._shown:
+            print(text, flush=True)
+            self._shown = text
+
+
+class Bar:
+    """A bar with the counts behind it.
+
+    Args:
+        console: the terminal.
+    """
+
+    def __init__(self, console: "Console") -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as RichProgress
+
+        self.tally = Tally()
+        self._bar = RichProgress(
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[counts]}", markup=False),
+            TimeElapsedColumn(),
+            console=console,
+            refresh_per_second=4,
+        )
+        self._task = self._bar.add_task("", total=None, counts="starting")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def watch(self, event: Event) -> None:
+        """Take an event in."""
+        self.tally.add(event)
+        if isinstance(event, Note):
+            self._bar.console.print(event.text)
+        self._bar.update(
+            self._task, total=self.tally.asked or None, completed=self.tally.done, counts=self.tally.text()
+        )

@@ -1,0 +1,33 @@
+"""``oact release``."""
+
+from typing import Final
+
+import click
+
+EXAMPLE: Final = """\
+\b
+Example:
+  oact release oact-demo --structures 0-9,15
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("campaign")
+@click.option("--structures", metavar="0-9,15", help="Only these; all held ones otherwise.")
+def release(campaign: str, structures: str | None) -> None:
+    """Release held structures, so that runs take them again.
+
+    CAMPAIGN is a campaign.yaml or its folder. Structures are held when a run is terminated in the web page.
+    """
+    from oact_dagster.campaign import load_campaign
+    from oact_dagster.execution.selection import parse_indices
+    from oact_dagster.ledger.store import Ledger
+
+    settings = load_campaign(campaign)
+    named = None if structures is None else parse_indices(structures)
+    with Ledger(settings.ledger) as ledger:
+        released = ledger.release(named)
+    others = (
+        f" of {len(named)} named ones; the others were not held" if named and released < len(named) else ""
+    )
+    click.echo(f"{released} structures released{others}")

@@ -1,0 +1,44 @@
+"""``oact run``."""
+
+from typing import Final
+
+import click
+
+EXAMPLE: Final = """\
+\b
+Exit code: 0 when all structures asked for are completed, 1 when not, 2 when nothing could
+be run, 130 after Ctrl+C.
+
+\b
+Example:
+  oact run campaign.yaml
+  oact run campaign.yaml --structures 0-9,15
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("campaign")
+@click.option(
+    "--structures", metavar="0-9,15", help="Only these structures (row numbers of the CSV, from 0)."
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many, most urgent first.")
+@click.option("--ignore-budget", is_flag=True, help="Run also what has used up its budget of retries.")
+@click.pass_context
+def run(
+    ctx: click.Context, campaign: str, structures: str | None, limit: int | None, ignore_budget: bool
+) -> None:
+    """Run a campaign's structures in the foreground: all that are not completed, or those named.
+
+    CAMPAIGN is a campaign.yaml or its folder. The CSV is taken in first where it is new or has grown. Ctrl+C lets
+    running calculations end in launcher.stop_grace_s; a second one ends them now. The same command goes on later.
+    """
+    from oact_dagster.campaign import load_campaign
+    from oact_dagster.cli.foreground import check_before, run_structures, take_in_if_needed
+    from oact_dagster.execution.selection import parse_indices
+
+    settings = load_campaign(campaign)
+    if structures is not None:
+        parse_indices(structures)
+    check_before(settings)
+    take_in_if_needed(settings)
+    ctx.exit(run_structures(settings, structures or "unfinished", limit=limit, ignore_budget=ignore_budget))

@@ -1,0 +1,44 @@
+"""``oact web``."""
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+EXAMPLE: Final = """\
+\b
+Example:
+  oact web oact-demo
+  oact web oact-demo --port 3001 --read-only
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--read-only", is_flag=True, help="Only look: nobody can start or end runs, and no daemon runs."
+)
+@click.pass_context
+def web(ctx: click.Context, folder: Path, port: int, host: str, read_only: bool) -> None:
+    """Open a campaign in Dagster's web page, with the daemon that its schedules and queued runs need.
+
+    FOLDER is the campaign's folder (or its campaign.yaml). Ctrl+C ends the page and all its processes.
+    """
+    from oact_dagster.campaign import load_campaign
+    from oact_dagster.cli.environment import export_lines, variables
+    from oact_dagster.cli.web_server import check_port, serve
+
+    settings = load_campaign(folder)
+    check_port(host, port)
+    click.echo(f"campaign {settings.name}: http://{host}:{port}  (Ctrl+C ends it)")
+    click.echo("For Dagster's own commands:")
+    for line in export_lines(settings):
+        click.echo(f"  {line}")
+    click.echo(
+        "On a login node every user of the node can open this page and run things as you; --read-only lets them look"
+        " only. From your own machine:"
+    )
+    click.echo(f"  ssh -N -L {port}:{host}:{port} user@host")
+    ctx.exit(serve(settings.folder, variables(settings), host, port, read_only=read_only))

@@ -1,0 +1,146 @@
+"""``oact web``: the page comes up, its commands find their programs, and it leaves nothing behind."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from oact_dagster_tests.campaigns import write_campaign
+from oact_dagster_tests.cli.command import assert_one_line, command, environment, oact
+from oact_dagster_tests.engines import TestEngine
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """All processes that a process has started, however deep."""
+    return psutil.Process(pid).children(recursive=True)
+
+
+@contextmanager
+def web(log: Path, *arguments: str | Path, **variables: str) -> Iterator["subprocess.Popen[bytes]"]:
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            command("web", *arguments),
+            env=environment(**variables),
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            for one in family(process.pid):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.kill()
+            process.kill()
+            process.wait()
+
+
+def ask(port: int, query: str, **variables: Any) -> Any:
+    """Ask the page until it answers."""
+    body = json.dumps({"query": query, "variables": variables}).encode()
+    limit = time.monotonic() + 60
+    while True:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/graphql", body, {"Content-Type": "application/json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return json.load(answer)["data"]
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            assert time.monotonic() < limit, "the web page did not come up"
+            time.sleep(0.3)
+
+
+JOBS = "{repositoriesOrError {... on RepositoryConnection {nodes {jobs {name}}}}}"
+LAUNCH = """
+mutation ($config: RunConfigData!) {
+  launchRun(executionParams: {
+    selector: {jobName: "run_structures", repositoryName: "__repository__",
+               repositoryLocationName: "oact_dagster.definitions"}
+    runConfigData: $config
+  }) {__typename ... on PythonError {message} ... on UnauthorizedError {message}}
+}
+"""
+
+
+def launch(port: int, select: str) -> Any:
+    """Start ``run_structures`` in the page."""
+    config = {"ops": {"run_selected": {"config": {"select": select}}}}
+    return ask(port, LAUNCH, config=config)["launchRun"]
+
+
+def stop(process: "subprocess.Popen[bytes]") -> int:
+    """Press Ctrl+C; return the exit code when nothing of it runs any more."""
+    started = family(process.pid)
+    assert started
+    os.killpg(process.pid, signal.SIGINT)
+    code = process.wait(timeout=90)
+    assert not [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    return code
+
+
+def test_the_page_runs_structures_and_ctrl_c_ends_all(tmp_path: Path) -> None:
+    engine = TestEngine(tmp_path / "engine")
+    engine.set("hang", 1)
+    campaign = write_campaign(tmp_path / "c", 2, engine.path)
+    assert oact("run", campaign.file, "--structures", "0").returncode == 0
+    port = free_port()
+    # The environment is not activated: the page finds its own programs nevertheless.
+    with web(tmp_path / "log", campaign.folder, "--port", str(port), PATH="/usr/bin:/bin") as process:
+        found = ask(port, JOBS)["repositoriesOrError"]["nodes"][0]["jobs"]
+        assert "run_structures" in [job["name"] for job in found]
+        assert_one_line(
+            oact("web", campaign.file, "--port", str(port)), f"port {port} of 127.0.0.1 is in use"
+        )
+        launched = launch(port, "1")
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        limit = time.monotonic() + 60
+        while engine.runs != [0, 1]:
+            assert time.monotonic() < limit, (tmp_path / "log").read_text()
+            time.sleep(0.2)
+        assert stop(process) == 0
+    told = (tmp_path / "log").read_text()
+    assert f"http://127.0.0.1:{port}" in told and "Traceback" not in told
+    assert f"ssh -N -L {port}:127.0.0.1:{port} user@host" in told and "--read-only" in told
+    assert f"export DAGSTER_HOME={campaign.folder / '.dagster'}\n" in told
+    found_rows = oact("dashboard", campaign.file, "--json")
+    assert json.loads(found_rows.stdout)["statuses"]["running"] == 0
+
+
+def test_read_only(tmp_path: Path) -> None:
+    engine = TestEngine(tmp_path / "engine")
+    campaign = write_campaign(tmp_path / "c", 1, engine.path)
+    port = free_port()
+    with web(tmp_path / "log", campaign.file, "--read-only", "--port", str(port)) as process:
+        assert ask(port, JOBS)["repositoriesOrError"]["nodes"]
+        assert launch(port, "0")["__typename"] == "UnauthorizedError"
+        programs = [" ".join(one.cmdline()) for one in [psutil.Process(process.pid), *family(process.pid)]]
+        assert not [words for words in programs if "dagster._daemon" in words]
+        assert stop(process) == 0
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+def test_what_cannot_be_served_is_told_in_one_line(tmp_path: Path, host: str) -> None:
+    campaign = write_campaign(tmp_path / "c", 1, tmp_path / "orca")
+    assert_one_line(oact("web", tmp_path / "nowhere"), "nowhere: no such file")
+    assert_one_line(oact("web", campaign.folder, "--host", host, "--port", str(free_port())), host)
