@@ -22,9 +22,11 @@ head() {
     printf '                                       INPUT FILE\n'
     printf '================================================================================\n'
     printf 'NAME = %s\n' "$1"
-    awk '{printf "|%3d> %s\n", NR, $0} END {printf "|%3d> \n|%3d>                          ****END OF INPUT****\n", NR+1, NR+2}' "$1"
+    awk '{printf "|%3d> %s\n", NR, $0}
+         END {printf "|%3d>                          ****END OF INPUT****\n", NR+1}' "$1"
     printf '================================================================================\n\n'
-    printf '%s\n' '---------------------------------' 'CARTESIAN COORDINATES (ANGSTROEM)' '---------------------------------'
+    printf '%s\n' '---------------------------------' 'CARTESIAN COORDINATES (ANGSTROEM)' \
+        '---------------------------------'
     sed -n '/^\* *xyz/,/^\*$/{/^\*/d;s/^/  /;p}' "$1"
     printf '\nTotal Charge           Charge          ....    0\n'
     printf ' Multiplicity           Mult            ....    1\n\n'

@@ -203,7 +203,7 @@ def test_a_folder_that_cannot_be_written_fails_its_structure_alone(
 def test_a_full_disk_while_an_input_is_written_leaves_no_half_folder(
     tmp_path: Path, engine: TestEngine
 ) -> None:
-    campaign, ledger = prepared(tmp_path, engine, 2)
+    campaign, _ = prepared(tmp_path, engine, 2)
     code = (
         "import resource, sys\n"
         "from oact_dagster.campaign import load_campaign\n"
