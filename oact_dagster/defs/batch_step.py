@@ -37,6 +37,8 @@ Watch = Callable[[Event], None]
 
 StepEvent = AssetMaterialization | AssetObservation
 
+_TERMINATED = (DagsterRunStatus.CANCELING, DagsterRunStatus.CANCELED)
+
 
 def run_in_step(
     context: AssetExecutionContext | OpExecutionContext,
@@ -58,7 +60,7 @@ def run_in_step(
         request: which structures.
         selected: the assets that get events.
         watch: told of each event.
-        stop: asks for a stop; None lets signals ask, and termination in the web page.
+        stop: asks for a stop, as signals and termination in the web page do.
         first: gives what Dagster is to be told before an event's own materializations.
 
     Yields:
@@ -69,9 +71,8 @@ def run_in_step(
         DagsterExecutionInterruptedError: the run was stopped.
     """
     report = BatchReport(campaign, selected)
-    if stop is None:
-        stop = StopRequest()
-        stop.on_first = partial(_look_who_stops, context.instance, context.run_id, stop)
+    stop = stop or StopRequest()
+    stop.ask = partial(_look_who_stops, context.instance, context.run_id, stop)
     try:
         engine = find_engine(campaign)
         with ExitStack() as stack:
@@ -117,7 +118,7 @@ def run_in_step(
     if stop.level is not StopLevel.NONE:
         # Only a run that is being cancelled leaves the partitions that it did not reach as they were.
         run = context.instance.get_run_by_id(context.run_id)
-        if run is not None and run.status is not DagsterRunStatus.CANCELING:
+        if run is not None and run.status not in _TERMINATED:
             context.instance.report_run_canceling(run)
         raise DagsterExecutionInterruptedError
     failure = report.failure()
@@ -132,7 +133,10 @@ def _next(events: Iterator[Event], stop: StopRequest) -> Event | None:
 
 
 def _look_who_stops(instance: DagsterInstance, run_id: str, stop: StopRequest) -> None:
-    """Termination in the web page ends the calculations now and holds them; Ctrl+C lets them end in time."""
+    """Termination in the web page ends the calculations now and holds them; Ctrl+C lets them end in time.
+
+    A run that has no worker of its own (``oact run``) gets no signal from the web page, only its status changes.
+    """
     run = instance.get_run_by_id(run_id)
-    if run is not None and run.status is DagsterRunStatus.CANCELING:
+    if run is not None and run.status in _TERMINATED:
         stop.raise_to(StopLevel.NOW, hold=True)

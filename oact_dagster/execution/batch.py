@@ -501,9 +501,10 @@ class BatchRun:
             [self._ending(one, gone) for token, one in live.items() if token not in untouched]
         )
         # With those that were claimed and not yet handed over when something was raised.
-        self._ledger.give_back(self._ledger.unstarted(self._batch_id))
+        given = self._ledger.give_back(self._ledger.unstarted(self._batch_id))
         if self._stop.hold:
-            self._ledger.hold([one.structure.orig_index for one in live.values()])
+            ended = (one.structure.orig_index for token, one in live.items() if token not in untouched)
+            self._ledger.hold([*given, *ended])
         self._ledger.close_batch(self._batch_id, self._clock())
 
 

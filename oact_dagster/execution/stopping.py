@@ -2,10 +2,14 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from types import FrameType
+from typing import Final
+
+ASK_EVERY_S: Final = 5.0
 
 
 class StopLevel(IntEnum):
@@ -22,12 +26,14 @@ class StopRequest:
     """Set by a signal handler or another thread, looked at by the batch.
 
     Args:
-        on_first: called once, by the batch and not in a signal handler, before it acts on the request; it may
-            raise the level.
+        ask: called by the batch, and never in a signal handler, every few seconds and before it acts on a request
+            for the first time; it may raise the level.
     """
 
-    def __init__(self, on_first: Callable[[], None] | None = None) -> None:
-        self.on_first = on_first
+    def __init__(self, ask: Callable[[], None] | None = None) -> None:
+        self.ask = ask
+        self._last_asked = time.monotonic()
+        self._asked_since = False
         self.level = StopLevel.NONE
         self.hold = False
         """Whether structures given back are held, so that nothing starts them again by itself."""
@@ -38,10 +44,12 @@ class StopRequest:
         self.hold = self.hold or hold
 
     def look(self) -> StopLevel:
-        """The level, after :class:`StopRequest`'s ``on_first`` was asked."""
-        if self.level is not StopLevel.NONE and self.on_first is not None:
-            on_first, self.on_first = self.on_first, None
-            on_first()
+        """The level, after :class:`StopRequest`'s ``ask`` had its say."""
+        wanted = self.level is not StopLevel.NONE and not self._asked_since
+        if self.ask is not None and (wanted or time.monotonic() - self._last_asked >= ASK_EVERY_S):
+            self._last_asked = time.monotonic()
+            self._asked_since = self.level is not StopLevel.NONE
+            self.ask()
         return self.level
 
 

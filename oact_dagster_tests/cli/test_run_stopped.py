@@ -196,3 +196,20 @@ def test_the_bar_in_a_terminal_and_its_ctrl_c(tmp_path: Path) -> None:
     assert left_behind(campaign) == []
     with Ledger(campaign.ledger) as ledger:
         assert ledger.count_by_status() == {Status.COMPLETED: 2, Status.TO_RUN: 1}
+
+
+def test_marking_the_run_as_cancelled_in_the_web_page_ends_and_holds_its_structures(tmp_path: Path) -> None:
+    """The page cannot signal a run that it has not started; the run sees its own status."""
+    engine = TestEngine(tmp_path / "engine", "hang")
+    campaign = write_campaign(tmp_path / "c", 4, engine.path)
+    with started(campaign) as process:
+        until(lambda: len(engine.runs) == 2)
+        with DagsterInstance.from_config(str(campaign.folder / ".dagster")) as instance:
+            instance.report_run_canceled(instance.get_runs(limit=1)[0])
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert left_behind(campaign) == []
+    with Ledger(campaign.ledger) as ledger:
+        assert ledger.count_by_status() == {Status.TO_RUN: 4}
+        assert ledger.count_held() == 4
+    assert len(engine.runs) == 2

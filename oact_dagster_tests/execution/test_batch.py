@@ -393,3 +393,17 @@ def test_a_lost_structure_runs_again_within_its_budget_of_losses(tmp_path: Path,
     assert len(engine.runs) == 2
     structure = ledger.structures([0])[0]
     assert (structure.fail_count, structure.loss_count, structure.status) == (0, 2, Status.TO_RUN)
+
+
+def test_a_stop_that_is_asked_for_by_status_ends_a_silent_batch(
+    tmp_path: Path, engine: TestEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oact_dagster.execution.stopping.ASK_EVERY_S", 0.2)
+    engine.set("hang")
+    campaign, ledger = prepared(tmp_path, engine, 3)
+    stop = StopRequest()
+    stop.ask = lambda: stop.raise_to(StopLevel.NOW, hold=True) if engine.runs else None
+    words = settled(list(batch(campaign, ledger, [0, 1, 2], stop=stop)))
+    assert all(isinstance(word, NotRun) for word in words.values())
+    assert ledger.count_by_status() == {Status.TO_RUN: 3}
+    assert ledger.count_held() == 3
