@@ -16,6 +16,7 @@ from oact_dagster.defs.summary import summary_materialization
 from oact_dagster.execution.looking import stored_results, write_inputs
 from oact_dagster.execution.selection import BatchRequest
 from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.ledger.states import StructureRecord
 from oact_dagster.ledger.store import Ledger
 
 # Every asset runs a range of partitions in one run: a run is a batch, never one structure.
@@ -66,6 +67,18 @@ def target_keys(context: dg.AssetExecutionContext) -> list[str]:
     return keys
 
 
+def _known(context: dg.AssetExecutionContext, ledger: Ledger) -> Iterator[tuple[str, StructureRecord]]:
+    """The structures that a run targets; one that the ledger does not have is warned of, and costs nothing else."""
+    keys = target_keys(context)
+    structures = ledger.structures([int(key) for key in keys if key.isdecimal()])
+    for key in keys:
+        structure = structures.get(int(key)) if key.isdecimal() else None
+        if structure is None:
+            context.log.warning(f"structure {key} is not in the ledger; intake did not take it in")
+        else:
+            yield key, structure
+
+
 def _architector_csv(campaign: Campaign) -> dg.AssetsDefinition:
     keys = CampaignKeys.of(campaign)
 
@@ -83,13 +96,7 @@ def _architector_csv(campaign: Campaign) -> dg.AssetsDefinition:
     )
     def architector_csv(context: dg.AssetExecutionContext) -> None:
         with open_ledger(campaign) as ledger:
-            wanted = target_keys(context)
-            structures = ledger.structures([int(key) for key in wanted if key.isdecimal()])
-            for key in wanted:
-                structure = structures.get(int(key)) if key.isdecimal() else None
-                if structure is None:
-                    context.log.warning(f"structure {key} is not in the ledger; intake did not take it in")
-                    continue
+            for key, structure in _known(context, ledger):
                 context.add_asset_metadata(
                     {**structure_metadata(structure), "row_hash": structure.row_hash}, partition_key=key
                 )
@@ -114,13 +121,7 @@ def _job_ledger(campaign: Campaign) -> dg.AssetsDefinition:
     )
     def job_ledger(context: dg.AssetExecutionContext) -> None:
         with open_ledger(campaign) as ledger:
-            wanted = target_keys(context)
-            structures = ledger.structures([int(key) for key in wanted if key.isdecimal()])
-            for key in wanted:
-                structure = structures.get(int(key)) if key.isdecimal() else None
-                if structure is None:
-                    context.log.warning(f"structure {key} is not in the ledger; intake did not take it in")
-                    continue
+            for key, structure in _known(context, ledger):
                 context.add_asset_metadata(
                     {
                         "ledger_id": structure.id,

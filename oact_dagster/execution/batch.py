@@ -4,7 +4,6 @@ This is the one way on which structures are run, whoever asks (Dagster's assets 
 runs them. It knows no Dagster: it yields what happens.
 """
 
-import socket
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -12,7 +11,8 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution.engine import STANDIN_NAME, Engine
+from oact_dagster.execution.ending import LiveAttempt, ending_of, has_run
+from oact_dagster.execution.engine import Engine
 from oact_dagster.execution.events import (
     Completed,
     Event,
@@ -27,8 +27,7 @@ from oact_dagster.execution.events import (
 from oact_dagster.execution.job_folder import folder_of_attempt, prepare_attempt
 from oact_dagster.execution.selection import BatchRequest
 from oact_dagster.execution.stopping import StopLevel, StopRequest
-from oact_dagster.execution.verdict import Evidence, judge
-from oact_dagster.launchers.attempt_files import EXIT_FILE, MESSAGES_FILE, OUTPUT_FILE, read_exit
+from oact_dagster.launchers.attempt_files import MESSAGES_FILE, OUTPUT_FILE
 from oact_dagster.launchers.protocol import NEVER_STARTED, Job, JobState, Launcher, LauncherError, Phase
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.states import (
@@ -37,13 +36,12 @@ from oact_dagster.ledger.states import (
     Ending,
     OpenAttempt,
     Outcome,
-    Result,
     Status,
     StructureRecord,
 )
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.orca.failures import FailureClass
-from oact_dagster.orca.outputs import Output, read_output, tail
+from oact_dagster.orca.outputs import tail
 
 HEARTBEAT_S: Final = 30.0
 FOLLOW_OTHERS_S: Final = 2.0
@@ -62,20 +60,6 @@ class MessageChannel(Protocol):
 
     def finish(self, file: Path) -> None:
         """No more will be written: read what is left."""
-
-
-class _Live:
-    """An attempt of ours whose job has not ended."""
-
-    __slots__ = ("folder", "followed", "job_id", "running", "structure", "token")
-
-    def __init__(self, structure: StructureRecord, token: str, folder: Path, job_id: str) -> None:
-        self.structure = structure
-        self.token = token
-        self.folder = folder
-        self.job_id = job_id
-        self.running = False
-        self.followed = False
 
 
 class BatchRun:
@@ -116,7 +100,7 @@ class BatchRun:
         self._stop = stop or StopRequest()
         self._clock = clock
         self._pending: deque[int] = deque(request.orig_indices)
-        self._live: dict[str, _Live] = {}
+        self._live: dict[str, LiveAttempt] = {}
         self._others: set[int] = set()
         self._taken: set[int] = set()
         self._settled: set[int] = set()
@@ -265,7 +249,7 @@ class BatchRun:
             raise
         self._ledger.mark_submitted(job_ids, self._clock())
         for claim, folder in ready:
-            self._live[claim.token] = _Live(claim.structure, claim.token, folder, job_ids[claim.token])
+            self._live[claim.token] = LiveAttempt(claim.structure, claim.token, folder, job_ids[claim.token])
         yield from events
         yield from self._record(unprepared)
 
@@ -300,17 +284,17 @@ class BatchRun:
             return
         adopted = self._launcher.adopt([attempt.token for attempt in orphans])
         structures = self._ledger.structures([attempt.orig_index for attempt in orphans])
-        harvest: list[_Live] = []
+        harvest: list[LiveAttempt] = []
         untouched: list[str] = []
         for attempt in orphans:
             structure = structures[attempt.orig_index]
             folder = folder_of_attempt(
                 self._campaign, attempt.job_dir, attempt.orig_index, attempt.structure_id, attempt.token
             )
-            live = _Live(structure, attempt.token, folder, adopted.get(attempt.token, attempt.token))
+            live = LiveAttempt(structure, attempt.token, folder, adopted.get(attempt.token, attempt.token))
             if attempt.token in adopted:
                 self._live[attempt.token] = live
-            elif attempt.state is AttemptState.RUNNING or _has_run(folder):
+            elif attempt.state is AttemptState.RUNNING or has_run(folder):
                 harvest.append(live)
             else:
                 untouched.append(attempt.token)
@@ -354,7 +338,7 @@ class BatchRun:
         if not self._live:
             return
         by_job = {live.job_id: live for live in self._live.values()}
-        started: list[_Live] = []
+        started: list[LiveAttempt] = []
         endings: list[Ending] = []
         for job_id, state in self._launcher.states(by_job.keys()).items():
             live = by_job[job_id]
@@ -373,27 +357,9 @@ class BatchRun:
             self._unfollow(self._live[ending.token])
         yield from self._record(endings)
 
-    def _ending(self, live: _Live, state: JobState) -> Ending:
-        record = read_exit(live.folder, live.token)
-        output = read_output(live.folder)
+    def _ending(self, live: LiveAttempt, state: JobState) -> Ending:
         cancelled = self._stop.level is not StopLevel.NONE
-        evidence = Evidence(live.token, record, output, state, cancelled)
-        verdict = judge(evidence)
-        result = None
-        if verdict.outcome is Outcome.COMPLETED:
-            result = _result(live, output, record.elapsed_s if record is not None else None)
-        return Ending(
-            token=live.token,
-            outcome=verdict.outcome,
-            ended_at=record.ended_at if record is not None else self._clock(),
-            failure_class=verdict.failure_class,
-            message=verdict.message,
-            host=record.host if record is not None else socket.gethostname(),
-            started_at=record.started_at if record is not None else None,
-            result=result,
-            elapsed=record.elapsed_s if record is not None else None,
-            n_cores=self._campaign.orca.n_cores,
-        )
+        return ending_of(live, state, self._campaign.orca.n_cores, cancelled=cancelled, now=self._clock())
 
     def _record(self, endings: Sequence[Ending], *, lost_goes_on: bool = False) -> Iterator[Event]:
         """Write endings into the ledger, then tell of them: what is told is always recorded."""
@@ -438,12 +404,12 @@ class BatchRun:
         kind = failure_class or (last.failure_class if last is not None else None) or str(structure.status)
         return Failed(structure, kind, message, shown, attempts)
 
-    def _follow(self, live: _Live) -> None:
+    def _follow(self, live: LiveAttempt) -> None:
         if self._messages is not None and not live.followed:
             self._messages.follow(live.folder / MESSAGES_FILE)
             live.followed = True
 
-    def _unfollow(self, live: _Live) -> None:
+    def _unfollow(self, live: LiveAttempt) -> None:
         if self._messages is not None and live.followed:
             self._messages.finish(live.folder / MESSAGES_FILE)
 
@@ -496,7 +462,7 @@ class BatchRun:
             self._stop.look()
         self._launcher.close()
         gone = JobState(Phase.ENDED, "its run ended")
-        untouched = {t for t, one in live.items() if not one.running and not _has_run(one.folder)}
+        untouched = {t for t, one in live.items() if not one.running and not has_run(one.folder)}
         self._ledger.record(
             [self._ending(one, gone) for token, one in live.items() if token not in untouched]
         )
@@ -506,27 +472,3 @@ class BatchRun:
             ended = (one.structure.orig_index for token, one in live.items() if token not in untouched)
             self._ledger.hold([*given, *ended])
         self._ledger.close_batch(self._batch_id, self._clock())
-
-
-def _has_run(folder: Path) -> bool:
-    return (folder / OUTPUT_FILE).exists() or (folder / EXIT_FILE).exists()
-
-
-def _result(live: _Live, output: Output, elapsed: float | None) -> Result:
-    if output.final_energy is None:
-        raise ValueError(f"{live.folder}: a completed attempt without an energy")
-    return Result(
-        final_energy=output.final_energy,
-        max_forces=output.max_abs_gradient_component,
-        max_atom_force_norm=output.max_atom_force_norm,
-        scf_steps=output.scf_cycles_total,
-        wall_time=output.wall_time_s if output.wall_time_s is not None else elapsed,
-        n_cores=output.n_cores,
-        engine=STANDIN_NAME if output.is_standin else "ORCA",
-        # The stand-in's output names the ORCA whose format it has.
-        engine_version=f"format of {output.orca_version}" if output.is_standin else output.orca_version,
-        output_file=str(live.folder / OUTPUT_FILE),
-        s2=output.s2,
-        opt_cycles=output.opt_cycles,
-        n_atoms=live.structure.natoms,
-    )
