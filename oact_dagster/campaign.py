@@ -10,16 +10,31 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from oact_dagster.orca.basis import is_file
 
 CAMPAIGN_FILE = "campaign.yaml"
 """The name of a campaign's settings file in its folder."""
 
 STANDIN = "standin"
 """The value of ``orca.command`` that selects the stand-in engine instead of a real ORCA."""
+
+
+# YAML's true is no number of cores.
+Whole = Annotated[int, Field(strict=True)]
+Seconds = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class CampaignError(ValueError):
@@ -41,14 +56,14 @@ class OrcaSettings(_Settings):
     actinide_basis: str | None = None
     actinide_ecp: str | None = None
     non_actinide_basis: str = "def2-TZVPD"
-    scf_maxiter: int | None = Field(default=None, ge=1)
+    scf_maxiter: Whole | None = Field(default=None, ge=1)
     nbo: bool = False
     mbis: bool = False
     kdiis: bool = False
     opt: bool = False
     uks_singlet: bool = False
-    n_cores: int = Field(default=4, ge=1, description="cores of one calculation (%pal nprocs)")
-    maxcore: int | None = Field(default=None, ge=100, description="MB for each process; null estimates it")
+    n_cores: Whole = Field(default=4, ge=1, description="cores of one calculation (%pal nprocs)")
+    maxcore: Whole | None = Field(default=None, ge=100, description="MB for each process; null estimates it")
     extra_lines: tuple[str, ...] = ()
 
     @field_validator("command")
@@ -63,9 +78,9 @@ class LauncherSettings(_Settings):
     """How attempts are run."""
 
     kind: Literal["local"] = "local"
-    max_workers: int = Field(default=1, ge=1, description="calculations at once")
-    job_timeout_s: float = Field(default=7200.0, gt=0, description="time limit of one calculation, s")
-    stop_grace_s: float = Field(
+    max_workers: Whole = Field(default=1, ge=1, description="calculations at once")
+    job_timeout_s: Seconds = Field(default=7200.0, gt=0, description="time limit of one calculation, s")
+    stop_grace_s: Seconds = Field(
         default=10.0, ge=0, description="time that running calculations get to end when the run is stopped, s"
     )
     environment: dict[str, str] = Field(
@@ -76,15 +91,17 @@ class LauncherSettings(_Settings):
 class RetrySettings(_Settings):
     """The budgets of a structure; the ledger counts them."""
 
-    max_failures: int = Field(default=3, ge=1, description="failed and timed-out attempts in all")
-    max_losses: int = Field(default=5, ge=1, description="lost attempts (killed, node died) in all")
+    max_failures: Whole = Field(default=3, ge=1, description="failed and timed-out attempts in all")
+    max_losses: Whole = Field(default=5, ge=1, description="lost attempts (killed, node died) in all")
 
 
 class Campaign(_Settings):
     """All settings of a campaign. Paths are absolute after loading."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_]+$", max_length=60)
-    csv: Path
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9_]+$", max_length=60, description="a name of letters, digits and _, such as demo"
+    )
+    csv: Path = Field(description="the path of the CSV")
     geometry_column: str = "aligned_csd_core"
     charge_column: str | None = "charge"
     spin_column: str | None = "uhf"
@@ -93,8 +110,8 @@ class Campaign(_Settings):
     jobs_dir: Path = Path("jobs")
     job_dir_pattern: str = "job_{orig_index}"
     asset_prefix: tuple[str, ...] = ()
-    batch_size: int = Field(default=500, ge=1, description="structures claimed at once")
-    max_in_flight: int = Field(
+    batch_size: Whole = Field(default=500, ge=1, description="structures claimed at once")
+    max_in_flight: Whole = Field(
         default=5000, ge=1, description="structures of a run that are claimed at a time"
     )
     orca: OrcaSettings
@@ -119,12 +136,24 @@ class Campaign(_Settings):
             raise ValueError("must hold no NUL character")
         return value
 
-    @field_validator("asset_prefix", mode="before")
+    @field_validator("asset_prefix")
     @classmethod
-    def _prefix_as_tuple(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return (value,) if value else ()
-        return () if value is None else value
+    def _prefix_is_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(re.fullmatch(r"[A-Za-z0-9_]+", part) for part in value):
+            raise ValueError(
+                "must be a list of names of letters, digits and _; for example [project, batch1]"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _things_are_apart(self) -> "Campaign":
+        if self.charge_column is not None and self.charge_column == self.spin_column:
+            raise ValueError(
+                f"charge_column and spin_column are both {self.charge_column}; they are two columns"
+            )
+        if len({self.csv, self.ledger, self.jobs_dir}) < 3:
+            raise ValueError("csv, ledger and jobs_dir must be three different paths")
+        return self
 
     @property
     def file(self) -> Path:
@@ -157,9 +186,9 @@ class Campaign(_Settings):
             "engine": STANDIN if orca.command == STANDIN else "ORCA",
             "simple_input": orca.simple_input,
             "functional": orca.functional,
-            "actinide_basis": orca.actinide_basis,
+            "actinide_basis": _basis_name(orca.actinide_basis),
             "actinide_ecp": orca.actinide_ecp,
-            "non_actinide_basis": orca.non_actinide_basis,
+            "non_actinide_basis": _basis_name(orca.non_actinide_basis),
             "opt": orca.opt,
             "uks_singlet": orca.uks_singlet,
             "extra_lines": list(orca.extra_lines),
@@ -172,6 +201,11 @@ class Campaign(_Settings):
             sort_keys=True,
         )
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _basis_name(value: str | None) -> str | None:
+    """A basis, by its file's name where it is a file: a campaign's folder may be moved."""
+    return Path(value).name if value is not None and is_file(value) else value
 
 
 def load_campaign(path: str | Path) -> Campaign:
@@ -213,7 +247,7 @@ def read_campaign(text: str, file: Path) -> Campaign:
         CampaignError: it is not YAML, or a key or value is wrong.
     """
     try:
-        raw = yaml.safe_load(text)
+        raw = yaml.load(text, _UniqueKeys)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
@@ -231,9 +265,43 @@ def read_campaign(text: str, file: Path) -> Campaign:
             key: Path(os.path.abspath(folder / getattr(campaign, key).expanduser()))
             for key in ("csv", "ledger", "jobs_dir")
         }
+        | {"orca": _with_basis_files(campaign.orca, file)}
     )
     campaign._file = file
     return campaign
+
+
+def _with_basis_files(orca: OrcaSettings, file: Path) -> OrcaSettings:
+    """Make the paths of basis files absolute: ORCA runs in the job folder.
+
+    Raises:
+        CampaignError: there is no such file.
+    """
+    found = {}
+    for key in ("actinide_basis", "non_actinide_basis"):
+        value = getattr(orca, key)
+        if value is None or not is_file(value):
+            continue
+        path = Path(os.path.abspath(file.parent / Path(value).expanduser()))
+        if not path.is_file():
+            raise CampaignError(
+                f"{file}: orca.{key}: {value}: no such file; give a basis file or the name of a basis"
+            )
+        found[key] = str(path)
+    return orca.model_copy(update=found)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error: otherwise the last one would win silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for (key_node, _), key in reversed(list(zip(node.value, keys, strict=True))):
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key} stands there twice", key_node.start_mark
+                )
+        return super().construct_mapping(node, deep)
 
 
 def _one_line(error: ValidationError) -> str:
@@ -250,12 +318,26 @@ def _explain(item: Any) -> str:
         hint = f" (did you mean {near[0]}?)" if near else ""
         return f"{key}: no such setting{hint}; allowed: {', '.join(allowed)}"
     if item["type"] == "missing":
-        return f"{key}: is missing"
+        about = _description(location)
+        return f"{key}: is missing" + (f"; give {about}" if about else "")
+    if item["type"] in ("tuple_type", "list_type"):
+        return f"{key}: must be a list, such as [one, two] (given: {item.get('input')!r})"
+    if item["type"] == "string_pattern_mismatch":
+        return f"{key}: must be letters, digits and _ only (given: {item.get('input')!r})"
     message = str(item["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     given = item.get("input")
     shown = "" if isinstance(given, (dict, list)) else f" (given: {given!r})"
-    return f"{key}: {message}{shown}"
+    return f"{key}: {message}{shown}" if key else message
+
+
+def _description(location: list[str]) -> str | None:
+    model: type[BaseModel] = Campaign
+    for part in location[:-1]:
+        annotation = model.model_fields[part].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return model.model_fields[location[-1]].description
 
 
 def _keys_at(location: list[str]) -> list[str]:

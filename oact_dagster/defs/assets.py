@@ -13,6 +13,7 @@ from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.metadata import structure_metadata
 from oact_dagster.defs.partitions import structure_partitions
 from oact_dagster.defs.summary import summary_materialization
+from oact_dagster.execution.identity import check_identity
 from oact_dagster.execution.looking import stored_results, write_inputs
 from oact_dagster.execution.selection import BatchRequest
 from oact_dagster.ledger.connection import LedgerError
@@ -42,12 +43,14 @@ def open_ledger(campaign: Campaign) -> Ledger:
     """Open the campaign's ledger.
 
     Raises:
-        Failure: there is none yet, or it cannot be used.
+        Failure: there is none yet, it cannot be used, or it is of other names or another level of theory.
     """
     try:
-        return Ledger(campaign.ledger)
+        ledger = Ledger(campaign.ledger)
+        check_identity(campaign, ledger)
     except LedgerError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
+    return ledger
 
 
 def target_keys(context: dg.AssetExecutionContext) -> list[str]:

@@ -18,12 +18,14 @@ from dagster import (
     LoggerDefinition,
 )
 from dagster._core.instance.ref import InstanceRef
+from dagster_shared.error import SerializableErrorInfo
 
 from oact_dagster.campaign import Campaign
 from oact_dagster.definitions import for_campaign
 from oact_dagster.defs.batch_step import Watch
 from oact_dagster.defs.instance import dagster_home
 from oact_dagster.defs.keys import CampaignKeys
+from oact_dagster.execution.identity import check_identity
 from oact_dagster.execution.intake_need import csv_stamp, is_taken_in, note_taken_in
 from oact_dagster.execution.stopping import StopRequest, signals_stop
 from oact_dagster.ledger.store import Ledger
@@ -58,12 +60,13 @@ def needs_intake(campaign: Campaign) -> bool:
     """Tell, without reading the CSV, whether it is new or has changed, or partition keys are missing.
 
     Raises:
-        LedgerError: the ledger cannot be used.
+        LedgerError: the ledger cannot be used, or is of other names or another level of theory.
         OSError: the CSV is not there.
     """
     if not campaign.ledger.exists():
         return True
     with Ledger(campaign.ledger) as ledger:
+        check_identity(campaign, ledger)
         if not is_taken_in(campaign, ledger):
             return True
         structures = sum(ledger.count_by_status().values())
@@ -199,10 +202,17 @@ def _end(instance: DagsterInstance, result: ExecuteInProcessResult) -> RunEnd:
             data = event.step_failure_data
             # A Failure of ours speaks for itself; anything else is shown with its type.
             told = data.user_failure_data.description if data.user_failure_data is not None else None
-            message = told or (data.error.message.strip() if data.error is not None else "the step failed")
+            message = told or (_innermost(data.error) if data.error is not None else "the step failed")
     return RunEnd(
         run_id=result.run_id,
         success=status is DagsterRunStatus.SUCCESS,
         cancelled=status is DagsterRunStatus.CANCELED,
         message=message,
     )
+
+
+def _innermost(error: SerializableErrorInfo) -> str:
+    """What began it: Dagster wraps an error into others that only say where it happened."""
+    while error.cause is not None:
+        error = error.cause
+    return error.message.strip()

@@ -7,6 +7,7 @@ import dagster as dg
 from oact_dagster.campaign import Campaign
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.partitions import MOST_PARTITIONS, register_partitions
+from oact_dagster.execution.identity import check_names, fix_names
 from oact_dagster.execution.intake import take_in
 from oact_dagster.execution.intake_report import IntakeRefused, IntakeReport
 from oact_dagster.ledger.connection import LedgerError
@@ -27,11 +28,17 @@ def intake_asset(campaign: Campaign) -> dg.AssetsDefinition:
         ),
     )
     def intake(context: dg.AssetExecutionContext) -> None:
+        new = not campaign.ledger.exists()
         try:
             with Ledger(campaign.ledger, create=True) as ledger:
+                check_names(campaign, ledger)
                 report = take_in(campaign, ledger)
+                fix_names(campaign, ledger)
                 added = register_partitions(context.instance, campaign, ledger)
         except (IntakeRefused, LedgerError) as error:
+            if new:
+                # Refused whole: nothing is left behind, not even an empty ledger.
+                campaign.ledger.unlink(missing_ok=True)
             raise dg.Failure(str(error), allow_retries=False) from None
         except (sqlite3.Error, OSError) as error:
             raise dg.Failure(

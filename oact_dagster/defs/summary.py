@@ -43,8 +43,9 @@ def summary_materialization(campaign: Campaign, ledger: Ledger, key: AssetKey) -
                 for name, statistic in _statistics(summary)
             ],
         ),
+        # By ORCA's own run time; those of the attempts are by the clock beside it, start and end included.
         "core_hours_of_results": float(summary.core_hours.sum()),
-        "core_hours_by_outcome": _table(
+        "core_hours_of_attempts": _table(
             [("outcome", "string"), ("core_hours", "float")],
             [(str(outcome), round(hours, 6)) for outcome, hours in sorted(summary.spent.items())],
         ),

@@ -4,6 +4,7 @@ This is the one way on which structures are run, whoever asks (Dagster's assets 
 runs them. It knows no Dagster: it yields what happens.
 """
 
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -47,6 +48,8 @@ HEARTBEAT_S: Final = 30.0
 FOLLOW_OTHERS_S: Final = 2.0
 """How often structures that another run owns are looked at, s."""
 TAIL_LINES: Final = 20
+LEAST_SPACE_B: Final = 1_000_000
+"""With less free space than this the disk of the job folders counts as full, bytes."""
 
 
 class MessageChannel(Protocol):
@@ -105,6 +108,7 @@ class BatchRun:
         self._taken: set[int] = set()
         self._settled: set[int] = set()
         self._grace_over: float | None = None
+        self._broken: str | None = None
         self._last_beat = self._last_look = 0.0
 
     def run(self) -> Generator[Event]:
@@ -115,7 +119,8 @@ class BatchRun:
 
         Raises:
             LedgerError: the ledger's results are of another level of theory.
-            LauncherError: jobs cannot be submitted at all.
+            LauncherError: jobs cannot be submitted at all, or nothing can be run any more (an engine that cannot be
+                started, a full disk); what had begun has been recorded.
         """
         self._ledger.fix_level_of_theory(self._campaign.level_of_theory())
         self._ledger.open_batch(self._batch_id, Owner.this_process(), self._clock())
@@ -128,12 +133,14 @@ class BatchRun:
                 elif isinstance(event, (Completed, Failed)):
                     self._settled.add(event.structure.orig_index)
                 yield event
+            if self._broken is not None:
+                raise LauncherError(self._broken)
         finally:
             self._abandon()
 
     def _run(self) -> Iterator[Event]:
         while self._pending or self._live or self._others:
-            if self._stop.look() is not StopLevel.NONE:
+            if self._stop.look() is not StopLevel.NONE or self._broken is not None:
                 yield from self._wind_down()
                 if not self._live:
                     break
@@ -230,11 +237,18 @@ class BatchRun:
         prepared: list[tuple[str, str, str]] = []
         unprepared: list[Ending] = []
         events: list[Event] = []
-        for claim in claims:
+        for place, claim in enumerate(claims):
+            if self._broken is not None:
+                # The first folder that could not be written for want of space was the last one.
+                rest = [*(claim for claim, _ in ready), *claims[place:]]
+                yield from self._given_back(self._ledger.give_back([one.token for one in rest]), self._broken)
+                ready, prepared, events = [], [], []
+                break
             try:
                 made = prepare_attempt(self._campaign, self._engine, claim, parameters)
             except (ValueError, OSError) as error:
                 unprepared.append(self._not_prepared(claim, error))
+                self._look_at_space()
                 continue
             ready.append((claim, made.folder))
             prepared.append((claim.token, str(made.folder), made.input_hash))
@@ -256,9 +270,8 @@ class BatchRun:
     def _not_prepared(self, claim: Claim, error: ValueError | OSError) -> Ending:
         if isinstance(error, OSError):
             kind = FailureClass.NOT_WRITTEN
-            message = (
-                f"the job folder could not be written: {error.filename or ''}: {error.strerror or error}"
-            )
+            where = error.filename or self._campaign.jobs_dir
+            message = f"the job folder could not be written: {where}: {error.strerror or error}"
         else:
             kind, message = FailureClass.INPUT_REFUSED, str(error)
         return Ending(claim.token, Outcome.FAILED, self._clock(), kind, message, elapsed=0.0)
@@ -378,6 +391,9 @@ class BatchRun:
             if ending.token not in recorded:
                 self._pending.append(structure.orig_index)  # closed by somebody else: see what became of it
             elif ending.outcome is Outcome.CANCELLED:
+                if ending.failure_class == FailureClass.NOT_STARTED:
+                    # The same for every structure: to go on would only empty the queue into failures.
+                    self._broken = self._broken or f"{ending.message}; nothing more was started"
                 yield from self._given_back([structure.orig_index], ending.message or "stopped")
             elif ending.outcome is Outcome.LOST and lost_goes_on:
                 yield Note(
@@ -385,6 +401,7 @@ class BatchRun:
                     warning=True,
                 )
             elif ending.outcome is Outcome.LOST:
+                self._look_at_space()
                 yield Note(f"structure {structure.orig_index} was lost: {ending.message}", warning=True)
                 self._pending.append(structure.orig_index)
             elif ending.outcome is not Outcome.COMPLETED:
@@ -413,6 +430,16 @@ class BatchRun:
         if self._messages is not None and live.followed:
             self._messages.finish(live.folder / MESSAGES_FILE)
 
+    def _look_at_space(self) -> None:
+        """After something was lost or not written: on a full disk everything else would be, too."""
+        folder = self._campaign.jobs_dir
+        try:
+            free = shutil.disk_usage(folder).free
+        except OSError:
+            return
+        if free < LEAST_SPACE_B:
+            self._broken = f"{folder}: no space left on the disk ({free} bytes); nothing more was started"
+
     def _beat(self) -> None:
         now = time.monotonic()
         if now - self._last_beat >= HEARTBEAT_S:
@@ -424,7 +451,7 @@ class BatchRun:
     def _wind_down(self) -> Iterator[Event]:
         """Start nothing more; give running calculations the grace time, then end them."""
         for index in (*self._pending, *self._others):
-            yield NotRun(index, "the run was stopped before it was started here")
+            yield NotRun(index, self._broken or "the run was stopped before it was started here")
         self._pending.clear()
         self._others.clear()
         queued = [live for live in self._live.values() if not live.running]
@@ -435,9 +462,10 @@ class BatchRun:
             tokens = [live.token for live in queued if states[live.job_id].final == NEVER_STARTED]
             for token in tokens:
                 del self._live[token]
-            yield from self._given_back(
-                self._ledger.give_back(tokens), "the run was stopped before it was started"
-            )
+            reason = self._broken or "the run was stopped before it was started"
+            yield from self._given_back(self._ledger.give_back(tokens), reason)
+        if self._stop.level is StopLevel.NONE:
+            return
         if self._grace_over is None:
             self._grace_over = time.monotonic() + self._campaign.launcher.stop_grace_s
             if self._live and self._stop.level is StopLevel.FINISH:

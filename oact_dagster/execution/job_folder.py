@@ -12,6 +12,7 @@ from oact_dagster.execution.engine import Engine
 from oact_dagster.launchers.attempt_files import (
     ATTEMPT_FILE,
     INPUT_FILE,
+    PAYLOAD_LOG,
     TOKEN_COMMENT,
     AttemptSpec,
     read_spec,
@@ -123,8 +124,9 @@ def _replace(folder: Path, files: Mapping[str, str], mark: str) -> None:
 def _retire(folder: Path) -> None:
     if not folder.is_dir():
         return
-    if [entry.name for entry in folder.iterdir()] in ([], [INPUT_FILE]):
-        shutil.rmtree(folder)  # an input to look at: nothing has run here
+    if {entry.name for entry in folder.iterdir()} <= {INPUT_FILE, ATTEMPT_FILE, PAYLOAD_LOG}:
+        # An input to look at, or an attempt that was given back before it began: no attempt that anybody made.
+        shutil.rmtree(folder)
         return
     spec = read_spec(folder)
     name = f"{folder.name}.attempt-{spec.attempt if spec is not None else 0}"

@@ -92,7 +92,8 @@ def _timeout(evidence: Evidence) -> Verdict:
 
 def _not_started(evidence: Evidence) -> Verdict:
     reason = evidence.record.reason if evidence.record else evidence.job.final
-    return Verdict(Outcome.FAILED, FailureClass.NOT_STARTED, f"the engine could not be started: {reason}")
+    # No fault of the structure: it counts against none of its budgets.
+    return Verdict(Outcome.CANCELLED, FailureClass.NOT_STARTED, f"the engine could not be started: {reason}")
 
 
 def _crashed(evidence: Evidence) -> Verdict:

@@ -101,6 +101,8 @@ def run_engine(spec: AttemptSpec, lifeline: int | None) -> ExitRecord:
             engine = _start(spec, scratch)
         except OSError as error:
             how, reason = How.NOT_STARTED, f"{spec.command[0]}: {error.strerror or error}"
+            if isinstance(error, FileNotFoundError) and Path(spec.command[0]).exists():
+                reason += " (the file is there; what it needs to run, such as its interpreter, is not)"
         else:
             how, reason = _wait(engine, spec, bell, lifeline, clock)
             returncode = _end_group(engine, spec.stop_grace_s if how is not How.EXITED else 0.0)

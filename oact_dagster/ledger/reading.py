@@ -1,11 +1,14 @@
 """Reading the ledger: counts, structures, attempts, batches."""
 
+import json
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from oact_dagster.ledger.chunks import chunks, marks
+from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.rows import (
     ATTEMPT_COLUMNS,
@@ -44,6 +47,25 @@ class LedgerReader:
         """A value of the table ``meta``, or None."""
         row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return None if row is None else str(row[0])
+
+    def check_level_of_theory(self, level: Mapping[str, Any]) -> None:
+        """Compare with the level of theory of the ledger's results, where one is fixed.
+
+        Raises:
+            LedgerError: they differ; both are in the text.
+        """
+        text = self.meta("level_of_theory")
+        if text is None:
+            return
+        kept = json.loads(text)
+        differing = sorted(key for key in {*kept, *level} if kept.get(key) != level.get(key))
+        if differing:
+            then = ", ".join(f"{key}={kept.get(key)}" for key in differing)
+            now = ", ".join(f"{key}={level.get(key)}" for key in differing)
+            raise LedgerError(
+                f"{self.path}: its results are of the level of theory {then}; campaign.yaml now says {now}: "
+                "set that back, or start a second campaign with a ledger of its own"
+            )
 
     def known_rows(self) -> Iterator[tuple[int, str, str | None]]:
         """``(orig_index, row hash, annotations as JSON)`` of every row of the CSV, in its order; streamed.

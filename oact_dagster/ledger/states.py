@@ -41,7 +41,7 @@ class Outcome(StrEnum):
     LOST = "lost"
     """Its process or node vanished; counts against the budget of losses only."""
     CANCELLED = "cancelled"
-    """Ended by the user; counts against no budget."""
+    """Ended by the user, or never begun because the engine could not be started; counts against no budget."""
 
 
 @dataclass(frozen=True, slots=True)

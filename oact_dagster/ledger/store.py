@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from oact_dagster.ledger.chunks import chunks, marks
-from oact_dagster.ledger.connection import LedgerError, connect, transaction
+from oact_dagster.ledger.connection import connect, transaction
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.rows import (
@@ -77,21 +77,12 @@ class Ledger(LedgerReader):
         Raises:
             LedgerError: the ledger's results are of another level; both are in the text.
         """
-        text = json.dumps(level, sort_keys=True)
         with self._transaction() as db:
-            row = db.execute("SELECT value FROM meta WHERE key = 'level_of_theory'").fetchone()
-            if row is None:
-                db.execute("INSERT INTO meta (key, value) VALUES ('level_of_theory', ?)", (text,))
-                return
-        kept = json.loads(row[0])
-        differing = sorted(key for key in {*kept, *level} if kept.get(key) != level.get(key))
-        if differing:
-            then = ", ".join(f"{key}={kept.get(key)}" for key in differing)
-            now = ", ".join(f"{key}={level.get(key)}" for key in differing)
-            raise LedgerError(
-                f"{self.path}: its results are of the level of theory {then}; campaign.yaml now says {now}: "
-                "set that back, or start a second campaign with a ledger of its own"
+            db.execute(
+                "INSERT OR IGNORE INTO meta (key, value) VALUES ('level_of_theory', ?)",
+                (json.dumps(level, sort_keys=True),),
             )
+        self.check_level_of_theory(level)
 
     # --- intake ----------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from oact_dagster.execution.intake import take_in
 from oact_dagster.execution.selection import BatchRequest, resolve
 from oact_dagster.execution.stopping import StopLevel, StopRequest
 from oact_dagster.launchers.choose import make_launcher
+from oact_dagster.launchers.protocol import LauncherError
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
@@ -407,3 +408,49 @@ def test_a_stop_that_is_asked_for_by_status_ends_a_silent_batch(
     assert all(isinstance(word, NotRun) for word in words.values())
     assert ledger.count_by_status() == {Status.TO_RUN: 3}
     assert ledger.count_held() == 3
+
+
+def test_an_engine_that_cannot_be_started_stops_the_batch_and_costs_no_budget(
+    tmp_path: Path, engine: TestEngine
+) -> None:
+    engine.path.write_text("#!/no/such/interpreter\n")
+    campaign, ledger = prepared(tmp_path, engine, 12)
+    events = []
+    with pytest.raises(LauncherError, match=r"could not be started: .*interpreter.*nothing more was started"):
+        events.extend(batch(campaign, ledger, list(range(12))))
+    assert ledger.count_by_status() == {Status.TO_RUN: 12}
+    assert all(s.fail_count == 0 and s.loss_count == 0 for s in ledger.structures(range(12)).values())
+    assert sum(len(ledger.attempts(index)) for index in range(12)) <= campaign.launcher.max_workers * 2
+
+
+def test_a_full_disk_fails_one_structure_and_touches_no_other(
+    tmp_path: Path, engine: TestEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign, ledger = prepared(tmp_path, engine, 6)
+    campaign.jobs_dir.mkdir()
+    (campaign.jobs_dir / "job_3").write_text("a folder that cannot be written")
+    # Whatever is free counts as too little.
+    monkeypatch.setattr("oact_dagster.execution.batch.LEAST_SPACE_B", 2**62)
+    events = []
+    with pytest.raises(LauncherError, match="no space left on the disk"):
+        for event in batch(campaign, ledger, list(range(6))):
+            events.append(event)
+    words = settled(events)
+    assert isinstance(words.pop(3), Failed)
+    assert len(words) == 5
+    assert all(isinstance(word, NotRun) and "no space left" in word.reason for word in words.values())
+    assert ledger.count_by_status() == {Status.TO_RUN: 5, Status.FAILED: 1}
+    assert engine.runs == []
+
+
+def test_what_never_began_leaves_no_folder_of_an_attempt(tmp_path: Path, engine: TestEngine) -> None:
+    engine.set("hang")
+    campaign, ledger = prepared(tmp_path, engine, 5)
+    stop = StopRequest()
+    for event in batch(campaign, ledger, [0, 1, 2, 3, 4], stop=stop):
+        if isinstance(event, Running):
+            stop.raise_to(StopLevel.NOW)
+    engine.set("normal")
+    list(batch(campaign, ledger, [0, 1, 2, 3, 4], "again"))
+    retired = sorted(path.name for path in campaign.jobs_dir.glob("*.attempt-*"))
+    assert retired == [f"job_{index}.attempt-1" for index in sorted(set(engine.runs[:-5]))]

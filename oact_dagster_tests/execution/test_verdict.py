@@ -37,7 +37,7 @@ TIMEOUT = (Outcome.TIMEOUT, FailureClass.TIMEOUT)
 SCF = (Outcome.FAILED, FailureClass.SCF_NOT_CONVERGED)
 ABORTED = (Outcome.FAILED, FailureClass.ABORTED)
 TRUNCATED = (Outcome.FAILED, FailureClass.TRUNCATED)
-NOT_STARTED = (Outcome.FAILED, FailureClass.NOT_STARTED)
+NOT_STARTED = (Outcome.CANCELLED, FailureClass.NOT_STARTED)
 
 # The payload's word: the columns are the outputs in the order of OUTPUTS.
 EXPECTED = {
