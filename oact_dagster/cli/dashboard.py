@@ -12,13 +12,15 @@ EXAMPLE: Final = """\
 Example:
   oact dashboard oact-demo
   oact dashboard workflow.db --json
+  oact dashboard oact-demo --show-rejected
 """
 
 
 @click.command(epilog=EXAMPLE)
 @click.argument("campaign")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-def dashboard(campaign: str, as_json: bool) -> None:
+@click.option("--show-rejected", is_flag=True, help="List all rejected rows of the CSV with the reasons.")
+def dashboard(campaign: str, as_json: bool, show_rejected: bool) -> None:
     """Show what a campaign has done so far, also while it runs.
 
     CAMPAIGN is a campaign.yaml, its folder, or a ledger (workflow.db).
@@ -28,14 +30,20 @@ def dashboard(campaign: str, as_json: bool) -> None:
 
     with Ledger(_ledger_of(campaign)) as ledger:
         summary = summarise(ledger)
+        rejections = ledger.rejections() if show_rejected else []
     if as_json:
-        from oact_dagster.cli.dashboard_json import dashboard_json
+        from oact_dagster.cli.dashboard_json import dashboard_json, rejections_json
 
-        click.echo(json.dumps(dashboard_json(summary), indent=2))
+        values = dashboard_json(summary)
+        if show_rejected:
+            values["rejections"] = rejections_json(rejections)
+        click.echo(json.dumps(values, indent=2))
         return
-    from oact_dagster.cli.dashboard_text import dashboard_lines
+    from oact_dagster.cli.dashboard_text import dashboard_lines, rejection_lines
 
     click.echo("\n".join(dashboard_lines(summary, sys.stdout.encoding)))
+    if show_rejected:
+        click.echo("\n" + "\n".join(rejection_lines(rejections)))
 
 
 def _ledger_of(campaign: str) -> Path:

@@ -1,9 +1,10 @@
 """The dashboard as JSON, for programs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from oact_dagster.execution.summary import Numbers, Statistic, Summary
-from oact_dagster.ledger.states import Status
+from oact_dagster.ledger.states import Rejection, Status
 
 
 def dashboard_json(summary: Summary) -> dict[str, Any]:
@@ -32,6 +33,11 @@ def dashboard_json(summary: Summary) -> dict[str, Any]:
         },
         "core_hours_by_outcome": {str(outcome): hours for outcome, hours in summary.spent.items()},
     }
+
+
+def rejections_json(rejections: Sequence[Rejection]) -> list[dict[str, Any]]:
+    """The rejected rows, for the key ``rejections``."""
+    return [{"row": row.orig_index, "line": row.line, "reason": row.reason} for row in rejections]
 
 
 def _statistic(values: Numbers) -> dict[str, float] | None:

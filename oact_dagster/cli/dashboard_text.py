@@ -1,10 +1,10 @@
 """The dashboard as text: what a campaign has done so far."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from oact_dagster.execution.summary import Numbers, Statistic, Summary
-from oact_dagster.ledger.states import Status
+from oact_dagster.ledger.states import Rejection, Status
 
 _WIDTH: Final = 80
 _BAR: Final = 50
@@ -48,6 +48,15 @@ def dashboard_lines(summary: Summary, encoding: str | None = None) -> Iterator[s
     yield f"Jobs with timing data: {summary.wall_times.size}"
 
 
+def rejection_lines(rejections: Sequence[Rejection]) -> Iterator[str]:
+    """The rejected rows, a line for each."""
+    yield from _title("Rejected Rows")
+    if not rejections:
+        yield "No rejected rows"
+    for row in rejections:
+        yield f"row {row.orig_index} (line {row.line}): {row.reason}"
+
+
 def _title(text: str) -> Iterator[str]:
     yield "=" * _WIDTH
     yield f"{text:^{_WIDTH}}".rstrip()
@@ -82,7 +91,7 @@ def _beside(summary: Summary) -> Iterator[str]:
     if summary.held:
         yield f"held {summary.held} (run only after `oact release`, or when named)"
     if summary.rejected:
-        yield f"rejected rows {summary.rejected} (in no count above; the ledger's table rejections says why)"
+        yield f"rejected rows {summary.rejected} (in no count above; `oact dashboard --show-rejected` says why)"
     if summary.failures:
         yield "Failures by class: " + ", ".join(f"{kind} {count}" for kind, count in summary.failures)
 

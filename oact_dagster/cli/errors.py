@@ -34,6 +34,11 @@ class OneLineErrors(click.Group):
             ctx.exit(EXIT_REFUSED)
 
 
+def warn(text: str) -> None:
+    """Tell on stderr, in one line, what the user should know."""
+    click.echo(f"oact: warning: {' '.join(text.split())}", err=True)
+
+
 def told_of(error: Exception) -> str | None:
     """What a user is told of an error, a line for each thing to mend; None for a fault of the program."""
     if isinstance(error, RefusedError):

@@ -1,15 +1,25 @@
 """Taking a CSV in and running its structures in the foreground: what ``oact run`` and ``oact demo`` share."""
 
+import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from oact_dagster.campaign import Campaign
 from oact_dagster.cli.environment import shown_path
-from oact_dagster.cli.errors import EXIT_INTERRUPTED, RefusedError
+from oact_dagster.cli.errors import EXIT_INTERRUPTED, RefusedError, warn
 
-SHOWN_REJECTIONS = 10
+if TYPE_CHECKING:
+    from oact_dagster.ledger.store import Ledger
+
+SHOWN_REJECTIONS: Final = 10
+SHOWN_GROUPS: Final = 3
+"""Groups of structures that are one calculation."""
+ROWS_AT_ONCE: Final = 5000
 
 
 def check_before(campaign: Campaign) -> None:
@@ -67,7 +77,38 @@ def _intake_lines(campaign: Campaign) -> Iterator[str]:
         for row in ledger.rejections(SHOWN_REJECTIONS):
             yield f"  row {row.orig_index} (line {row.line}) rejected: {row.reason}"
         if rejected > SHOWN_REJECTIONS:
-            yield f"  and {rejected - SHOWN_REJECTIONS} more"
+            yield f"  and {rejected - SHOWN_REJECTIONS} more: {_show_rejected(campaign)}"
+        repeats, groups = ledger.same_calculations(SHOWN_GROUPS)
+        if repeats:
+            shown = "; ".join(" = ".join(map(str, group)) for group in groups)
+            more = "; …" if repeats > sum(len(group) - 1 for group in groups) else ""
+            yield f"{repeats} structures repeat the calculation of another one: rows {shown}{more}"
+    if campaign.charge_column is None:
+        yield "charge_column is null: charge 0 for all"
+    if campaign.spin_column is None:
+        yield "spin_column is null: no unpaired electrons for all"
+
+
+def _show_rejected(campaign: Campaign) -> str:
+    return f"`oact dashboard {shown_path(campaign.file)} --show-rejected` lists all with the reasons"
+
+
+def warn_of_cores(campaign: Campaign) -> None:
+    """Warn where the calculations at once want more cores than this process may use."""
+    workers, cores = campaign.launcher.max_workers, campaign.orca.n_cores
+    usable = usable_cores()
+    if workers * cores > usable:
+        warn(
+            f"launcher.max_workers {workers} times orca.n_cores {cores} is {workers * cores} cores, and this process"
+            f" may use {usable}: calculations will get in each other's way"
+        )
+
+
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def run_structures(
@@ -93,10 +134,16 @@ def run_structures(
     from oact_dagster.ledger.store import Ledger
 
     with Ledger(campaign.ledger) as ledger:
+        rejected = ledger.count_rejections()
+        if rejected and not sum(ledger.count_by_status().values()):
+            raise RefusedError(
+                f"nothing could be run: all {rejected} rows of the CSV were rejected; {_show_rejected(campaign)}"
+            )
         wanted = len(resolve(ledger, select, limit=limit, ignore_budget=ignore_budget).orig_indices)
     if not wanted:
         click.echo("nothing to compute")
         return _finish(campaign, [], whole=True)
+    warn_of_cores(campaign)
     with make_progress() as progress:
         end = run_selection(campaign, select, limit=limit, ignore_budget=ignore_budget, watch=progress.watch)
     tally = progress.tally
@@ -123,6 +170,7 @@ def _finish(campaign: Campaign, problems: list[str], *, whole: bool) -> int:
     with Ledger(campaign.ledger) as ledger:
         summary = summarise(ledger)
         set_aside = ledger.count_set_aside(campaign.retry.max_failures, campaign.retry.max_losses)
+        reasons = _set_aside_by_class(campaign, ledger) if set_aside else Counter()
     click.echo()
     for line in dashboard_lines(summary, sys.stdout.encoding):
         click.echo(line)
@@ -136,14 +184,34 @@ def _finish(campaign: Campaign, problems: list[str], *, whole: bool) -> int:
         click.echo(
             f"oact: {summary.held} held: `oact release {shown_path(campaign.file)}` releases them", err=True
         )
-    if set_aside:
-        click.echo(
-            f"oact: {set_aside} set aside, their budget (retry) is used up: `{command} --ignore-budget` runs them"
-            " again",
-            err=True,
-        )
     if whole and left and not problems:
         click.echo(f"oact: {left} structures are not completed", err=True)
     if whole and not summary.total:
-        click.echo("oact: there is no structure to run: every row of the CSV was rejected", err=True)
+        click.echo("oact: there is no structure to run", err=True)
+    if set_aside:
+        told = ", ".join(f"{kind} {count}" for kind, count in reasons.most_common())
+        click.echo(
+            f"oact: {set_aside} set aside, their budget (retry) is used up ({told}): `{command} --ignore-budget` runs"
+            " them again",
+            err=True,
+        )
     return 1 if problems or (whole and (left or not summary.total)) else 0
+
+
+def _set_aside_by_class(campaign: Campaign, ledger: "Ledger") -> Counter[str]:
+    """What has used up its budget, by the failure class (or the outcome) of the last attempt."""
+    from oact_dagster.ledger.states import Status
+
+    found: Counter[str] = Counter()
+    indices = iter(list(ledger.orig_indices()))
+    while some := list(islice(indices, ROWS_AT_ONCE)):
+        for index, structure in ledger.structures(some).items():
+            if structure.status in (Status.COMPLETED, Status.RUNNING) or (
+                structure.fail_count < campaign.retry.max_failures
+                and structure.loss_count < campaign.retry.max_losses
+            ):
+                continue
+            attempts = ledger.attempts(index)
+            last = (attempts[-1].failure_class or attempts[-1].outcome) if attempts else None
+            found[str(last or structure.status)] += 1
+    return found

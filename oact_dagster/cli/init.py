@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from oact_dagster.cli.errors import RefusedError
+from oact_dagster.cli.errors import RefusedError, warn
 
 if TYPE_CHECKING:
     from oact_dagster.campaign import Campaign
@@ -47,7 +47,8 @@ def init(
 ) -> None:
     """Write a campaign.yaml for your own CSV, and show what its first inputs would be.
 
-    Columns are guessed from the CSV and shown with the reasons. Nothing is run, and no job folder is made.
+    Columns that are not given are guessed from the CSV and shown with the reasons. Nothing is run, and no job folder is
+    made.
     """
     from oact_dagster.campaign import CAMPAIGN_FILE, read_campaign
     from oact_dagster.cli.campaign_template import DEFINITIONS, campaign_text
@@ -79,6 +80,8 @@ def init(
     click.echo("Columns:")
     for key, reason in columns.reasons:
         click.echo(f"  {key}: {_shown_column(campaign, key)}  ({reason})")
+    for warning in columns.warnings:
+        warn(warning)
     click.echo(f"\nThe first {DRY_ROWS} inputs (dry run: none of them is written):")
     for row in rows:
         _show(row)
@@ -96,31 +99,15 @@ def _columns(csv: Path, geometry: str | None, charge: str | None, spin: str | No
     """The columns: those given, and for the rest a guess.
 
     Raises:
-        IntakeRefused: a column that was not given cannot be guessed.
+        IntakeRefused: a given column is not there, or one that was not given cannot be guessed.
     """
-    from oact_dagster.execution.intake_guess import GuessedColumns, guess_columns
-    from oact_dagster.execution.intake_report import IntakeRefused
+    from oact_dagster.execution.intake_guess import guess_columns
 
-    given = {"geometry_column": geometry, "charge_column": charge, "spin_column": spin}
-    try:
-        guessed = guess_columns(csv)
-    except IntakeRefused:
-        # What cannot be guessed need not be, where all of it is given; a CSV that cannot be read is refused later.
-        if geometry is None or charge is None or spin is None:
-            raise
-        guessed = GuessedColumns(geometry, None, None, (), ())
-    reasons = dict(guessed.reasons) | {key: "given" for key, value in given.items() if value is not None}
-    return GuessedColumns(
-        geometry or guessed.geometry,
-        _given_or(charge, guessed.charge),
-        _given_or(spin, guessed.spin),
-        guessed.annotate,
-        tuple(reasons.items()),
-    )
-
-
-def _given_or(given: str | None, guessed: str | None) -> str | None:
-    return guessed if given is None else None if given == NULL else given
+    stated: dict[str, str | None] = {} if geometry is None else {"geometry_column": geometry}
+    for key, value in (("charge_column", charge), ("spin_column", spin)):
+        if value is not None:
+            stated[key] = None if value.strip().lower() == NULL else value
+    return guess_columns(csv, stated)
 
 
 def _orca_command(given: str | None) -> str:
@@ -156,13 +143,17 @@ def _show(row: object) -> None:
 
 
 def _say_what_next(campaign: "Campaign") -> None:
+    from oact_dagster.campaign import STANDIN
     from oact_dagster.cli.environment import export_lines, shown_path
     from oact_dagster.execution.engine import EngineError, find_engine
 
     try:
         find_engine(campaign)
     except EngineError as error:
-        click.echo(f"\nTo be set before it can run: {error}")
+        command = campaign.orca.command
+        missing = not Path(command).exists() if os.sep in command else shutil.which(command) is None
+        told = "there is no such program yet" if missing and command != STANDIN else "it cannot run yet"
+        warn(f"{told}: {error}")
     click.echo("\nNext:")
     click.echo(f"  oact run {shown_path(campaign.file)}")
     click.echo(f"  oact web {shown_path(campaign.folder)}")

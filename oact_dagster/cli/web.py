@@ -36,9 +36,7 @@ def web(ctx: click.Context, folder: Path, port: int, host: str, read_only: bool)
     click.echo("For Dagster's own commands:")
     for line in export_lines(settings):
         click.echo(f"  {line}")
-    click.echo(
-        "On a login node every user of the node can open this page and run things as you; --read-only lets them look"
-        " only. From your own machine:"
-    )
+    can = "look at the page" if read_only else "run things in the page as you (--read-only: look only)"
+    click.echo(f"All users of this node can {can}. From your own machine:")
     click.echo(f"  ssh -N -L {port}:{host}:{port} user@host")
     ctx.exit(serve(settings.folder, variables(settings), host, port, read_only=read_only))

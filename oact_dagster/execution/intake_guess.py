@@ -1,6 +1,8 @@
 """Guessing which columns hold geometry, charge and unpaired electrons, from a CSV's header and first rows."""
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -43,6 +45,8 @@ _SPIN_NAMES: Final = (
 )
 _NAME_NAMES: Final = ("name", "label", "id", "refcode", "uid", "title")
 _OXIDATION_NAME: Final = "metal_ox"
+_BY_NAME: Final = "by its name"
+_BY_PARITY: Final = "since its values are one off the electrons' parity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ class GuessedColumns:
     annotate: tuple[str, ...]
     reasons: tuple[tuple[str, str], ...]
     """The key of campaign.yaml (``geometry_column``, …) and, on one line, why its column was taken."""
+    warnings: tuple[str, ...] = ()
+    """What of the stated columns does not fit the first rows, a line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ class _Sample:
         ]
 
 
-def guess_columns(csv_path: str | Path) -> GuessedColumns:
+def guess_columns(csv_path: str | Path, stated: Mapping[str, str | None] | None = None) -> GuessedColumns:
     """Guess a campaign's columns from a CSV's header and first rows.
 
     A column of multiplicities is never taken for one of unpaired electrons: names decide first, and then the
@@ -86,42 +92,52 @@ def guess_columns(csv_path: str | Path) -> GuessedColumns:
 
     Args:
         csv_path: the CSV.
+        stated: the columns that the user names (``geometry_column``, ``charge_column``, ``spin_column``; None for
+            0 in all rows). They are taken; what of them does not fit the first rows is a warning.
 
     Returns:
         The columns, each with the reason why.
 
     Raises:
-        IntakeRefused: the CSV cannot be read, no column holds geometries, or only multiplicities are there; the
-            text lists the columns.
+        IntakeRefused: the CSV cannot be read, a stated column is not there, no column holds geometries, or only
+            multiplicities are there; the text lists the columns.
     """
-    path = Path(csv_path)
+    path, stated = Path(csv_path), stated or {}
     try:
         with CsvFile(path) as csv:
             sample = _Sample(csv.columns, [row.fields for row in islice(csv.rows(), SAMPLE_ROWS)])
     except CsvError as error:
         raise IntakeRefused(str(error)) from None
+    for key, name in stated.items():
+        if name is not None and name not in sample.columns:
+            raise IntakeRefused(
+                f"{path}: no column {name!r} ({_option(key)}); the columns are: {listed(sample.columns)}"
+            )
     if not sample.rows:
         raise IntakeRefused(f"{path}: has a header and no rows; expected one row for each structure")
-    geometry, nuclear_charges, geometry_reason = _geometry(path, sample)
-    charge, spin, charge_reason, spin_reason = _charge_and_spin(path, sample, nuclear_charges)
+    geometry, nuclear_charges, geometry_reason = _geometry(path, sample, stated.get("geometry_column"))
+    charge, spin, charge_reason, spin_reason = _charge_and_spin(path, sample, nuclear_charges, stated)
     annotate, annotate_reason = _annotate(sample)
-    return GuessedColumns(
-        geometry,
-        charge,
-        spin,
-        annotate,
-        (
-            ("geometry_column", geometry_reason),
-            ("charge_column", charge_reason),
-            ("spin_column", spin_reason),
-            ("annotate", annotate_reason),
-        ),
-    )
+    reasons = {
+        "geometry_column": geometry_reason,
+        "charge_column": charge_reason,
+        "spin_column": spin_reason,
+        "annotate": annotate_reason,
+    } | dict.fromkeys(stated, "given")
+    warnings = _warnings(sample, nuclear_charges, geometry, charge, spin, stated)
+    return GuessedColumns(geometry, charge, spin, annotate, tuple(reasons.items()), tuple(warnings))
 
 
-def _geometry(path: Path, sample: _Sample) -> tuple[str, list[int | None], str]:
+def _option(key: str) -> str:
+    return "--" + key.replace("_", "-")
+
+
+def _geometry(path: Path, sample: _Sample, stated: str | None) -> tuple[str, list[int | None], str]:
     """Return the geometry column, the sum of nuclear charges in each row (None for a bad one), and the reason."""
-    read = {name: [_nuclear_charge(value) for value in sample.values(name)] for name in sample.columns}
+    looked_at = sample.columns if stated is None else (stated,)
+    read = {name: [_nuclear_charge(value) for value in sample.values(name)] for name in looked_at}
+    if stated is not None:
+        return stated, read[stated], "given"
     found = [name for name, sums in read.items() if 2 * sums.count(None) <= len(sums)]
     if not found:
         raise IntakeRefused(f"{path}: {_no_geometry(sample)}")
@@ -137,10 +153,8 @@ def _no_geometry(sample: _Sample) -> str:
     likely = _by_name(sample.columns, _GEOMETRY_NAMES, ("geom", "xyz", "coord"))
     why = ""
     if likely:
-        try:
-            parse_geometry(next(sample.values(likely[0])).decode())
-        except GeometryError as error:
-            why = f"; the first value of {likely[0]!r} does not: {error}"
+        told = _geometry_error(next(sample.values(likely[0])))
+        why = f"; the first value of {likely[0]!r} does not: {told}" if told else ""
     return (
         "no column holds geometries ('El x y z' lines, or XYZ with its count and comment line)"
         f"{why}; the columns are: {listed(sample.columns)}"
@@ -148,50 +162,139 @@ def _no_geometry(sample: _Sample) -> str:
 
 
 def _charge_and_spin(
-    path: Path, sample: _Sample, nuclear_charges: Sequence[int | None]
+    path: Path, sample: _Sample, nuclear_charges: Sequence[int | None], stated: Mapping[str, str | None]
 ) -> tuple[str | None, str | None, str, str]:
     """Return the columns of charges and of unpaired electrons, and the reason for each."""
-    charges = sample.whole(_by_name(sample.columns, _CHARGE_NAMES, ("charge",)))
-    multiplicities = sample.whole([name for name in sample.columns if _says_multiplicity(name)])
+    free = [name for name in sample.columns if name not in stated.values()]
+    named = sample.whole(_by_name(free, _CHARGE_NAMES, ("charge",)))
+    charges: list[str | None] = [*named] or [None]
+    if "charge_column" in stated:
+        charges = [stated["charge_column"]]
+    if "spin_column" in stated:
+        spin = stated["spin_column"]
+        shares = {charge: _parity_share(sample, nuclear_charges, charge, spin) for charge in charges}
+        charge = next((charge for charge, share in shares.items() if (share or 0) >= _MOST), charges[0])
+        if spin is not None:
+            others = [_parity_share(sample, nuclear_charges, other, spin) for other in named]
+            told = _why_multiplicities(sample, spin, [shares[charge], *others])
+            if told is not None:
+                raise IntakeRefused(_only_multiplicities(path, sample, spin, told))
+        return charge, spin, _charge_reason(charge), "given"
+    multiplicities = sample.whole([name for name in free if _says_multiplicity(name)])
     spins = [
         name
-        for name in sample.whole(_by_name(sample.columns, _SPIN_NAMES, ("uhf", "unpaired", "unpair")))
+        for name in sample.whole(_by_name(free, _SPIN_NAMES, ("uhf", "unpaired", "unpair")))
         if name not in multiplicities
     ]
-    candidates: list[str | None] = [*charges] or [None]
     fits = {
         (charge, spin): _parity_share(sample, nuclear_charges, charge, spin)
-        for charge in candidates
+        for charge in charges
         for spin in spins
     }
     # The pairs are in the order of their names' likeness: the first one that the electrons agree with.
-    chosen = next((pair for pair, share in fits.items() if share >= _MOST), None)
-    if chosen is not None:
-        share = f"fits the electrons of {fits[chosen]:.0%} of the first {len(sample.rows)} rows"
-        return *chosen, _charge_reason(chosen[0]), f"{share}, as a number of unpaired electrons"
-    charge = candidates[0]
-    shifted = [spin for spin in spins if fits[charge, spin] <= 1 - _MOST]
-    for name in [*multiplicities, *shifted]:
-        told = (
-            "by its name" if name in multiplicities else "since its values are one off the electrons' parity"
-        )
-        raise IntakeRefused(
-            f"{path}: no column holds unpaired electrons; {name!r} holds multiplicities, {told}: add a "
-            f"column uhf = {name} - 1; the columns are: {listed(sample.columns)}"
-        )
+    for pair, share in fits.items():
+        if share is not None and share >= _MOST:
+            fit = f"fits the electrons of {share:.0%} of the first {len(sample.rows)} rows"
+            return *pair, _charge_reason(pair[0]), f"{fit}, as a number of unpaired electrons"
+    charge = charges[0]
+    if multiplicities:
+        raise IntakeRefused(_only_multiplicities(path, sample, multiplicities[0], _BY_NAME))
+    for spin in spins:
+        share = fits[charge, spin]
+        if share is None:
+            return charge, spin, _charge_reason(charge), "named like unpaired electrons, and not checked"
+        if share <= 1 - _MOST:
+            raise IntakeRefused(_only_multiplicities(path, sample, spin, _BY_PARITY))
     if spins:
         raise IntakeRefused(
             f"{path}: {spins[0]!r} fits the electrons of only {fits[charge, spins[0]]:.0%} of the first "
-            f"{len(sample.rows)} rows as unpaired electrons (charge column: {charge}); write campaign.yaml by "
-            f"hand if it is the right one; the columns are: {listed(sample.columns)}"
+            f"{len(sample.rows)} rows as unpaired electrons (charge column: {_shown(charge)}); if it is the right "
+            f"one, say so with --spin-column; the columns are: {listed(sample.columns)}"
         )
-    fit = _parity_share(sample, nuclear_charges, charge, None)
+    share = _parity_share(sample, nuclear_charges, charge, None)
+    checked = "not checked" if share is None else f"which fits {share:.0%} of the first rows"
     return (
         charge,
         None,
         _charge_reason(charge),
-        f"no column is named like unpaired electrons (uhf, …): 0 for all, which fits {fit:.0%} of the first rows",
+        f"no column is named like unpaired electrons (uhf, …): 0 for all, {checked}",
     )
+
+
+def _why_multiplicities(sample: _Sample, spin: str, shares: Sequence[float | None]) -> str | None:
+    """Return why a stated column clearly holds multiplicities; None when it may hold unpaired electrons.
+
+    Args:
+        sample: the first rows.
+        spin: the column.
+        shares: of the rows that it fits as unpaired electrons, with each column that may hold the charges.
+    """
+    values = [whole_number(field) for field in sample.values(spin)]
+    # A multiplicity is never 0.
+    possible = sum(value is not None and value >= 1 for value in values)
+    if possible < _MOST * len(values):
+        return None
+    if _says_multiplicity(spin):
+        return _BY_NAME
+    none_fits = shares[0] is not None and all(share is None or share <= 1 - _MOST for share in shares)
+    return _BY_PARITY if none_fits and 0 not in values else None
+
+
+def _only_multiplicities(path: Path, sample: _Sample, name: str, told: str) -> str:
+    """Say that a column holds multiplicities, and with which command a column of unpaired electrons is made."""
+    new = "uhf" if "uhf" not in sample.columns else f"{name}_minus_1"
+    source, target, column, made = (
+        json.dumps(text, ensure_ascii=False)
+        for text in (str(path), str(path.with_name(f"{path.stem}_uhf.csv")), name, new)
+    )
+    # As text, so that nothing else in the CSV changes.
+    code = (
+        f"import pandas as pd; t = pd.read_csv({source}, dtype=str, keep_default_na=False); "
+        f't[{made}] = pd.to_numeric(t[{column}], errors="coerce") - 1; t.to_csv({target}, index=False)'
+    )
+    return (
+        f"{path}: no column holds unpaired electrons; {name!r} holds multiplicities, {told}: add a column "
+        f"{new} = {name} - 1 (the columns are: {listed(sample.columns)}), here with pandas into a new CSV: "
+        f"python -c {shlex.quote(code)}"
+    )
+
+
+def _warnings(
+    sample: _Sample,
+    nuclear_charges: Sequence[int | None],
+    geometry: str,
+    charge: str | None,
+    spin: str | None,
+    stated: Mapping[str, str | None],
+) -> Iterator[str]:
+    """Say what of the stated columns does not fit the first rows."""
+    rows = len(sample.rows)
+    good = rows - nuclear_charges.count(None)
+    if "geometry_column" in stated and good < _MOST * rows:
+        place = nuclear_charges.index(None)
+        told = _geometry_error(list(sample.values(geometry))[place])
+        yield (
+            f"geometry_column: {good} of the first {rows} values of {geometry!r} read as geometries; that of row "
+            f"{place} does not: {told}"
+        )
+    for key, name in (("charge_column", charge), ("spin_column", spin)):
+        if key not in stated or name is None:
+            continue
+        whole = sum(whole_number(field) is not None for field in sample.values(name))
+        if whole < _MOST * rows:
+            yield f"{key}: {whole} of the first {rows} values of {name!r} are whole numbers"
+    if "charge_column" in stated or "spin_column" in stated:
+        share = _parity_share(sample, nuclear_charges, charge, spin)
+        if share is not None and share < _MOST:
+            yield (
+                f"charge_column {_shown(charge)} and spin_column {_shown(spin)} (unpaired electrons) fit the electrons"
+                f" of only {share:.0%} of the first {rows} rows; rows that they do not fit are rejected"
+            )
+
+
+def _shown(column: str | None) -> str:
+    """Return a column as campaign.yaml has it."""
+    return "null" if column is None else column
 
 
 def _charge_reason(charge: str | None) -> str:
@@ -216,8 +319,11 @@ def _annotate(sample: _Sample) -> tuple[tuple[str, ...], str]:
 
 def _parity_share(
     sample: _Sample, nuclear_charges: Sequence[int | None], charge: str | None, spin: str | None
-) -> float:
-    """Return the share of the rows with a geometry whose number of electrons fits the unpaired ones."""
+) -> float | None:
+    """Return the share of the rows whose number of electrons fits the unpaired ones.
+
+    Rows without a geometry or a number do not count; None when none counts.
+    """
     charges = (b"0" for _ in sample.rows) if charge is None else sample.values(charge)
     spins = (b"0" for _ in sample.rows) if spin is None else sample.values(spin)
     fitting = counted = 0
@@ -227,7 +333,16 @@ def _parity_share(
             continue
         counted += 1
         fitting += unpaired >= 0 and (nuclear - q - unpaired) % 2 == 0
-    return fitting / counted if counted else 0.0
+    return fitting / counted if counted else None
+
+
+def _geometry_error(value: bytes) -> str:
+    """Return why a value is no geometry, on one line; empty for one that is."""
+    try:
+        parse_geometry(value.decode())
+    except GeometryError as error:
+        return " ".join(str(error).split())
+    return ""
 
 
 def _nuclear_charge(value: bytes) -> int | None:

@@ -27,7 +27,7 @@ TOTAL           10000     100.0%
 Completion: [█░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░] 2.5% (250/10000)
 running 1200 (700 queued)
 held 2 (run only after `oact release`, or when named)
-rejected rows 4 (in no count above; the ledger's table rejections says why)
+rejected rows 4 (in no count above; `oact dashboard --show-rejected` says why)
 Failures by class: scf_not_converged 30, timeout 20
 
 ================================================================================

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from oact_dagster.cli.foreground import usable_cores
 from oact_dagster_tests.cli.command import assert_one_line, oact
 from oact_dagster_tests.requirements import lacking
 
@@ -18,7 +19,9 @@ def test_the_demo_runs_and_is_then_done(tmp_path: Path) -> None:
     folder = tmp_path / "it's a demo"
     done = oact("demo", "it's a demo", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == "" and "\x1b" not in done.stdout
+    # On a machine with one core it says that two calculations want more.
+    assert done.stderr == "" or (usable_cores() < 2 and done.stderr.count("\n") == 1)
+    assert "\x1b" not in done.stdout
     assert "31/31 done: 31 computed" in done.stdout
     assert "NOT ORCA: 31 of 31 results" in done.stdout
     assert "completed          31     100.0%" in done.stdout

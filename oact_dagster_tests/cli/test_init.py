@@ -1,8 +1,10 @@
 """``oact init``: settings for one's own CSV, and a dry run."""
 
 import ast
+import shlex
 import subprocess
 import sys
+from csv import DictReader
 from pathlib import Path
 
 import pytest
@@ -99,7 +101,23 @@ def test_orca_is_found_on_path_else_it_is_said(tmp_path: Path) -> None:
     assert load_campaign(tmp_path).orca.command == str(engine.path), done.stderr
     done = oact("init", "a.csv", "--force", cwd=tmp_path, PATH="/nowhere")
     assert load_campaign(tmp_path).orca.command == "orca"
-    assert "To be set before it can run: " in done.stdout and "orca.command" in done.stdout
+    assert done.stderr.startswith("oact: warning: there is no such program yet: ")
+    assert "orca.command: orca: no such program on PATH" in done.stderr
+
+
+def test_an_orca_that_is_not_there_yet(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", 1)
+    done = oact("init", "a.csv", "--orca", "/nope", cwd=tmp_path)
+    assert done.returncode == 0
+    assert load_campaign(tmp_path).orca.command == "/nope"
+    assert done.stderr == (
+        f"oact: warning: there is no such program yet: {tmp_path / 'campaign.yaml'}: orca.command: /nope: no such file;"
+        " give the absolute path of orca\n"
+    )
+    (tmp_path / "plain").write_text("")
+    done = oact("init", "a.csv", "--orca", "./plain", "--force", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr.startswith("oact: warning: it cannot run yet: ") and "not an executable" in done.stderr
 
 
 def test_a_csv_elsewhere_and_columns_given(tmp_path: Path) -> None:
@@ -127,8 +145,60 @@ def test_given_columns_need_no_guess(tmp_path: Path) -> None:
     given = ["--geometry-column", "aligned_csd_core", "--charge-column", "charge", "--spin-column"]
     assert oact("init", csv, *given, "n", cwd=tmp_path).returncode == 0
     assert load_campaign(tmp_path).spin_column == "n"
-    assert_one_line(oact("init", csv, *given, "nn", "--force", cwd=tmp_path), "no column 'nn'")
+    assert_one_line(
+        oact("init", csv, *given, "nn", "--force", cwd=tmp_path),
+        "no column 'nn' (--spin-column); the columns are: aligned_csd_core, charge, multiplicity, n",
+    )
     assert load_campaign(tmp_path).spin_column == "n"
+
+
+def test_given_columns_that_do_not_fit_are_written_with_a_warning(tmp_path: Path) -> None:
+    csv = write_csv(tmp_path / "a.csv", 4, broken=(1, 2))
+    assert_one_line(oact("init", csv, cwd=tmp_path), "'uhf' fits the electrons of only 50%", "--spin-column")
+    done = oact("init", csv, "--spin-column", "uhf", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert load_campaign(tmp_path).spin_column == "uhf"
+    lines = done.stderr.splitlines()
+    assert lines[0] == (
+        "oact: warning: charge_column charge and spin_column uhf (unpaired electrons) fit the electrons of only 50% of"
+        " the first 4 rows; rows that they do not fit are rejected"
+    )
+    done = oact("init", csv, "--geometry-column", "name", "--force", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    campaign = load_campaign(tmp_path)
+    assert (campaign.geometry_column, campaign.spin_column) == ("name", "uhf")
+    assert done.stderr.startswith(
+        "oact: warning: geometry_column: 0 of the first 4 values of 'name' read as geometries; that of row 0 does not: "
+    )
+
+
+@pytest.mark.parametrize("word", ["null", "NULL", "Null"])
+def test_null_is_said_in_any_case(tmp_path: Path, word: str) -> None:
+    csv = write_csv(tmp_path / "a.csv", 3, broken=(0, 1))
+    done = oact("init", csv, "--charge-column", word, "--spin-column", word, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    campaign = load_campaign(tmp_path)
+    assert campaign.charge_column is None and campaign.spin_column is None
+    assert "  charge_column: null  (given)\n  spin_column: null  (given)\n" in done.stdout
+    assert "None" not in done.stdout + done.stderr
+
+
+def test_the_command_that_mends_multiplicities_can_be_copied(tmp_path: Path) -> None:
+    csv = tmp_path / "it's mine.csv"
+    csv.write_text(f'g,charge,mult,id\n"{WATER.format(z=1)}",0,1,007\n"{WATER.format(z=2)}",-1,2,NA\n')
+    done = oact("init", csv, "--spin-column", "mult", cwd=tmp_path)
+    assert_one_line(done, "'mult' holds multiplicities, by its name: add a column uhf = mult - 1")
+    assert not (tmp_path / "campaign.yaml").exists()
+    words = shlex.split(done.stderr[done.stderr.index("python -c ") :])
+    assert len(words) == 3
+    subprocess.run([sys.executable, *words[1:]], check=True, timeout=60)
+    with (tmp_path / "it's mine_uhf.csv").open(newline="") as stream:
+        rows = list(DictReader(stream))
+    with csv.open(newline="") as stream:
+        before = list(DictReader(stream))
+    assert rows == [row | {"uhf": uhf} for row, uhf in zip(before, ["0", "1"], strict=True)]
+    assert oact("init", "it's mine_uhf.csv", cwd=tmp_path).returncode == 0
+    assert load_campaign(tmp_path).spin_column == "uhf"
 
 
 def test_what_is_refused_writes_nothing(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from dagster import DagsterInstance
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.cli.foreground import usable_cores
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.campaigns import write_campaign, write_csv
@@ -19,13 +20,17 @@ def engine(tmp_path: Path) -> TestEngine:
     return TestEngine(tmp_path / "engine")
 
 
+ONE_AT_A_TIME = {"launcher": {"max_workers": 1}}
+"""On every machine without a warning that there are too few cores."""
+
+
 def counts(campaign: Campaign) -> dict[Status, int]:
     with Ledger(campaign.ledger) as ledger:
         return ledger.count_by_status()
 
 
 def test_a_campaign_runs_to_its_end_and_is_then_done(tmp_path: Path, engine: TestEngine) -> None:
-    campaign = write_campaign(tmp_path / "c", 5, engine.path)
+    campaign = write_campaign(tmp_path / "c", 5, engine.path, settings=ONE_AT_A_TIME)
     done = oact("run", campaign.file)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -71,7 +76,7 @@ def test_structures_that_cannot_be_read_or_are_not_there(
 
 def test_failures_are_told_by_class_and_neighbours_do_not_care(tmp_path: Path, engine: TestEngine) -> None:
     campaign = write_campaign(
-        tmp_path / "c", 7, engine.path, broken=(6,), settings={"retry": {"max_failures": 2}}
+        tmp_path / "c", 7, engine.path, broken=(6,), settings={"retry": {"max_failures": 2}, **ONE_AT_A_TIME}
     )
     engine.set("scf_not_converged", 1, 3)
     engine.set("crash", 4)
@@ -92,7 +97,10 @@ def test_failures_are_told_by_class_and_neighbours_do_not_care(tmp_path: Path, e
     done = oact("run", campaign.file)
     assert done.returncode == 1
     assert sorted(engine.runs) == [0, 1, 1, 2, 3, 3, 4, 4, 5]
-    assert f"oact: 2 set aside, their budget (retry) is used up: `oact run {campaign.file}" in done.stderr
+    assert done.stderr.splitlines()[-1] == (
+        "oact: 2 set aside, their budget (retry) is used up (scf_not_converged 2): "
+        f"`oact run {campaign.file} --ignore-budget` runs them again"
+    )
 
     done = oact("run", campaign.file)
     assert done.returncode == 1 and len(engine.runs) == 9
@@ -232,13 +240,14 @@ def test_a_csv_that_cannot_be_read(
 def test_a_csv_of_bad_rows_only(tmp_path: Path, engine: TestEngine) -> None:
     campaign = write_campaign(tmp_path / "c", 2, engine.path, broken=(0, 1))
     done = oact("run", campaign.file)
-    assert done.returncode == 1
     assert "0 structures in the ledger, 2 rejected rows" in done.stdout
-    assert done.stderr == "oact: there is no structure to run: every row of the CSV was rejected\n"
+    told = "nothing could be run: all 2 rows of the CSV were rejected"
+    assert_one_line(done, told, f"`oact dashboard {campaign.file} --show-rejected`")
+    assert_one_line(oact("run", campaign.file, "--structures", "0"), told)
 
 
 def test_folders_that_cannot_be_written(tmp_path: Path, engine: TestEngine) -> None:
-    campaign = write_campaign(tmp_path / "c", 2, engine.path)
+    campaign = write_campaign(tmp_path / "c", 2, engine.path, settings=ONE_AT_A_TIME)
     campaign.jobs_dir.write_text("in the way")
     assert_one_line(oact("run", campaign.file), "jobs", "the batch cannot run")
     assert counts(campaign) == {Status.TO_RUN: 2}
@@ -266,3 +275,67 @@ def test_dashboard_while_nothing_and_something_is_there(tmp_path: Path, engine: 
     assert found["failures_by_class"] == {"aborted": 1}
     assert found["metrics"]["final_energy_Eh"]["max"] == ENERGY
     assert found["metrics"]["wall_time_s"]["total"] == pytest.approx(7.2)
+
+
+def test_the_intake_tells_what_it_found(tmp_path: Path, engine: TestEngine) -> None:
+    campaign = write_campaign(
+        tmp_path / "c",
+        4,
+        engine.path,
+        settings={"charge_column": None, "spin_column": None},
+    )
+    lines = campaign.csv.read_text().splitlines(keepends=True)
+    # Row 4 is row 0 again, and rows 5 and 6 are row 2.
+    campaign.csv.write_text("".join([*lines, *lines[1:4], *lines[7:10], *lines[7:10]]))
+    done = oact("run", campaign.file, "--limit", "1")
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout.splitlines()
+    place = shown.index("7 structures in the ledger, 0 rejected rows")
+    assert shown[place + 1 : place + 4] == [
+        "3 structures repeat the calculation of another one: rows 0 = 4; 2 = 5 = 6",
+        "charge_column is null: charge 0 for all",
+        "spin_column is null: no unpaired electrons for all",
+    ]
+
+
+def test_more_repeated_structures_than_are_shown(tmp_path: Path, engine: TestEngine) -> None:
+    campaign = write_campaign(tmp_path / "c", 4, engine.path)
+    lines = campaign.csv.read_text().splitlines(keepends=True)
+    campaign.csv.write_text("".join([*lines, *lines[1:]]))
+    done = oact("run", campaign.file, "--limit", "1")
+    told = "4 structures repeat the calculation of another one: rows 0 = 4; 1 = 5; 2 = 6; …"
+    assert told in done.stdout.splitlines()
+    assert "is null" not in done.stdout
+
+
+def test_all_rejected_rows_are_listed(tmp_path: Path, engine: TestEngine) -> None:
+    campaign = write_campaign(tmp_path / "c", 13, engine.path, broken=tuple(range(1, 13)))
+    done = oact("run", campaign.file)
+    assert done.returncode == 0, done.stderr
+    flag = f"`oact dashboard {campaign.file} --show-rejected`"
+    assert f"  and 2 more: {flag} lists all with the reasons\n" in done.stdout
+    shown = oact("dashboard", campaign.file, "--show-rejected")
+    assert shown.returncode == 0, shown.stderr
+    listed = [line for line in shown.stdout.splitlines() if line.startswith("row ")]
+    assert len(listed) == 12
+    assert listed[0].startswith("row 1 (line 5): uhf 1 does not fit H2O")
+    assert listed[-1].startswith("row 12 (line 38): uhf 1 does not fit H2O")
+    assert "row 1 (line" not in oact("dashboard", campaign.file).stdout
+    found = json.loads(oact("dashboard", campaign.file, "--show-rejected", "--json").stdout)
+    assert found["rejected_rows"] == 12
+    assert [row["row"] for row in found["rejections"]] == list(range(1, 13))
+    assert found["rejections"][0]["line"] == 5
+    assert found["rejections"][0]["reason"].startswith("uhf 1 does not fit H2O")
+    assert "rejections" not in json.loads(oact("dashboard", campaign.file, "--json").stdout)
+
+
+def test_more_cores_than_there_are(tmp_path: Path, engine: TestEngine) -> None:
+    workers = usable_cores() + 1
+    campaign = write_campaign(tmp_path / "c", 1, engine.path, settings={"launcher": {"max_workers": workers}})
+    done = oact("run", campaign.file)
+    assert done.returncode == 0
+    assert done.stderr.startswith(
+        f"oact: warning: launcher.max_workers {workers} times orca.n_cores 1 is {workers} cores, and this process may"
+        f" use {workers - 1}: "
+    )
+    assert done.stderr.count("\n") == 1

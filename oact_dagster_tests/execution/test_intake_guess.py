@@ -127,3 +127,61 @@ def test_nothing_to_look_at(tmp_path, text, told):
         guess_columns(path)
     with pytest.raises(IntakeRefused, match="no such file"):
         guess_columns(tmp_path / "nowhere.csv")
+
+
+def test_stated_columns_are_taken_and_what_does_not_fit_is_a_warning(tmp_path):
+    path = table(
+        tmp_path / "a.csv", g=[WATER, HYDROXYL], q=["0", "0"], n=["x", ""], charge=["0", "0"], uhf=["0", "1"]
+    )
+    guessed = guess_columns(path, {"charge_column": "q"})
+    assert (guessed.geometry, guessed.charge, guessed.spin, guessed.warnings) == ("g", "q", "uhf", ())
+    assert dict(guessed.reasons)["charge_column"] == "given"
+    guessed = guess_columns(path, {"charge_column": None, "spin_column": None})
+    assert (guessed.charge, guessed.spin) == (None, None)
+    assert guessed.warnings == (
+        "charge_column null and spin_column null (unpaired electrons) fit the electrons of only 50% of the first 2 "
+        "rows; rows that they do not fit are rejected",
+    )
+    guessed = guess_columns(path, {"charge_column": "n"})
+    assert (guessed.charge, guessed.spin) == ("n", "uhf")
+    assert guessed.warnings == ("charge_column: 0 of the first 2 values of 'n' are whole numbers",)
+    guessed = guess_columns(path, {"geometry_column": "q"})
+    assert (guessed.geometry, guessed.charge, guessed.spin) == ("q", "charge", "uhf")
+    assert guessed.warnings[0].startswith(
+        "geometry_column: 0 of the first 2 values of 'q' read as geometries; "
+    )
+
+
+def test_a_column_is_not_taken_twice(tmp_path):
+    path = table(tmp_path / "a.csv", g=[WATER, HYDROXYL], charge=["0", "1"], uhf=["0", "1"])
+    guessed = guess_columns(path, {"charge_column": "uhf"})
+    assert (guessed.charge, guessed.spin) == ("uhf", None)
+    assert guess_columns(path, {"spin_column": "charge"}).charge is None
+
+
+def test_a_stated_column_must_be_there(tmp_path):
+    path = table(tmp_path / "a.csv", g=[WATER], charge=["0"])
+    for key in ("geometry_column", "charge_column", "spin_column"):
+        option = "--" + key.replace("_", "-")
+        with pytest.raises(IntakeRefused, match=rf"no column 'z' \({option}\); the columns are: g, charge$"):
+            guess_columns(path, {key: "z"})
+
+
+@pytest.mark.parametrize("name", ["mult", "uhf", "n"])
+def test_a_stated_column_of_multiplicities_is_refused(tmp_path, name):
+    path = table(tmp_path / "a.csv", **{"g": [WATER, HYDROXYL], "charge": ["0", "0"], name: ["1", "2"]})
+    with pytest.raises(IntakeRefused, match=f"{name!r} holds multiplicities") as refused:
+        guess_columns(path, {"spin_column": name})
+    new = "uhf_minus_1" if name == "uhf" else "uhf"
+    assert f't["{new}"] = pd.to_numeric(t["{name}"], errors="coerce") - 1' in str(refused.value)
+    assert "None" not in str(refused.value)
+
+
+def test_a_stated_column_that_can_be_no_multiplicity_is_taken(tmp_path):
+    # With 0 in it, or where another column of charges makes it fit.
+    path = table(tmp_path / "a.csv", g=[WATER, HYDROXYL], charge=["0", "0"], n=["1", "0"])
+    guessed = guess_columns(path, {"spin_column": "n"})
+    assert guessed.spin == "n" and "of only 0% of the first 2 rows" in guessed.warnings[0]
+    path = table(tmp_path / "b.csv", g=[WATER, HYDROXYL], charge=["1", "1"], n=["1", "2"])
+    guessed = guess_columns(path, {"spin_column": "n", "charge_column": None})
+    assert guessed.spin == "n" and "charge_column null and spin_column n" in guessed.warnings[0]
