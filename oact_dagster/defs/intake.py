@@ -24,7 +24,8 @@ def intake_asset(campaign: Campaign) -> dg.AssetsDefinition:
         kinds={"csv", "sqlite"},
         description=(
             "Reads the whole CSV: checks every row, writes the ledger's rows, and gives each structure its partition"
-            " key. A refused row is kept with its reason (`oact dashboard --show-rejected`). The CSV may only grow at its end."
+            " key. A refused row is kept with its reason (`oact dashboard --show-rejected`). The CSV may only grow at"
+            " its end."
         ),
     )
     def intake(context: dg.AssetExecutionContext) -> None:
