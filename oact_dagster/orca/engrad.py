@@ -73,7 +73,7 @@ def read_engrad_file(path: Path) -> Engrad:
     """
     data = b""
     try:
-        for block in FileBlocks(path):
+        for block in FileBlocks(path).text():
             data += block
             if len(data) > _LARGEST:
                 return Engrad()

@@ -13,12 +13,17 @@ from typing import Final
 Vector = tuple[float, float, float]
 
 _NUMBER: Final = rb"([-+]?(?:\d+\.\d*(?:[eE][-+]?\d+)?|nan|inf))"
+# A dummy atom's label is "-" (DA and X in other versions); semiempirical runs print no colon.
 _GRADIENT_ROW: Final = (
-    rb"[ \t]*\d+(?:[ \t]*[A-Za-z][^:\n]*)?[ \t]*:[ \t]*" + rb"[ \t]+".join([_NUMBER] * 3) + rb"[ \t]*\r?\n"
+    rb"[ \t]*\d+(?:(?:[ \t]*(?:-|[A-Za-z][^:\n]*))?[ \t]*:[ \t]*|[ \t]+(?:(?:-|[A-Za-z]{1,3})[ \t]+)?)"
+    + rb"[ \t]+".join([_NUMBER] * 3)
+    + rb"[ \t]*\r?\n"
 )
 _COORDINATE_ROW: Final = (
-    rb"[ \t]*([A-Za-z]{1,3})[ \t:>(\d)]*?[ \t]+" + rb"[ \t]+".join([_NUMBER] * 3) + rb"[ \t]*\r?\n"
+    rb"[ \t]*(-|[A-Za-z]{1,3})[ \t:>(\d)]*?[ \t]+" + rb"[ \t]+".join([_NUMBER] * 3) + rb"[ \t]*\r?\n"
 )
+# Behind the last row: a blank line, a rule or a heading. Any other line is a row that could not be read.
+_TABLE_ENDS: Final = rb"[ \t]*(?:[-=*]{3}[^\n]*|[A-Za-z(](?![^\n]*\d\.\d[^\n]*\d\.\d)[ -~]*)?[ \t]*\r?\n"
 _HEADING_LINES: Final = 12
 """So many lines may stand between a heading and its table: a rule, a blank line, a warning on frozen coordinates."""
 
@@ -32,7 +37,8 @@ class Evaluation:
         energy_flag: The suffix behind an energy that is not fully converged, as ORCA prints it, else None. Such an
             energy and its gradient are no training data.
         gradient: n_atoms times (x, y, z), Eh/bohr.
-        symbols: n_atoms element symbols, or None where the geometry is not printed.
+        symbols: n_atoms element symbols (``-``, ``DA`` or ``X`` for a dummy atom), or None where the geometry is not
+            printed.
         coordinates: n_atoms times (x, y, z), Å, or None where the geometry is not printed.
     """
 
@@ -73,7 +79,7 @@ def _largest(values: list[float]) -> float | None:
     return math.nan if any(math.isnan(value) for value in values) else max(values)
 
 
-def gradient_table(data: bytes, heading: int) -> tuple[tuple[Vector, ...], bool]:
+def gradient_table(data: bytes, heading: int) -> tuple[tuple[Vector, ...], int | None]:
     """Read the rows of the gradient table whose heading begins at ``heading``.
 
     Args:
@@ -81,7 +87,8 @@ def gradient_table(data: bytes, heading: int) -> tuple[tuple[Vector, ...], bool]
         heading: Where the heading (``CARTESIAN GRADIENT`` or ``The final MP2 gradient``) begins.
 
     Returns:
-        The rows in Eh/bohr, and whether the table ends in ``data`` (a line that is no row follows).
+        The rows in Eh/bohr (none where one of them cannot be read), and where the table ends; None where ``data`` ends
+        before a line that is no row.
     """
     pattern = re.compile(_GRADIENT_ROW)
     position = _first_row(data, heading, pattern)
@@ -89,7 +96,9 @@ def gradient_table(data: bytes, heading: int) -> tuple[tuple[Vector, ...], bool]
     while row := pattern.match(data, position):
         rows.append((float(row.group(1)), float(row.group(2)), float(row.group(3))))
         position = row.end()
-    return tuple(rows), data.find(b"\n", position) >= 0
+    if data.find(b"\n", position) < 0:
+        return tuple(rows), None
+    return tuple(rows) if re.compile(_TABLE_ENDS).match(data, position) else (), position
 
 
 def coordinate_table(data: bytes, heading: int) -> tuple[tuple[str, ...], tuple[Vector, ...]]:
@@ -100,7 +109,8 @@ def coordinate_table(data: bytes, heading: int) -> tuple[tuple[str, ...], tuple[
         heading: Where the heading begins.
 
     Returns:
-        Element symbols and coordinates in Å, a row an atom; both empty where there is no table.
+        Element symbols and coordinates in Å, a row an atom; both empty where there is no table, or a row of it cannot
+        be read.
     """
     pattern = re.compile(_COORDINATE_ROW)
     position = _first_row(data, heading, pattern)
@@ -110,6 +120,8 @@ def coordinate_table(data: bytes, heading: int) -> tuple[tuple[str, ...], tuple[
         symbols.append(row.group(1).decode())
         rows.append((float(row.group(2)), float(row.group(3)), float(row.group(4))))
         position = row.end()
+    if data.find(b"\n", position) >= 0 and not re.compile(_TABLE_ENDS).match(data, position):
+        return (), ()
     return tuple(symbols), tuple(rows)
 
 

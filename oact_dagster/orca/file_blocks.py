@@ -5,6 +5,7 @@ mapped file that its writer truncates kills the reader (SIGBUS), and because a n
 anyway.
 """
 
+import codecs
 import errno
 import os
 import stat
@@ -21,6 +22,8 @@ BLOCK: Final = 4 << 20
 
 _COMPRESSED: Final = 1 << 20
 _GZIP: Final = b"\x1f\x8b"
+_UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_LINE_WITHIN: Final = 64 << 10
 
 
 class UnreadableFileError(Exception):
@@ -117,6 +120,34 @@ class FileBlocks:
                     wanted = BLOCK
             except OSError as error:
                 self.damage = f"reading it failed: {error.strerror or error}"
+
+    def text(self) -> Iterator[bytes]:
+        """The blocks of a text file, as UTF-8 with newlines.
+
+        Yields:
+            Blocks without a byte order mark; UTF-16 (told by that mark) and lines that end in a carriage return alone
+            are translated.
+        """
+        blocks = iter(self)
+        first = next(blocks, None)
+        if first is None:
+            return
+        decode: Callable[[bytes], bytes] | None = None
+        if first.startswith(_UTF16):
+            decoder = codecs.getincrementaldecoder("utf-16")("replace")
+
+            def decode(block: bytes) -> bytes:
+                return decoder.decode(block).encode("utf-8", "replace")
+
+            first = decode(first)
+        elif first.startswith(codecs.BOM_UTF8):
+            first = first[len(codecs.BOM_UTF8) :]
+        top = first[:_LINE_WITHIN]
+        bare_returns = b"\r" in top and b"\n" not in top
+        yield first.replace(b"\r", b"\n") if bare_returns else first
+        for block in blocks:
+            text = decode(block) if decode else block
+            yield text.replace(b"\r", b"\n") if bare_returns else text
 
     def _read(self, n_bytes: int) -> bytes:
         return self._file.read(n_bytes) or b""

@@ -16,11 +16,18 @@ import re
 from typing import Final, NamedTuple
 
 _LINE: Final = rb"(?m)^\|[ ]*\d+>[ ]?([^\n]*)\n"
+_LINES: Final = rb"(?m)^(?:\|[ ]*\d+>[^\n]*(?:\n|\Z))+"
+_NUMBERED: Final = rb"\|[ ]*\d+>[ \t]*\Z"
 _END: Final = b"****END OF INPUT****"
+_HEADING_TO_LINES: Final = 64 << 10
 _LARGEST_ECHO: Final = 4 << 20
 _PAL_BLOCK: Final = rb"(?i)%\s*pal\b(?:(?!\bend\b)[^%])*?\bnprocs?\b\s*=?\s*(\d{1,6})\b"
 _PAL_KEYWORD: Final = rb"(?im)^\s*!(?:[^\n]*\s)?pal(\d{1,6})\b"
 _INLINE_COMMENT: Final = rb"#[^#\n]*#?"
+_SEMIEMPIRICAL: Final = rb"(?m)^(?:!|%method\b)(?:[^\n]*\s)?(?:z?indo(?:/\w+)?|cndo|nddo|mndo|am1|pm3)(?!\S)"
+_CORRELATED: Final = (
+    rb"(?m)^!(?:[^\n]*\s)?\S*(?:mp2|mp3|ccsd|cc2|qcisd|cepa|cpf|dlpno|b2|nevpt|caspt|mrci|aqcc|acpf)"
+)
 
 _MORE_THAN_ONE: Final = (
     b"opt freq scan new_job casscf nevpt mrci %md neb irc goat compound qmmm qm/ numgrad xtb ext flipspin brokensym "
@@ -40,6 +47,9 @@ class InputEcho(NamedTuple):
         wants_gradient: Whether it asks for a gradient by ``EnGrad``.
         several_jobs: Whether ``$new_job`` is in it.
         complete: Whether its end is there.
+        semiempirical: Whether it names a semiempirical method, whose energies have another zero.
+        correlated: Whether it names a method that adds a correlation energy to the SCF's.
+        span: Where its lines begin and end in the bytes that were given; what they say, the user says and not ORCA.
     """
 
     comments: tuple[str, ...]
@@ -48,6 +58,9 @@ class InputEcho(NamedTuple):
     wants_gradient: bool
     several_jobs: bool
     complete: bool
+    semiempirical: bool
+    correlated: bool
+    span: tuple[int, int]
 
 
 def read_echo(data: bytes, start: int) -> InputEcho | None:
@@ -63,13 +76,15 @@ def read_echo(data: bytes, start: int) -> InputEcho | None:
     heading = data.find(b"INPUT FILE", start)
     if heading < 0:
         return None
-    stop = data.find(_END, heading, heading + _LARGEST_ECHO)
+    first = re.compile(_LINES).search(data, heading, heading + _HEADING_TO_LINES)
+    if first is None:
+        return None
+    begin, stop = first.start(), _own_end(data, first.start())
     complete = stop >= 0
     if not complete:
-        stop = min(len(data), heading + _LARGEST_ECHO)
-    lines = [line.strip() for line in re.compile(_LINE).findall(data, heading, stop)]
-    if not lines:
-        return None
+        whole = re.compile(_LINES).match(data, begin, begin + _LARGEST_ECHO)
+        stop = whole.end() if whole else first.end()
+    lines = [line.strip() for line in re.compile(_LINE).findall(data, begin, stop)]
     comments = tuple(text_of(line.lstrip(b"#").strip()) for line in lines if line.startswith(b"#"))
     active = b"\n".join([line for line in lines if not line.startswith(b"#")]).lower()
     if b"#" in active:
@@ -82,7 +97,20 @@ def read_echo(data: bytes, start: int) -> InputEcho | None:
         wants_gradient=b"engrad" in active,
         several_jobs=b"$new_job" in active,
         complete=complete,
+        semiempirical=re.search(_SEMIEMPIRICAL, active) is not None,
+        correlated=re.search(_CORRELATED, active) is not None,
+        span=(begin, stop),
     )
+
+
+def _own_end(data: bytes, begin: int) -> int:
+    """Where the echo's last line ends, or -1. A comment of the input may hold the same words."""
+    position = data.find(_END, begin, begin + _LARGEST_ECHO)
+    while position >= 0:
+        if re.match(_NUMBERED, data[data.rfind(b"\n", 0, position) + 1 : position]):
+            return data.find(b"\n", position) + 1 or len(data)
+        position = data.find(_END, position + 1, begin + _LARGEST_ECHO)
+    return -1
 
 
 def text_of(line: bytes) -> str:

@@ -40,8 +40,14 @@ def scan_both_ends(file: Path) -> OutputScan | None:
     only_tail.finish(tail)
     if only_tail.normal_end is None or not only_tail.energies or only_tail.version is not None:
         return None
+    only_tail.echo = echo
     only_tail.symbols = scan.symbols or only_tail.symbols
     only_tail.first_scf_energy = scan.first_scf_energy
+    if not only_tail.energy_scf_line:
+        if not echo.one_evaluation:
+            return None
+        only_tail.energy_scf_line = scan.scf_line
+        only_tail.scf_energy = scan.scf_energy
     if scan.opt_cycles and only_tail.opt_converged is None:
         only_tail.opt_converged = any(words in tail for words in _SAYS_HOW_IT_WENT[:1])
     return only_tail

@@ -115,7 +115,7 @@ class JobFolder:
 
 def _looks_like_orca(path: Path) -> bool:
     try:
-        top = next(iter(FileBlocks(path, first_block=_SNIFFED)), b"")
+        top = next(FileBlocks(path, first_block=_SNIFFED).text(), b"")
     except UnreadableFileError:
         return False
     return any(words in top for words in _ORCAS)

@@ -16,7 +16,13 @@ from dataclasses import replace
 from operator import itemgetter
 from typing import Final
 
-from oact_dagster.orca.evaluations import Evaluation, Vector, coordinate_table, gradient_table
+from oact_dagster.orca.evaluations import (
+    Evaluation,
+    Vector,
+    coordinate_table,
+    gradient_table,
+    largest_component,
+)
 from oact_dagster.orca.input_echo import InputEcho, read_echo, text_of
 
 _BANNER: Final = b"* O   R   C   A *"
@@ -24,6 +30,9 @@ _ENERGY: Final = b"FINAL SINGLE POINT ENERGY"
 _SCF: Final = b"CONVERGED AFTER"
 _GRADIENT: Final = b"CARTESIAN GRADIENT"
 _MP2_GRADIENT: Final = b"The final MP2 gradient"
+_SEMIEMPIRICAL_GRADIENT: Final = b"The cartesian gradient:"
+_GRADIENTS: Final = (_GRADIENT, _MP2_GRADIENT, _SEMIEMPIRICAL_GRADIENT)
+_LAYERED: Final = b" (QM"
 _NORM: Final = b"artesian gradient "
 _COORDINATES: Final = b"CARTESIAN COORDINATES (ANGSTROEM)"
 _CYCLE: Final = b"GEOMETRY OPTIMIZATION CYCLE"
@@ -65,7 +74,7 @@ _RUN_TIME_LINE: Final = (
     rb"TOTAL RUN TIME:[ \t]*(\d{1,6})[ \t]*days[ \t]+(\d{1,4})[ \t]*hours[ \t]+(\d{1,4})[ \t]*minutes"
     rb"[ \t]+(\d{1,4})[ \t]*seconds[ \t]+(\d{1,4})[ \t]*msec"
 )
-_BANNER_BEGINS: Final = rb"\n[ \t]+\*{2,17}[ \t]*(?:\r?\n|\Z)"
+_BANNER_BEGINS: Final = rb"\n {33}\*{2,17}(?:\r?\n[ \t*ORCA]*)?\Z"
 # The iterations' table differs from version to version; a number and an energy with many digits begin each row.
 _ITERATION_ROW: Final = rb"[ \t]*\d{1,6}[ \t]+(-\d+\.\d{6,})"
 _TOTAL_ENERGY: Final = rb"(?m)^Total Energy[ \t]*:[ \t]*(-?\d+\.\d+) Eh"
@@ -82,6 +91,10 @@ _LINE_SEARCHED: Final = 16 << 10
 _SCF_LINE_LENGTH: Final = 64
 _SETTINGS_LENGTH: Final = 32 << 10
 _AROUND_SCF: Final = 8 << 10
+_BELOW_GRADIENT: Final = 2 << 10
+_ROUNDED: Final = 2e-8
+"""Eh/bohr by which a gradient's table, with fewer digits, may differ from its printed largest component."""
+
 _NEVER_SPLIT: Final = 1 << 20
 """Bytes at the end of a block that may go to the next one together, so that no table is split."""
 
@@ -119,6 +132,16 @@ class _Hits:
             for position in _positions(self._data, needle, low, high)
         ]
 
+    def without(self, low: int, high: int) -> "_Hits":
+        """The same without what lies between two positions."""
+        parts = [
+            part
+            for begin, end in self._stretches
+            for part in ((begin, min(end, low)), (max(begin, high), end))
+            if part[0] < part[1]
+        ]
+        return _Hits(self._data, *parts)
+
     def last(self, needle: bytes) -> int:
         """The last position, or -1."""
         for low, high in reversed(self._stretches):
@@ -144,6 +167,9 @@ class OutputScan:
         energies: Eh, the last ``MOST_KEPT``.
         energy_flag: The suffix of the last energy, or None.
         energy_line: The line of the last energy.
+        energy_scf_line: The line that tells how the last SCF before that energy ended; empty without one.
+        scf_line: The line that tells how the last SCF of all ended; empty without one.
+        scf_energy: Eh, the total energy that is printed behind it, or None.
         scf_converged: Cycles of each SCF that converged, the last ``MOST_KEPT``.
         scf_not_converged: Cycles of each that did not.
         scf_cycles: The sum over all, or None.
@@ -182,6 +208,9 @@ class OutputScan:
         self.energies: deque[float] = deque(maxlen=MOST_KEPT)
         self.energy_flag: str | None = None
         self.energy_line = b""
+        self.energy_scf_line = b""
+        self.scf_line = b""
+        self.scf_energy: float | None = None
         self.scf_converged: deque[int] = deque(maxlen=MOST_KEPT)
         self.scf_not_converged: deque[int] = deque(maxlen=MOST_KEPT)
         self.scf_cycles: int | None = None
@@ -206,7 +235,10 @@ class OutputScan:
         self._first_scf_read = False
         self._last_result = 0
         self._last_cycle = 0
-        self._tables = False
+        self._tables: bytes | None = None
+        self._layered = False
+        self._energy_at = -1
+        self._nuls = 0
         self._geometry: Geometry = ((), ())
         self._geometry_at: int | None = None
         self._energy: tuple[float, str | None] | None = None
@@ -280,10 +312,10 @@ class OutputScan:
         if len(scfs) != 1 or len(echoes) != 1:
             return False
         scf, run = scfs[0], data.rfind(_BANNER, 0, echoes[0])
-        if run < 0 or not _begins_line(data, run) or data.rfind(_BANNER, 0, run) >= 0 or scf < echoes[0]:
+        if run < 0 or not _begins_line(data, run) or data.rfind(_BANNER, 0, run) >= 0:
             return False
         echo = read_echo(data, run)
-        if echo is None or not echo.one_evaluation:
+        if echo is None or not echo.one_evaluation or scf < echo.span[1]:
             return False
         head = scf + _HEAD_KEPT
         if head >= energy or (echo.wants_gradient and data.find(_GRADIENT, energy) < 0):
@@ -316,28 +348,46 @@ class OutputScan:
         """
         low = max(run, 0)
         if not self._head_read:
-            self._read_head(data, low, banner=run >= 0)
-            self.echo = echo or read_echo(data, low)
+            echo = echo or read_echo(data, low)
+            self._read_head(data, low, echo.span[0] if echo else high, banner=run >= 0)
+            if echo is not None:
+                # What the input says is the user's: no message of ORCA's.
+                begin, end = echo.span
+                hits = hits.without(begin, end)
+                self.echo = echo._replace(span=(self._base + begin, self._base + end))
+        before = self.scf_line
+        self._take_evaluations(data, hits)
+        if self._energy_at >= self._base:
+            self.energy_scf_line = before
         self._take_scfs(data, hits)
         self._take_settings(data, hits)
-        self._take_evaluations(data, hits)
         self._take_cycles(data, hits)
         self._take_s2(data, hits.last(_S2))
-        self._end = (self._end + data[max(low, high - _END_KEPT) : high])[-_END_KEPT:]
+        self._keep_end(data, low, high)
 
-    def _read_head(self, data: bytes, low: int, *, banner: bool) -> None:
+    def _keep_end(self, data: bytes, low: int, high: int) -> None:
+        """Keep the end of what has been seen, without the NUL bytes behind it."""
+        stop = low + len(data[low:high].rstrip(b"\0")) if data.endswith(b"\0", low, high) else high
+        if stop > low:
+            nuls = b"\0" * min(self._nuls, _END_KEPT)
+            self._end = (self._end + nuls + data[max(low, stop - _END_KEPT) : stop])[-_END_KEPT:]
+            self._nuls = 0
+        self._nuls += high - stop
+
+    def _read_head(self, data: bytes, low: int, high: int, *, banner: bool) -> None:
         """Take what stands at the beginning of a run."""
         self._head_read = True
         self.is_orca = banner
         # A banner of another program may stand above the one that looks like ORCA's; the echoed input may say anything.
         top = data.find(b"INPUT FILE", low, low + _TOP)
         self.standin = b"NOT ORCA" in data[max(0, low - _TOP) : top if top >= 0 else low + _TOP]
-        position = data.find(_VERSION, low)
+        position = data.find(_VERSION, low, high)
         version = re.compile(_VERSION_LINE).match(data, position) if position >= 0 else None
         if version:
             self.version = text_of(version.group(1))
 
     def _take_scfs(self, data: bytes, hits: _Hits) -> None:
+        energy_at = self._energy_at - self._base
         scfs = [
             match
             for position in hits.all(_SCF)
@@ -349,12 +399,17 @@ class OutputScan:
         ]
         for match in scfs:
             n_cycles = int(match.group(2))
+            self.scf_line = match.group()
+            if match.start() < energy_at:
+                self.energy_scf_line = self.scf_line
             self.scf_cycles = (self.scf_cycles or 0) + n_cycles
             if match.group(1):
                 self.scf_not_converged.append(n_cycles)
             else:
                 self.scf_converged.append(n_cycles)
-                self._last_result = self._base + match.start()
+                self._last_result = max(self._last_result, self._base + match.start())
+        if scfs:
+            self.scf_energy = _total_energy(data, scfs[-1].start())
         if self.n_processes is None:
             self._take_processes(data, hits)
         if self.echo is None or self.echo.several_jobs:
@@ -407,14 +462,22 @@ class OutputScan:
 
     def _take_evaluations(self, data: bytes, hits: _Hits) -> None:
         """Take energies, gradients and geometries, in their order in the file."""
-        gradients = [position for position in hits.all(_GRADIENT) if _begins_line(data, position)]
-        if not gradients and not self._tables:
-            gradients = [position for position in hits.all(_MP2_GRADIENT) if _begins_line(data, position)]
-        if gradients and not self._tables:
-            self._tables = True
-            self.n_gradients, self.printed_max_gradient = 0, None
-        if not self._tables:
+        gradients: list[int] = []
+        for heading in _GRADIENTS if self._tables in (None, *_GRADIENTS[1:]) else (self._tables,):
+            gradients = [position for position in hits.all(heading) if _begins_line(data, position)]
+            if gradients:
+                if self._tables is None:
+                    self.n_gradients, self.printed_max_gradient = 0, None
+                self._tables = heading
+                break
+        if self._tables is None:
             self._take_norms(data, hits)
+        # The parts of a layered calculation (ONIOM, QM/MM) are no evaluations: only what is labelled is the whole.
+        layered = [position for position in gradients if data.startswith(_LAYERED, position + len(_GRADIENT))]
+        self._layered = self._layered or bool(layered)
+        if self._layered:
+            self.n_gradients += len(gradients) - len(layered)
+            gradients = layered
         geometries = [position for position in hits.all(_COORDINATES) if _begins_line(data, position)]
         energies = [position for position in hits.all(_ENERGY) if _begins_line(data, position)]
         events: list[tuple[int, Callable[[bytes, int], None]]] = []
@@ -437,13 +500,14 @@ class OutputScan:
         flag = text_of(line.group(2)) if line.group(2) else None
         self.energies.append(energy)
         self.energy_flag, self.energy_line = flag, line.group()
+        self._energy_at = self._base + position
         if flag is None:
             self._last_result = max(self._last_result, self._base + position)
         if self._energy_owed and self.evaluation is not None and not self._swallow:
             self.evaluation = replace(self.evaluation, energy=energy, energy_flag=flag)
             if self._every:
                 self.evaluations[-1] = self.evaluation
-        elif not self._energy_owed:
+        elif not self._energy_owed and (not self._layered or self.energy_is_layered):
             self._energy = energy, flag
         self._energy_owed = False
 
@@ -457,11 +521,21 @@ class OutputScan:
         """Take the gradient that is printed at ``position``."""
         needed = position >= self._first_needed
         if needed:
-            rows, ended = gradient_table(data, position)
+            rows, end = gradient_table(data, position)
             symbols, coordinates = self._know_geometry(data)
-            if not rows or not (ended or len(rows) == len(symbols)):
-                return
             same_atoms = len(rows) == len(symbols)
+            if end is None and not (rows and same_atoms):
+                return
+            printed = _printed_largest(data, position, position if end is None else end)
+            largest = largest_component(rows)
+            if largest is None and printed is None:
+                return
+            if largest is None or (printed is not None and abs(largest - printed) > _ROUNDED):
+                # The table cannot be what ORCA printed; its largest component is printed once more.
+                self.evaluation, self.printed_max_gradient = None, printed
+                self.n_gradients += 1
+                self._energy = None
+                return
             energy, flag = self._energy or (None, None)
             self.evaluation = Evaluation(
                 energy=energy,
@@ -483,7 +557,7 @@ class OutputScan:
         if self._geometry_at is not None:
             self._geometry = coordinate_table(data, self._geometry_at)
             self._geometry_at = None
-            self.symbols = self._geometry[0] or self.symbols
+            self.symbols = self._geometry[0]
         return self._geometry
 
     def _take_norms(self, data: bytes, hits: _Hits) -> None:
@@ -496,16 +570,28 @@ class OutputScan:
                 self._last_cycle = self._base + position
                 self._last_result = max(self._last_result, self._last_cycle)
 
+    @property
+    def energy_is_layered(self) -> bool:
+        """Whether the last energy is the total of a layered calculation (ONIOM, QM/MM)."""
+        return self.energy_line.startswith(_ENERGY + _LAYERED)
+
     # The end.
 
+    def _since(self, position: int, base: int) -> bytes:
+        """The kept end from a position in the file on, without the echoed input."""
+        begin = max(position, base)
+        low, high = (max(bound - begin, 0) for bound in (self.echo.span if self.echo else (0, 0)))
+        text = self._end[begin - base :]
+        return text[:low] + text[high:] if high else text
+
     def _conclude(self, intact: bool) -> None:
-        end, base = self._end, self.n_bytes - len(self._end)
+        end, base = self._end, self.n_bytes - self._nuls - len(self._end)
         self.is_orca = self.is_orca or self.version is not None or self.echo is not None or b"ORCA" in end
         self.is_orca = (
             self.is_orca or bool(self.energies) or self.scf_cycles is not None or self.opt_cycles > 0
         )
-        self.since_last_result = end[max(0, self._last_result - base) :]
-        self.since_last_cycle = end[max(0, self._last_cycle - base) :]
+        self.since_last_result = self._since(self._last_result, base)
+        self.since_last_cycle = self._since(self._last_cycle, base)
         self.last_line = _last_printable_line(end)
         position = end.rfind(_NORMAL)
         line = (
@@ -521,12 +607,26 @@ class OutputScan:
             self.normal_end = line.group()
 
 
+def _printed_largest(data: bytes, heading: int, table_end: int) -> float | None:
+    """The MAX gradient that is printed below a gradient's table, or None."""
+    position = data.find(
+        _NORM, max(heading + len(_SEMIEMPIRICAL_GRADIENT), table_end), table_end + _BELOW_GRADIENT
+    )
+    norms = re.compile(_NORM_BLOCK).match(data, position) if position >= 0 else None
+    return abs(float(norms.group(1))) if norms else None
+
+
 def _last_iteration(data: bytes, scf: int) -> float | None:
     """The energy of the last iteration before ``SCF CONVERGED AFTER``, else the SCF's total energy behind it."""
     for line in reversed(data[max(0, scf - _AROUND_SCF) : scf].splitlines()):
         row = re.compile(_ITERATION_ROW).match(line)
         if row:
             return float(row.group(1))
+    return _total_energy(data, scf)
+
+
+def _total_energy(data: bytes, scf: int) -> float | None:
+    """The total energy that is printed behind an SCF, or None."""
     total = re.compile(_TOTAL_ENERGY).search(data, scf, scf + _AROUND_SCF)
     return float(total.group(1)) if total else None
 

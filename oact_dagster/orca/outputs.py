@@ -163,6 +163,7 @@ def read_engrad(path: str | os.PathLike[str]) -> Engrad:
     given = Path(path)
     try:
         file = JobFolder(given).engrad(None) if given.is_dir() else given
+        file = file if os.fspath(path) else None
     except (OSError, ValueError):
         file = None
     return Engrad() if file is None else read_engrad_file(file)
@@ -180,7 +181,7 @@ def read_evaluations(path: str | os.PathLike[str]) -> tuple[Evaluation, ...]:
     given = Path(path)
     try:
         file = JobFolder(given).output() if given.is_dir() else given
-        if file is None:
+        if file is None or not os.fspath(path):
             return ()
         return tuple(_scan(FileBlocks(file), OutputScan(every_evaluation=True)).evaluations)
     except (OSError, ValueError, UnreadableFileError):
@@ -200,7 +201,7 @@ def tail(path: str | os.PathLike[str], lines: int = 20) -> str:
     given = Path(path)
     try:
         file = JobFolder(given).output() if given.is_dir() else given
-        data = b"" if file is None or lines < 1 else last_bytes(file, _TAIL_READ)
+        data = b"" if file is None or lines < 1 or not os.fspath(path) else last_bytes(file, _TAIL_READ)
     except (OSError, ValueError, UnreadableFileError):
         return ""
     texts = [text_of(line)[:_LONGEST_LINE] for line in data.splitlines()]
@@ -210,6 +211,8 @@ def tail(path: str | os.PathLike[str], lines: int = 20) -> str:
 def _located(path: str | os.PathLike[str]) -> tuple[JobFolder | None, Path | None, str]:
     """The folder, if one was given, the file to read, if there is one, and why there is none."""
     given = Path(path)
+    if not os.fspath(path):
+        return None, None, "the path is empty"
     try:
         if not given.is_dir():
             return None, given, ""
@@ -229,7 +232,7 @@ def _read(folder: JobFolder | None, file: Path | None, why_no_file: str) -> Outp
 def _scan(blocks: FileBlocks, scan: OutputScan) -> OutputScan:
     """Feed a file to a scan, the last block through ``finish``."""
     previous: bytes | None = None
-    for block in blocks:
+    for block in blocks.text():
         if previous is not None:
             scan.feed(previous)
         previous = block
@@ -282,14 +285,19 @@ def _verdict(scan: OutputScan, damage: str | None) -> Verdict:
             normal_end=scan.normal_end,
             final_energy=scan.energies[-1] if scan.energies else None,
             final_energy_line=scan.energy_line,
-            symbols=scan.symbols,
-            first_scf_energy=scan.first_scf_energy,
+            final_scf_line=scan.energy_scf_line,
+            scf_energy=scan.scf_energy,
+            correlated=scan.echo is not None and scan.echo.correlated,
+            semiempirical=scan.echo is not None and scan.echo.semiempirical,
+            # The SCF and the last geometry of a layered calculation may be those of one of its parts.
+            symbols=() if scan.energy_is_layered else scan.symbols,
+            first_scf_energy=None if scan.energy_is_layered else scan.first_scf_energy,
             optimisation_converged=scan.opt_converged,
             since_last_cycle=scan.since_last_cycle,
             since_last_result=scan.since_last_result,
         )
     )
-    if verdict.termination is not Termination.TRUNCATED:
+    if verdict.termination is not Termination.TRUNCATED or verdict.deciding_line is not None:
         return verdict
     if damage is not None:
         return Verdict(Termination.TRUNCATED, scan.last_line, f"the file has no end: {damage}")

@@ -40,7 +40,7 @@ def read_properties(path: Path) -> Properties:
         The last values in its first 16 MB; nothing for a file that cannot be read.
     """
     try:
-        data = next(iter(FileBlocks(path)), b"")
+        data = next(FileBlocks(path).text(), b"")
     except UnreadableFileError:
         return Properties()
     charge, mult, energy = _last(_CHARGE, data), _last(_MULT, data), _last(_ENERGY, data)

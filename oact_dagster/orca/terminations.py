@@ -1,7 +1,9 @@
 """How an ORCA run ended: the table of rules, and the judge that goes through it.
 
 To teach it a new message, add a row to ``RULES``: the first row that fits decides, so a specific one stands above a
-general one. The message itself, in small letters, goes into ``signs``.
+general one. The message itself goes into ``signs``, in small letters: a sign with a capital letter never fits. A row of
+``WITH_AN_ABORT`` counts only where one of the rows of ``ABORTED`` fits too: for words that harmless messages hold as
+well.
 """
 
 import re
@@ -33,6 +35,7 @@ class Where(StrEnum):
 
     NORMAL_END = "the line of a normal end, when ORCA's last line (TOTAL RUN TIME) follows it"
     FINAL_ENERGY = "the line of the last energy, of a run that ended normally"
+    FINAL_SCF = "the line of the last SCF before the last energy, of a run that ended normally"
     FINAL_ENERGY_VALUE = "the last energy itself, of a run that ended normally: see unphysical.py"
     LAST_OPTIMISATION = "after the last optimisation cycle began, of a run that ended normally"
     OPEN_OPTIMISATION = "an optimisation that never said it converged, of a run that ended normally"
@@ -108,11 +111,34 @@ ABORTED: Final[tuple[Rule, ...]] = (
         _T.ABORTED,
         _W.AFTER_LAST_RESULT,
         "ORCA could not be started",
-        ("error while loading shared libraries", "command not found", "no such file"),
-        rb"error while loading shared libraries|orca\S*: (?:command not found|No such file)",
+        ("error while loading shared libraries",),
     ),
+    Rule(
+        _T.ABORTED,
+        _W.AFTER_LAST_RESULT,
+        "ORCA could not be started",
+        ("not found", "no such file"),
+        rb"^\S*sh: (?:(?:line )?\d+: )?\S*\borca: (?:(?:command )?not found|No such file)",
+    ),
+    Rule(_T.ABORTED, _W.AFTER_LAST_RESULT, "ORCA says so", ("orca terminated not normally",)),
 )
 """Any other error end: the last rows before ``NO_END``, and what ``WITH_AN_ABORT`` asks for."""
+
+SCHEDULER_RULES: Final[tuple[Rule, ...]] = (
+    Rule(
+        _T.TRUNCATED,
+        _W.AFTER_LAST_RESULT,
+        "the scheduler ended the job at its time limit",
+        ("due to time limit", "time limit exceeded", "type=timeout"),
+    ),
+    Rule(
+        _T.TRUNCATED,
+        _W.AFTER_LAST_RESULT,
+        "the scheduler ended the job",
+        ("due to preemption", "due to node fail", "node failure", "cancelled at", "type=cancel"),
+    ),
+)
+"""What a scheduler says of an output without an end, in it or in its own file (``slurm-*.out``, ``flux-*.out``)."""
 
 RULES: Final[tuple[Rule, ...]] = (
     # Runs that ended normally: what they delivered may still be no result.
@@ -122,6 +148,12 @@ RULES: Final[tuple[Rule, ...]] = (
         _W.FINAL_ENERGY,
         "ORCA ended normally with an energy that is not converged",
         ("not fully converged", "not converged"),
+    ),
+    Rule(
+        _T.SCF_NOT_CONVERGED,
+        _W.FINAL_SCF,
+        "ORCA ended normally with an energy whose SCF did not converge",
+        ("scf not converged after",),
     ),
     Rule(
         _T.OPT_NOT_CONVERGED,
@@ -164,7 +196,14 @@ RULES: Final[tuple[Rule, ...]] = (
         _T.INPUT_ERROR,
         _W.AFTER_LAST_RESULT,
         "ORCA's reader of the input stopped",
-        ("[file orca_main/maininp",),
+        (
+            "[file orca_main/maininp",
+            "[file orca_main/main_input",
+            "[file orca_main/mainchk.",
+            "[file orca_main/readinp.",
+            "expect a '$', '!', '%'",
+            "dummy atom or point charge expected in coords",
+        ),
     ),
     Rule(
         _T.INPUT_ERROR,
@@ -191,6 +230,12 @@ RULES: Final[tuple[Rule, ...]] = (
         "the disk is full",
         ("no space left on device", "disk quota exceeded", "not enough disk space"),
     ),
+    Rule(
+        _T.DISK_FULL,
+        _W.WITH_AN_ABORT,
+        "the disk is full",
+        ("disk full", "not enough space for /dev/shm/"),
+    ),
     # The line with the number of MB first: it is what a remedy needs.
     Rule(
         _T.OUT_OF_MEMORY,
@@ -205,6 +250,12 @@ RULES: Final[tuple[Rule, ...]] = (
         "ORCA asks for more memory than %maxcore gives",
         ("maxcore",),
         rb"(?i)increase\s+%?maxcore",
+    ),
+    Rule(
+        _T.OUT_OF_MEMORY,
+        _W.WITH_AN_ABORT,
+        "ORCA asks for more memory than %maxcore gives",
+        ("not a single batch is possible",),
     ),
     Rule(
         _T.OUT_OF_MEMORY,
@@ -232,6 +283,7 @@ RULES: Final[tuple[Rule, ...]] = (
             "out of memory: kill",
             "exceeded memory limit",
             "exceeded job memory limit",
+            "state: out_of_memory",
         ),
     ),
     Rule(
@@ -243,6 +295,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         _T.SCF_NOT_CONVERGED, _W.AFTER_LAST_RESULT, "the SCF did not converge", ("scf not converged after",)
     ),
+    Rule(_T.SCF_NOT_CONVERGED, _W.WITH_AN_ABORT, "the SCF went astray", ("serious problem in soscf",)),
     Rule(
         _T.SCF_NOT_CONVERGED,
         _W.WITH_AN_ABORT,
@@ -256,6 +309,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "the optimisation reached its maximum number of cycles",
         ("the optimization did not converge but reached",),
     ),
+    # A job that the scheduler ended leaves processes that died by a signal, and then ORCA's own error end.
+    *SCHEDULER_RULES,
     # Open MPI's runtime (ORTE, PRTE) and PMIx. Some PMIx messages are harmless, hence the abort beside them; and an
     # ORCA that crashed by itself makes mpirun complain too, which is no fault of MPI's.
     Rule(
@@ -278,8 +333,7 @@ RULES: Final[tuple[Rule, ...]] = (
             "mpirun was unable to launch",
             "mpirun was unable to find",
             "mpirun was unable to start",
-            "mpirun: command not found",
-            "orted: command not found",
+            "mpirun has detected an attempt to run as root",
             "tried to bind a new process, and something went wrong",
             "unable to complete a tcp connection",
         ),
@@ -290,6 +344,13 @@ RULES: Final[tuple[Rule, ...]] = (
         "MPI failed",
         ("orte_error_log", "prte_error_log", "pmix", "btl_tcp", "mpi_err_"),
         rb"(?i)(?:orte|prte)_error_log|pmix.*(?:error|fail)|btl_tcp.*(?:failed|reset|refused)|MPI_ERR_\w+",
+    ),
+    Rule(
+        _T.MPI_ERROR,
+        _W.AFTER_LAST_RESULT,
+        "MPI could not be started",
+        ("not found",),
+        rb"\b(?:mpirun|orted): (?:command )?not found",
     ),
     # ORCA's own message says more than the line of the abort that follows it.
     Rule(
@@ -304,22 +365,6 @@ RULES: Final[tuple[Rule, ...]] = (
 )
 """The table. The first row that fits decides."""
 
-SCHEDULER_RULES: Final[tuple[Rule, ...]] = (
-    Rule(
-        _T.TRUNCATED,
-        _W.NO_END,
-        "the scheduler ended the job at its time limit",
-        ("due to time limit", "time limit exceeded", "type=timeout"),
-    ),
-    Rule(
-        _T.TRUNCATED,
-        _W.NO_END,
-        "the scheduler ended the job",
-        ("due to preemption", "due to node fail", "node failure", "cancelled at", "type=cancel"),
-    ),
-)
-"""What a scheduler's own file (``slurm-*.out``, ``flux-*.out``) may add to an output without an end."""
-
 _OF_THE_MACHINE: Final = frozenset({_T.MPI_ERROR, _T.ABORTED})
 
 
@@ -330,8 +375,12 @@ class Evidence(NamedTuple):
         normal_end: The line of the normal end, or None.
         final_energy: Eh, the last energy, or None.
         final_energy_line: The line it stands in.
+        final_scf_line: The line that tells how the last SCF before it ended; empty without one.
         symbols: Element symbols of the molecule, empty where they are not known.
         first_scf_energy: Eh, the last iteration of the (last job's) first SCF, or None.
+        scf_energy: Eh, the total energy of the last SCF, or None.
+        correlated: Whether the energy holds a correlation energy beside the SCF's.
+        semiempirical: Whether the method is semiempirical.
         optimisation_converged: None without an optimisation.
         since_last_cycle: The text from the last optimisation cycle's gradient on, for the message of its failure.
         since_last_result: The text behind the last energy, gradient or converged SCF, as far as it is kept.
@@ -340,8 +389,12 @@ class Evidence(NamedTuple):
     normal_end: bytes | None
     final_energy: float | None
     final_energy_line: bytes
+    final_scf_line: bytes
     symbols: tuple[str, ...]
     first_scf_energy: float | None
+    scf_energy: float | None
+    correlated: bool
+    semiempirical: bool
     optimisation_converged: bool | None
     since_last_cycle: bytes
     since_last_result: bytes
@@ -377,6 +430,7 @@ def judge(evidence: Evidence) -> Verdict:
             texts[Where.WITH_AN_ABORT] = texts[Where.AFTER_LAST_RESULT]
     else:
         texts[Where.FINAL_ENERGY] = Text(evidence.final_energy_line)
+        texts[Where.FINAL_SCF] = Text(evidence.final_scf_line)
         if evidence.optimisation_converged is False:
             texts[Where.LAST_OPTIMISATION] = Text(evidence.since_last_cycle)
     for rule in RULES:
@@ -396,7 +450,14 @@ def _without_signs(rule: Rule, evidence: Evidence) -> Verdict | None:
     if evidence.normal_end is None:
         return Verdict(rule.termination, None, rule.why) if rule.where is Where.NO_END else None
     if rule.where is Where.FINAL_ENERGY_VALUE and evidence.final_energy is not None:
-        why = why_unphysical(evidence.final_energy, evidence.symbols, evidence.first_scf_energy)
+        why = why_unphysical(
+            evidence.final_energy,
+            evidence.symbols,
+            evidence.first_scf_energy,
+            # A correlation energy may exceed the change that the rule allows an SCF.
+            scf_energy=evidence.scf_energy if evidence.correlated else evidence.final_energy,
+            semiempirical=evidence.semiempirical,
+        )
         return Verdict(rule.termination, text_of(evidence.final_energy_line), why) if why else None
     open_optimisation = rule.where is Where.OPEN_OPTIMISATION and evidence.optimisation_converged is False
     if open_optimisation or rule.where is Where.NORMAL_END:
@@ -449,7 +510,6 @@ def judge_scheduler_messages(messages: Iterable[bytes]) -> Verdict | None:
     limits = [
         rule for rule in plain if rule.termination in (Termination.OUT_OF_MEMORY, Termination.DISK_FULL)
     ]
-    # A job that reached its time limit also leaves processes that died by a signal: the limit is the reason.
     rules = (*limits, *SCHEDULER_RULES, *(rule for rule in plain if rule.termination in _OF_THE_MACHINE))
     for message in messages:
         text = Text(message)

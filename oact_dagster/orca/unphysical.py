@@ -3,7 +3,9 @@
 The rule: the energy is not finite, or not negative, or below the Thomas-Fermi energy of the atoms with room for
 binding and relativity, -1.2 * 0.7687 * sum(Z^(7/3)) Eh, or more than 10 Eh away from the last iteration of the first
 SCF. The Thomas-Fermi energy of a neutral atom is -0.7687 Z^(7/3) Eh (E. H. Lieb and B. Simon, Adv. Math. 23 (1977) 22);
-an effective core potential only makes the energy smaller in size.
+an effective core potential only makes the energy smaller in size. The energies of semiempirical methods (ZINDO, AM1)
+have another zero, so neither sign nor bound counts for them; and a correlation energy may be more than 10 Eh, so for
+methods that have one it is the last SCF's energy that is compared with the first's.
 """
 
 import math
@@ -40,24 +42,36 @@ def lowest_energy(symbols: Iterable[str]) -> float | None:
     return -ROOM * THOMAS_FERMI * total if total else None
 
 
-def why_unphysical(energy: float, symbols: Iterable[str], first_scf_energy: float | None) -> str | None:
+def why_unphysical(
+    energy: float,
+    symbols: Iterable[str],
+    first_scf_energy: float | None,
+    *,
+    scf_energy: float | None,
+    semiempirical: bool = False,
+) -> str | None:
     """Judge an energy.
 
     Args:
         energy: Eh.
         symbols: Element symbols of the molecule; empty where they are not known, and then the bound does not count.
         first_scf_energy: Eh of the last iteration of the first SCF; None where it is not known.
+        scf_energy: Eh: the energy without the part that is no SCF's, to compare with the first; None where it is not
+            known.
+        semiempirical: Whether the method's energies have another zero: then neither sign nor bound counts.
 
     Returns:
         Why it cannot be, in a line, or None.
     """
     if not math.isfinite(energy):
         return f"the energy is {energy}"
-    if energy >= 0:
+    if energy >= 0 and not semiempirical:
         return f"the energy is {energy:.6f} Eh, not negative"
     lowest = lowest_energy(symbols)
-    if lowest is not None and energy < lowest:
+    if lowest is not None and energy < lowest and not semiempirical:
         return f"the energy is {energy:.6f} Eh, below {lowest:.1f} Eh, the least that these atoms can have"
-    if first_scf_energy is not None and abs(energy - first_scf_energy) > LARGEST_CHANGE:
-        return f"the energy is {energy:.6f} Eh, more than {LARGEST_CHANGE:g} Eh from the first SCF's"
+    if first_scf_energy is None or scf_energy is None:
+        return None
+    if abs(scf_energy - first_scf_energy) > LARGEST_CHANGE:
+        return f"the energy is {scf_energy:.6f} Eh, more than {LARGEST_CHANGE:g} Eh from the first SCF's"
     return None

@@ -116,6 +116,48 @@ FAILURES = [
         "Primary job  terminated normally, but 1 process returned a non-zero exit code.\n",
         "non-zero",
     ),
+    (
+        "input_error",
+        "[file orca_main/main_input_geom_basis.cpp, line 611]: Error: 'END' expected\n",
+        "geom_basis",
+    ),
+    (
+        "input_error",
+        "[file orca_main/main_input_check.cpp, line 3]: Error (ORCA_MAIN): ... aborting the run\n",
+        "check",
+    ),
+    ("input_error", "[file orca_main/mainchk.cpp, line 12]: \n", "mainchk"),
+    ("input_error", "[file orca_main/readinp.cpp, line 12]: \n", "readinp"),
+    ("input_error", "ERROR: expect a '$', '!', '%', '*' or '[' in the input\n", "expect a"),
+    ("input_error", "Element name/number, dummy atom or point charge expected in COORDS\n", "COORDS"),
+    ("mpi_error", "sh: 1: mpirun: not found\n" + made.error_end("GTOInt"), "mpirun: not found"),
+    ("mpi_error", "sh: mpirun: command not found\n" + made.error_end("GTOInt"), "mpirun: command"),
+    ("mpi_error", "mpirun has detected an attempt to run as root.\n" + made.error_end("GTOInt"), "as root"),
+    ("out_of_memory", "State: OUT_OF_MEMORY (exit code 0)\n", "OUT_OF_MEMORY"),
+    (
+        "out_of_memory",
+        "NOT A SINGLE BATCH IS POSSIBLE WITH THE PRESENT MAXCORE\n" + made.error_end("CIS"),
+        "SINGLE BATCH",
+    ),
+    ("disk_full", "Error writing file: Disk full\n" + made.error_end("MDCI"), "Disk full"),
+    (
+        "disk_full",
+        "It appears as if there is not enough space for /dev/shm/osc_rdma.n1.1\n" + made.error_end(),
+        "/dev/shm",
+    ),
+    (
+        "scf_not_converged",
+        "     *   SERIOUS PROBLEM IN SOSCF   *\n     *   ABORTING THE RUN   *\n" + made.error_end(),
+        "SOSCF",
+    ),
+    ("aborted", "                          ****ORCA TERMINATED NOT NORMALLY****\n", "NOT NORMALLY"),
+    (
+        "truncated",
+        "slurmstepd: error: *** JOB 1 ON n1 CANCELLED AT 2024-01-01T00:00:00 DUE TO TIME LIMIT ***\n"
+        "mpirun noticed that process rank 0 with PID 1 on node n1 exited on signal 15 (Terminated).\n"
+        + made.error_end(),
+        "TIME LIMIT",
+    ),
 ]
 
 
@@ -133,6 +175,8 @@ def test_a_program_that_could_not_be_started(tmp_path: Path) -> None:
     text = "orca_main: error while loading shared libraries: libmpi.so.40: cannot open shared object file\n"
     assert read(tmp_path, text).termination == "aborted"
     assert read(tmp_path, "bash: /opt/orca/orca: No such file or directory\n").termination == "aborted"
+    assert read(tmp_path, "job.sh: line 5: orca: command not found\n").termination == "aborted"
+    assert read(tmp_path, "sh: 1: /opt/orca/orca: not found\n").termination == "aborted"
 
 
 @pytest.mark.parametrize(
@@ -146,6 +190,10 @@ def test_a_program_that_could_not_be_started(tmp_path: Path) -> None:
         "WARNING: for better performance please increase MaxCore\n",
         "sum of PNO error estimates for the kept pairs         ...       0.000000000000 Eh\n",
         "     Error in the density fit                ...   0.0001\n",
+        "rm: cannot remove 'orca.tmp': No such file or directory\n",
+        "cat: orca.bas: No such file or directory\n",
+        "run.sh: line 3: cd: /scratch/orca: No such file or directory\n",
+        "It appears as if there is not enough space for /dev/shm/osc_rdma.n1.1 (the shared-memory\n",
     ],
 )
 def test_a_running_job_with_a_harmless_line(tmp_path: Path, harmless: str) -> None:
