@@ -311,6 +311,9 @@ class BatchRun:
                 harvest.append(live)
             else:
                 untouched.append(attempt.token)
+                continue
+            # Its input was written by the run that is gone; ours has not told of it yet.
+            yield InputWritten(structure, None, folder, attempt.number, reused=True)
         self._ledger.give_back(untouched)
         gone = JobState(Phase.ENDED, "the run that started it is gone")
         yield Note(

@@ -353,8 +353,10 @@ def test_what_finished_after_its_run_died_is_harvested(tmp_path: Path, engine: T
     first.kill()
     first.wait()
     assert ledger.count_by_status() == {Status.RUNNING: 1}
-    (word,) = settled(list(batch(campaign, ledger, [0], "next"))).values()
+    events = list(batch(campaign, ledger, [0], "next"))
+    (word,) = settled(events).values()
     assert isinstance(word, Completed) and word.attempt is not None and word.attempt.number == 1
+    assert [event.attempt for event in events if isinstance(event, InputWritten)] == [1]
     assert engine.runs == [0]
 
 
