@@ -1,109 +1,143 @@
-"""Opening the ledger's SQLite file: its journal by file system, its tables, its transactions."""
+"""A connection to the ledger's SQLite file: its transactions, its waiting for locks, and its faults in one line."""
 
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-from oact_dagster.ledger.filesystem import network_filesystem
-from oact_dagster.ledger.schema import SCHEMA_VERSION, TABLES
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
+
+CACHE_KB: Final = 32_000
+"""Pages kept in memory: a claim or a record of a thousand structures touches some thousand pages."""
 
 
 class LedgerError(Exception):
     """The ledger cannot be used as asked; the text is one line that says why and what to do."""
 
 
-def connect(path: Path, *, create: bool, timeout: float) -> sqlite3.Connection:
-    """Open the file, make missing tables, and choose the journal.
-
-    Args:
-        path: the SQLite file.
-        create: whether a missing file is made.
-        timeout: how long a locked file is waited for, s.
-
-    Returns:
-        A connection in autocommit mode; transactions are those of :func:`transaction`.
-
-    Raises:
-        LedgerError: the file is missing, no database, of a newer version, or cannot be written.
-    """
-    if not create and not path.is_file():
-        raise LedgerError(f"{path}: no such ledger; intake makes it (`oact run campaign.yaml`)")
-    connection: sqlite3.Connection | None = None
-    try:
-        if create:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA foreign_keys = ON")
-        # WAL needs memory that all writers share: on a network file system two hosts would corrupt the file.
-        journal = "DELETE" if network_filesystem(path) else "WAL"
-        _set_journal(connection, journal, timeout)
-        connection.execute("PRAGMA synchronous = NORMAL" if journal == "WAL" else "PRAGMA synchronous = FULL")
-        _prepare(connection, path)
-    except (sqlite3.DatabaseError, OSError, LedgerError) as error:
-        if connection is not None:
-            connection.close()
-        if isinstance(error, LedgerError):
-            raise
-        if isinstance(error, OSError):
-            raise LedgerError(f"{path}: cannot be opened: {error.strerror or error}") from None
-        raise LedgerError(f"{path}: cannot be used as a ledger: {error}") from None
-    return connection
+_LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 
 
-def _set_journal(connection: sqlite3.Connection, journal: str, timeout: float) -> None:
-    """Choose the journal; processes that make a file at the same moment wait for each other here.
-
-    SQLite's own waiting leaves this statement out: to change the journal it wants the file to itself at once.
-    """
-    give_up = time.monotonic() + timeout
-    while True:
-        try:
-            connection.execute(f"PRAGMA journal_mode = {journal}")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
-                raise
-        time.sleep(0.02)
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    has_meta = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
-    if has_meta:
-        row = connection.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
-        version = int(row[0]) if row else 0
-        if version > SCHEMA_VERSION:
-            raise LedgerError(
-                f"{path}: its tables are of version {version}, and this program knows up to {SCHEMA_VERSION}: "
-                "use a newer oact_dagster"
-            )
-        if version == SCHEMA_VERSION:
-            return
-    with transaction(connection):
-        # Not executescript(): that would commit the transaction it stands in.
-        for statement in TABLES.split(";"):
-            if statement.strip():
-                connection.execute(statement)
-        connection.execute(
-            "INSERT OR REPLACE INTO meta (key, value) VALUES ('schema_version', ?)", (str(SCHEMA_VERSION),)
-        )
+def is_locked(error: BaseException) -> bool:
+    """Tell whether another process or connection has the file locked."""
+    return isinstance(error, sqlite3.OperationalError) and _code(error) in _LOCKED
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+def telling(path: Path, timeout: float | None = None) -> Iterator[None]:
+    """Turn what SQLite says of the file into one line; faults of the program pass through as they are.
+
+    Args:
+        path: the SQLite file.
+        timeout: how long a locked file was waited for, s.
+
+    Raises:
+        LedgerError: the file is locked, full, read-only, damaged or no database.
+    """
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        told = _told(error, path, timeout)
+        if told is None:
+            raise
+        raise LedgerError(told) from error
+
+
+def _told(error: sqlite3.DatabaseError, path: Path, timeout: float | None) -> str | None:
+    code = _code(error)
+    if code in _LOCKED:
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_BUSY_SNAPSHOT":
+            return (
+                f"{path}: cannot be written while this process still reads rows that another one has changed; nothing"
+                " was changed; run it again"
+            )
+        waited = "" if timeout is None else f" for {timeout:g} s"
+        return (
+            f"{path}: another process has kept it locked{waited} (a run, a dashboard, a copy that is being made,"
+            f" or a sqlite3 shell; `fuser {path}` names it); nothing was changed; run it again when that has ended"
+        )
+    if code == sqlite3.SQLITE_FULL:
+        return (
+            f"{path}: cannot be written: {error}; nothing was changed; make room on its disk and run it again"
+        )
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return (
+            f"{path}: cannot be written: {error}; nothing was changed; it needs write permission on the file and on"
+            " its folder"
+        )
+    if code == sqlite3.SQLITE_NOTADB:
+        return f"{path}: cannot be used as a ledger: {error}; name the campaign's workflow.db"
+    if code == sqlite3.SQLITE_CORRUPT:
+        return (
+            f"{path}: is damaged: {error}; put a copy back, or save what can be read with"
+            f" `sqlite3 {path.name} .recover`"
+        )
+    if code == sqlite3.SQLITE_IOERR:
+        return f"{path}: cannot be read or written: {error}; nothing was changed; look at its disk"
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOLFS, sqlite3.SQLITE_TOOBIG):
+        return f"{path}: cannot be used as a ledger: {error}; look at its folder and its permissions"
+    return None
+
+
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code; 0 where the error is not SQLite's own."""
+    return int(getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
+
+
+def prepare_connection(connection: sqlite3.Connection) -> None:
+    """Settings that every connection has."""
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
+
+
+def until_unlocked(connection: sqlite3.Connection, statement: str, timeout: float) -> None:
+    """Execute a statement, again and again while the file is locked; in all no longer than ``timeout``.
+
+    SQLite waits by itself for most locks, and answers at once for some: a change of the journal, a snapshot that
+    another writer has outdated, a lock that it fears a deadlock over.
+    """
+    give_up = time.monotonic() + timeout
+
+    def out_of_time(state: RetryCallState) -> bool:
+        return time.monotonic() + state.upcoming_sleep >= give_up
+
+    retrying = Retrying(
+        retry=retry_if_exception(is_locked),
+        wait=wait_random_exponential(multiplier=0.01, max=1.0),
+        stop=out_of_time,
+        reraise=True,
+    )
+    for attempt in retrying:
+        with attempt:
+            if attempt.retry_state.attempt_number > 1:
+                # What SQLite waits by itself ends with our time, too.
+                left = max(0.0, give_up - time.monotonic())
+                connection.execute(f"PRAGMA busy_timeout = {round(left * 1000)}")
+            try:
+                connection.execute(statement)
+            finally:
+                if attempt.retry_state.attempt_number > 1:
+                    connection.execute(f"PRAGMA busy_timeout = {round(timeout * 1000)}")
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, path: Path, timeout: float) -> Iterator[sqlite3.Connection]:
     """One transaction that holds the write lock from its start, so that what it reads stays true until it ends.
 
     Raises:
-        sqlite3.OperationalError: the file stayed locked for the connection's timeout.
+        LedgerError: the file stayed locked for the connection's timeout, the disk is full, or it cannot be written;
+            nothing has changed then.
     """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield connection
-        connection.execute("COMMIT")
-    except BaseException:
-        # A full disk may have ended it already: a second error would hide the first.
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+    with telling(path, timeout):
+        until_unlocked(connection, "BEGIN IMMEDIATE", timeout)
+        try:
+            yield connection
+            until_unlocked(connection, "COMMIT", timeout)
+        except BaseException:
+            # A full disk may have ended it already: a second error would hide the first.
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise

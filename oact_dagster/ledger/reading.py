@@ -1,52 +1,85 @@
-"""Reading the ledger: counts, structures, attempts, batches."""
+"""Reading the ledger: structures, attempts, batches."""
 
+import heapq
 import json
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from oact_dagster.ledger.chunks import chunks, marks
 from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.ledger.figures import LedgerFigures
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.rows import (
     ATTEMPT_COLUMNS,
+    REACHABLE,
+    STORED_COLUMNS,
     STRUCTURE_COLUMNS,
     attempt_of,
     open_attempt_of,
+    stored_of,
     structure_of,
 )
 from oact_dagster.ledger.states import (
     AttemptRecord,
-    AttemptState,
     OpenAttempt,
-    Outcome,
     Rejection,
     Status,
+    StoredStructure,
     StructureRecord,
 )
+from oact_dagster.ledger.writer import HEARTBEAT_LIMIT_S, WRITER_KEY, Writer, parse_writer
 
-HEARTBEAT_LIMIT_S = 600.0
-"""A batch of another host that has not shown itself for this long counts as dead."""
+__all__ = ["HEARTBEAT_LIMIT_S", "LedgerReader"]
+
+_ROWS_AT_ONCE: Final = 1000
+_NOT_HELD: Final = "NOT EXISTS (SELECT 1 FROM structure_state h WHERE h.structure_id = s.id AND h.held != 0)"
+_NO_PRIORITY: Final = (
+    "NOT EXISTS (SELECT 1 FROM structure_state p WHERE p.structure_id = s.id AND p.priority != 0)"
+)
+_GOOD: Final = (
+    "a.outcome = 'completed' AND a.undone = 0 AND a.number = (SELECT MAX(b.number) FROM attempts b"
+    " WHERE b.structure_id = s.id AND b.outcome = 'completed' AND b.undone = 0)"
+)
+"""Condition on ``attempts a``: the attempt that gave ``structures s`` its result."""
 
 
-class LedgerReader:
+class LedgerReader(LedgerFigures):
     """What can be asked of a ledger.
 
     Args:
         path: the SQLite file, for messages.
         connection: to it.
+        timeout: how long a locked file is waited for, s.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
-        self.path = path
-        self._connection = connection
+    @staticmethod
+    def open(path: str | Path, *, timeout: float = 30.0) -> "LedgerReader":
+        """Open a ledger without creating or changing anything, also an old one or one on a read-only disk.
+
+        Args:
+            path: the SQLite file.
+            timeout: how long a locked file is waited for, s.
+
+        Raises:
+            LedgerError: the file is missing, no ledger, of a newer version, or cannot be read.
+        """
+        from oact_dagster.ledger.read_only import ReadOnlyLedger
+
+        return ReadOnlyLedger(Path(path), timeout)
 
     def meta(self, key: str) -> str | None:
         """A value of the table ``meta``, or None."""
-        row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        row = self._one("SELECT value FROM meta WHERE key = ?", (key,))
         return None if row is None else str(row[0])
+
+    def writer(self) -> Writer | None:
+        """The host that runs batches on this ledger now; None when there is none."""
+        text = self.meta(WRITER_KEY)
+        return None if text is None else parse_writer(text)
 
     def check_level_of_theory(self, level: Mapping[str, Any]) -> None:
         """Compare with the level of theory of the ledger's results, where one is fixed.
@@ -55,7 +88,7 @@ class LedgerReader:
             LedgerError: they differ; both are in the text.
         """
         text = self.meta("level_of_theory")
-        if text is None:
+        if text is None or not self._level_binds():
             return
         kept = json.loads(text)
         differing = sorted(key for key in {*kept, *level} if kept.get(key) != level.get(key))
@@ -67,13 +100,20 @@ class LedgerReader:
                 "set that back, or start a second campaign with a ledger of its own"
             )
 
+    def _level_binds(self) -> bool:
+        """Whether there is a result of the level of theory that is kept, or one may still come."""
+        return any(
+            self._connection.execute(f"SELECT 1 FROM attempts WHERE {condition} LIMIT 1").fetchone()
+            for condition in ("outcome = 'completed'", "state != 'closed'")
+        )
+
     def known_rows(self) -> Iterator[tuple[int, str, str | None]]:
         """``(orig_index, row hash, annotations as JSON)`` of every row of the CSV, in its order; streamed.
 
         The hash is empty for a structure of an old ledger, which kept none; the annotations are None for a row
         that was refused.
         """
-        for row in self._connection.execute(
+        for row in self._stream(
             "SELECT s.orig_index, COALESCE(st.row_hash, ''), COALESCE(st.annotations, '{}') FROM structures s"
             " LEFT JOIN structure_state st ON st.structure_id = s.id WHERE s.orig_index IS NOT NULL"
             " UNION ALL SELECT orig_index, row_hash, NULL FROM rejections ORDER BY 1"
@@ -82,7 +122,7 @@ class LedgerReader:
 
     def rejections(self, limit: int | None = None) -> list[Rejection]:
         """The refused rows, in the order of the CSV."""
-        rows = self._connection.execute(
+        rows = self._rows(
             "SELECT orig_index, line, reason, row_hash FROM rejections ORDER BY orig_index LIMIT ?",
             (-1 if limit is None else limit,),
         )
@@ -90,7 +130,7 @@ class LedgerReader:
 
     def count_rejections(self) -> int:
         """How many rows of the CSV were refused."""
-        return int(self._connection.execute("SELECT COUNT(*) FROM rejections").fetchone()[0])
+        return self._number("SELECT COUNT(*) FROM rejections")
 
     def same_calculations(self, limit: int) -> tuple[int, list[list[int]]]:
         """Structures that are the same calculation (elements, coordinates, charge, unpaired electrons).
@@ -98,15 +138,14 @@ class LedgerReader:
         Returns:
             The number of structures that repeat another one, and the first ``limit`` groups of ``orig_index``.
         """
-        db = self._connection
         groups = (
             "SELECT calculation_hash AS h, COUNT(*) AS n, MIN(structure_id) AS first FROM structure_state"
             " WHERE calculation_hash != '' GROUP BY calculation_hash HAVING COUNT(*) > 1"
         )
-        extra = int(db.execute(f"SELECT COALESCE(SUM(n - 1), 0) FROM ({groups})").fetchone()[0])
+        extra = self._number(f"SELECT SUM(n - 1) FROM ({groups})")
         shown = []
-        for row in db.execute(f"{groups} ORDER BY first LIMIT ?", (limit,)):
-            members = db.execute(
+        for row in self._rows(f"{groups} ORDER BY first LIMIT ?", (limit,)):
+            members = self._rows(
                 "SELECT s.orig_index FROM structures s JOIN structure_state st ON st.structure_id = s.id"
                 " WHERE st.calculation_hash = ? ORDER BY s.id LIMIT 20",
                 (row["h"],),
@@ -114,78 +153,184 @@ class LedgerReader:
             shown.append([int(member[0]) for member in members])
         return extra, shown
 
-    def count_by_status(self) -> dict[Status, int]:
-        """How many structures have each status."""
-        rows = self._connection.execute("SELECT status, COUNT(*) FROM structures GROUP BY status")
-        return {Status(status): count for status, count in rows}
-
-    def count_running_started(self) -> int:
-        """How many of the running structures' attempts have started (the others are queued)."""
-        return int(
-            self._connection.execute(
-                "SELECT COUNT(*) FROM attempts WHERE state = ?", (AttemptState.RUNNING,)
-            ).fetchone()[0]
-        )
-
-    def count_held(self) -> int:
-        """How many structures are held until they are released or named."""
-        return int(self._connection.execute("SELECT COUNT(*) FROM structure_state WHERE held").fetchone()[0])
-
-    def count_set_aside(self, max_failures: int, max_losses: int) -> int:
-        """How many structures without a result have used up their budget of failed or of lost attempts."""
-        row = self._connection.execute(
-            "SELECT COUNT(*) FROM structures s LEFT JOIN structure_state st ON st.structure_id = s.id"
-            " WHERE s.status NOT IN ('completed', 'running')"
-            " AND (COALESCE(s.fail_count, 0) >= ? OR COALESCE(st.loss_count, 0) >= ?)",
-            (max_failures, max_losses),
-        ).fetchone()
-        return int(row[0])
-
     def orig_indices(self) -> Iterator[int]:
         """``orig_index`` of every structure, in the order of the CSV."""
-        for row in self._connection.execute("SELECT orig_index FROM structures ORDER BY orig_index"):
+        for row in self._stream(
+            "SELECT DISTINCT orig_index FROM structures WHERE orig_index IS NOT NULL ORDER BY orig_index"
+        ):
             yield int(row[0])
 
     def structures(self, orig_indices: Sequence[int]) -> dict[int, StructureRecord]:
         """The structures with these ``orig_index``; unknown ones are left out."""
         found = {}
         for chunk in chunks(orig_indices):
-            rows = self._connection.execute(
+            rows = self._rows(
                 f"SELECT {STRUCTURE_COLUMNS} FROM structures s LEFT JOIN structure_state st ON st.structure_id = s.id"
-                f" WHERE s.orig_index IN ({marks(chunk)})",
+                f" WHERE s.orig_index IN ({marks(chunk)}) AND {REACHABLE}",
                 chunk,
             )
-            found.update({int(row["orig_index"]): structure_of(row) for row in rows})
+            found.update({int(row["orig_index"]): structure_of(row, self.path) for row in rows})
         return found
 
     def select(self, statuses: Sequence[Status], limit: int | None = None) -> list[int]:
-        """``orig_index`` of structures with one of these statuses that are not held, most urgent first."""
-        rows = self._connection.execute(
-            "SELECT s.orig_index FROM structures s LEFT JOIN structure_state st ON st.structure_id = s.id"
-            f" WHERE s.status IN ({marks(statuses)}) AND COALESCE(st.held, 0) = 0"
-            " ORDER BY COALESCE(st.priority, 0) DESC, s.id LIMIT ?",
-            (*statuses, -1 if limit is None else limit),
+        """``orig_index`` of structures with one of these statuses that are not held, most urgent first.
+
+        Those of one priority come in the order of the CSV.
+        """
+        return list(islice(self._most_urgent(statuses), limit))
+
+    def _most_urgent(self, statuses: Sequence[Status]) -> Iterator[int]:
+        """Most structures have the priority 0: they are not sorted, and only as many are read as are wanted."""
+        for sign in (">", None, "<"):
+            if sign is None:
+                # One after the other SQLite reads each in the order of the index; together it would sort them.
+                yield from heapq.merge(
+                    *(self._without_priority(status) for status in dict.fromkeys(statuses))
+                )
+                continue
+            rows = self._stream(
+                "SELECT s.orig_index FROM structure_state st CROSS JOIN structures s ON s.id = st.structure_id"
+                f" WHERE st.priority != 0 AND st.priority {sign} 0 AND st.held = 0"
+                f" AND s.status IN ({marks(statuses)}) AND {REACHABLE}"
+                " ORDER BY st.priority DESC, st.structure_id",
+                tuple(statuses),
+            )
+            yield from (int(row[0]) for row in rows)
+
+    def _without_priority(self, status: Status) -> Iterator[int]:
+        rows = self._stream(
+            f"SELECT s.orig_index FROM structures s WHERE s.status = ? AND {REACHABLE} AND {_NOT_HELD}"
+            f" AND {_NO_PRIORITY} ORDER BY s.orig_index",
+            (status,),
         )
-        return [int(row[0]) for row in rows]
+        for row in rows:
+            yield int(row[0])
+
+    # --- as the tools see them that know the table `structures` alone, by `id` ----------------------------------
+
+    def stored(self, ids: Sequence[int]) -> dict[int, StoredStructure]:
+        """The rows with these ``id``; unknown ones are left out."""
+        found = {}
+        for chunk in chunks(ids):
+            rows = self._rows(f"SELECT {STORED_COLUMNS} FROM structures WHERE id IN ({marks(chunk)})", chunk)
+            found.update({int(row["id"]): stored_of(row, self.path) for row in rows})
+        return found
+
+    def stored_by_status(self, statuses: Sequence[Status] | None = None) -> Iterator[StoredStructure]:
+        """The rows with one of these statuses, or all rows, by ``id``; streamed.
+
+        Nothing is locked in between: the caller may change the rows that it is given.
+        """
+        wanted = [None] if statuses is None else list(dict.fromkeys(statuses))
+        yield from heapq.merge(*(self._pages(status) for status in wanted), key=lambda one: one.id)
+
+    def _pages(self, status: Status | None) -> Iterator[StoredStructure]:
+        where, values = ("1", ()) if status is None else ("status = ?", (status,))
+        last = -(2**63)
+        while rows := self._rows(
+            f"SELECT {STORED_COLUMNS} FROM structures WHERE {where} AND id > ? ORDER BY id LIMIT ?",
+            (*values, last, _ROWS_AT_ONCE),
+        ):
+            yield from (stored_of(row, self.path) for row in rows)
+            last = rows[-1]["id"]
+
+    def stored_by_fail_count(
+        self, min_fail_count: int = 1, limit: int | None = None
+    ) -> list[StoredStructure]:
+        """The rows with at least as many counted failures, those with the most first; at most ``limit``."""
+        # `> 0` lets SQLite use the small index, which holds only such rows.
+        where = "fail_count > 0 AND fail_count >= ?" if min_fail_count > 0 else "COALESCE(fail_count, 0) >= ?"
+        rows = self._rows(
+            f"SELECT {STORED_COLUMNS} FROM structures WHERE {where} ORDER BY COALESCE(fail_count, 0) DESC, id LIMIT ?",
+            (min_fail_count, -1 if limit is None else limit),
+        )
+        return [stored_of(row, self.path) for row in rows]
+
+    def stored_with_folder(self) -> Iterator[StoredStructure]:
+        """The rows that name a job folder, by ``id``; streamed."""
+        rows = self._stream(f"SELECT {STORED_COLUMNS} FROM structures WHERE job_dir IS NOT NULL ORDER BY id")
+        for row in rows:
+            yield stored_of(row, self.path)
+
+    def known_folders(self, folders: Sequence[str]) -> Iterator[str]:
+        """Those of these folders that are a structure's, or were an attempt's."""
+        for chunk in chunks(folders):
+            for row in self._rows(
+                f"SELECT job_dir FROM structures WHERE job_dir IN ({marks(chunk)})", tuple(chunk)
+            ):
+                yield str(row[0])
+
+    def any_batch_lives(self, now: float | None = None) -> bool:
+        """Tell whether any batch's process still runs."""
+        rows = self._rows("SELECT id FROM batches WHERE ended_at IS NULL")
+        return any(self.batch_lives(str(row[0]), now) for row in rows)
+
+    def ids_without_index(self) -> Iterator[int]:
+        """``id`` of the rows that no ``orig_index`` names; there are none but in files that others made."""
+        for row in self._stream("SELECT id FROM structures WHERE orig_index IS NULL ORDER BY id"):
+            yield int(row[0])
+
+    def repeated_indices(self) -> Iterator[int]:
+        """Each ``orig_index`` that several rows have; there are none but in files that others made."""
+        rows = self._stream(
+            "SELECT orig_index FROM structures WHERE orig_index IS NOT NULL GROUP BY orig_index HAVING COUNT(*) > 1"
+            " ORDER BY orig_index"
+        )
+        for row in rows:
+            yield int(row[0])
+
+    # --- attempts -----------------------------------------------------------------------------------------------
 
     def attempts(self, orig_index: int) -> list[AttemptRecord]:
         """All attempts of a structure, the first one first."""
-        rows = self._connection.execute(
+        rows = self._rows(
             f"SELECT {ATTEMPT_COLUMNS} FROM attempts a JOIN structures s ON s.id = a.structure_id"
-            " WHERE s.orig_index = ? ORDER BY a.number",
+            f" WHERE s.orig_index = ? AND {REACHABLE} ORDER BY a.number",
             (orig_index,),
         )
         return [attempt_of(row) for row in rows]
+
+    def attempts_of(self, orig_indices: Sequence[int]) -> dict[int, list[AttemptRecord]]:
+        """All attempts of these structures, the first ones first; those without any are left out."""
+        found: dict[int, list[AttemptRecord]] = {}
+        for chunk in chunks(orig_indices):
+            rows = self._rows(
+                f"SELECT s.orig_index AS orig_index, {ATTEMPT_COLUMNS} FROM attempts a"
+                " JOIN structures s ON s.id = a.structure_id"
+                f" WHERE s.orig_index IN ({marks(chunk)}) AND {REACHABLE} ORDER BY a.structure_id, a.number",
+                chunk,
+            )
+            for row in rows:
+                found.setdefault(int(row["orig_index"]), []).append(attempt_of(row))
+        return found
+
+    def count_results_by_settings(self) -> dict[str | None, int]:
+        """Completed structures by the hash of the settings that their input was made with (None: not kept)."""
+        rows = self._rows(
+            "SELECT a.settings_hash, COUNT(*) FROM structures s LEFT JOIN attempts a ON a.structure_id = s.id"
+            f" AND {_GOOD} WHERE s.status = 'completed' GROUP BY a.settings_hash"
+        )
+        return {row[0]: int(row[1]) for row in rows}
+
+    def results_of_other_settings(self, settings_hash: str, limit: int | None = None) -> list[int]:
+        """``orig_index`` of completed structures whose input was made with other settings than these."""
+        rows = self._rows(
+            "SELECT s.orig_index FROM structures s JOIN attempts a ON a.structure_id = s.id"
+            f" AND {_GOOD} WHERE s.status = 'completed' AND s.orig_index IS NOT NULL"
+            " AND a.settings_hash IS NOT NULL AND a.settings_hash != ? ORDER BY s.orig_index LIMIT ?",
+            (settings_hash, -1 if limit is None else limit),
+        )
+        return [int(row[0]) for row in rows]
 
     def good_attempts(self, orig_indices: Sequence[int]) -> dict[int, AttemptRecord]:
         """The attempt that completed each of these structures; those without one are left out."""
         found = {}
         for chunk in chunks(orig_indices):
-            rows = self._connection.execute(
+            rows = self._rows(
                 f"SELECT s.orig_index AS orig_index, {ATTEMPT_COLUMNS} FROM attempts a"
                 " JOIN structures s ON s.id = a.structure_id"
-                f" WHERE s.orig_index IN ({marks(chunk)}) AND s.status = 'completed' AND a.outcome = 'completed'"
-                " ORDER BY a.number",
+                f" WHERE s.orig_index IN ({marks(chunk)}) AND s.status = 'completed'"
+                f" AND {REACHABLE} AND {_GOOD}",
                 chunk,
             )
             found.update({int(row["orig_index"]): attempt_of(row) for row in rows})
@@ -195,20 +340,30 @@ class LedgerReader:
         """The attempts of these structures whose outcome is not recorded yet."""
         found = {}
         for chunk in chunks(orig_indices):
-            rows = self._connection.execute(
+            rows = self._rows(
                 "SELECT s.orig_index, a.structure_id, a.number, a.token, a.state, a.batch_id, a.launcher,"
                 " a.scheduler_job_id, a.job_dir FROM attempts a JOIN structures s ON s.id = a.structure_id"
-                f" WHERE a.state != 'closed' AND s.orig_index IN ({marks(chunk)})",
+                f" WHERE a.state != 'closed' AND s.orig_index IN ({marks(chunk)}) AND {REACHABLE}",
                 chunk,
             )
             found.update({int(row["orig_index"]): open_attempt_of(row) for row in rows})
         return found
 
+    def every_open_attempt(self) -> Iterator[OpenAttempt]:
+        """All attempts whose outcome is not recorded yet; streamed."""
+        rows = self._stream(
+            "SELECT s.orig_index, a.structure_id, a.number, a.token, a.state, a.batch_id, a.launcher,"
+            " a.scheduler_job_id, a.job_dir FROM attempts a JOIN structures s ON s.id = a.structure_id"
+            " WHERE a.state != 'closed' AND s.orig_index IS NOT NULL ORDER BY a.batch_id"
+        )
+        for row in rows:
+            yield open_attempt_of(row)
+
     def indices_of(self, tokens: Sequence[str]) -> dict[str, int]:
         """``orig_index`` of the structure of each attempt."""
         found = {}
         for chunk in chunks(tokens):
-            rows = self._connection.execute(
+            rows = self._rows(
                 "SELECT a.token, s.orig_index FROM attempts a JOIN structures s ON s.id = a.structure_id"
                 f" WHERE a.token IN ({marks(chunk)})",
                 chunk,
@@ -218,36 +373,26 @@ class LedgerReader:
 
     def completed(self) -> Iterator[sqlite3.Row]:
         """Rows of every completed structure with its good attempt, for summaries; streamed."""
-        yield from self._connection.execute(
+        yield from self._stream(
             "SELECT s.orig_index, s.elements, s.natoms, s.charge, s.spin, s.final_energy, s.max_forces, s.scf_steps,"
             " s.wall_time, s.n_cores, s.job_dir, s.fail_count, a.number AS attempt, a.host, a.remedy, a.result,"
             " a.scheduler_job_id, a.input_hash"
-            " FROM structures s LEFT JOIN attempts a ON a.structure_id = s.id AND a.number ="
-            " (SELECT MAX(b.number) FROM attempts b WHERE b.structure_id = s.id AND b.outcome = 'completed')"
+            f" FROM structures s LEFT JOIN attempts a ON a.structure_id = s.id AND {_GOOD}"
             " WHERE s.status = 'completed' ORDER BY s.orig_index"
         )
 
-    def failures_by_class(self) -> list[tuple[str, int]]:
-        """``(failure class, structures)`` of what is failed or timed out now, by its last attempt; most first."""
-        rows = self._connection.execute(
-            "SELECT COALESCE(a.failure_class, s.status) AS class, COUNT(*) AS n FROM structures s"
-            " LEFT JOIN attempts a ON a.structure_id = s.id"
-            " AND a.number = (SELECT MAX(number) FROM attempts b WHERE b.structure_id = s.id)"
-            " WHERE s.status IN ('failed', 'timeout') GROUP BY class ORDER BY n DESC, class"
+    def result_numbers(self) -> Iterator[tuple[float | None, ...]]:
+        """Energy, atoms, forces, SCF steps, wall time and cores of every completed structure; streamed."""
+        rows = self._stream(
+            "SELECT final_energy, natoms, max_forces, scf_steps, wall_time, n_cores FROM structures"
+            " WHERE status = 'completed'"
         )
-        return [(str(row[0]), int(row[1])) for row in rows]
-
-    def cores_spent(self) -> dict[Outcome, float]:
-        """Core-hours of all closed attempts, by outcome."""
-        rows = self._connection.execute(
-            "SELECT outcome, SUM(COALESCE(elapsed, 0) * COALESCE(n_cores, 1)) / 3600.0 FROM attempts"
-            " WHERE outcome IS NOT NULL GROUP BY outcome"
-        )
-        return {Outcome(outcome): float(hours) for outcome, hours in rows}
+        for row in rows:
+            yield tuple(row)
 
     def batch_lives(self, batch_id: str, now: float | None = None) -> bool:
         """Tell whether a batch's process still runs: by its pid on this host, by its heartbeat on another."""
-        row = self._connection.execute("SELECT * FROM batches WHERE id = ?", (batch_id,)).fetchone()
+        row = self._one("SELECT * FROM batches WHERE id = ?", (batch_id,))
         if row is None or row["ended_at"] is not None:
             return False
         alive = Owner(row["host"], row["boot_id"], row["pid"], row["pid_started"]).lives()
@@ -257,7 +402,8 @@ class LedgerReader:
 
     def unstarted(self, batch_id: str) -> list[str]:
         """Tokens of a batch's open attempts whose payload has not started."""
-        rows = self._connection.execute(
-            "SELECT token FROM attempts WHERE batch_id = ? AND state IN ('claimed', 'submitted')", (batch_id,)
+        rows = self._rows(
+            "SELECT token FROM attempts WHERE batch_id = ? AND state != 'closed' AND state IN ('claimed', 'submitted')",
+            (batch_id,),
         )
         return [str(row[0]) for row in rows]

@@ -2,16 +2,32 @@
 
 import json
 import sqlite3
+from pathlib import Path
 from typing import Final
 
+from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.states import (
     AttemptRecord,
     AttemptState,
     OpenAttempt,
     Outcome,
     Status,
+    StoredStructure,
     StructureRecord,
 )
+
+REACHABLE: Final = (
+    "s.orig_index IS NOT NULL"
+    " AND s.id = (SELECT MIN(f.id) FROM structures f WHERE f.orig_index = s.orig_index)"
+)
+"""Condition on ``structures s``: its ``orig_index`` names it. In a file that others made a row may have none, or that
+of an earlier row: two calculations in one folder would spoil each other."""
+
+STORED_COLUMNS: Final = (
+    "id, orig_index, elements, natoms, status, charge, spin, geometry, job_dir, max_forces, scf_steps, final_energy,"
+    " error_message, fail_count, wall_time, n_cores"
+)
+"""What :func:`stored_of` needs, of ``structures``."""
 
 STRUCTURE_COLUMNS: Final = (
     "s.id, s.orig_index, s.elements, s.natoms, s.status, s.charge, s.spin, s.geometry, s.job_dir, s.fail_count,"
@@ -22,23 +38,29 @@ STRUCTURE_COLUMNS: Final = (
 
 ATTEMPT_COLUMNS: Final = (
     "a.number, a.token, a.state, a.batch_id, a.launcher, a.scheduler_job_id, a.host, a.job_dir, a.input_hash,"
-    " a.remedy, a.outcome, a.failure_class, a.message, a.claimed_at, a.started_at, a.ended_at, a.elapsed, a.n_cores,"
-    " a.result"
+    " a.settings_hash, a.remedy, a.plan, a.outcome, a.failure_class, a.message, a.claimed_at, a.started_at,"
+    " a.ended_at, a.elapsed, a.n_cores, a.result, a.evidence"
 )
 """What :func:`attempt_of` needs, of ``attempts a``."""
 
 
-def structure_of(row: sqlite3.Row) -> StructureRecord:
-    """A structure from a row with :data:`STRUCTURE_COLUMNS`."""
+def structure_of(row: sqlite3.Row, path: Path) -> StructureRecord:
+    """A structure from a row with :data:`STRUCTURE_COLUMNS`.
+
+    A charge that is not there is 0, and a multiplicity 1, as intake takes a CSV without these columns.
+
+    Raises:
+        LedgerError: its status is none of ours.
+    """
     return StructureRecord(
         id=row["id"],
         orig_index=row["orig_index"],
-        elements=row["elements"],
-        natoms=row["natoms"],
-        status=Status(row["status"]),
-        charge=row["charge"],
-        multiplicity=row["spin"],
-        geometry=row["geometry"],
+        elements=row["elements"] or "",
+        natoms=row["natoms"] or 0,
+        status=_status_of(row, path),
+        charge=row["charge"] or 0,
+        multiplicity=1 if row["spin"] is None else row["spin"],
+        geometry=row["geometry"] or "",
         job_dir=row["job_dir"],
         fail_count=row["fail_count"] or 0,
         error_message=row["error_message"],
@@ -47,6 +69,42 @@ def structure_of(row: sqlite3.Row) -> StructureRecord:
         row_hash=row["row_hash"],
         annotations=json.loads(row["annotations"]),
     )
+
+
+def stored_of(row: sqlite3.Row, path: Path) -> StoredStructure:
+    """A row of the table ``structures`` with :data:`STORED_COLUMNS`.
+
+    Raises:
+        LedgerError: its status is none of ours.
+    """
+    return StoredStructure(
+        id=row["id"],
+        orig_index=row["orig_index"],
+        elements=row["elements"],
+        natoms=row["natoms"],
+        status=_status_of(row, path),
+        charge=row["charge"],
+        spin=row["spin"],
+        geometry=row["geometry"],
+        job_dir=row["job_dir"],
+        max_forces=row["max_forces"],
+        scf_steps=row["scf_steps"],
+        final_energy=row["final_energy"],
+        error_message=row["error_message"],
+        fail_count=row["fail_count"] or 0,
+        wall_time=row["wall_time"],
+        n_cores=row["n_cores"],
+    )
+
+
+def _status_of(row: sqlite3.Row, path: Path) -> Status:
+    try:
+        return Status(row["status"])
+    except ValueError:
+        raise LedgerError(
+            f"{path}: unknown status {row['status']!r} in the row with id {row['id']}: set it to one of"
+            f" {', '.join(Status)}"
+        ) from None
 
 
 def attempt_of(row: sqlite3.Row) -> AttemptRecord:
@@ -61,7 +119,9 @@ def attempt_of(row: sqlite3.Row) -> AttemptRecord:
         host=row["host"],
         job_dir=row["job_dir"],
         input_hash=row["input_hash"],
+        settings_hash=row["settings_hash"],
         remedy=row["remedy"],
+        plan={} if row["plan"] is None else json.loads(row["plan"]),
         outcome=None if row["outcome"] is None else Outcome(row["outcome"]),
         failure_class=row["failure_class"],
         message=row["message"],
@@ -71,6 +131,7 @@ def attempt_of(row: sqlite3.Row) -> AttemptRecord:
         elapsed=row["elapsed"],
         n_cores=row["n_cores"],
         result={} if row["result"] is None else json.loads(row["result"]),
+        evidence={} if row["evidence"] is None else json.loads(row["evidence"]),
     )
 
 

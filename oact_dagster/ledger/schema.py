@@ -4,9 +4,10 @@
 read those read ours; everything else lies in tables beside it.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 3
 """Version of the tables, kept in ``meta``; a file with a newer one is refused."""
 
 TABLES: Final = """
@@ -32,6 +33,10 @@ CREATE TABLE IF NOT EXISTS structures (
 );
 CREATE INDEX IF NOT EXISTS idx_status ON structures(status);
 CREATE INDEX IF NOT EXISTS idx_orig_index ON structures(orig_index);
+CREATE INDEX IF NOT EXISTS idx_status_orig_index ON structures(status, orig_index);
+CREATE INDEX IF NOT EXISTS idx_fail_count ON structures(fail_count, status) WHERE fail_count > 0;
+CREATE INDEX IF NOT EXISTS idx_metrics ON structures(final_energy, max_forces, scf_steps, wall_time, n_cores)
+    WHERE status = 'completed';
 
 CREATE TABLE IF NOT EXISTS structure_state (
     structure_id INTEGER PRIMARY KEY REFERENCES structures(id),
@@ -45,6 +50,9 @@ CREATE TABLE IF NOT EXISTS structure_state (
     n_basis_functions INTEGER
 );
 CREATE INDEX IF NOT EXISTS idx_calculation_hash ON structure_state(calculation_hash);
+CREATE INDEX IF NOT EXISTS idx_priority ON structure_state(priority DESC, structure_id) WHERE priority != 0;
+CREATE INDEX IF NOT EXISTS idx_held ON structure_state(structure_id) WHERE held != 0;
+CREATE INDEX IF NOT EXISTS idx_loss_count ON structure_state(loss_count, structure_id) WHERE loss_count > 0;
 
 CREATE TABLE IF NOT EXISTS attempts (
     id INTEGER PRIMARY KEY,
@@ -58,11 +66,15 @@ CREATE TABLE IF NOT EXISTS attempts (
     host TEXT,
     job_dir TEXT,
     input_hash TEXT,
+    settings_hash TEXT,
     remedy TEXT,
+    plan TEXT,
     outcome TEXT,
     failure_class TEXT,
     message TEXT,
     counted INTEGER NOT NULL DEFAULT 0,
+    undone INTEGER NOT NULL DEFAULT 0,
+    engine TEXT,
     claimed_at REAL NOT NULL,
     submitted_at REAL,
     started_at REAL,
@@ -70,10 +82,13 @@ CREATE TABLE IF NOT EXISTS attempts (
     elapsed REAL,
     n_cores INTEGER,
     result TEXT,
+    evidence TEXT,
     UNIQUE (structure_id, number)
 );
-CREATE INDEX IF NOT EXISTS idx_open_attempts ON attempts(batch_id) WHERE state != 'closed';
-CREATE INDEX IF NOT EXISTS idx_outcomes ON attempts(outcome);
+CREATE INDEX IF NOT EXISTS idx_open ON attempts(batch_id, state, structure_id) WHERE state != 'closed';
+CREATE INDEX IF NOT EXISTS idx_spent ON attempts(outcome, elapsed, n_cores);
+CREATE INDEX IF NOT EXISTS idx_good ON attempts(structure_id, number, engine, settings_hash)
+    WHERE outcome = 'completed' AND undone = 0;
 
 CREATE TABLE IF NOT EXISTS batches (
     id TEXT PRIMARY KEY,
@@ -98,4 +113,32 @@ CREATE TABLE IF NOT EXISTS meta (
     value TEXT NOT NULL
 );
 """
-"""Statements that make what is missing; running them again changes nothing."""
+"""Statements that make what is missing; running them again changes nothing.
+
+``attempts.counted``: the attempt is in the structure's ``fail_count``. ``attempts.undone``: the structure left the
+status that this attempt gave it by a reset or by hand, so that a failure found later is another one.
+
+Why each index that the workflow files of today lack: ``idx_status_orig_index`` selects without reading rows of 2 kB;
+``idx_metrics`` holds all that the statistics need; ``idx_fail_count``, ``idx_held``, ``idx_loss_count`` and
+``idx_priority`` hold the few rows that are not as most are; ``idx_open``, ``idx_spent`` and ``idx_good`` spare the
+counts a scan of all attempts.
+"""
+
+MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
+    1: (
+        "ALTER TABLE attempts ADD COLUMN settings_hash TEXT",
+        "ALTER TABLE attempts ADD COLUMN plan TEXT",
+        "ALTER TABLE attempts ADD COLUMN evidence TEXT",
+    ),
+    2: (
+        "ALTER TABLE attempts ADD COLUMN undone INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE attempts ADD COLUMN engine TEXT",
+        "UPDATE attempts SET engine = oact_engine(result) WHERE outcome = 'completed'",
+        "DROP INDEX IF EXISTS idx_open_attempts",
+        "DROP INDEX IF EXISTS idx_outcomes",
+    ),
+}
+"""Statements that bring tables of a version to the next one; what is only missing, :data:`TABLES` makes."""
+
+STRUCTURES_NEEDED: Final = ("id", "orig_index", "status", "geometry")
+"""Columns without which a table ``structures`` is not one of ours; others are added where they are missing."""

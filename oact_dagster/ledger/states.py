@@ -95,6 +95,32 @@ class StructureRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredStructure:
+    """A row of the table ``structures``, as the tools see it that know only this table."""
+
+    id: int
+    orig_index: int | None
+    elements: str | None
+    natoms: int | None
+    status: Status
+    charge: int | None
+    spin: int | None
+    """Multiplicity."""
+    geometry: str | None
+    job_dir: str | None
+    max_forces: float | None
+    """Eh/bohr"""
+    scf_steps: int | None
+    final_energy: float | None
+    """Eh"""
+    error_message: str | None
+    fail_count: int
+    wall_time: float | None
+    """s"""
+    n_cores: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """A structure that is ours to run, with the attempt that was opened for it."""
 
@@ -103,6 +129,21 @@ class Claim:
     """Number of the attempt, from 1."""
     token: str
     """Names the attempt to the scheduler, in ``orca.inp`` and in its output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What was written into the folder of an attempt."""
+
+    token: str
+    job_dir: str
+    input_hash: str
+    """The data version: hash of what the input computes."""
+    n_cores: int
+    remedy: str | None = None
+    """Name of the step that changed the input after earlier attempts; None for a plain one."""
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    """What the attempt was given: changes of the input, memory, time limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +162,36 @@ class OpenAttempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What a completed attempt delivered. Energies in Eh, gradients in Eh/bohr, times in s."""
+class SeenEnding:
+    """How a job ended that no attempt of ours stands for, as its output tells. Energies in Eh, gradients in Eh/bohr."""
 
-    final_energy: float
+    structure_id: int
+    status: Status
+    job_dir: str
+    message: str | None
+    final_energy: float | int | None = None
+    max_forces: float | int | None = None
+    scf_steps: float | int | None = None
+    wall_time: float | int | None = None
+    """s"""
+    n_cores: float | int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptTimes:
+    """When an attempt began and ended. Unix times in s."""
+
+    outcome: Outcome | None
+    claimed_at: float
+    ended_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an attempt's output holds. Energies in Eh, gradients in Eh/bohr, times in s."""
+
+    final_energy: float | None
+    """None only for an attempt that failed."""
     max_forces: float | None
     """Largest Cartesian component of the gradient (what ORCA prints as MAX gradient)."""
     max_atom_force_norm: float | None
@@ -159,9 +226,12 @@ class Ending:
     host: str | None = None
     started_at: float | None = None
     result: Result | None = None
+    """What its output holds; of a failed attempt it stays with the attempt."""
     elapsed: float | None = None
     """Wall time of the attempt, also of a failed one, s."""
     n_cores: int | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    """What a failed attempt's files tell for the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +247,9 @@ class AttemptRecord:
     host: str | None
     job_dir: str | None
     input_hash: str | None
+    settings_hash: str | None
     remedy: str | None
+    plan: Mapping[str, Any]
     outcome: Outcome | None
     failure_class: str | None
     message: str | None
@@ -187,3 +259,4 @@ class AttemptRecord:
     elapsed: float | None
     n_cores: int | None
     result: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Mapping[str, Any] = field(default_factory=dict)

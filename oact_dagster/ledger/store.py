@@ -1,68 +1,41 @@
 """The ledger: the truth about every structure of a campaign, in one SQLite file."""
 
-import contextlib
 import json
 import secrets
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from dataclasses import fields, replace
+from typing import Any
 
+from oact_dagster.ledger.by_hand import BATCH_BY_HAND, NO_RESULT, LedgerByHand, storable
 from oact_dagster.ledger.chunks import chunks, marks
-from oact_dagster.ledger.connection import connect, transaction
-from oact_dagster.ledger.owner import Owner
-from oact_dagster.ledger.reading import LedgerReader
-from oact_dagster.ledger.rows import (
-    STRUCTURE_COLUMNS,
-    structure_of,
-)
+from oact_dagster.ledger.failures import count_failures, mark_undone
+from oact_dagster.ledger.rows import REACHABLE, STRUCTURE_COLUMNS, structure_of
 from oact_dagster.ledger.states import (
     Claim,
     Ending,
     NewStructure,
-    OpenAttempt,
     Outcome,
+    Preparation,
     Rejection,
+    Result,
     Status,
 )
 
 
-class Ledger(LedgerReader):
+class Ledger(LedgerByHand):
     """One campaign's ledger. Every method is one transaction; times are Unix times in s.
 
     Args:
         path: the SQLite file.
         create: make it when it is missing.
         timeout: how long a locked file is waited for, s.
+        owner: who writes; this process where it is not given.
 
     Raises:
-        LedgerError: the file is missing or cannot be used.
+        LedgerError: the file is missing or cannot be used, or another host runs batches on it.
     """
-
-    def __init__(self, path: str | Path, *, create: bool = False, timeout: float = 30.0) -> None:
-        super().__init__(Path(path), connect(Path(path), create=create, timeout=timeout))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Bring the journal back into the file, so that it alone can be copied, and close it."""
-        # Where another process reads or writes, the last one to close brings it back.
-        with contextlib.suppress(sqlite3.OperationalError):
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._connection.close()
-
-    def _transaction(self) -> AbstractContextManager[sqlite3.Connection]:
-        return transaction(self._connection)
 
     # --- what the ledger knows of the campaign -------------------------------------------------------------
 
@@ -74,15 +47,33 @@ class Ledger(LedgerReader):
     def fix_level_of_theory(self, level: Mapping[str, Any]) -> None:
         """Keep the level of theory of the first submit; later ones must be the same.
 
+        One of which nothing has come, and nothing can come any more, is replaced: a run whose inputs were all refused
+        binds nobody.
+
         Raises:
             LedgerError: the ledger's results are of another level; both are in the text.
         """
         with self._transaction() as db:
+            self.check_level_of_theory(level)
             db.execute(
-                "INSERT OR IGNORE INTO meta (key, value) VALUES ('level_of_theory', ?)",
+                "INSERT OR REPLACE INTO meta (key, value) VALUES ('level_of_theory', ?)",
                 (json.dumps(level, sort_keys=True),),
             )
-        self.check_level_of_theory(level)
+
+    def fix_orca_version(self, major: str) -> str:
+        """Keep the major version of the ORCA that computed the first result.
+
+        Args:
+            major: of the ORCA that computed a result, such as ``6``.
+
+        Returns:
+            The one that is kept: another one than ``major`` makes the result one of another level of theory.
+        """
+        if (kept := self.meta("orca_major_version")) is not None:
+            return kept
+        with self._transaction() as db:
+            db.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('orca_major_version', ?)", (major,))
+        return self.meta("orca_major_version") or major
 
     # --- intake ----------------------------------------------------------------------------------------------
 
@@ -155,37 +146,6 @@ class Ledger(LedgerReader):
                 ),
             )
 
-    # --- batches ----------------------------------------------------------------------------------------------
-
-    def open_batch(self, batch_id: str, owner: Owner, now: float | None = None) -> None:
-        """Enter the process that runs a batch; a batch of this id that ran before is taken over."""
-        at = time.time() if now is None else now
-        with self._transaction() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO batches (id, host, boot_id, pid, pid_started, heartbeat, started_at, ended_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
-                (batch_id, owner.host, owner.boot_id, owner.pid, owner.pid_started, at, at),
-            )
-
-    def beat(self, batch_id: str, now: float | None = None) -> None:
-        """Show that a batch's process lives."""
-        with self._transaction() as db:
-            db.execute("UPDATE batches SET heartbeat = ? WHERE id = ?", (now or time.time(), batch_id))
-
-    def close_batch(self, batch_id: str, now: float | None = None) -> None:
-        """A batch's process has no open attempt any more."""
-        with self._transaction() as db:
-            db.execute("UPDATE batches SET ended_at = ? WHERE id = ?", (now or time.time(), batch_id))
-
-    def take_over(self, attempt: OpenAttempt, batch_id: str) -> bool:
-        """Make a dead batch's attempt ours; False when another process was faster."""
-        with self._transaction() as db:
-            cursor = db.execute(
-                "UPDATE attempts SET batch_id = ? WHERE token = ? AND batch_id = ? AND state != 'closed'",
-                (batch_id, attempt.token, attempt.batch_id),
-            )
-            return cursor.rowcount == 1
-
     # --- claims and transitions ---------------------------------------------------------------------------------
 
     def claim(
@@ -199,6 +159,7 @@ class Ledger(LedgerReader):
         max_failures: int | None,
         max_losses: int | None,
         release_held: bool = False,
+        settings_hash: str | None = None,
         now: float | None = None,
     ) -> list[Claim]:
         """Make structures ours to run, all in one transaction: no structure is ever given to two callers.
@@ -212,34 +173,51 @@ class Ledger(LedgerReader):
             max_failures: structures with as many counted failures are left alone; None for no budget.
             max_losses: likewise for lost attempts.
             release_held: claim held structures too, and release them.
+            settings_hash: of the campaign's settings that decide inputs; it is kept with the attempts.
             now: the time of the claim.
+
+        A structure whose attempt is open is left to whoever follows that one, also when its status was changed by hand
+        meanwhile: it says ``running`` again. A failure that is not counted yet is counted, see :meth:`reset`.
 
         Returns:
             Those that are now ``running``, each with a new attempt; an empty list when there are none.
         """
         at = time.time() if now is None else now
         wanted = [*statuses, Status.READY] if Status.TO_RUN in statuses else list(statuses)
-        claims = []
+        claims: list[Claim] = []
+        followed: list[tuple[int]] = []
         with self._transaction() as db:
             for chunk in chunks(dict.fromkeys(orig_indices)):
+                if not {Status.FAILED, Status.TIMEOUT}.isdisjoint(wanted):
+                    count_failures(
+                        db,
+                        BATCH_BY_HAND,
+                        f"s.orig_index IN ({marks(chunk)}) AND {REACHABLE}"
+                        " AND s.status IN ('failed', 'timeout')",
+                        chunk,
+                    )
                 rows = db.execute(
                     f"SELECT {STRUCTURE_COLUMNS},"
-                    " (SELECT COALESCE(MAX(number), 0) FROM attempts a WHERE a.structure_id = s.id) AS attempts"
+                    " (SELECT COALESCE(MAX(number), 0) FROM attempts a WHERE a.structure_id = s.id) AS attempts,"
+                    " EXISTS (SELECT 1 FROM attempts a WHERE a.structure_id = s.id AND a.state != 'closed') AS open"
                     " FROM structures s LEFT JOIN structure_state st ON st.structure_id = s.id"
-                    f" WHERE s.orig_index IN ({marks(chunk)}) AND s.status IN ({marks(wanted)})"
+                    f" WHERE s.orig_index IN ({marks(chunk)}) AND {REACHABLE} AND s.status IN ({marks(wanted)})"
                     " AND COALESCE(s.fail_count, 0) < ? AND COALESCE(st.loss_count, 0) < ?"
                     " AND (? OR COALESCE(st.held, 0) = 0)",
                     (*chunk, *wanted, _no_limit(max_failures), _no_limit(max_losses), release_held),
                 ).fetchall()
                 claims += [
-                    Claim(structure_of(row), row["attempts"] + 1, secrets.token_hex(8)) for row in rows
+                    Claim(structure_of(row, self.path), row["attempts"] + 1, secrets.token_hex(8))
+                    for row in rows
+                    if not row["open"]
                 ]
+                followed += [(int(row["id"]),) for row in rows if row["open"]]
             order = {index: place for place, index in enumerate(orig_indices)}
             claims.sort(key=lambda claim: order[claim.structure.orig_index])
             db.executemany(
-                f"UPDATE structures SET status = 'running', error_message = NULL, {_NO_RESULT},"
+                f"UPDATE structures SET status = 'running', error_message = NULL, {NO_RESULT},"
                 " updated_at = CURRENT_TIMESTAMP WHERE id = ?",
-                ((claim.structure.id,) for claim in claims),
+                [*((claim.structure.id,) for claim in claims), *followed],
             )
             if release_held:
                 db.executemany(
@@ -247,23 +225,37 @@ class Ledger(LedgerReader):
                     ((claim.structure.id,) for claim in claims),
                 )
             db.executemany(
-                "INSERT INTO attempts (structure_id, number, token, state, batch_id, launcher, claimed_at, n_cores)"
-                " VALUES (?, ?, ?, 'claimed', ?, ?, ?, ?)",
-                ((c.structure.id, c.attempt, c.token, batch_id, launcher, at, n_cores) for c in claims),
+                "INSERT INTO attempts (structure_id, number, token, state, batch_id, launcher, claimed_at, n_cores,"
+                " settings_hash) VALUES (?, ?, ?, 'claimed', ?, ?, ?, ?, ?)",
+                (
+                    (c.structure.id, c.attempt, c.token, batch_id, launcher, at, n_cores, settings_hash)
+                    for c in claims
+                ),
             )
         return claims
 
-    def mark_prepared(self, prepared: Sequence[tuple[str, str, str]]) -> None:
-        """Keep ``(token, job folder, input hash)`` of attempts whose folder is written."""
+    def mark_prepared(self, prepared: Sequence[Preparation]) -> None:
+        """Keep what was written for attempts whose folder is there."""
         with self._transaction() as db:
             db.executemany(
-                "UPDATE attempts SET job_dir = ?, input_hash = ? WHERE token = ? AND state = 'claimed'",
-                ((folder, digest, token) for token, folder, digest in prepared),
+                "UPDATE attempts SET job_dir = ?, input_hash = ?, n_cores = ?, remedy = ?, plan = ?"
+                " WHERE token = ? AND state = 'claimed'",
+                (
+                    (
+                        one.job_dir,
+                        one.input_hash,
+                        one.n_cores,
+                        one.remedy,
+                        json.dumps(dict(one.plan)) if one.plan else None,
+                        one.token,
+                    )
+                    for one in prepared
+                ),
             )
             db.executemany(
                 "UPDATE structures SET job_dir = ?, updated_at = CURRENT_TIMESTAMP"
                 " WHERE id = (SELECT structure_id FROM attempts WHERE token = ?)",
-                ((folder, token) for token, folder, _ in prepared),
+                ((one.job_dir, one.token) for one in prepared),
             )
 
     def mark_submitted(self, job_ids: Mapping[str, str], now: float | None = None) -> None:
@@ -291,36 +283,42 @@ class Ledger(LedgerReader):
         Args:
             endings: of attempts that are open.
 
+        Where the structure's status was changed by hand meanwhile, a result is recorded all the same; a failure, too,
+        unless it is completed by now; a lost or cancelled attempt leaves the status as it is.
+
         Returns:
-            The tokens that were recorded; those of attempts that were closed before are left out.
+            The tokens whose endings the structures have now; those of attempts that were closed before are left out,
+            and those of failed ones whose structure was completed by hand.
         """
         recorded = set()
         with self._transaction() as db:
             for ending in endings:
                 row = db.execute(
-                    "SELECT a.structure_id, a.n_cores, a.started_at FROM attempts a"
-                    " JOIN structures s ON s.id = a.structure_id"
-                    " WHERE a.token = ? AND a.state != 'closed' AND s.status = 'running'",
+                    "SELECT a.structure_id, a.counted, s.status FROM attempts a"
+                    " JOIN structures s ON s.id = a.structure_id WHERE a.token = ? AND a.state != 'closed'",
                     (ending.token,),
                 ).fetchone()
                 if row is None:
                     continue
                 # What no UTF-8 can hold must not cost the endings beside it.
-                told = None if ending.message is None else ending.message.encode(errors="replace").decode()
-                ending = replace(ending, message=told)
-                self._close_attempt(db, ending, row)
-                self._move_structure(db, ending, int(row["structure_id"]))
-                recorded.add(ending.token)
+                if (told := storable(ending.message)) != ending.message:
+                    ending = replace(ending, message=told)
+                self._close_attempt(db, ending)
+                if self._move_structure(db, ending, row):
+                    recorded.add(ending.token)
         return recorded
 
     @staticmethod
-    def _close_attempt(db: sqlite3.Connection, ending: Ending, row: sqlite3.Row) -> None:
+    def _close_attempt(db: sqlite3.Connection, ending: Ending) -> None:
         result = ending.result
-        counted = ending.outcome in (Outcome.FAILED, Outcome.TIMEOUT)
+        failed = ending.outcome in (Outcome.FAILED, Outcome.TIMEOUT)
+        # What was set failed by hand and counted stays counted when its attempt comes out lost.
+        counted = failed if failed or ending.outcome is Outcome.COMPLETED else None
         db.execute(
-            "UPDATE attempts SET state = 'closed', outcome = ?, failure_class = ?, message = ?, counted = ?,"
+            "UPDATE attempts SET state = 'closed', outcome = ?, failure_class = ?, message = ?,"
+            " counted = COALESCE(?, counted),"
             " host = COALESCE(?, host), started_at = COALESCE(?, started_at), ended_at = ?, elapsed = ?,"
-            " n_cores = COALESCE(?, n_cores), result = ? WHERE token = ?",
+            " n_cores = COALESCE(?, n_cores), result = ?, engine = ?, evidence = ? WHERE token = ?",
             (
                 ending.outcome,
                 ending.failure_class,
@@ -330,50 +328,89 @@ class Ledger(LedgerReader):
                 ending.started_at,
                 ending.ended_at,
                 ending.elapsed,
-                result.n_cores if result is not None else ending.n_cores,
-                None if result is None else json.dumps(asdict(result)),
+                result.n_cores if result is not None and not failed else ending.n_cores,
+                None
+                if result is None
+                else json.dumps({name: getattr(result, name) for name in _RESULT_FIELDS}),
+                None if result is None else result.engine,
+                json.dumps(dict(ending.evidence)) if ending.evidence else None,
                 ending.token,
             ),
         )
 
     @staticmethod
-    def _move_structure(db: sqlite3.Connection, ending: Ending, structure_id: int) -> None:
-        result = ending.result
+    def _move_structure(db: sqlite3.Connection, ending: Ending, row: sqlite3.Row) -> bool:
+        """Give a structure what its attempt's ending means for it; False when it keeps what was set by hand."""
+        result, structure_id = ending.result, int(row["structure_id"])
+        status = str(row["status"])
         if ending.outcome is Outcome.COMPLETED:
-            if result is None:
-                raise ValueError(f"attempt {ending.token} is completed and has no result")
+            if result is None or result.final_energy is None:
+                raise ValueError(f"attempt {ending.token} is completed and has no energy")
+            db.execute(_COMPLETE, (*(getattr(result, name) for name in _RESULT_COLUMNS), structure_id))
+            if row["counted"]:
+                # It was said to have failed while it still ran.
+                db.execute(
+                    "UPDATE structures SET fail_count = MAX(0, fail_count - 1) WHERE id = ?", (structure_id,)
+                )
+            return True
+        if ending.outcome in (Outcome.FAILED, Outcome.TIMEOUT):
+            more = 0 if row["counted"] else 1
+            if status == Status.COMPLETED:
+                db.execute(
+                    "UPDATE structures SET fail_count = COALESCE(fail_count, 0) + ? WHERE id = ?",
+                    (more, structure_id),
+                )
+                return False
             db.execute(
-                "UPDATE structures SET status = 'completed', error_message = NULL, final_energy = ?, max_forces = ?,"
-                " scf_steps = ?, wall_time = ?, n_cores = ?, updated_at = CURRENT_TIMESTAMP WHERE id = ?",
-                (
-                    result.final_energy,
-                    result.max_forces,
-                    result.scf_steps,
-                    result.wall_time,
-                    result.n_cores,
-                    structure_id,
-                ),
+                "UPDATE structures SET status = ?, error_message = ?, fail_count = COALESCE(fail_count, 0) + ?,"
+                f" {NO_RESULT}, updated_at = CURRENT_TIMESTAMP WHERE id = ?",
+                (ending.outcome, ending.message, more, structure_id),
             )
-        elif ending.outcome in (Outcome.FAILED, Outcome.TIMEOUT):
+            return True
+        if status == Status.RUNNING:
             db.execute(
-                "UPDATE structures SET status = ?, error_message = ?,"
-                f" fail_count = COALESCE(fail_count, 0) + 1, {_NO_RESULT},"
-                " updated_at = CURRENT_TIMESTAMP WHERE id = ?",
-                (ending.outcome, ending.message, structure_id),
-            )
-        else:
-            db.execute(
-                f"UPDATE structures SET status = 'to_run', error_message = ?, {_NO_RESULT},"
+                f"UPDATE structures SET status = 'to_run', error_message = ?, {NO_RESULT},"
                 " updated_at = CURRENT_TIMESTAMP WHERE id = ?",
                 (ending.message, structure_id),
             )
-            if ending.outcome is Outcome.LOST:
-                # A structure of an old ledger has no row there yet.
-                db.execute(
-                    "INSERT INTO structure_state (structure_id, loss_count) VALUES (?, 1)"
-                    " ON CONFLICT (structure_id) DO UPDATE SET loss_count = loss_count + 1",
-                    (structure_id,),
-                )
+        if ending.outcome is Outcome.LOST:
+            # A structure of an old ledger has no row there yet.
+            db.execute(
+                "INSERT INTO structure_state (structure_id, loss_count) VALUES (?, 1)"
+                " ON CONFLICT (structure_id) DO UPDATE SET loss_count = loss_count + 1",
+                (structure_id,),
+            )
+        return True
+
+    def restore(self, orig_index: int, token: str, statuses: Sequence[Status]) -> bool:
+        """Take the result of an earlier attempt as the structure's again.
+
+        Args:
+            orig_index: the structure.
+            token: of its attempt that completed.
+            statuses: the structure must have one of these (``ready`` counts as ``to_run``).
+
+        Returns:
+            Whether it is completed now; False when its status has changed, or the attempt has no result.
+        """
+        wanted = [*statuses, Status.READY] if Status.TO_RUN in statuses else list(statuses)
+        with self._transaction() as db:
+            row = db.execute(
+                "SELECT a.structure_id, a.result FROM attempts a JOIN structures s ON s.id = a.structure_id"
+                " WHERE a.token = ? AND a.outcome = 'completed' AND s.orig_index = ?"
+                f" AND s.status IN ({marks(wanted)}) AND NOT EXISTS"
+                " (SELECT 1 FROM attempts b WHERE b.structure_id = s.id AND b.state != 'closed')",
+                (token, orig_index, *wanted),
+            ).fetchone()
+            if row is None or row["result"] is None:
+                return False
+            result = json.loads(row["result"])
+            db.execute("UPDATE attempts SET undone = 0 WHERE token = ?", (token,))
+            db.execute(
+                _COMPLETE,
+                (*(result.get(name) for name in _RESULT_COLUMNS), row["structure_id"]),
+            )
+            return True
 
     def give_back(self, tokens: Sequence[str]) -> list[int]:
         """Undo claims of which no calculation was ever started: the structures are ``to_run`` again.
@@ -386,14 +423,18 @@ class Ledger(LedgerReader):
             for token in tokens:
                 row = db.execute(
                     "SELECT a.structure_id, s.orig_index FROM attempts a JOIN structures s ON s.id = a.structure_id"
-                    " WHERE a.token = ? AND a.state IN ('claimed', 'submitted') AND s.status = 'running'",
+                    " WHERE a.token = ? AND a.state IN ('claimed', 'submitted')",
                     (token,),
                 ).fetchone()
                 if row is None:
                     continue
                 db.execute("DELETE FROM attempts WHERE token = ?", (token,))
+                # It is to be run from now on, and does not fail any more.
+                mark_undone(db, "s.id = ?", (row["structure_id"],))
+                # One whose status was set by hand meanwhile keeps that.
                 db.execute(
-                    "UPDATE structures SET status = 'to_run', updated_at = CURRENT_TIMESTAMP WHERE id = ?",
+                    "UPDATE structures SET status = 'to_run', updated_at = CURRENT_TIMESTAMP"
+                    " WHERE id = ? AND status = 'running'",
                     (row["structure_id"],),
                 )
                 given.append(int(row["orig_index"]))
@@ -411,7 +452,7 @@ class Ledger(LedgerReader):
         """
         if orig_indices is None:
             with self._transaction() as db:
-                return db.execute("UPDATE structure_state SET held = 0 WHERE held").rowcount
+                return db.execute("UPDATE structure_state SET held = 0 WHERE held != 0").rowcount
         return self._set_held(orig_indices, held=False)
 
     def _set_held(self, orig_indices: Sequence[int], *, held: bool) -> int:
@@ -433,7 +474,12 @@ class Ledger(LedgerReader):
         return changed
 
 
-_NO_RESULT = "final_energy = NULL, max_forces = NULL, scf_steps = NULL, wall_time = NULL, n_cores = NULL"
+_RESULT_FIELDS = tuple(one.name for one in fields(Result))
+_RESULT_COLUMNS = ("final_energy", "max_forces", "scf_steps", "wall_time", "n_cores")
+_COMPLETE = (
+    "UPDATE structures SET status = 'completed', error_message = NULL, final_energy = ?, max_forces = ?,"
+    " scf_steps = ?, wall_time = ?, n_cores = ?, updated_at = CURRENT_TIMESTAMP WHERE id = ?"
+)
 
 
 def _no_limit(value: int | None) -> int:

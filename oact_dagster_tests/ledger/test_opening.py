@@ -144,7 +144,7 @@ def test_a_file_and_a_folder_that_may_not_be_written():
         folder.chmod(0o555)
         try:
             with without_root():
-                assert "cannot be used as a ledger" in refusal(path)
+                assert "it needs write permission" in refusal(path)
                 refusal(folder / "new" / "workflow.db", create=True)
                 refusal(folder / "new.db", create=True)
         finally:
@@ -208,9 +208,28 @@ def test_many_processes_may_make_the_file_at_once(tmp_path):
         assert ledger.meta("schema_version") == str(SCHEMA_VERSION)
 
 
+def test_a_level_of_theory_without_any_result_binds_nobody(tmp_path):
+    with Ledger(tmp_path / "workflow.db", create=True) as ledger:
+        ledger.add_structures([structure(n) for n in range(2)])
+        ledger.fix_level_of_theory({"functional": "wB97MV"})
+        run(ledger, 0, Outcome.FAILED)
+        ledger.check_level_of_theory({"functional": "wB97M-V"})
+        ledger.fix_level_of_theory({"functional": "wB97M-V"})
+        [running] = claim(ledger, [1])
+        with pytest.raises(LedgerError, match="functional=wB97M-V"):
+            ledger.fix_level_of_theory({"functional": "PBE0"})
+        ledger.give_back([running.token])
+        ledger.fix_level_of_theory({"functional": "PBE0"})
+        run(ledger, 1, Outcome.COMPLETED)
+        with pytest.raises(LedgerError, match="functional=PBE0"):
+            ledger.fix_level_of_theory({"functional": "wB97M-V"})
+
+
 def test_the_level_of_theory_is_fixed_by_the_first_one(tmp_path):
     with Ledger(tmp_path / "workflow.db", create=True) as ledger:
+        ledger.add_structures([structure(0)])
         ledger.fix_level_of_theory({"functional": "wB97M-V", "basis": "def2-TZVPD", "opt": False})
+        run(ledger, 0, Outcome.COMPLETED)
         ledger.fix_level_of_theory({"opt": False, "basis": "def2-TZVPD", "functional": "wB97M-V"})
         with pytest.raises(LedgerError) as caught:
             ledger.fix_level_of_theory({"functional": "PBE0", "basis": "def2-TZVPD", "opt": False})

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.ledger.samples import claim, ending, structure
@@ -27,6 +28,70 @@ with Ledger(path) as ledger:
         mine += [c.structure.orig_index for c in claim(ledger, wanted)]
 print(json.dumps(mine))
 """
+
+
+SWAP = """
+import sys, time
+from oact_dagster.ledger.states import Outcome, Status
+from oact_dagster.ledger.store import Ledger
+from oact_dagster_tests.ledger.samples import claim, ending
+path, seconds = sys.argv[1], float(sys.argv[2])
+with Ledger(path) as ledger:
+    print("ready", flush=True)
+    sys.stdin.readline()
+    give_up = time.monotonic() + seconds
+    while time.monotonic() < give_up:
+        mine = claim(ledger, ledger.select([Status.TO_RUN], limit=20))
+        for one in mine:
+            print(one.structure.orig_index, one.attempt, one.token)
+        # Half of them are handed over and lost, so that they are there to claim again.
+        lost, given = mine[::2], mine[1::2]
+        ledger.record([ending(one.token, Outcome.LOST) for one in lost])
+        ledger.give_back([one.token for one in given])
+"""
+
+
+def swap(path, seconds):
+    """Two processes claim and let go the same structures; returns what each says that it was given."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", SWAP, str(path), str(seconds)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    given = [process.communicate(timeout=seconds + 120)[0].split("\n")[:-1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    return given
+
+
+@pytest.mark.parametrize("seconds", [3.0, pytest.param(60.0, marks=pytest.mark.chaos)])
+def test_two_processes_claiming_at_once_give_none_twice_and_lose_none(tmp_path, seconds):
+    path = tmp_path / "workflow.db"
+    with Ledger(path, create=True) as ledger:
+        ledger.add_structures([structure(n) for n in range(100)])
+    given = swap(path, seconds)
+    assert all(len(mine) > 20 for mine in given)
+    tokens = [line.split()[2] for mine in given for line in mine]
+    assert len(set(tokens)) == len(tokens)
+    with Ledger(path) as ledger:
+        assert ledger.count_by_status() == {Status.TO_RUN: 100}
+        assert ledger.open_attempts(range(100)) == {}
+        attempts = ledger.attempts_of(range(100))
+        lost = {one.token for many in attempts.values() for one in many}
+        assert lost <= set(tokens)
+        for index, structure_now in ledger.structures(range(100)).items():
+            # Each attempt that was lost is there once, and counted once.
+            assert [one.number for one in attempts.get(index, [])] == [
+                *range(1, structure_now.loss_count + 1)
+            ]
 
 
 @pytest.mark.parametrize("width", [1, 7, 400])
@@ -73,12 +138,13 @@ with Ledger(sys.argv[1]) as ledger:
 """
 
 
-def test_a_process_killed_at_any_moment_leaves_a_whole_ledger(tmp_path):
+@pytest.mark.parametrize("rounds", [8, pytest.param(30, marks=pytest.mark.chaos)])
+def test_a_process_killed_at_any_moment_leaves_a_whole_ledger(tmp_path, rounds):
     path = tmp_path / "workflow.db"
     with Ledger(path, create=True) as ledger:
         ledger.add_structures([structure(n) for n in range(5000)])
     chance = random.Random(3)
-    for _ in range(8):
+    for _ in range(rounds):
         process = subprocess.Popen([sys.executable, "-c", WORK, str(path)], stdout=subprocess.PIPE, text=True)
         assert process.stdout.readline() == "ready\n"
         time.sleep(chance.uniform(0.02, 0.15))
@@ -144,8 +210,9 @@ def test_a_writer_waits_for_another_and_then_says_that_it_is_locked(tmp_path):
     path = tmp_path / "workflow.db"
     with Ledger(path, create=True) as ledger, Ledger(path, timeout=0.1) as other:
         ledger.add_structures([structure(0)])
-        with ledger._transaction(), pytest.raises(sqlite3.OperationalError, match="locked"):
+        with ledger._transaction(), pytest.raises(LedgerError, match=r"kept it locked for 0\.1 s") as caught:
             claim(other, [0])
+        assert str(path) in str(caught.value)
         assert len(claim(other, [0])) == 1
 
 
@@ -156,7 +223,7 @@ def test_a_full_disk_undoes_the_whole_transaction(tmp_path):
         [one, two] = claim(ledger, [0, 1])
         pages = ledger._connection.execute("PRAGMA page_count").fetchone()[0]
         ledger._connection.execute(f"PRAGMA max_page_count = {pages + 2}")
-        with pytest.raises(sqlite3.OperationalError, match="full"):
+        with pytest.raises(LedgerError, match=r"disk is full; nothing was changed"):
             ledger.record(
                 [
                     ending(one.token, Outcome.COMPLETED),
@@ -167,3 +234,47 @@ def test_a_full_disk_undoes_the_whole_transaction(tmp_path):
         assert ledger.record([ending(one.token, Outcome.COMPLETED)]) == {one.token}
         ledger._connection.execute("PRAGMA max_page_count = 1000000")
         assert ledger.record([ending(two.token, Outcome.FAILED, message="x" * 1_000_000)]) == {two.token}
+
+
+def test_a_file_that_stays_locked_cannot_be_opened_and_says_so(tmp_path):
+    path = tmp_path / "workflow.db"
+    with Ledger(path, create=True) as ledger:
+        ledger.add_structures([structure(0)])
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(LedgerError, match=r"kept it locked for 0\.2 s") as caught:
+        Ledger(path, timeout=0.2)
+    assert "\n" not in str(caught.value)
+    holder.close()
+    with Ledger(path, timeout=0.2) as ledger:
+        assert len(claim(ledger, [0])) == 1
+
+
+def test_a_writer_waits_until_a_process_lets_go(tmp_path):
+    path = tmp_path / "workflow.db"
+    with Ledger(path, create=True) as ledger:
+        ledger.add_structures([structure(0)])
+    script = (
+        "import sqlite3, sys, time; db = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "db.execute('BEGIN EXCLUSIVE'); print('locked', flush=True); time.sleep(1); db.execute('COMMIT')\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "locked\n"
+        with Ledger(path) as ledger:
+            assert len(claim(ledger, [0])) == 1
+
+
+def test_rows_that_another_process_has_changed_meanwhile_are_not_written_from_an_old_view(tmp_path):
+    path = tmp_path / "workflow.db"
+    with Ledger(path, create=True, timeout=0.3) as ledger, Ledger(path) as other:
+        ledger.add_structures([structure(n) for n in range(10)])
+        reading = ledger.orig_indices()
+        next(reading)
+        claim(other, [0])
+        with pytest.raises(LedgerError, match="while this process still reads rows"):
+            claim(ledger, [1])
+        reading.close()
+        assert len(claim(ledger, [1])) == 1

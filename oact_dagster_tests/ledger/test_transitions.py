@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 
 from oact_dagster.ledger.chunks import CHUNK
-from oact_dagster.ledger.states import AttemptState, Outcome, Rejection, Status
+from oact_dagster.ledger.states import AttemptState, Outcome, Preparation, Rejection, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.ledger.samples import claim, ending, result, row, run, structure
 
@@ -61,8 +61,8 @@ def test_ready_of_an_old_file_is_claimed_like_to_run(ledger):
 
 
 def test_the_way_of_an_attempt(ledger):
-    [claimed] = claim(ledger, [3])
-    ledger.mark_prepared([(claimed.token, "/jobs/job_3", "inputhash")])
+    [claimed] = claim(ledger, [3], settings_hash="settings")
+    ledger.mark_prepared([Preparation(claimed.token, "/jobs/job_3", "inputhash", 8, "slowconv", {"x": 1})])
     assert row(ledger, 3)["job_dir"] == "/jobs/job_3"
     assert ledger.count_running_started() == 0
     ledger.mark_running([claimed.token])
@@ -79,6 +79,7 @@ def test_the_way_of_an_attempt(ledger):
     assert (done.claimed_at, done.started_at, done.ended_at) == (1000.0, 1003.0, 2000.0)
     assert (done.scheduler_job_id, done.host, done.job_dir) == ("4711", "node7", "/jobs/job_3")
     assert (done.input_hash, done.elapsed, done.n_cores) == ("inputhash", 61.0, 4)
+    assert (done.settings_hash, done.remedy, done.plan) == ("settings", "slowconv", {"x": 1})
     assert done.result["final_energy"] == -75.5
     assert ledger.open_attempts([3]) == {}
     assert ledger.good_attempts([3, 4]) == {3: done}
@@ -95,7 +96,7 @@ def test_completed_sets_the_results(ledger):
 
 def test_completed_needs_a_result_and_spoils_no_neighbour(ledger):
     one, two = claim(ledger, [0, 1])
-    with pytest.raises(ValueError, match="has no result"):
+    with pytest.raises(ValueError, match="has no energy"):
         ledger.record(
             [ending(one.token, Outcome.COMPLETED), ending(two.token, Outcome.COMPLETED, result=None)]
         )
@@ -154,10 +155,11 @@ def test_a_structure_completed_twice_is_summarised_once(ledger):
     assert ledger.good_attempts([0])[0].number == 2
 
 
-def test_only_a_running_structure_can_end(ledger):
-    [claimed] = claim(ledger, [0])
-    ledger._connection.execute("UPDATE structures SET status = 'to_run' WHERE orig_index = 0")
-    assert ledger.record([ending(claimed.token, Outcome.COMPLETED)]) == set()
+def test_what_has_no_open_attempt_cannot_end(ledger):
+    run(ledger, 0, Outcome.FAILED)
+    token = ledger.attempts(0)[0].token
+    ledger._connection.execute("UPDATE structures SET status = 'running' WHERE orig_index = 0")
+    assert ledger.record([ending(token, Outcome.COMPLETED)]) == set()
     assert row(ledger, 0)["final_energy"] is None
     assert ledger.record([ending("nobody's token", Outcome.COMPLETED)]) == set()
 
@@ -299,3 +301,45 @@ def test_structures_of_one_calculation_are_found(ledger):
     )
     assert ledger.same_calculations(10) == (3, [[2, 10], [11, 12, 13]])
     assert ledger.same_calculations(1) == (3, [[2, 10]])
+
+
+def test_the_numbers_of_a_failed_attempt_stay_with_it(ledger):
+    run(ledger, 0, Outcome.FAILED, result=result(final_energy=None, scf_steps=500), evidence={"near": True})
+    assert results(ledger, 0) == (None,) * 5
+    [failed] = ledger.attempts(0)
+    assert (failed.result["scf_steps"], failed.evidence) == (500, {"near": True})
+    assert ledger.good_attempts([0]) == {}
+
+
+def test_an_earlier_result_is_the_structures_again(ledger):
+    token = run(ledger, 0, Outcome.COMPLETED)
+    before = results(ledger, 0)
+    [again] = claim(ledger, [0], statuses=[Status.COMPLETED])
+    ledger.record([ending(again.token, Outcome.FAILED)])
+    assert results(ledger, 0) == (None,) * 5
+    assert not ledger.restore(0, token, [Status.TO_RUN]), "it is failed by now"
+    assert not ledger.restore(0, again.token, [Status.FAILED]), "that attempt has no result"
+    assert not ledger.restore(1, token, [Status.FAILED, Status.TO_RUN]), "that is another structure's"
+    assert ledger.restore(0, token, [Status.FAILED])
+    assert row(ledger, 0)["status"] == "completed"
+    assert results(ledger, 0) == before
+    assert row(ledger, 0)["fail_count"] == 1, "what failed in between stays counted"
+
+
+def test_results_made_with_other_settings_are_found(ledger):
+    for index, settings in ((0, "old"), (1, "new"), (2, None)):
+        [claimed] = claim(ledger, [index], settings_hash=settings)
+        ledger.record([ending(claimed.token, Outcome.COMPLETED)])
+    assert ledger.count_results_by_settings() == {"old": 1, "new": 1, None: 1}
+    assert ledger.results_of_other_settings("new") == [0]
+
+
+def test_the_attempts_of_many_structures(ledger):
+    run(ledger, 0, Outcome.FAILED)
+    run(ledger, 0, Outcome.COMPLETED)
+    run(ledger, 4, Outcome.TIMEOUT)
+    found = ledger.attempts_of([0, 1, 4])
+    assert {index: [one.outcome for one in attempts] for index, attempts in found.items()} == {
+        0: [Outcome.FAILED, Outcome.COMPLETED],
+        4: [Outcome.TIMEOUT],
+    }

@@ -1,0 +1,208 @@
+"""What must hold between the rows of a ledger: each rule finds what breaks it, and some can mend it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from oact_dagster.ledger.connection import telling
+from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.states import Status
+from oact_dagster.ledger.store import Ledger
+
+_KNOWN: Final = ", ".join(f"'{status}'" for status in Status)
+_RESULT: Final = ("final_energy", "max_forces", "scf_steps", "wall_time", "n_cores")
+_ANY_RESULT: Final = "(" + " OR ".join(f"s.{name} IS NOT NULL" for name in _RESULT) + ")"
+_LAST: Final = "(SELECT MAX(b.number) FROM attempts b WHERE b.structure_id = s.id)"
+_GOOD_ENERGY: Final = (
+    "(SELECT json_extract(a.result, '$.final_energy') FROM attempts a WHERE a.structure_id = s.id"
+    " AND a.outcome = 'completed' AND a.undone = 0 ORDER BY a.number DESC LIMIT 1)"
+)
+_CLEARABLE: Final = (
+    "(s.status IN ('to_run', 'ready') OR (s.status IN ('failed', 'timeout') AND EXISTS (SELECT 1 FROM attempts a"
+    f" WHERE a.structure_id = s.id AND a.number = {_LAST} AND a.result IS NOT NULL)))"
+)
+_COUNTED: Final = "(SELECT COUNT(*) FROM attempts a WHERE a.structure_id = s.id AND a.counted = 1)"
+_LOST: Final = "(SELECT COUNT(*) FROM attempts a WHERE a.structure_id = s.id AND a.outcome = 'lost')"
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRule:
+    """One thing that must hold."""
+
+    name: str
+    holds: str
+    """In a sentence."""
+    broken: str
+    """Query of what breaks it: ``id`` of the structure, its ``orig_index``, and what is wrong."""
+    advice: str
+    """What a user does about it, where it is not mended."""
+    mend: str | None = None
+    """Statement that mends it; None where nothing is safe."""
+    mends: str | None = None
+    """What that statement does."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenRow:
+    """What breaks a rule."""
+
+    id: int | None
+    orig_index: int | None
+    detail: str
+
+
+RULES: Final[tuple[LedgerRule, ...]] = (
+    LedgerRule(
+        "status-known",
+        f"each structure's status is one of {', '.join(Status)}",
+        "SELECT s.id, s.orig_index, 'status ' || COALESCE(quote(substr(s.status, 1, 60)), 'NULL') FROM structures s"
+        f" WHERE s.status IS NULL OR s.status NOT IN ({_KNOWN})",
+        "set it to one of them; until then no command works on the ledger",
+    ),
+    LedgerRule(
+        "index-there",
+        "each structure has an orig_index, which names it and its folder",
+        "SELECT s.id, NULL, 'no orig_index' FROM structures s WHERE s.orig_index IS NULL",
+        "give it the row of its CSV; until then no run can name it",
+    ),
+    LedgerRule(
+        "index-once",
+        "no two structures have the same orig_index",
+        "SELECT s.id, s.orig_index, 'the row with id ' || (SELECT MIN(f.id) FROM structures f"
+        " WHERE f.orig_index = s.orig_index) || ' has it, too' FROM structures s WHERE s.orig_index IS NOT NULL"
+        " AND EXISTS (SELECT 1 FROM structures f WHERE f.orig_index = s.orig_index AND f.id < s.id)",
+        "delete the copy, or give it an orig_index of its own; until then no run can name it",
+    ),
+    LedgerRule(
+        "completed-has-energy",
+        "each completed structure has a final energy",
+        "SELECT s.id, s.orig_index, 'completed without an energy' FROM structures s"
+        " WHERE s.status = 'completed' AND s.final_energy IS NULL",
+        "`oact dashboard DB --update JOBS_DIR` reads it again when the structure is set to running, or set it to_run",
+        "UPDATE structures AS s SET "
+        + ", ".join(
+            f"{name} = COALESCE(s.{name}, (SELECT json_extract(a.result, '$.{name}') FROM attempts a"
+            " WHERE a.structure_id = s.id AND a.outcome = 'completed' AND a.undone = 0 ORDER BY a.number DESC LIMIT 1))"
+            for name in _RESULT
+        )
+        + f" WHERE s.status = 'completed' AND s.final_energy IS NULL AND {_GOOD_ENERGY} IS NOT NULL",
+        "takes the result that its attempt has",
+    ),
+    LedgerRule(
+        "result-is-the-attempts",
+        "a completed structure's energy is that of the attempt that completed it",
+        f"SELECT s.id, s.orig_index, 'energy ' || s.final_energy || ', and its attempt has ' || {_GOOD_ENERGY}"
+        " FROM structures s WHERE s.status = 'completed' AND s.final_energy IS NOT NULL"
+        f" AND ABS(s.final_energy - {_GOOD_ENERGY}) > 1e-6",
+        "somebody changed the one or the other by hand: see which is in the output, and set it",
+    ),
+    LedgerRule(
+        "result-only-completed",
+        "result columns are empty unless a structure is completed (or runs, for tools that set them first)",
+        f"SELECT s.id, s.orig_index, s.status || ' with results' FROM structures s WHERE {_ANY_RESULT}"
+        " AND s.status IN ('to_run', 'ready', 'failed', 'timeout')",
+        "the numbers are those of an attempt that failed or was reset; clear them, or set the status completed",
+        f"UPDATE structures AS s SET {', '.join(f'{name} = NULL' for name in _RESULT)}"
+        f" WHERE {_ANY_RESULT} AND {_CLEARABLE}",
+        "clears them, where an attempt keeps the numbers or the structure is to be run again",
+    ),
+    LedgerRule(
+        "running-has-attempt",
+        "each running structure has an attempt whose outcome is not recorded yet",
+        "SELECT s.id, s.orig_index, 'running, and nothing of ours runs it' FROM structures s"
+        " WHERE s.status = 'running' AND NOT EXISTS"
+        " (SELECT 1 FROM attempts a WHERE a.structure_id = s.id AND a.state != 'closed')",
+        "another tool or somebody's hand marked it: `oact dashboard DB --update JOBS_DIR` judges it by its output; set"
+        " it to_run where nothing runs",
+    ),
+    LedgerRule(
+        "attempt-is-running",
+        "a structure whose attempt is open is running",
+        "SELECT s.id, s.orig_index, 'is ' || s.status || ' while its attempt ' || a.number || ' is open'"
+        " FROM attempts a JOIN structures s ON s.id = a.structure_id"
+        " WHERE a.state != 'closed' AND s.status != 'running'",
+        "its status was set by hand; the attempt's end is recorded when it comes",
+    ),
+    LedgerRule(
+        "one-open-attempt",
+        "no structure has two open attempts",
+        "SELECT s.id, s.orig_index, COUNT(*) || ' open attempts' FROM attempts a"
+        " JOIN structures s ON s.id = a.structure_id WHERE a.state != 'closed' GROUP BY s.id HAVING COUNT(*) > 1",
+        "see which of them runs (`squeue`, `flux jobs`), and close the other one",
+    ),
+    LedgerRule(
+        "attempt-has-structure",
+        "each attempt belongs to a structure",
+        "SELECT a.structure_id, NULL, 'attempt ' || a.number || ' of a structure that is not there' FROM attempts a"
+        " WHERE NOT EXISTS (SELECT 1 FROM structures s WHERE s.id = a.structure_id)",
+        "a row was deleted by hand: put it back from a copy, or delete its attempts",
+    ),
+    LedgerRule(
+        "state-has-structure",
+        "each row of structure_state belongs to a structure",
+        "SELECT st.structure_id, NULL, 'state of a structure that is not there' FROM structure_state st"
+        " WHERE NOT EXISTS (SELECT 1 FROM structures s WHERE s.id = st.structure_id)",
+        "a row was deleted by hand: put it back from a copy",
+        "DELETE FROM structure_state WHERE NOT EXISTS"
+        " (SELECT 1 FROM structures s WHERE s.id = structure_state.structure_id)",
+        "deletes it",
+    ),
+    LedgerRule(
+        "failures-counted",
+        "fail_count is at least the number of attempts that were counted",
+        f"SELECT s.id, s.orig_index, 'fail_count ' || COALESCE(s.fail_count, 0) || ', and ' || {_COUNTED} ||"
+        " ' attempts were counted' FROM structures s WHERE s.id IN"
+        f" (SELECT a.structure_id FROM attempts a WHERE a.counted = 1) AND COALESCE(s.fail_count, 0) < {_COUNTED}",
+        "set fail_count to that number",
+        f"UPDATE structures AS s SET fail_count = {_COUNTED} WHERE s.id IN"
+        f" (SELECT a.structure_id FROM attempts a WHERE a.counted = 1) AND COALESCE(s.fail_count, 0) < {_COUNTED}",
+        "counts them again",
+    ),
+    LedgerRule(
+        "losses-counted",
+        "loss_count is at least the number of attempts that were lost",
+        "SELECT s.id, s.orig_index, 'loss_count ' || COALESCE(st.loss_count, 0) || ', and ' ||"
+        f" {_LOST} || ' attempts were lost' FROM structures s LEFT JOIN structure_state st ON st.structure_id = s.id"
+        " WHERE s.id IN (SELECT a.structure_id FROM attempts a WHERE a.outcome = 'lost')"
+        f" AND COALESCE(st.loss_count, 0) < {_LOST}",
+        "set loss_count to that number",
+        "INSERT INTO structure_state (structure_id, loss_count) SELECT a.structure_id, COUNT(*) FROM attempts a"
+        " WHERE a.outcome = 'lost' GROUP BY a.structure_id"
+        " ON CONFLICT (structure_id) DO UPDATE SET loss_count = MAX(loss_count, excluded.loss_count)",
+        "counts them again",
+    ),
+    LedgerRule(
+        "taken-or-rejected",
+        "a row of the CSV is a structure or rejected, and not both",
+        "SELECT s.id, s.orig_index, 'is rejected, too: ' || substr(r.reason, 1, 200) FROM rejections r"
+        " JOIN structures s ON s.orig_index = r.orig_index",
+        "delete the one or the other",
+    ),
+    LedgerRule(
+        "folder-own",
+        "no two structures have the same job folder",
+        "SELECT s.id, s.orig_index, 'shares ' || s.job_dir FROM structures s JOIN (SELECT job_dir FROM structures"
+        " WHERE job_dir IS NOT NULL GROUP BY job_dir HAVING COUNT(*) > 1) twice ON twice.job_dir = s.job_dir",
+        "two calculations in one folder spoil each other: set job_dir to NULL, and both to_run",
+    ),
+)
+
+
+def broken_rows(ledger: LedgerReader, rule: LedgerRule) -> Iterator[BrokenRow]:
+    """What breaks a rule; streamed."""
+    for row in ledger._stream(rule.broken):
+        yield BrokenRow(row[0], row[1], str(row[2]))
+
+
+def mend(ledger: Ledger, rule: LedgerRule) -> None:
+    """Mend what breaks a rule, as far as that is safe, in one transaction."""
+    if rule.mend is not None:
+        with ledger._transaction() as db:
+            db.execute(rule.mend)
+
+
+def damage(ledger: LedgerReader, limit: int = 20) -> Sequence[str]:
+    """What SQLite itself finds wrong with the file; empty where it is sound."""
+    with telling(ledger.path):
+        rows = ledger._connection.execute(f"PRAGMA main.quick_check({limit})").fetchall()
+    return [str(row[0]) for row in rows if str(row[0]) != "ok"]

@@ -1,0 +1,200 @@
+"""What a whole ledger holds, in figures: none of these reads the rows of the structures one by one."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from oact_dagster.ledger.connection import LedgerError, telling
+from oact_dagster.ledger.failures import UNCOUNTED
+from oact_dagster.ledger.ledger_file import LedgerFile
+from oact_dagster.ledger.metrics import METRIC_COLUMNS, Metrics, metrics_of
+from oact_dagster.ledger.states import AttemptTimes, Outcome, Status
+
+ROWS_AT_ONCE: Final = 10_000
+
+_LAST_OUTCOME: Final = (
+    "COALESCE((SELECT COALESCE(a.failure_class, a.outcome) FROM attempts a WHERE a.structure_id = s.id"
+    " AND a.number = (SELECT MAX(b.number) FROM attempts b WHERE b.structure_id = s.id)), s.status)"
+)
+
+
+_MESSAGE_READ: Final = 2000
+_MESSAGE_SHOWN: Final = 200
+_MESSAGES_APART: Final = 5000
+_OTHERS: Final = "other messages"
+_NUMBER: Final = re.compile(r"\d+")
+
+
+class LedgerFigures(LedgerFile):
+    """Counts and statistics of a ledger."""
+
+    def count_as_stored(self) -> dict[str, int]:
+        """How many structures have each text in their status, whatever it is (a missing one is empty)."""
+        # Each by its own: SQLite counts the entries of an index much faster than it groups them.
+        found: dict[str, int] = {}
+        for status in self._statuses_as_stored():
+            same = "IS NULL" if status is None else "= ?"
+            values = () if status is None else (status,)
+            count = self._number(f"SELECT COUNT(*) FROM structures WHERE status {same}", values)
+            found["" if status is None else status] = found.get(status or "", 0) + count
+        return found
+
+    def count_by_status(self) -> dict[Status, int]:
+        """How many structures have each status.
+
+        Raises:
+            LedgerError: some have one that is none of ours; they are named.
+        """
+        stored = self.count_as_stored()
+        unknown = sorted(set(stored) - set(Status))
+        if unknown:
+            shown = ", ".join(f"{text!r} ({stored[text]} structures)" for text in unknown[:5])
+            row = self._one(
+                "SELECT id FROM structures WHERE COALESCE(status, '') = ? ORDER BY id LIMIT 1", (unknown[0],)
+            )
+            raise LedgerError(
+                f"{self.path}: unknown status {shown}{' and others' if len(unknown) > 5 else ''}, first in the row"
+                f" with id {row[0] if row else '?'}: set it to one of {', '.join(Status)}"
+            )
+        return {Status(text): stored[text] for text in stored if stored[text]}
+
+    def _statuses_as_stored(self) -> list[str | None]:
+        """The different texts in the column ``status``, found by leaps through its index."""
+        rows = self._rows(
+            "WITH RECURSIVE found(status) AS (SELECT MIN(status) FROM structures UNION ALL"
+            " SELECT (SELECT MIN(s.status) FROM structures s WHERE s.status > found.status)"
+            " FROM found WHERE found.status IS NOT NULL) SELECT status FROM found WHERE status IS NOT NULL"
+        )
+        found: list[str | None] = [str(row[0]) for row in rows]
+        if self._one("SELECT 1 FROM structures WHERE status IS NULL LIMIT 1"):
+            found.append(None)
+        return found
+
+    def count_unreachable(self) -> int:
+        """How many structures no run can name: without an ``orig_index``, or with that of an earlier row.
+
+        There are none but in files that others made.
+        """
+        return self._number("SELECT COUNT(*) - COUNT(DISTINCT orig_index) FROM structures")
+
+    def count_running_started(self) -> int:
+        """How many of the running structures' attempts have started (the others are queued)."""
+        return self._number(
+            "SELECT COUNT(*) FROM attempts a JOIN structures s ON s.id = a.structure_id"
+            " WHERE a.state != 'closed' AND a.state = 'running' AND s.status = 'running'"
+        )
+
+    def count_held(self) -> int:
+        """How many structures are held until they are released or named."""
+        return self._number("SELECT COUNT(*) FROM structure_state WHERE held != 0")
+
+    def count_set_aside(self, max_failures: int, max_losses: int) -> int:
+        """How many structures without a result have used up their budget of failed or of lost attempts."""
+        query, values = _set_aside(max_failures, max_losses)
+        return self._number(f"SELECT COUNT(*) FROM ({query})", values)
+
+    def set_aside_by_class(self, max_failures: int, max_losses: int) -> list[tuple[str, int]]:
+        """``(failure class or outcome of the last attempt, structures)`` of what is set aside; most first."""
+        query, values = _set_aside(max_failures, max_losses)
+        rows = self._rows(
+            f"SELECT {_LAST_OUTCOME} AS class, COUNT(*) AS n FROM ({query}) aside JOIN structures s ON s.id = aside.id"
+            " GROUP BY class ORDER BY n DESC, class",
+            values,
+        )
+        return [(str(row[0]), int(row[1])) for row in rows]
+
+    def failures_by_class(self) -> list[tuple[str, int]]:
+        """``(failure class, structures)`` of what is failed or timed out now, by its last attempt; most first."""
+        rows = self._rows(
+            "SELECT COALESCE((SELECT a.failure_class FROM attempts a WHERE a.structure_id = s.id AND a.number ="
+            " (SELECT MAX(b.number) FROM attempts b WHERE b.structure_id = s.id)), s.status) AS class,"
+            " COUNT(*) AS n FROM structures s WHERE s.status IN ('failed', 'timeout')"
+            " GROUP BY class ORDER BY n DESC, class"
+        )
+        return [(str(row[0]), int(row[1])) for row in rows]
+
+    def failures_by_message(self) -> list[tuple[str, str, int, int | None]]:
+        """``(class, message, structures, orig_index of one)`` of what is failed or timed out now, most first.
+
+        Messages that differ in their numbers only are one; of very many different ones the rarer end up as "other
+        messages". The rows are streamed.
+        """
+        rows = self._stream(
+            f"SELECT {_LAST_OUTCOME}, substr(s.error_message, 1, {_MESSAGE_READ}), s.orig_index FROM structures s"
+            " WHERE s.status IN ('failed', 'timeout')"
+        )
+        found: dict[tuple[str, str], list[Any]] = {}
+        for kind, message, orig_index in rows:
+            text = " ".join(str(message or "").split())[:_MESSAGE_SHOWN]
+            key = (str(kind), _NUMBER.sub("#", text))
+            if key not in found and len(found) >= _MESSAGES_APART:
+                key, text = (str(kind), _OTHERS), _OTHERS
+            found.setdefault(key, [text, 0, orig_index])[1] += 1
+        groups = [(kind, text, count, index) for (kind, _), (text, count, index) in found.items()]
+        return sorted(groups, key=lambda group: (-group[2], group[0], group[1]))
+
+    def newest_attempts(self, limit: int) -> list[AttemptTimes]:
+        """When the attempts that were opened last began and ended; bounded, since there may be millions."""
+        rows = self._rows(
+            "SELECT outcome, claimed_at, ended_at FROM attempts ORDER BY id DESC LIMIT ?", (limit,)
+        )
+        return [AttemptTimes(None if row[0] is None else Outcome(row[0]), row[1], row[2]) for row in rows]
+
+    def count_by_fail_count(self, min_fail_count: int) -> int:
+        """How many structures have at least as many counted failures; 1 or more."""
+        return self._number(
+            "SELECT COUNT(*) FROM structures WHERE fail_count > 0 AND fail_count >= ?", (min_fail_count,)
+        )
+
+    def cores_spent(self) -> dict[Outcome, float]:
+        """Core-hours of all closed attempts, by outcome."""
+        rows = self._rows(
+            "SELECT outcome, SUM(COALESCE(elapsed, 0) * COALESCE(n_cores, 1)) / 3600.0 FROM attempts"
+            " WHERE outcome IS NOT NULL GROUP BY outcome"
+        )
+        return {Outcome(outcome): float(hours) for outcome, hours in rows}
+
+    def count_by_engine(self) -> dict[str | None, int]:
+        """Completed structures by the engine that computed them (None: not kept, or set by hand)."""
+        rows = self._rows(
+            "SELECT a.engine, COUNT(*) FROM structures s LEFT JOIN attempts a ON a.structure_id = s.id"
+            " AND a.outcome = 'completed' AND a.undone = 0 AND a.number = (SELECT MAX(b.number) FROM attempts b"
+            " WHERE b.structure_id = s.id AND b.outcome = 'completed' AND b.undone = 0)"
+            " WHERE s.status = 'completed' GROUP BY a.engine"
+        )
+        return {row[0]: int(row[1]) for row in rows}
+
+    def metrics(self) -> Metrics:
+        """Exact figures of all completed structures; 40 bytes a structure are kept while they are summed up."""
+        with telling(self.path, self._timeout):
+            return metrics_of(self._metric_rows())
+
+    def _indexes(self) -> set[str]:
+        rows = self._connection.execute("SELECT name FROM main.sqlite_master WHERE type = 'index'")
+        return {str(row[0]) for row in rows}
+
+    def _metric_rows(self) -> Iterator[list[tuple[float | None, ...]]]:
+        cursor = self._connection.cursor()
+        cursor.row_factory = None
+        # SQLite would take the index on the status, and read every row of 2 kB; an older file has only that one.
+        by = "INDEXED BY idx_metrics" if "idx_metrics" in self._indexes() else ""
+        cursor.execute(f"SELECT {', '.join(METRIC_COLUMNS)} FROM structures {by} WHERE status = 'completed'")
+        while rows := cursor.fetchmany(ROWS_AT_ONCE):
+            yield rows
+
+
+def _set_aside(max_failures: int, max_losses: int) -> tuple[str, tuple[int, ...]]:
+    """The query for ``id`` of what is set aside, with its values."""
+    without_result = "s.status NOT IN ('completed', 'running')"
+    if max_failures <= 0 or max_losses <= 0:
+        return f"SELECT s.id FROM structures s WHERE {without_result}", ()
+    query = (
+        # `> 0` lets SQLite use the small indexes, which hold only such rows.
+        f"SELECT s.id FROM structures s WHERE s.fail_count > 0 AND s.fail_count >= ? AND {without_result}"
+        # A failure that is not counted yet is one of the budget, too.
+        f" UNION SELECT s.id FROM structures s WHERE s.status IN ('failed', 'timeout')"
+        f" AND COALESCE(s.fail_count, 0) = ? AND {UNCOUNTED}"
+        " UNION SELECT s.id FROM structure_state st JOIN structures s ON s.id = st.structure_id"
+        f" WHERE st.loss_count > 0 AND st.loss_count >= ? AND {without_result}"
+    )
+    return query, (max_failures, max_failures - 1, max_losses)

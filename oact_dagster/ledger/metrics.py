@@ -1,0 +1,85 @@
+"""What the completed structures' columns hold, in figures."""
+
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+METRIC_COLUMNS: Final = ("final_energy", "max_forces", "scf_steps", "wall_time", "n_cores")
+"""Columns of ``structures`` that are summed up; one index holds them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """Of one quantity over all completed structures that have it."""
+
+    count: int
+    mean: float
+    median: float
+    minimum: float
+    maximum: float
+    total: float
+
+    @classmethod
+    def of(cls, values: "np.typing.NDArray[np.float64]") -> "Statistic | None":
+        """The statistic of an array of any length; None of an empty one."""
+        if values.size == 0:
+            return None
+        return cls(
+            count=int(values.size),
+            mean=float(values.mean()),
+            median=float(np.median(values)),
+            minimum=float(values.min()),
+            maximum=float(values.max()),
+            total=float(values.sum()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Figures of all completed structures; a statistic is None where no structure has the quantity."""
+
+    completed: int
+    final_energy: Statistic | None
+    """Eh"""
+    max_forces: Statistic | None
+    """Largest Cartesian gradient components, Eh/bohr."""
+    scf_steps: Statistic | None
+    wall_time: Statistic | None
+    """s"""
+    n_cores: Statistic | None
+    core_hours: float
+    """Sum over those that have a wall time and cores."""
+    with_metrics: int
+    """Structures that have forces or SCF steps."""
+    with_times: int
+    """Structures that have a wall time."""
+
+
+def metrics_of(chunks: Iterable[Sequence[Sequence[Any]]]) -> Metrics:
+    """Sum up rows of :data:`METRIC_COLUMNS`; of each number 8 bytes are kept.
+
+    Args:
+        chunks: the rows, some thousand at a time.
+    """
+    columns = tuple(array("d") for _ in METRIC_COLUMNS)
+    nan = float("nan")
+    for rows in chunks:
+        for column, values in zip(columns, zip(*rows, strict=True), strict=True):
+            if None in values:
+                column.extend(nan if value is None else value for value in values)
+            else:
+                column.extend(values)
+    numbers = dict(zip(METRIC_COLUMNS, (np.frombuffer(c, dtype=np.float64) for c in columns), strict=True))
+    there = {name: ~np.isnan(values) for name, values in numbers.items()}
+    both = there["wall_time"] & there["n_cores"]
+    core_seconds = np.dot(numbers["wall_time"][both], numbers["n_cores"][both])
+    return Metrics(
+        completed=len(columns[0]),
+        core_hours=float(core_seconds) / 3600.0,
+        with_metrics=int(np.count_nonzero(there["max_forces"] | there["scf_steps"])),
+        with_times=int(np.count_nonzero(there["wall_time"])),
+        **{name: Statistic.of(values[there[name]]) for name, values in numbers.items()},
+    )

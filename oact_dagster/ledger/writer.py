@@ -1,0 +1,143 @@
+"""The one host that may write: SQLite's locks do not hold between hosts on most network file systems."""
+
+import json
+import sqlite3
+import time
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.ledger.owner import Owner
+
+HEARTBEAT_LIMIT_S: Final = 600.0
+"""A process of another host that has not shown itself for this long counts as dead."""
+
+WRITER_KEY: Final = "writer"
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who runs batches on a ledger, as ``meta.writer`` keeps it. Times are Unix times in s."""
+
+    host: str
+    boot_id: str
+    pid: int
+    pid_started: float
+    since: float
+    heartbeat: float
+
+    def is_host_of(self, owner: Owner) -> bool:
+        """Tell whether a process runs on this host: its name may change, and its boot has one name everywhere."""
+        return self.host == owner.host or self.boot_id == owner.boot_id
+
+    def is_silent(self, now: float) -> bool:
+        """Tell whether it may be taken over."""
+        return now - self.heartbeat > HEARTBEAT_LIMIT_S
+
+    def told(self, now: float) -> str:
+        """The host, since when it writes, and when it was last seen."""
+        since = datetime.fromtimestamp(self.since).astimezone().isoformat(" ", "seconds")
+        return (
+            f"host {self.host} (process {self.pid}) runs batches on it since {since}, last seen"
+            f" {_span(now - self.heartbeat)} ago"
+        )
+
+
+def read_writer(db: sqlite3.Connection) -> Writer | None:
+    """The host that writes now; None when there is none."""
+    row = db.execute("SELECT value FROM meta WHERE key = ?", (WRITER_KEY,)).fetchone()
+    return None if row is None else parse_writer(str(row[0]))
+
+
+def parse_writer(text: str) -> Writer | None:
+    """The host that a value of ``meta.writer`` names; None where nobody can read it, which keeps nobody out."""
+    try:
+        kept = json.loads(text)
+        return Writer(
+            str(kept["host"]),
+            str(kept["boot_id"]),
+            int(kept["pid"]),
+            float(kept["pid_started"]),
+            float(kept["since"]),
+            float(kept["heartbeat"]),
+        )
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def refuse_second_host(db: sqlite3.Connection, path: Path, owner: Owner | None = None) -> None:
+    """Let only the host write that runs batches, where one does.
+
+    Args:
+        db: in a transaction.
+        path: of the file, for the message.
+        owner: who wants to write; this process where it is not given.
+
+    Raises:
+        LedgerError: another host holds the ledger; it is named.
+    """
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+        return
+    holder = read_writer(db)
+    if holder is None or holder.is_host_of(owner or Owner.this_process()):
+        return
+    raise _refused(path, holder, time.time(), take_over=False)
+
+
+def take_writer(db: sqlite3.Connection, path: Path, owner: Owner, now: float, *, take_over: bool) -> None:
+    """Make a process's host the one that writes; other processes of the same host may write, too.
+
+    Raises:
+        LedgerError: another host holds the ledger and is alive, or is silent and was not to be taken over.
+    """
+    holder = read_writer(db)
+    since = now
+    if holder is not None and holder.is_host_of(owner):
+        since = holder.since if holder.boot_id == owner.boot_id else now
+    elif holder is not None and not (take_over and holder.is_silent(now)):
+        raise _refused(path, holder, now, take_over=take_over)
+    _write(db, Writer(owner.host, owner.boot_id, owner.pid, owner.pid_started, since, now))
+
+
+def show_writer(db: sqlite3.Connection, owner: Owner, now: float) -> None:
+    """Note that the host which writes was seen."""
+    holder = read_writer(db)
+    if holder is not None and holder.is_host_of(owner):
+        _write(db, replace(holder, heartbeat=now))
+    elif holder is None:
+        _write(db, Writer(owner.host, owner.boot_id, owner.pid, owner.pid_started, now, now))
+
+
+def release_writer(db: sqlite3.Connection, owner: Owner) -> None:
+    """Let any host write again, where it was this one."""
+    holder = read_writer(db)
+    if holder is not None and holder.is_host_of(owner):
+        db.execute("DELETE FROM meta WHERE key = ?", (WRITER_KEY,))
+
+
+def _write(db: sqlite3.Connection, writer: Writer) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (WRITER_KEY, json.dumps(asdict(writer)))
+    )
+
+
+def _refused(path: Path, holder: Writer, now: float, *, take_over: bool) -> LedgerError:
+    limit = _span(HEARTBEAT_LIMIT_S)
+    if holder.is_silent(now):
+        way = "if its run is dead, take the ledger over with --take-over"
+    elif take_over:
+        way = f"--take-over is for a host that was not seen for {limit}"
+    else:
+        way = "run there, or wait until its run has ended"
+    return LedgerError(f"{path}: {holder.told(now)}; only one host at a time may write: {way}")
+
+
+def _span(seconds: float) -> str:
+    """A length of time in the unit that fits it."""
+    seconds = max(0.0, seconds)
+    for size, name in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {name}"
+    return f"{seconds:.0f} s"

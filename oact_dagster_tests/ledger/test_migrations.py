@@ -1,0 +1,250 @@
+"""Files of older versions, and files that others made."""
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.ledger.migrations import missing_columns
+from oact_dagster.ledger.schema import SCHEMA_VERSION, TABLES
+from oact_dagster.ledger.states import AttemptState, Outcome, Status
+from oact_dagster.ledger.store import Ledger
+from oact_dagster_tests.ledger.old_files import COLUMNS, old_file
+from oact_dagster_tests.ledger.samples import claim, row, run, structure
+
+OLD_QUERY = "SELECT * FROM structures ORDER BY id"
+
+
+def content(path):
+    with sqlite3.connect(path) as db:
+        found = list(db.iterdump())
+    db.close()
+    return found
+
+
+def test_what_failed_in_an_old_file_has_one_attempt_that_is_not_counted(tmp_path):
+    path = old_file(
+        tmp_path / "workflow.db",
+        [
+            {"status": "failed", "error_message": "it's\nbroken", "fail_count": 2, "job_dir": "jobs/job_0"},
+            {"status": "timeout", "fail_count": None, "wall_time": 9.5, "n_cores": 8},
+            {"status": "completed", "final_energy": -1.0},
+            {"status": "running"},
+            {"status": "ready"},
+        ],
+    )
+    with Ledger(path) as ledger:
+        [failed] = ledger.attempts(0)
+        assert (failed.number, failed.state, failed.outcome) == (1, AttemptState.CLOSED, Outcome.FAILED)
+        assert (failed.message, failed.job_dir, failed.batch_id) == ("it's\nbroken", "jobs/job_0", "migrated")
+        assert failed.claimed_at == 1714557600.0
+        [timed_out] = ledger.attempts(1)
+        assert (timed_out.outcome, timed_out.message) == (Outcome.TIMEOUT, None)
+        assert (timed_out.result, timed_out.n_cores) == ({"wall_time": 9.5, "n_cores": 8}, 8)
+        assert [ledger.attempts(index) for index in (2, 3, 4)] == [[], [], []]
+        assert failed.token != timed_out.token
+        assert [row(ledger, index)["fail_count"] for index in (0, 1)] == [2, None]
+        counted = ledger._connection.execute("SELECT SUM(counted) FROM attempts").fetchone()[0]
+        assert counted == 0
+    with Ledger(path) as ledger:
+        assert len(ledger.attempts(0)) == 1, "opened again, nothing is added"
+
+
+def test_old_tools_read_a_file_that_was_brought_up_to_date(tmp_path):
+    path = old_file(tmp_path / "workflow.db", [{"status": s} for s in ("failed", "completed", "to_run")])
+    with sqlite3.connect(path) as db:
+        before = db.execute(OLD_QUERY).fetchall()
+    db.close()
+    with Ledger(path):
+        pass
+    with sqlite3.connect(path) as db:
+        assert db.execute(OLD_QUERY).fetchall() == before
+        db.execute("INSERT INTO structures (orig_index, status) VALUES (3, 'to_run')")
+    db.close()
+
+
+def test_columns_that_came_later_are_added_to_a_file_that_lacks_them(tmp_path):
+    older = COLUMNS.replace(" fail_count INTEGER, wall_time REAL, n_cores INTEGER, created_at TIMESTAMP,", "")
+    path = old_file(tmp_path / "workflow.db", [{"status": "failed"}, {}], older)
+    with Ledger(path) as ledger:
+        assert [row(ledger, n)["fail_count"] for n in (0, 1)] == [0, 0]
+        run(ledger, 1, Outcome.COMPLETED)
+        assert ledger.reset() == 1
+        assert row(ledger, 0)["fail_count"] == 1
+
+
+def test_rows_that_are_not_as_they_should_be(tmp_path):
+    path = old_file(
+        tmp_path / "workflow.db",
+        [
+            {"orig_index": None},
+            {"orig_index": 7, "job_dir": "first"},
+            {"orig_index": 7, "job_dir": "second"},
+            {
+                "orig_index": 8,
+                "charge": None,
+                "spin": None,
+                "geometry": None,
+                "elements": None,
+                "natoms": None,
+            },
+            {"orig_index": 9, "status": "failed", "updated_at": "no time"},
+            {"orig_index": 10, "status": "failed", "updated_at": None},
+        ],
+    )
+    with Ledger(path) as ledger:
+        assert list(ledger.orig_indices()) == [7, 8, 9, 10]
+        assert ledger.count_unreachable() == 2
+        assert ledger.select([Status.TO_RUN]) == [7, 8]
+        assert ledger.structures([7])[7].job_dir == "first"
+        assert [c.structure.job_dir for c in claim(ledger, [7, 7])] == ["first"]
+        assert claim(ledger, [7]) == []
+        empty = ledger.structures([8])[8]
+        assert (empty.charge, empty.multiplicity, empty.geometry, empty.elements) == (0, 1, "", "")
+        assert all(ledger.attempts(index)[0].claimed_at > 1.7e9 for index in (9, 10))
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"), [("done", "'done'"), (None, "''"), ("it's\nÅ", r'''"it's\nÅ"''')]
+)
+def test_an_unknown_status_is_told_in_one_line(tmp_path, status, shown):
+    path = old_file(tmp_path / "workflow.db", [{}, {"status": status}, {"status": status}])
+    with Ledger(path) as ledger:
+        with pytest.raises(LedgerError) as caught:
+            ledger.count_by_status()
+        text = str(caught.value)
+        assert text.count("\n") == 0
+        assert f"unknown status {shown} (2 structures), first in the row with id 2" in text
+        assert "to_run, ready, running, completed, failed, timeout" in text
+        with pytest.raises(LedgerError, match="in the row with id 2"):
+            ledger.structures([1])
+        assert ledger.count_as_stored() == {"to_run": 1, status or "": 2}
+        assert len(claim(ledger, [0, 1, 2])) == 1, "the others are not disturbed"
+
+
+def version_one(path):
+    """A file as version 1 made it, with an attempt that failed and one that completed."""
+    with Ledger(path, create=True) as ledger:
+        ledger.add_structures([structure(n) for n in range(4)])
+        run(ledger, 0, Outcome.FAILED)
+        run(ledger, 1, Outcome.COMPLETED)
+    with sqlite3.connect(path) as db:
+        for name, sql in db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index'").fetchall():
+            if sql is not None:
+                db.execute(f"DROP INDEX {name}")
+        for column in ("settings_hash", "plan", "evidence", "undone", "engine"):
+            db.execute(f"ALTER TABLE attempts DROP COLUMN {column}")
+        db.execute("CREATE INDEX idx_open_attempts ON attempts(batch_id) WHERE state != 'closed'")
+        db.execute("CREATE INDEX idx_outcomes ON attempts(outcome)")
+        db.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
+        # Failed before that version opened the file: it made no attempt for such.
+        db.execute("UPDATE structures SET status = 'failed' WHERE orig_index = 2")
+    db.close()
+    return path
+
+
+def test_a_file_of_version_one_is_as_a_new_one_afterwards(tmp_path):
+    path = version_one(tmp_path / "workflow.db")
+    with Ledger(path) as ledger:
+        assert ledger.meta("schema_version") == str(SCHEMA_VERSION)
+        assert all(missing_columns(ledger._connection, t) == [] for t in ("structures", "attempts"))
+        indexes = {
+            r[0] for r in ledger._connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")
+        }
+        model = sqlite3.connect(":memory:")
+        model.executescript(TABLES)
+        assert indexes == {r[0] for r in model.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+        model.close()
+        assert ledger.count_by_engine() == {"ORCA": 1}
+        assert [one.outcome for one in ledger.attempts(2)] == [Outcome.FAILED]
+        assert ledger.reset() == 2
+        assert [row(ledger, n)["fail_count"] for n in range(4)] == [1, 0, 1, 0]
+
+
+def test_a_migration_that_does_not_get_to_its_end_changes_nothing(tmp_path):
+    path = old_file(tmp_path / "workflow.db", [{"status": "failed", "error_message": "x" * 5000}] * 50)
+    before = content(path)
+    # A limit on the size of files stands for a full disk, which stops the journal from growing.
+    script = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)\n"
+        "from oact_dagster.ledger.connection import LedgerError\n"
+        "from oact_dagster.ledger.store import Ledger\n"
+        "try:\n    Ledger(sys.argv[1])\n"
+        "except LedgerError as error:\n    print(error)\n"
+    )
+    size = path.stat().st_size
+    run_ = subprocess.run(
+        [sys.executable, "-c", script, str(path), str(size)], capture_output=True, text=True, check=True
+    )
+    assert run_.stdout.startswith(f"{path}: cannot be read or written: disk I/O error; nothing was changed")
+    assert run_.stdout.count("\n") == 1
+    assert content(path) == before
+    with Ledger(path) as ledger:
+        assert len(ledger.attempts_of(range(50))) == 50
+
+
+def test_a_process_that_is_killed_while_it_migrates_changes_nothing(tmp_path):
+    path = old_file(tmp_path / "workflow.db", [{"status": "failed"}] * 50)
+    before = content(path)
+    # The kill comes in the middle of the statement that makes the attempts.
+    script = (
+        "import os, sys; from oact_dagster.ledger import failures\n"
+        "left = iter(range(20))\n"
+        "failures.secrets.token_hex = lambda n: next(left, None) or (os.kill(os.getpid(), 9) if n == 8 else 0)\n"
+        "next(left)\n"
+        "from oact_dagster.ledger.store import Ledger; Ledger(sys.argv[1])\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, check=False)
+    assert killed.returncode == -9
+    assert content(path) == before
+    with Ledger(path) as ledger:
+        assert len(ledger.attempts_of(range(50))) == 50
+
+
+@pytest.mark.parametrize("tables", ["CREATE TABLE runs (id)", "CREATE TABLE structures (id, name)"])
+def test_the_database_of_something_else_is_refused_and_left_as_it_is(tmp_path, tables):
+    path = tmp_path / "workflow.db"
+    with sqlite3.connect(path) as db:
+        db.execute(tables)
+    db.close()
+    before = content(path)
+    for create in (False, True):
+        with pytest.raises(LedgerError, match="cannot be used as a ledger") as caught:
+            Ledger(path, create=create)
+        assert "\n" not in str(caught.value)
+    assert content(path) == before
+
+
+def test_a_version_that_is_no_number_is_refused(tmp_path):
+    path = tmp_path / "workflow.db"
+    with Ledger(path, create=True) as ledger:
+        ledger.set_meta("schema_version", "3.1")
+    with pytest.raises(LedgerError, match=r"version of its tables is '3\.1'"):
+        Ledger(path)
+
+
+def test_a_large_old_file_is_migrated_with_little_memory(tmp_path):
+    path = old_file(tmp_path / "workflow.db", [])
+    with sqlite3.connect(path) as db:
+        db.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 99999) INSERT INTO structures"
+            " (orig_index, status, geometry, error_message)"
+            " SELECT i, 'failed', printf('%.*c', 500, 'x'), 'no' FROM n"
+        )
+    db.close()
+    script = (
+        "import sys; from pathlib import Path; from oact_dagster.ledger.store import Ledger\n"
+        "peak = lambda: int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])\n"
+        "before = peak(); Ledger(sys.argv[1]).close(); print(peak() - before)\n"
+    )
+    if not Path("/proc/self/status").exists():
+        pytest.skip("needs Linux's /proc")
+    grown = int(subprocess.check_output([sys.executable, "-c", script, str(path)], text=True))
+    assert grown < 60_000, "kB, where the rows are more than 50 MB"
+    with Ledger(path) as ledger:
+        assert ledger.failures_by_class() == [("failed", 100_000)]
+        assert ledger.reset() == 100_000
