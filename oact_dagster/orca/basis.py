@@ -10,7 +10,21 @@ from typing import Final
 from oact_dagster.orca import basis_tables
 from oact_dagster.orca.spans import by_element
 
-_RELATIVISTIC: Final = re.compile(r"(ma-)?(dkh|zora)-|sarc2?-|x2c-|ano-rcc-|.*-dk3?$", re.IGNORECASE)
+_RELATIVISTIC: Final = re.compile(r"(ma-|old-)?(dkh|zora)-|sarc2?-|x2c-|ano-rcc-|.*-dk3?$", re.IGNORECASE)
+_ALL_ELECTRON: Final = re.compile(r"(a?hgbs|ugbs|dyall|jorge|sapporo|partridge)", re.IGNORECASE)
+_CONTRACTIONS: Final = (
+    (re.compile(r"(ma-|old-)?zora-|sarc2?-zora-", re.IGNORECASE), "ZORA"),
+    # A SARC-DKH set has so loose a contraction that it serves X2C too, and no SARC set was made for that.
+    (re.compile(r"(ma-|old-)?dkh-", re.IGNORECASE), "DKH"),
+    (re.compile(r"x2c-", re.IGNORECASE), "X2C"),
+)
+_FAMILIES: Final = re.compile(
+    r"(ma-|old-)?(dkh-|zora-)?(ma-)?def2?-(?!ecp|sd$)|dhf-(?!ecp|sd$)|(\w+-)?cc-p|sto-\dg|[346]-\d{2,3}\+*g|m6-31g"
+    r"|(dkh|zora|old)-|x2c-|sarc2?-|(aug-)?ano-|lanl(08|2[dt])|crenbl$|vdzp$|minix?$|minis$|midi$|minao|d95"
+    r"|(aug-)?pc(seg|sseg|j|h|x)?-\d|epr-ii|iglo-ii|a?hgbs|ugbs|sapporo|partridge|jorge|ha?v[tq5(]|w1-",
+    re.IGNORECASE,
+)
+_FITTING: Final = re.compile(r"-(cabs|optri)$", re.IGNORECASE)
 _FILE: Final = re.compile(r".*/|.*\.(bas|gbs)$", re.IGNORECASE)
 _AUXILIARY: Final = re.compile(r"[^/]+/(jk?|jksmall|c)$", re.IGNORECASE)
 
@@ -62,6 +76,26 @@ def is_auxiliary(value: str) -> bool:
 def is_relativistic(name: str) -> bool:
     """Return whether the named set has all electrons, contracted for a scalar-relativistic Hamiltonian."""
     return _RELATIVISTIC.match(name) is not None
+
+
+def is_all_electron(name: str) -> bool:
+    """Return whether the named set is known to describe all electrons of heavy elements, for any Hamiltonian."""
+    return is_relativistic(name) or _ALL_ELECTRON.match(name) is not None
+
+
+def contracted_for(name: str) -> str | None:
+    """Return the Hamiltonian (DKH, ZORA or X2C) that the contraction of a set goes with alone, or None."""
+    for pattern, hamiltonian in _CONTRACTIONS:
+        if pattern.match(name):
+            return hamiltonian
+    return None
+
+
+def looks_like_a_basis(word: str) -> bool:
+    """Return whether a keyword names an orbital basis: one of the tables, or of one of ORCA's families."""
+    if known_basis(word) is not None:
+        return True
+    return not is_auxiliary(word) and not _FITTING.search(word) and _FAMILIES.match(word) is not None
 
 
 def sets_covering(elements: frozenset[str], *, relativistic: bool) -> list[str]:

@@ -24,5 +24,7 @@ class FailureClass(StrEnum):
     """The job folder could not be written (disk full, no permission)."""
     NOT_STARTED = "not_started"
     """The engine, or the payload, could not be started."""
+    SETUP_FAILED = "setup_failed"
+    """The campaign's setup_func raised; nothing was run."""
     LOST = "lost"
     """The process or its node vanished."""

@@ -20,7 +20,17 @@ _AN_ATOM: Final = "'El x y z' in Å, such as 'O 0.0 0.0 1.76'"
 
 
 class GeometryError(ValueError):
-    """A geometry that cannot be one; the message is one line: what, where, and what would be right."""
+    """A geometry that cannot be one; the message is one line: what, where, and what would be right.
+
+    Attributes:
+        kind: The class of the problem in a few words, by which many refusals are counted, such as
+            ``two atoms on one spot``.
+    """
+
+    def __init__(self, message: str, *, kind: str = "geometry that does not parse") -> None:
+        """Take the one line, and the class of the problem."""
+        super().__init__(message)
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +57,8 @@ class Geometry:
         same bytes on every machine. A coordinate that rounds to zero has no sign.
         """
         lines = "%s %.6f %.6f %.6f\n" * len(self.symbols)
-        rows = zip(self.symbols, self.coordinates, strict=True)
-        filled = lines % tuple(chain.from_iterable((symbol, *xyz) for symbol, xyz in rows))
+        columns = zip(*self.coordinates, strict=True)
+        filled = lines % tuple(chain.from_iterable(zip(self.symbols, *columns, strict=True)))
         return filled.replace(" -0.000000", " 0.000000")
 
 
@@ -74,7 +84,7 @@ def parse_geometry(text: str) -> Geometry:
         symbols, x, y, z = zip(*rows, strict=True)
         coordinates = tuple(zip(map(float, x), map(float, y), map(float, z), strict=True))
     except ValueError:
-        raise GeometryError(_first_fault(rows, first)) from None
+        raise _first_fault(rows, first) from None
     if not ATOMIC_NUMBERS.keys() >= set(symbols):
         symbols = tuple(symbol.capitalize() for symbol in symbols)
     # float() also reads nan, inf, 1_000 and the digits of every script, and none of them is a coordinate.
@@ -83,7 +93,7 @@ def parse_geometry(text: str) -> Geometry:
         or not all(map(math.isfinite, chain.from_iterable(coordinates)))
         or (("_" in text or not text.isascii()) and not all(map(_is_plain, chain(x, y, z))))
     ):
-        raise GeometryError(_first_fault(rows, first))
+        raise _first_fault(rows, first)
     _check_distances(symbols, coordinates)
     return Geometry(symbols, coordinates)
 
@@ -97,7 +107,9 @@ def _atom_lines(lines: list[str]) -> tuple[int, int]:
     while first < end and not lines[first].strip():
         first += 1
     if first == end:
-        raise GeometryError(f"the geometry is empty; expected lines {_AN_ATOM}")
+        raise GeometryError(
+            f"the geometry is empty; expected lines {_AN_ATOM}", kind="geometry without atoms"
+        )
     head = lines[first].split()
     if len(head) > 1:
         return first, end
@@ -108,11 +120,14 @@ def _atom_lines(lines: list[str]) -> tuple[int, int]:
         )
     count, first = int(head[0]), first + 2
     if count == 0:
-        raise GeometryError(f"line {first - 1} counts no atoms; expected their number")
+        raise GeometryError(
+            f"line {first - 1} counts no atoms; expected their number", kind="geometry without atoms"
+        )
     if max(end - first, 0) != count:
         raise GeometryError(
             f"line {first - 1} counts {count} atoms, but {max(end - first, 0)} lines follow its comment; "
-            "expected one line for each atom"
+            "expected one line for each atom",
+            kind="count that is not the number of atoms",
         )
     return first, end
 
@@ -140,21 +155,26 @@ def _check_distances(symbols: tuple[str, ...], coordinates: tuple[tuple[float, f
         one, other = min(near)
         raise GeometryError(
             f"atoms {one + 1} ({symbols[one]}) and {other + 1} ({symbols[other]}) are "
-            f"{distance(coordinates[one], coordinates[other]):.3f} Å apart; expected at least {limit} Å"
+            f"{distance(coordinates[one], coordinates[other]):.3f} Å apart; expected at least {limit} Å",
+            kind="two atoms on one spot",
         )
 
 
-def _first_fault(rows: Iterable[list[str]], first: int) -> str:
-    """Say in one line what is wrong with the first row that is no atom; rows begin at index ``first``."""
+def _first_fault(rows: Iterable[list[str]], first: int) -> GeometryError:
+    """Return the error for the first row that is no atom; rows begin at index ``first``."""
     for number, row in enumerate(rows, start=first + 1):
         if len(row) != 4:
-            return f"line {number} reads {_shown(' '.join(row))}; expected {_AN_ATOM}"
+            return GeometryError(f"line {number} reads {_shown(' '.join(row))}; expected {_AN_ATOM}")
         if row[0].capitalize() not in ATOMIC_NUMBERS:
-            return f"line {number} has the unknown element {_shown(row[0])}; expected a symbol from H to Lr"
+            return GeometryError(
+                f"line {number} has the unknown element {_shown(row[0])}; expected a symbol from H to Lr",
+                kind="unknown element",
+            )
         for number_text in row[1:]:
             if not _is_plain(number_text):
-                return (
-                    f"line {number} has the coordinate {_shown(number_text)}; expected a finite number in Å"
+                return GeometryError(
+                    f"line {number} has the coordinate {_shown(number_text)}; expected a finite number in Å",
+                    kind="coordinate that is no finite number",
                 )
     raise AssertionError("no fault in these rows")
 

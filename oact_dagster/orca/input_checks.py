@@ -5,13 +5,25 @@ from functools import lru_cache
 from typing import Final
 
 from oact_dagster.orca import potentials
-from oact_dagster.orca.basis import is_auxiliary, is_file, is_relativistic, known_basis, sets_covering
+from oact_dagster.orca.basis import (
+    contracted_for,
+    is_all_electron,
+    is_auxiliary,
+    is_file,
+    is_relativistic,
+    known_basis,
+    sets_covering,
+)
+from oact_dagster.orca.basis_files import read_basis_file
 from oact_dagster.orca.basis_tables import FROM_ORCA_6_1
 from oact_dagster.orca.elements import ACTINIDES, ATOMIC_NUMBERS, LANTHANIDES
+from oact_dagster.orca.functionals import doubt as functional_doubt
 from oact_dagster.orca.input_settings import InputRefused, InputSettings
 from oact_dagster.orca.keywords import check_own_lines
+from oact_dagster.orca.scf_method import ACCELERATORS, DAMPINGS
 from oact_dagster.orca.spans import as_spans
 
+_POTENTIAL_AND_BASIS: Final = "core potential that the basis is not made for"
 _BREAKS_QUOTES: Final = frozenset("\"'\\#")
 _BREAKS_A_WORD: Final = frozenset("%!$;{}[]")
 
@@ -30,19 +42,24 @@ def check_settings(settings: InputSettings, elements: Iterable[str]) -> list[str
     Raises:
         InputRefused: A value that is impossible or could break out of its place in the input; keywords that
             contradict each other; a core potential, named or implicit, with a relativistic Hamiltonian; an
-            actinide without a basis; a known basis or potential without an element.
+            actinide without a basis; a known basis or potential without an element; a potential with an all-electron
+            basis, or with one that was made for another; a basis file that is none, or lacks an element.
     """
-    return list(checked(settings, frozenset(elements)))
+    wanted = frozenset(elements)
+    return [*checked(settings, wanted), *_check_files(settings, wanted)]
 
 
 @lru_cache(maxsize=4096)
 def checked(settings: InputSettings, elements: frozenset[str]) -> tuple[str, ...]:
     """Do what ``check_settings`` does, once for each combination."""
     if unknown := sorted(elements - ATOMIC_NUMBERS.keys()):
-        raise InputRefused(f"unknown element {unknown[0]!r}; expected symbols from H to Lr")
+        raise InputRefused(
+            f"unknown element {unknown[0]!r}; expected symbols from H to Lr", kind="unknown element"
+        )
     _check_values(settings)
     check_own_lines(settings)
     _check_potentials(settings, elements)
+    _check_cores(settings, elements)
     _check_coverage(settings, elements)
     return (*_unknown_names(settings, elements), *_doubts(settings, elements))
 
@@ -70,11 +87,18 @@ def _check_values(settings: InputSettings) -> None:
     ):
         if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number < 1):
             raise InputRefused(f"{what} is {number!r}; expected a whole number, 1 or more")
+    for what, value, allowed in (
+        ("damping", settings.scf_method.damping, DAMPINGS),
+        ("accelerator", settings.scf_method.accelerator, ACCELERATORS),
+    ):
+        if value not in allowed:
+            raise InputRefused(f"{what} is {value!r}; expected one of {', '.join(allowed)}")
     if template.hamiltonian and settings.actinide_ecp:
         raise InputRefused(
             f"actinide_ecp {settings.actinide_ecp} is a core potential, and {settings.simple_input} treats "
             f"all electrons ({template.hamiltonian}); leave it out and name an all-electron actinide_basis "
-            "such as SARC-DKH-TZVP"
+            "such as SARC-DKH-TZVP",
+            kind="core potential with a relativistic Hamiltonian",
         )
 
 
@@ -101,7 +125,10 @@ def _check_potentials(settings: InputSettings, elements: frozenset[str]) -> None
         named = settings.named_ecp_of(element)
         covered = potentials.covered_by(named) if named else None
         if covered is not None and element not in covered:
-            raise InputRefused(f"{named} has no core potential for {element}; def-ECP has one for Ac-Lr")
+            raise InputRefused(
+                f"{named} has no core potential for {element}; def-ECP has one for Ac-Lr",
+                kind="no core potential for an element",
+            )
         if not template.hamiltonian:
             continue
         what = "actinide_basis" if element in ACTINIDES else "non_actinide_basis"
@@ -110,10 +137,80 @@ def _check_potentials(settings: InputSettings, elements: frozenset[str]) -> None
         if brought is None and (brought := settings.ecp_of(element)):
             what, basis = "non_actinide_basis", settings.line_basis
         if brought:
+            own = _its_own(brought, basis)
             raise InputRefused(
-                f"{basis} brings {brought} for {element}, and {settings.simple_input} treats all electrons "
-                f"({template.hamiltonian}); name as {what} {_instead(settings, elements, what)}"
+                f"{basis} brings {own} for {element}, and {settings.simple_input} treats all electrons "
+                f"({template.hamiltonian}); name as {what} {_instead(settings, elements, what)}",
+                kind="core potential with a relativistic Hamiltonian",
             )
+
+
+def _its_own(potential: str, basis: str | None) -> str:
+    return "its core potential" if basis is not None and potential.lower() == basis.lower() else potential
+
+
+def _check_cores(settings: InputSettings, elements: frozenset[str]) -> None:
+    """Refuse a potential on an actinide whose basis has all electrons, or was made for another potential."""
+    for element in sorted(elements & ACTINIDES):
+        named, basis = settings.named_ecp_of(element), settings.basis_of(element)
+        if not named or not basis or is_file(basis):
+            continue
+        if is_all_electron(basis):
+            core = potentials.core_electrons(named, element)
+            raise InputRefused(
+                f"{basis} has all electrons of {element}, and {named} takes away "
+                f"{f'{core} of them' if core else 'its core'}; name as actinide_basis "
+                f"{_instead(settings, elements, 'actinide_basis')}, or as simple_input x2c or dk3",
+                kind=_POTENTIAL_AND_BASIS,
+            )
+        brought = potentials.brought_by(basis, element)
+        if brought and not potentials.belong_together(brought, named):
+            instead = f"name as actinide_ecp {brought}"
+            if named == settings.template.actinide_ecp:
+                instead += f", or as actinide_basis {_instead(settings, elements, 'actinide_basis')}"
+            raise InputRefused(
+                f"{basis} on {element} is made for {brought}, not for {named}; {instead}",
+                kind=_POTENTIAL_AND_BASIS,
+            )
+
+
+def _check_files(settings: InputSettings, elements: frozenset[str]) -> list[str]:
+    """Refuse a basis file that is none or lacks an element; say what cannot be told.
+
+    A file that is not there is for whoever knows the folder to say.
+    """
+    warnings = []
+    for what, basis, role in (
+        ("actinide_basis", settings.actinide_basis, elements & ACTINIDES),
+        ("non_actinide_basis", settings.non_actinide_basis, elements - ACTINIDES),
+    ):
+        found = read_basis_file(basis) if basis and is_file(basis) else None
+        if found is None:
+            continue
+        if found.problem:
+            raise InputRefused(
+                f"{what} {basis} is no basis file: {found.problem}; expected ORCA's format (GAMESS-US: the element, "
+                "and its shells as S 3 with numbered primitives)",
+                kind="basis file that is none",
+            )
+        if settings.template.hamiltonian and (cores := role & found.potentials):
+            raise InputRefused(
+                f"{what} {basis} has a core potential for {', '.join(sorted(cores))}, and {settings.simple_input} "
+                f"treats all electrons ({settings.template.hamiltonian}); name a file or a set without one",
+                kind="core potential with a relativistic Hamiltonian",
+            )
+        missing = ", ".join(sorted(role - found.elements))
+        if missing and found.recognised:
+            raise InputRefused(
+                f"{what} {basis} has no functions for {missing} (it has {as_spans(found.elements)}); add them, or name "
+                "another basis",
+                kind="basis without functions for an element",
+            )
+        if missing:
+            warnings.append(
+                f"{what} {basis} is in no format that is known: whether it has functions for {missing} is not checked"
+            )
+    return warnings
 
 
 def _check_coverage(settings: InputSettings, elements: frozenset[str]) -> None:
@@ -129,29 +226,34 @@ def _check_coverage(settings: InputSettings, elements: frozenset[str]) -> None:
         if basis is None:
             raise InputRefused(
                 f"{settings.simple_input} has no basis of its own for {', '.join(sorted(role))}; "
-                f"name as {what} {_instead(settings, elements, what)}"
+                f"name as {what} {_instead(settings, elements, what)}",
+                kind="actinide without a basis",
             )
         known = known_basis(basis)
         if known and (missing := role - known.elements):
             raise InputRefused(
                 f"{basis} has no functions for {', '.join(sorted(missing))} "
-                f"(it covers {as_spans(known.elements)}); name as {what} {_instead(settings, elements, what)}"
+                f"(it covers {as_spans(known.elements)}); name as {what} {_instead(settings, elements, what)}",
+                kind="basis without functions for an element",
             )
     if missing := elements & template.auxiliary_lacks:
         raise InputRefused(
             f"the fitting basis of {settings.simple_input} (SARC/J) has no functions for "
-            f"{', '.join(sorted(missing))}; x2c generates its own (AutoAux)"
+            f"{', '.join(sorted(missing))}; x2c generates its own (AutoAux)",
+            kind="basis without functions for an element",
         )
 
 
 def _instead(settings: InputSettings, elements: frozenset[str], what: str) -> str:
     """Return what could be named as a basis for the elements that ``what`` is for."""
     role = elements & ACTINIDES if what == "actinide_basis" else elements - ACTINIDES
-    relativistic = settings.template.hamiltonian is not None
+    hamiltonian = settings.template.hamiltonian
     names = [
-        name for name in sets_covering(role, relativistic=relativistic) if not name.startswith("SARC-ZORA")
+        name
+        for name in sets_covering(role, relativistic=hamiltonian is not None)
+        if not hamiltonian or (contracted_for(name) or "") in hamiltonian
     ]
-    if settings.template.hamiltonian == "DKH":
+    if hamiltonian == "DKH":
         names.sort(key=lambda name: not ("DKH" in name or name.startswith("ANO-RCC")))
     # Triple zeta is what the templates are meant for.
     names.sort(key=lambda name: "TZ" not in name)
@@ -159,7 +261,8 @@ def _instead(settings: InputSettings, elements: frozenset[str], what: str) -> st
 
 
 def _unknown_names(settings: InputSettings, elements: frozenset[str]) -> list[str]:
-    warnings = []
+    unknown = functional_doubt(settings.functional.split())
+    warnings = [unknown] if unknown else []
     bases = sorted({basis for element in elements if (basis := settings.basis_of(element))})
     for basis in bases:
         if not is_file(basis) and known_basis(basis) is None:
@@ -190,13 +293,18 @@ def _doubts(settings: InputSettings, elements: frozenset[str]) -> list[str]:
         if known and known.name in FROM_ORCA_6_1 and late:
             warnings.append(f"{known.name} has {', '.join(late)} only from ORCA 6.1 on")
     for basis in sorted({basis for element in elements if (basis := settings.basis_of(element))}):
-        if known_basis(basis) is None:
+        if is_file(basis):
             continue
-        if template.hamiltonian and not is_relativistic(basis):
+        made_for = contracted_for(basis)
+        if template.hamiltonian and known_basis(basis) and not is_relativistic(basis):
             warnings.append(
                 f"{basis} is not contracted for a relativistic Hamiltonian, which {settings.simple_input} has"
             )
-        if not template.hamiltonian and is_relativistic(basis):
+        elif template.hamiltonian and made_for and made_for not in template.hamiltonian:
+            warnings.append(
+                f"{basis} is contracted for {made_for}, and {settings.simple_input} has {template.hamiltonian}"
+            )
+        elif not template.hamiltonian and is_relativistic(basis):
             warnings.append(
                 f"{basis} is contracted for a relativistic Hamiltonian, which {settings.simple_input} has not"
             )

@@ -5,11 +5,22 @@ from dataclasses import dataclass
 from oact_dagster.orca import potentials
 from oact_dagster.orca.basis import is_file
 from oact_dagster.orca.elements import ACTINIDES
-from oact_dagster.orca.templates import TEMPLATES, Template
+from oact_dagster.orca.scf_method import ScfMethod
+from oact_dagster.orca.templates import DEFAULT_MAXITER, TEMPLATES, Template
 
 
 class InputRefused(ValueError):  # noqa: N818 - the name says what happened, and it is what users read
-    """Settings, or settings and a structure, from which no input is written; the message is one line."""
+    """Settings, or settings and a structure, from which no input is written; the message is one line.
+
+    Attributes:
+        kind: The class of the problem in a few words, by which many refusals are counted, such as
+            ``actinide without a basis``.
+    """
+
+    def __init__(self, message: str, *, kind: str = "impossible setting") -> None:
+        """Take the one line, and the class of the problem."""
+        super().__init__(message)
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +43,9 @@ class InputSettings:
             multiplicities are not changed by it.
         n_cores: MPI processes.
         maxcore: MB for each process; None: estimated from the size of the basis.
-        extra_lines: Lines of one's own before the coordinates, as ``! SlowConv`` or ``%geom MaxIter 99
+        extra_lines: Lines of one's own before the coordinates, as ``! TightOpt`` or ``%geom MaxIter 99
             end``.
+        scf: How the SCF is brought to converge; None: as the template and ``kdiis`` say.
     """
 
     functional: str = "wB97M-V"
@@ -50,6 +62,7 @@ class InputSettings:
     n_cores: int = 4
     maxcore: int | None = None
     extra_lines: tuple[str, ...] = ()
+    scf: ScfMethod | None = None
 
     def __post_init__(self) -> None:
         """Take the extra lines from any sequence; one string would be taken apart into letters."""
@@ -69,6 +82,18 @@ class InputSettings:
         except KeyError:
             allowed = ", ".join(TEMPLATES)
             raise InputRefused(f"simple_input is {self.simple_input!r}; expected one of {allowed}") from None
+
+    @property
+    def scf_method(self) -> ScfMethod:
+        """How the SCF is brought to converge; ``scf`` where it is given, over ``kdiis``."""
+        if self.scf is not None:
+            return self.scf
+        return ScfMethod(accelerator="KDIIS") if self.kdiis else ScfMethod()
+
+    @property
+    def scf_iterations(self) -> int:
+        """The largest number of SCF iterations, the template's where none is given."""
+        return self.scf_maxiter or DEFAULT_MAXITER
 
     @property
     def line_basis(self) -> str | None:

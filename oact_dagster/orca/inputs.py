@@ -1,6 +1,7 @@
 """ORCA inputs: the text of ``orca.inp`` for a structure and settings, the same bytes on every machine."""
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,25 +9,33 @@ from functools import lru_cache
 from typing import Final
 
 from oact_dagster.orca import potentials
-from oact_dagster.orca.basis import is_file
+from oact_dagster.orca.basis import is_all_electron, is_file, known_basis
+from oact_dagster.orca.elements import ATOMIC_NUMBERS
 from oact_dagster.orca.input_checks import check_settings, checked
 from oact_dagster.orca.input_settings import InputRefused, InputSettings
-from oact_dagster.orca.keywords import keyword_line
+from oact_dagster.orca.keywords import keyword_line, names_a_guess
 from oact_dagster.orca.memory import estimate_maxcore, functions_on, number_of_basis_functions
 from oact_dagster.orca.structure import Structure
-from oact_dagster.orca.templates import DEFAULT_MAXITER, OUTPUT_BLOCKS
+from oact_dagster.orca.templates import OUTPUT_BLOCKS
 
 __all__ = [
+    "RESTART_FILE",
     "InputRefused",
     "InputSettings",
     "check_settings",
     "estimate_maxcore",
     "input_hash",
+    "maxcore_of",
     "number_of_basis_functions",
     "render_input",
 ]
 
+RESTART_FILE: Final = "restart.gbw"
+"""Where an input looks for the orbitals that it starts from. ORCA cannot read the ``orca.gbw`` that it overwrites."""
+
 _LONGEST_COMMENT: Final = 200
+_KR: Final = ATOMIC_NUMBERS["Kr"]
+_FILE_OF_A_BASIS: Final = re.compile(r'(?i)\b(GTOName\s+")[^"]*/([^"/]*")')
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +79,13 @@ def render_input(structure: Structure, settings: InputSettings, comments: Sequen
     electrons = _electrons_left(structure, frame)
     _check_electrons(structure, electrons, functions, counted=broken_singlet)
     rotation = ""
-    if broken_singlet and electrons is not None:
+    # Orbitals that are read are broken already; to rotate them again would undo it.
+    if broken_singlet and electrons is not None and not settings.scf_method.restart:
         # Orbitals count from 0, and each of the first electrons / 2 holds two electrons. HOMO and LUMO of the
         # second spin (operator 1) are mixed by 20 degrees.
         lumo = electrons // 2
         rotation = f"  rotate {{{lumo - 1}, {lumo}, 20, 1, 1}} end\n"
-    maxcore = settings.maxcore or estimate_maxcore(functions, open_shell=structure.uhf > 0 or broken_singlet)
+    maxcore = settings.maxcore or _estimated(functions, structure, settings)
     return "".join(
         (
             *(f"# {_one_line(comment)}".rstrip() + "\n" for comment in comments),
@@ -91,22 +101,64 @@ def render_input(structure: Structure, settings: InputSettings, comments: Sequen
     )
 
 
+def maxcore_of(structure: Structure, settings: InputSettings) -> int:
+    """Return the MB for each process that ``render_input`` writes.
+
+    Raises:
+        InputRefused: They are to be estimated, and an element has no basis.
+    """
+    if settings.maxcore is not None:
+        return settings.maxcore
+    return _estimated(number_of_basis_functions(structure, settings), structure, settings)
+
+
+def _estimated(functions: int, structure: Structure, settings: InputSettings) -> int:
+    broken_singlet = settings.uks_singlet and structure.uhf == 0
+    return estimate_maxcore(functions, open_shell=structure.uhf > 0 or broken_singlet)
+
+
 def input_hash(text: str) -> str:
-    """Return 16 hexadecimal digits for an input without its comment lines and trailing white space."""
-    lines = (line.rstrip() for line in text.splitlines())
-    kept = "\n".join(line for line in lines if line and not line.lstrip().startswith("#"))
-    return hashlib.sha256(kept.encode()).hexdigest()[:16]
+    """Return 16 hexadecimal digits for what an input computes: the version of the data that come of it.
+
+    Left out is what does not change the result: comment lines (the attempt's token among them), white space at
+    the ends of lines, and what only changes the cost: the block ``%pal`` and the line ``%maxcore``. Of the path
+    of a basis file its name stays, so that the same file counts as the same from every folder.
+    """
+    kept: list[str] = []
+    in_pal = False
+    for raw in text.splitlines():
+        line = raw.rstrip()
+        words = line.split(None, 1)
+        if not words or words[0][0] == "#":
+            continue
+        first = words[0].lower()
+        # A block that was never ended must not take the rest of the input with it.
+        in_pal = first == "%pal" or (in_pal and first[0] not in "%!*")
+        if in_pal:
+            in_pal = "end" not in line.lower().split()
+        elif first != "%maxcore":
+            kept.append(line)
+    code = "\n".join(kept)
+    if "gtoname" in code.lower():
+        code = _FILE_OF_A_BASIS.sub(r"\1\2", code)
+    return hashlib.sha256(code.encode()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=4096)
 def _frame(settings: InputSettings, elements: frozenset[str], broken_singlet: bool) -> _Frame:
     checked(settings, elements)
     template = settings.template
+    restart = settings.scf_method.restart
     until_scf = [f"! {' '.join(keyword_line(settings, broken_singlet=broken_singlet))}"]
+    if restart:
+        until_scf.append(f'%moinp "{RESTART_FILE}"')
     if template.rel:
         until_scf += ["%rel", *(f"  {line}" for line in template.rel), "end"]
-    until_scf += ["%scf", "  Convergence Tight", f"  maxiter {settings.scf_maxiter or DEFAULT_MAXITER}"]
-    until_scf += [f"  {line}" for line in template.scf]
+    until_scf += ["%scf", "  Convergence Tight", f"  maxiter {settings.scf_iterations}"]
+    # Orbitals that are read take the place of any other guess, and so does a keyword of the user's own, which a line
+    # of %scf would override.
+    own_guess = restart or names_a_guess(settings)
+    until_scf += [f"  {line}" for line in template.scf if not (own_guess and line.startswith("Guess "))]
     behind_scf = ["%basis"]
     files = sorted(
         {basis for element in elements if (basis := settings.basis_of(element)) and is_file(basis)}
@@ -119,16 +171,23 @@ def _frame(settings: InputSettings, elements: frozenset[str], broken_singlet: bo
         if ecp := settings.named_ecp_of(element):
             behind_scf.append(f'  NewECP {element} "{ecp}" end')
     behind_scf += ["end", "%pal", f"  nprocs {settings.n_cores}", "end"]
-    core = {
-        element: potentials.core_electrons(ecp, element) if (ecp := settings.ecp_of(element)) else 0
-        for element in elements
-    }
+    core = {element: _core(settings, element) for element in elements}
     return _Frame(
         until_scf="\n".join(until_scf) + "\n",
         behind_scf="end\n" + OUTPUT_BLOCKS + "\n".join(behind_scf) + "\n",
         functions={element: functions_on(element, settings) for element in sorted(elements)},
         core=core,
     )
+
+
+def _core(settings: InputSettings, element: str) -> int | None:
+    """Return the electrons that a potential replaces on an element, or None where that is not known."""
+    if ecp := settings.ecp_of(element):
+        return potentials.core_electrons(ecp, element)
+    basis = settings.line_basis
+    # A set in no table may bring a potential; up to Kr next to none does.
+    unknown = basis is not None and known_basis(basis) is None and not is_all_electron(basis)
+    return None if unknown and ATOMIC_NUMBERS[element] > _KR else 0
 
 
 def _electrons_left(structure: Structure, frame: _Frame) -> int | None:
@@ -148,15 +207,21 @@ def _check_electrons(structure: Structure, electrons: int | None, functions: int
         if counted:
             raise InputRefused(
                 f"uks_singlet needs the electrons that the core potentials of {what} replace, "
-                "and one of the potentials is in no table"
+                "and one of the potentials is in no table, or non_actinide_basis is not, which may bring one; "
+                "name a basis of the tables such as def2-TZVPD",
+                kind="core potential that is in no table",
             )
         return
     if electrons < max(structure.uhf, 1):
-        raise InputRefused(f"{what} keeps {electrons} electrons beside the core potentials, too few")
+        raise InputRefused(
+            f"{what} keeps {electrons} electrons beside the core potentials, too few",
+            kind="too few electrons",
+        )
     occupied = (electrons + structure.uhf) // 2 + (1 if counted else 0)
     if occupied > functions:
         raise InputRefused(
-            f"{what} needs {occupied} orbitals of one spin, and the basis has {functions} functions"
+            f"{what} needs {occupied} orbitals of one spin, and the basis has {functions} functions",
+            kind="more electrons than the basis has room for",
         )
 
 

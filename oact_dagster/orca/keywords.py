@@ -3,16 +3,25 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
-from oact_dagster.orca.basis import known_basis
+from oact_dagster.orca.basis import looks_like_a_basis
+from oact_dagster.orca.extra_lines import own_words
+from oact_dagster.orca.functionals import is_composite, known_functional
 from oact_dagster.orca.input_settings import InputRefused, InputSettings
-from oact_dagster.orca.potentials import CORE_ELECTRONS
+from oact_dagster.orca.potentials import is_potential
 
+_GUESSES: Final = frozenset({"MOREAD", "PMODEL", "PATOM", "HUECKEL", "HCORE"})
 _EXCLUSIVE: Final[tuple[frozenset[str], ...]] = (
     frozenset({"DIIS", "KDIIS", "NODIIS"}),
     frozenset({"SOSCF", "NOSOSCF"}),
     frozenset({"TRAH", "NOTRAH"}),
+    # TRAH is a way of its own and takes the place of the others.
+    frozenset({"TRAH", "DIIS"}),
+    frozenset({"TRAH", "KDIIS"}),
+    frozenset({"TRAH", "SOSCF"}),
+    _GUESSES,
     frozenset({"NBO", "NONBO"}),
     frozenset({"NPA", "NONPA"}),
     frozenset({"MBIS", "NOMBIS"}),
@@ -25,7 +34,11 @@ _EXCLUSIVE: Final[tuple[frozenset[str], ...]] = (
 )
 _HAMILTONIANS: Final = re.compile(r"(DLU-)?(DKH\d?|ZORA|X2C|IORA)(/RI)?", re.IGNORECASE)
 _THRESHOLDS: Final = re.compile(r"(SLOPPY|LOOSE|NORMAL|STRONG|VERYTIGHT|EXTREME)SCF", re.IGNORECASE)
-_POTENTIALS: Final = frozenset({"noecp", *(name.lower() for name in CORE_ELECTRONS)})
+_UNITS: Final = frozenset({"BOHRS", "BOHR"})
+_SCF_WAYS: Final = frozenset({"NRSCF", "AHSCF"})
+_OF_A_SETTING: Final = "keyword that belongs to a setting"
+_RESTART: Final = "the restart from orbitals"
+_OTHER_JOBS: Final = frozenset({"$new_job", "%coords", "%base"})
 _BLOCKS_OF_SETTINGS: Final = {
     "%pal": "n_cores",
     "%maxcore": "maxcore",
@@ -35,6 +48,31 @@ _BLOCKS_OF_SETTINGS: Final = {
     "gtoname": "actinide_basis and non_actinide_basis",
     "newgto": "actinide_basis and non_actinide_basis",
 }
+_OF_THE_SCF_METHOD: Final = frozenset(
+    (
+        "diis",
+        "kdiis",
+        "soscf",
+        "nr",
+        "trah",
+        "autotrah",
+        "cnvdiis",
+        "cnvkdiis",
+        "cnvsoscf",
+        "cnvnr",
+        "cnvdamp",
+    )
+)
+"""Keys of ``%scf`` that would override the words of a ``ScfMethod`` on the ``!`` line."""
+_OF_THE_METHOD: Final = {
+    "runtyp": "opt",
+    "functional": "functional",
+    "exchange": "functional",
+    "correlation": "functional",
+}
+"""Keys of ``%method`` that a setting sets."""
+_OF_THE_GUESS: Final = frozenset({"guess", "rotate", "moinp", "autostart"})
+"""Keys of ``%scf`` that would override or alter the orbitals that are read."""
 
 
 def keyword_line(settings: InputSettings, *, broken_singlet: bool) -> tuple[str, ...]:
@@ -47,7 +85,12 @@ def keyword_line(settings: InputSettings, *, broken_singlet: bool) -> tuple[str,
     template = settings.template
     functional = tuple(settings.functional.split())
     unrestricted = "UHF" if "HF" in map(str.upper, functional) else "UKS"
-    replaced = {"DIIS": "KDIIS"} if settings.kdiis else {}
+    method = settings.scf_method
+    replaced = {"NormalConv": method.damping, "DIIS": method.accelerator}
+    if method.accelerator == "TRAH":
+        replaced |= {"DIIS": "", "NoTRAH": "TRAH"}
+    if method.soscf:
+        replaced["NOSOSCF"] = "SOSCF"
     if settings.nbo:
         replaced |= {"NONBO": "NBO", "NONPA": ""}
     words = (
@@ -60,37 +103,116 @@ def keyword_line(settings: InputSettings, *, broken_singlet: bool) -> tuple[str,
         "Opt" if settings.opt else "EnGrad",
         *(replaced.get(word, word) for word in template.keywords),
         "MBIS" if settings.mbis else None,
+        "MORead" if method.restart else None,
     )
     return tuple(word for word in words if word)
+
+
+def own_keywords(settings: InputSettings) -> tuple[str, ...]:
+    """Return the keywords of the ``!`` lines among a user's own lines, in capital letters.
+
+    Raises:
+        InputRefused: The lines are malformed.
+    """
+    return tuple(word.word.upper() for word in own_words(settings.extra_lines) if word.block == "!")
+
+
+def names_a_guess(settings: InputSettings) -> bool:
+    """Return whether a keyword of the user's own chooses the guess: a template's ``Guess`` would override it."""
+    return not _GUESSES.isdisjoint(own_keywords(settings))
 
 
 def check_own_lines(settings: InputSettings) -> None:
     """Check a user's own keywords: those beside the functional and the extra lines.
 
     Raises:
-        InputRefused: A line would leave its place in the input, sets what a setting sets, or holds keywords
-            that are there already or exclude others.
+        InputRefused: A line is malformed or would leave its place in the input, sets what a setting sets, or holds
+            keywords that are there already or exclude others.
     """
     functional = settings.functional.split()
-    extra: list[str] = []
     for line in settings.extra_lines:
-        if not isinstance(line, str) or not line.strip() or not line.isprintable():
-            raise InputRefused(f"the extra line {line!r} is empty or has a newline or control character")
-        # A comment ends at the next "#" or with the line.
-        code = " ".join(line.split("#")[::2])
-        words = code.lower().split()
-        if any(word.startswith("*") or word in ("$new_job", "%coords", "%base") for word in words):
+        words = _code(line).lower().split()
+        if any(word.startswith("*") or word in _OTHER_JOBS for word in words):
             raise InputRefused(
                 f"the extra line {line!r} begins other coordinates, another job or other files"
             )
         if decided := next((word for word in words if word in _BLOCKS_OF_SETTINGS), None):
-            raise InputRefused(f"the extra line {line!r} sets what {_BLOCKS_OF_SETTINGS[decided]} sets")
-        extra += code.partition("!")[2].replace("!", " ").split()
-    if decided := _belongs_to_a_setting([*functional, *extra]):
-        raise InputRefused(decided)
+            raise _sets_what(line, _BLOCKS_OF_SETTINGS[decided])
+    own = own_words(settings.extra_lines)
+    for word in own:
+        if word.block == "%scf" and word.word == "convergence":
+            raise InputRefused(
+                f"the extra line {word.line!r} sets the convergence of the SCF, which every template sets to Tight; "
+                "leave it out",
+                kind=_OF_A_SETTING,
+            )
+        if setter := _overridden_by(settings, word.block, word.word):
+            raise _sets_what(word.line, setter)
+    extra = [word.word for word in own if word.block == "!"]
+    if decided := _belongs_to_a_setting(settings, [*functional, *extra]):
+        raise InputRefused(decided, kind=_OF_A_SETTING)
+    _check_functionals(settings, extra)
+    reads = "MOREAD" in map(str.upper, extra)
+    if reads and not settings.scf_method.restart and not any(word.block == "%moinp" for word in own):
+        raise InputRefused(
+            'MORead names no file of orbitals; add %moinp "/path/of/orbitals.gbw" to extra_lines'
+        )
     written = keyword_line(settings, broken_singlet=settings.uks_singlet)
     if wrong := _contradiction([*written, *extra]):
-        raise InputRefused(f"{wrong}; look at functional and extra_lines")
+        raise InputRefused(f"{wrong}; look at functional and extra_lines", kind="contradicting keywords")
+
+
+def _code(line: str) -> str:
+    """Return a line without its comments. A comment ends at the next ``#`` or with the line."""
+    if not isinstance(line, str):
+        raise InputRefused(f"the extra line {line!r} is no text")
+    return " ".join(line.split("#")[::2])
+
+
+def _sets_what(line: str, setter: str) -> InputRefused:
+    # A remedy's SCF method and its restart are no settings of a campaign's.
+    use = "" if setter in ("scf", _RESTART) else f"; use {setter}"
+    return InputRefused(f"the extra line {line!r} sets what {setter} sets{use}", kind=_OF_A_SETTING)
+
+
+def _check_functionals(settings: InputSettings, extra: Sequence[str]) -> None:
+    """Refuse two functionals: ORCA takes one of them without a word."""
+    named = [word for word in settings.functional.split() if known_functional(word)]
+    if second := next((word for word in extra if known_functional(word)), None):
+        raise InputRefused(
+            f"{second} in extra_lines is a functional beside {settings.functional}; name one, as functional",
+            kind=_OF_A_SETTING,
+        )
+    if len(named) > 1:
+        raise InputRefused(f"functional names {' and '.join(named)}; name one", kind="contradicting keywords")
+
+
+def _overridden_by(settings: InputSettings, block: str, word: str) -> str | None:
+    """Return which setting a word of the user's own would override, or None.
+
+    Args:
+        settings: The settings.
+        block: The block that it belongs to, in small letters.
+        word: The word, in small letters.
+    """
+    method = settings.scf_method
+    if word == "%moinp" and method.restart:
+        return _RESTART
+    if block == "%method":
+        return _OF_THE_METHOD.get(word)
+    if block != "%scf":
+        return None
+    if word == "maxiter":
+        return "scf_maxiter"
+    if word in _OF_THE_GUESS and method.restart:
+        return _RESTART
+    # The template's own method bears such a line: its words are what everybody gets who asks for nothing else.
+    if (
+        word in _OF_THE_SCF_METHOD
+        and replace(method, restart=False) != replace(settings, scf=None).scf_method
+    ):
+        return "scf"
+    return None
 
 
 def _contradiction(words: Iterable[str]) -> str | None:
@@ -108,7 +230,7 @@ def _contradiction(words: Iterable[str]) -> str | None:
     return None
 
 
-def _belongs_to_a_setting(words: Sequence[str]) -> str | None:
+def _belongs_to_a_setting(settings: InputSettings, words: Sequence[str]) -> str | None:
     """Return which of a user's own keywords the settings decide, and which setting, or None."""
     for word in words:
         if _HAMILTONIANS.fullmatch(word):
@@ -117,8 +239,25 @@ def _belongs_to_a_setting(words: Sequence[str]) -> str | None:
             return f"{word} chooses the number of processes, which n_cores does"
         if _THRESHOLDS.fullmatch(word):
             return f"{word} chooses the SCF threshold, which every template sets to Tight"
-        if known_basis(word):
-            return f"{word} is a basis set, which actinide_basis and non_actinide_basis name"
-        if word.lower() in _POTENTIALS:
+        if is_composite(word):
+            return (
+                f"{word} is a composite method with a basis and core potentials of its own; name a functional such as "
+                "wB97M-V, and its bases as actinide_basis and non_actinide_basis"
+            )
+        hamiltonian = settings.template.hamiltonian
+        if hamiltonian and is_potential(word) and word.lower() != "noecp":
+            return (
+                f"{word} chooses core potentials, and {settings.simple_input} treats all electrons ({hamiltonian}); "
+                "leave it out"
+            )
+        if is_potential(word):
             return f"{word} chooses core potentials, which actinide_ecp and the bases do"
+        if looks_like_a_basis(word):
+            return f"{word} is a basis set, which actinide_basis and non_actinide_basis name"
+        if word.upper() in _UNITS:
+            return f"{word} changes the unit of the coordinates, which are written in Å; leave it out"
+        if word.upper() in _SCF_WAYS:
+            return f"{word} chooses how the SCF converges, which kdiis and the steps under remedies do"
+        if hamiltonian and word.upper() == "NOFINITENUC":
+            return f"{word} takes back the finite nuclei of {settings.simple_input}; leave it out"
     return None

@@ -28,11 +28,16 @@ def functions_on(element: str, settings: InputSettings) -> int:
     """Return the number of basis functions of one atom; see ``number_of_basis_functions``."""
     basis = settings.basis_of(element)
     if basis is None:
-        raise InputRefused(f"{settings.simple_input} has no basis for {element}; name one as actinide_basis")
+        raise InputRefused(
+            f"{settings.simple_input} has no basis for {element}; name one as actinide_basis",
+            kind="actinide without a basis",
+        )
     try:
         return functions_of(basis, element)
     except KeyError:
-        raise InputRefused(f"{basis} has no functions for {element}") from None
+        raise InputRefused(
+            f"{basis} has no functions for {element}", kind="basis without functions for an element"
+        ) from None
 
 
 def estimate_maxcore(basis_functions: int, *, open_shell: bool) -> int:

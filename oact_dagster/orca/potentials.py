@@ -18,9 +18,25 @@ CORE_ELECTRONS: Final[Mapping[str, str]] = MappingProxyType(
         # Fr and Ra: Lim et al., J. Chem. Phys. 122, 104103 (2005). Actinides: the small core of Cao and Dolg
         # (2004); ORCA 6.1 prints "replacing 60 core electrons" for U, Np and Am, not the 78 of Fr and Ra.
         "def-ECP": f"{_RB_TO_RN}, Fr-Ra 78, Ac-Lr 60",
+        # The multi-configuration Dirac-Fock potentials ECP10MDF to ECP78MDF that cc-pVnZ-PP was made for.
+        "SK-MCDHF-RSC": "Ca 10, Cu-Kr 10, Sr-Xe 28, Ba 46, Hf-Rn 60, Ra 78, U 60",
     }
 )
 """Electrons that a potential replaces, by its name and the element; an element that is missing has none."""
+
+_SAME: Final[tuple[tuple[str, ...], ...]] = (
+    ("def2-ECP", "def2ECP", "def2-SD"),
+    # On the actinides it is that of Küchle and others under the name of the Stuttgart group.
+    ("def-ECP", "defECP", "def-SD", "SD(60,MWB)"),
+    ("dhf-ECP", "dhfECP", "dhf-SD"),
+    ("HayWadt", "LANL2", "LANL1"),
+    ("SK-MCDHF-RSC",),
+    ("SDD",),
+    ("CRENBL-ECP", "CRENBL"),
+    ("vDZP-ECP",),
+    ("def2ECP/defECP/r2SCAN3c",),
+)
+"""The names of ORCA's potentials, those of the same one together, the one that the tables use first."""
 
 _ABOVE_HE: Final = frozenset(SYMBOLS[2:])
 _RB_RN: Final = frozenset(SYMBOLS[36:86])
@@ -37,14 +53,39 @@ _BROUGHT_BY: Final[tuple[tuple[re.Pattern[str], str, frozenset[str]], ...]] = (
         frozenset(by_element("Na-La 0, Hf-Bi 0, U-Pu 0")),
     ),
     (
-        re.compile(r".*-pp$", re.IGNORECASE),
+        re.compile(r".*-pp(-|$)", re.IGNORECASE),
         "SK-MCDHF-RSC",
         frozenset(by_element("Ca 0, Cu-Kr 0, Sr-Xe 0, Ba 0, Hf-Ra 0, U 0")),
     ),
     # Large cores from boron on; which element has none is not tabulated, so none is trusted.
-    (re.compile(r"vdzp$", re.IGNORECASE), "the potentials of vDZP", _ABOVE_HE),
+    (re.compile(r"vdzp$", re.IGNORECASE), "vDZP-ECP", _ABOVE_HE),
+    (re.compile(r"sdd", re.IGNORECASE), "SDD", _ABOVE_HE),
+    (re.compile(r"crenb", re.IGNORECASE), "CRENBL-ECP", _ABOVE_HE),
+    (re.compile(r"stuttgart|sd\(|ecp\d+m", re.IGNORECASE), "a Stuttgart potential", _ABOVE_HE),
 )
 _STUTTGART: Final = re.compile(r"SD\((\d+),\w+\)$", re.IGNORECASE)
+
+
+def canonical(potential: str) -> str | None:
+    """Return a potential's name as the tables spell it, the same one for all its names, or None for an unknown one."""
+    for names in _SAME:
+        if potential.lower() in map(str.lower, names):
+            return names[0]
+    return None
+
+
+def is_potential(word: str) -> bool:
+    """Return whether a keyword of ORCA chooses core potentials, or that there are none (``NoECP``)."""
+    # No other keyword ends like that.
+    return word.lower().endswith("ecp") or canonical(word) is not None or _STUTTGART.match(word) is not None
+
+
+def belong_together(basis_potential: str, named: str) -> bool:
+    """Return whether a potential may be the one that a basis was made for; an unknown one may be any."""
+    first, second = canonical(basis_potential), canonical(named)
+    if second is None:
+        return _STUTTGART.match(named) is None
+    return first is None or first == second
 
 
 def brought_by(basis: str, element: str) -> str | None:

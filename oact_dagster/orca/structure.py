@@ -9,7 +9,17 @@ from oact_dagster.orca.geometry import Geometry
 
 
 class StructureError(ValueError):
-    """A charge or a number of unpaired electrons that the atoms cannot have; the message is one line."""
+    """A charge or a number of unpaired electrons that the atoms cannot have; the message is one line.
+
+    Attributes:
+        kind: The class of the problem in a few words, by which many refusals are counted, such as
+            ``electron parity``.
+    """
+
+    def __init__(self, message: str, *, kind: str = "electrons that do not fit the atoms") -> None:
+        """Take the one line, and the class of the problem."""
+        super().__init__(message)
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +45,33 @@ class Structure:
         for what, value in (("charge", self.charge), ("uhf", self.uhf)):
             # bool is a subclass of int, and True as a charge is a mistake upstream.
             if not isinstance(value, int) or isinstance(value, bool):
-                raise StructureError(f"{what} is {value!r}; expected a whole number")
+                raise StructureError(
+                    f"{what} is {value!r}; expected a whole number",
+                    kind=f"{what} that is no whole number",
+                )
         electrons = self.electrons
         if electrons < 1:
             raise StructureError(
                 f"charge {self.charge:+d} leaves {electrons} electrons in {self.formula()}; "
-                "expected at least one"
+                "expected at least one",
+                kind="too few electrons",
             )
         if self.uhf < 0:
-            raise StructureError(f"uhf is {self.uhf}; expected the number of unpaired electrons, 0 or more")
+            raise StructureError(
+                f"uhf is {self.uhf}; expected the number of unpaired electrons, 0 or more",
+                kind="negative uhf",
+            )
         if (electrons - self.uhf) % 2:
             raise StructureError(
                 f"uhf {self.uhf} does not fit {self.formula()} with charge {self.charge:+d}: "
-                f"{electrons} electrons need an {'odd' if electrons % 2 else 'even'} number of unpaired ones"
+                f"{electrons} electrons need an {'odd' if electrons % 2 else 'even'} number of unpaired ones",
+                kind="electron parity",
             )
         if self.uhf > electrons:
-            raise StructureError(f"uhf is {self.uhf}, but {self.formula()} has only {electrons} electrons")
+            raise StructureError(
+                f"uhf is {self.uhf}, but {self.formula()} has only {electrons} electrons",
+                kind="too few electrons",
+            )
 
     @property
     def electrons(self) -> int:

@@ -54,6 +54,7 @@ class Rule(NamedTuple):
         signs: Plain texts in small letters; a line that holds one of them, in any case, is a candidate. Empty where
             ``where`` says all.
         line: A regular expression which that line must match too; None where the sign is enough.
+        told_below: Whether the lines below it say what it is about, such as the keyword that ORCA does not know.
     """
 
     termination: Termination
@@ -61,6 +62,7 @@ class Rule(NamedTuple):
     why: str
     signs: tuple[str, ...] = ()
     line: bytes | None = None
+    told_below: bool = False
 
 
 _T = Termination
@@ -167,15 +169,17 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(
         _T.INPUT_ERROR,
         _W.AFTER_LAST_RESULT,
-        "ORCA refused the input",
-        ("input error",),
-        rb"(?i)^\s*INPUT ERROR",
+        "ORCA does not know a keyword of the input, or it is there twice",
+        ("unrecognized or duplicated keyword",),
+        told_below=True,
     ),
     Rule(
         _T.INPUT_ERROR,
         _W.AFTER_LAST_RESULT,
-        "ORCA does not know a keyword of the input, or it is there twice",
-        ("unrecognized or duplicated keyword",),
+        "ORCA refused the input",
+        ("input error",),
+        rb"(?i)^\s*INPUT ERROR",
+        told_below=True,
     ),
     Rule(
         _T.INPUT_ERROR,
@@ -338,6 +342,16 @@ RULES: Final[tuple[Rule, ...]] = (
             "unable to complete a tcp connection",
         ),
     ),
+    # As the runtime itself writes them, with host and process or the job's name: a run that goes on prints more results
+    # below. Those of PMIx's shared memory are harmless.
+    Rule(
+        _T.MPI_ERROR,
+        _W.AFTER_LAST_RESULT,
+        "MPI failed",
+        ("orte_error_log", "prte_error_log", "pmix error:"),
+        rb"^\s*(?:\[[\w.-]+:\d+\]\s*)?\[\[\d+,\d+\],\d+\]\s*(?:ORTE|PRTE)_ERROR_LOG:"
+        rb"|^\s*\[[\w.-]+:\d+\]\s*PMIX ERROR:(?!.*\bin file \S*(?:gds_|dstore_|psec_))",
+    ),
     Rule(
         _T.MPI_ERROR,
         _W.WITH_AN_ABORT,
@@ -364,6 +378,12 @@ RULES: Final[tuple[Rule, ...]] = (
     Rule(_T.TRUNCATED, _W.NO_END, "the file has no end: the run is still going on, or it was cut off"),
 )
 """The table. The first row that fits decides."""
+
+_BELOW: Final = 4 << 10
+_LINES_BELOW: Final = 6
+_LONGEST_TOLD: Final = 200
+_PLACE_IN_THE_CODE: Final = rb"^\s*\[file [^\]]*\]:?"
+_NOT_OF_THE_MESSAGE: Final = r"INPUT FILE|NAME = |\|\s*\d+>|\*{3,}|ORCA finished|TOTAL RUN TIME"
 
 _OF_THE_MACHINE: Final = frozenset({_T.MPI_ERROR, _T.ABORTED})
 
@@ -492,9 +512,22 @@ class Text:
                 end = end if end >= 0 else len(self._text)
                 line = self._text[self._text.rfind(b"\n", 0, position) + 1 : end]
                 if rule.line is None or re.search(rule.line, line):
-                    return text_of(line)
+                    return text_of(line) + (self._told_below(end) if rule.told_below else "")
                 position = self._small.find(sign.encode(), end)
         return None
+
+    def _told_below(self, end: int) -> str:
+        """What the lines below the one that ends at ``end`` say of it, as ``: what``; empty where they say nothing."""
+        told: list[str] = []
+        for line in self._text[end : end + _BELOW].split(b"\n")[1 : 1 + _LINES_BELOW]:
+            text = text_of(re.sub(_PLACE_IN_THE_CODE, b"", line))
+            if re.match(_NOT_OF_THE_MESSAGE, text):
+                break
+            if any(map(str.isalnum, text)):
+                told.append(" ".join(text.split()))
+            elif told:
+                break
+        return f": {' '.join(told)[:_LONGEST_TOLD]}" if told else ""
 
 
 def judge_scheduler_messages(messages: Iterable[bytes]) -> Verdict | None:

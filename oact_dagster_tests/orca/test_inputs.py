@@ -1,5 +1,7 @@
 """Whole inputs, line by line."""
 
+import dataclasses
+
 import pytest
 
 from oact_dagster.orca.geometry import parse_geometry
@@ -8,9 +10,11 @@ from oact_dagster.orca.inputs import (
     check_settings,
     estimate_maxcore,
     input_hash,
+    maxcore_of,
     number_of_basis_functions,
     render_input,
 )
+from oact_dagster.orca.scf_method import ScfMethod
 from oact_dagster.orca.structure import Structure
 
 URANYL = Structure(parse_geometry("U 0 0 0\nO 0 0 1.76\nO 0 0 -1.76"), 2, 0)
@@ -372,13 +376,70 @@ def test_comments_stay_comments():
     assert "\n".join(lines[len(COMMENTS) :]) + "\n" == URANYL_OMOL
 
 
-def test_the_hash_ignores_comments_and_nothing_else():
+def test_the_hash_ignores_comments_and_cost_and_nothing_else():
     plain = input_hash(URANYL_OMOL)
     assert input_hash(render_input(URANYL, InputSettings(n_cores=8), COMMENTS)) == plain
     assert input_hash(URANYL_OMOL.replace("\n", "\r\n")) == plain
     assert input_hash(URANYL_OMOL.replace("1.760000", "1.770000")) != plain
     assert input_hash(URANYL_OMOL.replace("EnGrad", "Opt")) != plain
     assert len({plain, input_hash(URANYL_X2C), input_hash(URANYL_DK3)}) == 3
+    # More processes and more memory give the same result.
+    assert input_hash(render_input(URANYL, InputSettings(n_cores=64, maxcore=9999))) == plain
+    assert input_hash(URANYL_OMOL.replace("%pal\n  nprocs 8\nend\n", "%PAL nprocs 2 end\n")) == plain
+    assert input_hash(URANYL_OMOL.replace("%pal\n  nprocs 8\nend\n", "")) == plain
+    assert input_hash(URANYL_OMOL.replace("maxiter 500", "maxiter 600")) != plain
+    # A block without an end takes nothing with it.
+    unended = URANYL_OMOL.replace("%pal\n  nprocs 8\nend\n", "%pal nprocs 2\n")
+    assert input_hash(unended) == plain
+    assert input_hash(unended.replace("* xyz 2 1", "* xyz 2 3")) != plain
+
+
+def test_the_hash_of_a_basis_file_is_that_of_its_name():
+    def of(file):
+        return input_hash(render_input(URANYL, InputSettings(actinide_basis=file)))
+
+    assert of("/home/one/sets/u.bas") == of("/scratch/two three/u.bas") == of("u.bas")
+    assert of("/home/one/sets/u.bas") != of("/home/one/sets/v.bas")
+
+
+def test_a_restart_reads_the_orbitals_and_makes_no_guess():
+    settings = InputSettings(n_cores=8, scf=ScfMethod(restart=True))
+    expected = URANYL_OMOL.replace("NONBO NONPA\n", 'NONBO NONPA MORead\n%moinp "restart.gbw"\n', 1)
+    assert render_input(URANYL, settings) == expected.replace("  Guess PModel\n", "", 1)
+    broken = dataclasses.replace(settings, uks_singlet=True)
+    words = render_input(URANYL, broken).splitlines()[0].split()
+    assert "UKS" in words
+    assert "rotate" not in render_input(URANYL, broken)
+    for plain, text in ((X2C, URANYL_X2C), (DK3, URANYL_DK3)):
+        again = dataclasses.replace(plain, scf=ScfMethod(restart=True))
+        expected = text.replace("NONBO NONPA\n", 'NONBO NONPA MORead\n%moinp "restart.gbw"\n', 1)
+        assert render_input(URANYL, again) == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "replaced"),
+    [
+        (ScfMethod(), {}),
+        (ScfMethod(damping="SlowConv"), {"NormalConv": "SlowConv"}),
+        (ScfMethod(damping="VerySlowConv"), {"NormalConv": "VerySlowConv"}),
+        (ScfMethod(accelerator="KDIIS"), {"DIIS": "KDIIS"}),
+        (ScfMethod(soscf=True), {"NOSOSCF": "SOSCF"}),
+        (ScfMethod(accelerator="KDIIS", soscf=True), {"DIIS": "KDIIS", "NOSOSCF": "SOSCF"}),
+        (ScfMethod(accelerator="TRAH"), {"DIIS": None, "NoTRAH": "TRAH"}),
+    ],
+)
+def test_an_scf_method_replaces_words_in_their_places(method, replaced):
+    plain = keywords(URANYL)
+    expected = [replaced.get(word, word) for word in plain]
+    assert keywords(URANYL, scf=method) == [word for word in expected if word]
+    # It stands over kdiis, which is the template's other accelerator.
+    assert keywords(URANYL, scf=method, kdiis=True) == keywords(URANYL, scf=method)
+
+
+def test_what_is_written_as_maxcore_is_known():
+    for settings in (InputSettings(), InputSettings(maxcore=123), InputSettings(uks_singlet=True)):
+        maxcore = maxcore_of(NEODYMIUM_TRIFLUORIDE, settings)
+        assert f"\n%maxcore {maxcore}\n" in render_input(NEODYMIUM_TRIFLUORIDE, settings)
 
 
 def test_warnings():
@@ -392,8 +453,11 @@ def test_warnings():
     assert check_settings(InputSettings(actinide_ecp="my-ECP"), {"U"}) == [
         "the core potential my-ECP is in no table: whether it covers every actinide is not checked"
     ]
-    assert check_settings(InputSettings(actinide_basis="SARC-DKH-TZVP"), {"U"}) == [
-        "SARC-DKH-TZVP is contracted for a relativistic Hamiltonian, which omol has not"
+    assert check_settings(InputSettings(non_actinide_basis="DKH-def2-TZVP"), {"O"}) == [
+        "DKH-def2-TZVP is contracted for a relativistic Hamiltonian, which omol has not"
+    ]
+    assert check_settings(InputSettings(functional="wB97MV"), {"O"}) == [
+        "the functional wB97MV is in no table (did you mean wB97M-V?): ORCA refuses a name that it does not know"
     ]
     assert check_settings(InputSettings(simple_input="x2c"), {"H", "O"}) == [
         "def2-TZVPD is not contracted for a relativistic Hamiltonian, which x2c has"
@@ -402,3 +466,67 @@ def test_warnings():
         "non_actinide_basis is a file, and ORCA puts its def2-ECP on I all the same: "
         "the file must be made for it"
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "changes", "warning"),
+    [
+        (DK3, {"actinide_basis": "SARC-ZORA-TZVP"}, "SARC-ZORA-TZVP is contracted for ZORA, and dk3 has DKH"),
+        (DK3, {"non_actinide_basis": "ZORA-def2-TZVP"}, "ZORA-def2-TZVP is contracted for ZORA, and dk3 has"),
+        (DK3, {"non_actinide_basis": "x2c-TZVPall"}, "x2c-TZVPall is contracted for X2C, and dk3 has DKH"),
+        (
+            X2C,
+            {"non_actinide_basis": "DKH-def2-TZVP"},
+            "DKH-def2-TZVP is contracted for DKH, and x2c has DLU-X2C",
+        ),
+        (X2C, {"non_actinide_basis": "ma-ZORA-def2-SVP"}, "ma-ZORA-def2-SVP is contracted for ZORA, and x2c"),
+        (
+            X2C,
+            {"actinide_basis": "SARC-ZORA-TZVP"},
+            "SARC-ZORA-TZVP is contracted for ZORA, and x2c has DLU-X2C",
+        ),
+        (X2C, {"actinide_basis": "ANO-RCC-TZP"}, None),
+        (DK3, {"actinide_basis": "ANO-RCC-TZP"}, None),
+    ],
+)
+def test_a_contraction_for_another_hamiltonian(settings, changes, warning):
+    found = check_settings(dataclasses.replace(settings, **changes), URANYL.elements)
+    assert [line.startswith(warning) for line in found] == [True] if warning else found == []
+
+
+@pytest.mark.parametrize(
+    ("functional", "meant"),
+    [
+        ("PBE0", None),
+        ("RKS pbe0 D4", None),
+        ("HF", None),
+        ("B3LYP/G D3BJ", None),
+        ("DLPNO-B2PLYP", None),
+        ("LibXC(PBE0)", None),
+        ("wB97MV", "wB97M-V"),
+        ("PBE0-D4", "PBE0 D4"),
+        ("B3LYP-D3BJ", "B3LYP D3BJ"),
+        ("UKS B3LPY", "B3LYP"),
+    ],
+)
+def test_a_functional_in_no_table(functional, meant):
+    found = check_settings(InputSettings(functional=functional), {"O"})
+    assert [f"(did you mean {meant}?)" in line for line in found] == [True] if meant else found == []
+
+
+def test_a_guess_of_the_users_own_takes_the_place_of_the_templates():
+    plain = render_input(URANYL, InputSettings())
+    for lines in (("! MORead", '%moinp "/orbitals/u.gbw"'), ("! PAtom",)):
+        text = render_input(URANYL, InputSettings(extra_lines=lines))
+        assert set(plain.splitlines()) - set(text.splitlines()) == {"  Guess PModel"}
+        assert set(text.splitlines()) - set(plain.splitlines()) == set(lines)
+
+
+def test_a_broken_singlet_with_potentials_that_come_with_the_basis():
+    iodine = Structure(parse_geometry("I 0 0 0\nI 0 0 2.67"), 0, 0)
+    # def2-mTZVP is in no table, but every def2 set brings def2-ECP; cc-pVTZ-PP brings 28 electrons, too.
+    for basis in ("def2-mTZVP", "cc-pVTZ-PP"):
+        assert rotation(iodine, non_actinide_basis=basis) == ["rotate {24, 25, 20, 1, 1} end"]
+    assert rotation(iodine, non_actinide_basis="ANO-RCC-TZP") == ["rotate {52, 53, 20, 1, 1} end"]
+    # Up to Kr next to no set has a potential.
+    assert rotation(WATER, non_actinide_basis="foo") == ["rotate {4, 5, 20, 1, 1} end"]

@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oact_dagster.orca.elements import ATOMIC_NUMBERS, SYMBOLS
-from oact_dagster.orca.geometry import parse_geometry
+from oact_dagster.orca.geometry import GeometryError, parse_geometry
 from oact_dagster.orca.inputs import InputRefused, InputSettings, check_settings, render_input
+from oact_dagster.orca.keywords import _contradiction
+from oact_dagster.orca.scf_method import DAMPINGS, ScfMethod
 from oact_dagster.orca.structure import Structure, StructureError
 
 RELATIVISTIC = {
@@ -153,6 +155,206 @@ X2C = {"simple_input": "x2c", "actinide_basis": "SARC-DKH-TZVP", "non_actinide_b
             "O",
             "the extra line '$new_job' begins other coordinates, another job",
         ),
+        # Keywords that choose core potentials, methods and bases that bring them.
+        *(
+            (
+                X2C | {"extra_lines": (f"! {word}",)},
+                "U O",
+                f"{word} chooses core potentials, and x2c treats all electrons (DLU-X2C); leave it out",
+            )
+            for word in (
+                "SK-MCDHF-RSC",
+                "def2-SD",
+                "dhf-ECP",
+                "HayWadt",
+                "SDD",
+                "def2ECP",
+                "vDZP-ECP",
+                "SD(60,MWB)",
+                "my-ECP",
+            )
+        ),
+        (
+            X2C | {"extra_lines": ("! ECP{LANL2}",)},
+            "U O",
+            "ECP chooses core potentials, and x2c treats all electrons",
+        ),
+        (X2C | {"functional": "PBE0 HayWadt"}, "U O", "HayWadt chooses core potentials, and x2c treats all"),
+        (
+            {"extra_lines": ("! SDD",)},
+            "O",
+            "SDD chooses core potentials, which actinide_ecp and the bases do",
+        ),
+        (RELATIVISTIC | {"extra_lines": ("! vDZP",)}, "O", "vDZP is a basis set, which actinide_basis and"),
+        ({"extra_lines": ("! cc-pVTZ-PP",)}, "O", "cc-pVTZ-PP is a basis set, which actinide_basis and"),
+        *(
+            (
+                template | {"functional": word},
+                "U O",
+                f"{word} is a composite method with a basis and core pot",
+            )
+            for word in ("wB97X-3c", "r2SCAN-3c", "B97-3c", "PBEh-3c", "HF-3c", "B3LYP-3c", "pbeh3c")
+            for template in ({}, X2C, RELATIVISTIC)
+        ),
+        ({"extra_lines": ("! r2SCAN-3c",)}, "O", "r2SCAN-3c is a composite method with a basis and core"),
+        *(
+            (
+                RELATIVISTIC | {"non_actinide_basis": basis},
+                "I O",
+                f"{basis} brings {brought}, and dk3 treats all electrons (DKH); name as non_actinide_basis ANO-RCC-TZP",
+            )
+            for basis, brought in (
+                ("SDD", "its core potential for I"),
+                ("CRENBL", "CRENBL-ECP for I"),
+                ("LANL08", "HayWadt for I"),
+                ("Stuttgart", "a Stuttgart potential for I"),
+                ("vDZP", "vDZP-ECP for I"),
+                ("aug-cc-pVTZ-PP", "SK-MCDHF-RSC for I"),
+                ("cc-pVTZ-PP-F12", "SK-MCDHF-RSC for I"),
+            )
+        ),
+        # A core potential with a basis that is not made for it.
+        *(
+            (
+                {"actinide_basis": basis},
+                "U O",
+                f"{basis} has all electrons of U, and def-ECP takes away 60 of them; name as actinide_basis "
+                "ma-def-TZVP, def-TZVP, or a file, or as simple_input x2c or dk3",
+            )
+            for basis in ("SARC-DKH-TZVP", "sarc-zora-tzvp", "ANO-RCC-TZP", "SARC2-DKH-QZVP", "cc-pVTZ-DK3")
+        ),
+        (
+            {"actinide_basis": "SARC-DKH-TZVP", "actinide_ecp": "SD(78,MWB)"},
+            "U O",
+            "SARC-DKH-TZVP has all electrons of U, and SD(78,MWB) takes away 78 of them; name as actinide_basis",
+        ),
+        (
+            {"actinide_basis": "cc-pVTZ-PP"},
+            "U O",
+            "cc-pVTZ-PP on U is made for SK-MCDHF-RSC, not for def-ECP; name as actinide_ecp SK-MCDHF-RSC, or as",
+        ),
+        (
+            {"actinide_ecp": "SK-MCDHF-RSC"},
+            "U O",
+            "ma-def-TZVP on U is made for def-ECP, not for SK-MCDHF-RSC; name as actinide_ecp def-ECP",
+        ),
+        ({"actinide_ecp": "SK-MCDHF-RSC"}, "Np O", "SK-MCDHF-RSC has no core potential for Np; def-ECP has"),
+        # Lines of one's own that change what the templates and the settings say.
+        (
+            {"extra_lines": ("%scf Convergence Loose end",)},
+            "O",
+            "the extra line '%scf Convergence Loose end' sets the convergence of the SCF, which every template",
+        ),
+        (
+            {"extra_lines": ("%scf", "convergence=tight", "end")},
+            "O",
+            "the extra line 'convergence=tight' sets",
+        ),
+        (
+            {"extra_lines": ("%scf maxiter 700 end",)},
+            "O",
+            "the extra line '%scf maxiter 700 end' sets what scf_maxiter sets; use scf_maxiter",
+        ),
+        (
+            {"extra_lines": ("%method RunTyp Opt end",)},
+            "O",
+            "the extra line '%method RunTyp Opt end' sets what opt sets; use opt",
+        ),
+        (
+            {"extra_lines": ("%method Functional PBE end",)},
+            "O",
+            "the extra line '%method Functional PBE end' sets what functional sets; use functional",
+        ),
+        ({"extra_lines": ("! PBE",)}, "O", "PBE in extra_lines is a functional beside wB97M-V; name one, as"),
+        ({"functional": "PBE0 PBE"}, "O", "functional names PBE0 and PBE; name one"),
+        (
+            {"extra_lines": ("! BOHRS",)},
+            "O",
+            "BOHRS changes the unit of the coordinates, which are written in Å",
+        ),
+        (
+            {"extra_lines": ("%coords Units Bohrs end",)},
+            "O",
+            "the extra line '%coords Units Bohrs end' begins",
+        ),
+        (
+            {"extra_lines": ("! NRSCF",)},
+            "O",
+            "NRSCF chooses how the SCF converges, which kdiis and the steps",
+        ),
+        (X2C | {"extra_lines": ("! NoFiniteNuc",)}, "U O", "NoFiniteNuc takes back the finite nuclei of x2c"),
+        ({"extra_lines": ("! MORead",)}, "O", "MORead names no file of orbitals; add %moinp"),
+        # Lines that take in others, or are no lines of an input.
+        ({"extra_lines": ("end",)}, "O", "the extra line 'end' has an end without a block; expected ! with"),
+        (
+            {"extra_lines": ("%scf DampFac 0.9 end", "end")},
+            "O",
+            "the extra line 'end' has an end without a block",
+        ),
+        (
+            {"extra_lines": ("%geom MaxIter 9 end end",)},
+            "O",
+            "the extra line '%geom MaxIter 9 end end' has an end",
+        ),
+        (
+            {"extra_lines": ("TightOpt",)},
+            "O",
+            "the extra line 'TightOpt' has 'TightOpt' in no block; expected !",
+        ),
+        (
+            {"extra_lines": ("%scf",)},
+            "O",
+            "the extra line '%scf' opens %scf without its end, and the block would take in the coordinates",
+        ),
+        (
+            {"extra_lines": ("%scf DampFac 0.9", "! TightOpt")},
+            "O",
+            "the extra line '%scf DampFac 0.9' opens %scf",
+        ),
+        ({"extra_lines": ("%scf # end",)}, "O", "the extra line '%scf # end' opens %scf without its end"),
+        (
+            {"extra_lines": ("%geom Constraints {B 0 1 C} end",)},
+            "O",
+            "the extra line '%geom Constraints {B 0 1 C} end' opens %geom without its end",
+        ),
+        (
+            {"extra_lines": ('%moinp "a.gbw',)},
+            "O",
+            "the extra line '%moinp \"a.gbw' has a quote that is not closed",
+        ),
+        # What a remedy sets.
+        ({"scf": ScfMethod(damping="Slow")}, "O", "damping is 'Slow'; expected one of NormalConv, SlowConv"),
+        ({"scf": ScfMethod(accelerator="GDIIS")}, "O", "accelerator is 'GDIIS'; expected one of DIIS, KDIIS"),
+        (
+            {"scf": ScfMethod(accelerator="TRAH", soscf=True)},
+            "O",
+            "the keywords SOSCF and TRAH exclude each other",
+        ),
+        (
+            {"scf": ScfMethod(restart=True), "extra_lines": ("! MORead",)},
+            "O",
+            "the keyword MOREAD would be there twice",
+        ),
+        (
+            {"scf": ScfMethod(restart=True), "extra_lines": ("! PAtom",)},
+            "O",
+            "the keywords MOREAD and PATOM exclude each other",
+        ),
+        (
+            {"scf": ScfMethod(restart=True), "extra_lines": ("%scf", "rotate {1, 2, 90, 0, 0} end end")},
+            "O",
+            "the extra line 'rotate {1, 2, 90, 0, 0} end end' sets what the restart from orbitals sets",
+        ),
+        (
+            {"scf": ScfMethod(accelerator="TRAH"), "extra_lines": ("%scf AutoTRAH=false end",)},
+            "O",
+            "the extra line '%scf AutoTRAH=false end' sets what scf sets",
+        ),
+        (
+            {"scf_maxiter": 9, "extra_lines": ("%scf MaxIter 10 end",)},
+            "O",
+            "the extra line '%scf MaxIter 10 end' sets what scf_maxiter sets",
+        ),
         ({"extra_lines": ("a\nb",)}, "O", "the extra line 'a\\nb' is empty or has a newline"),
         ({"extra_lines": (" ",)}, "O", "the extra line ' ' is empty"),
     ],
@@ -162,6 +364,73 @@ def test_settings_refused_with_one_clear_line(changes, elements, message):
         check_settings(InputSettings(**changes), elements.split())
     assert str(refusal.value).startswith(message)
     assert len(str(refusal.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        ("TRAH DIIS", "the keywords DIIS and TRAH exclude each other"),
+        ("kdiis trah", "the keywords KDIIS and TRAH exclude each other"),
+        ("TRAH SOSCF", "the keywords SOSCF and TRAH exclude each other"),
+        ("DIIS KDIIS", "the keywords DIIS and KDIIS exclude each other"),
+        ("TRAH NOSOSCF NormalConv", None),
+        ("KDIIS SOSCF NoTRAH", None),
+    ],
+)
+def test_ways_to_convergence_that_exclude_each_other(words, wrong):
+    assert _contradiction(words.split()) == wrong
+
+
+@pytest.mark.parametrize(
+    ("refused", "kind"),
+    [
+        (lambda: parse_geometry(""), "geometry without atoms"),
+        (lambda: parse_geometry("0\n\n"), "geometry without atoms"),
+        (lambda: parse_geometry("3\n\nH 0 0 0"), "count that is not the number of atoms"),
+        (lambda: parse_geometry("H 0 0"), "geometry that does not parse"),
+        (lambda: parse_geometry("Uuo 0 0 0"), "unknown element"),
+        (lambda: parse_geometry("H 0 0 nan"), "coordinate that is no finite number"),
+        (lambda: parse_geometry("H 0 0 0\nH 0 0 0.1"), "two atoms on one spot"),
+        (lambda: structure("H 0 0 0", 0, 0), "electron parity"),
+        (lambda: structure("H 0 0 0", 1, 0), "too few electrons"),
+        (lambda: structure("H 0 0 0", 0, 3), "too few electrons"),
+        (lambda: structure("H 0 0 0", 0, -1), "negative uhf"),
+        (lambda: structure("H 0 0 0", 0.5, 1), "charge that is no whole number"),
+        (lambda: check_settings(InputSettings(n_cores=0), ["O"]), "impossible setting"),
+        (lambda: check_settings(InputSettings(), ["Uuo"]), "unknown element"),
+        (lambda: check_settings(InputSettings(simple_input="x2c"), ["U"]), "actinide without a basis"),
+        (
+            lambda: check_settings(InputSettings(), ["Ra"]),
+            "basis without functions for an element",
+        ),
+        (
+            lambda: check_settings(InputSettings(**RELATIVISTIC, actinide_ecp="def-ECP"), ["U"]),
+            "core potential with a relativistic Hamiltonian",
+        ),
+        (
+            lambda: check_settings(InputSettings(**X2C | {"non_actinide_basis": "def2-SVP"}), ["I"]),
+            "core potential with a relativistic Hamiltonian",
+        ),
+        (
+            lambda: check_settings(InputSettings(actinide_ecp="def2-ECP"), ["U"]),
+            "no core potential for an element",
+        ),
+        (lambda: check_settings(InputSettings(extra_lines=("! KDIIS",)), ["O"]), "contradicting keywords"),
+        (
+            lambda: check_settings(InputSettings(extra_lines=("%maxcore 1",)), ["O"]),
+            "keyword that belongs to a setting",
+        ),
+        (lambda: render_input(structure("U 0 0 0", 32, 0), InputSettings()), "too few electrons"),
+        (
+            lambda: render_input(structure("H 0 0 0", -51, 0), InputSettings()),
+            "more electrons than the basis has room for",
+        ),
+    ],
+)
+def test_a_refusal_tells_its_kind(refused, kind):
+    with pytest.raises((GeometryError, StructureError, InputRefused)) as refusal:
+        refused()
+    assert refusal.value.kind == kind
 
 
 def test_what_a_refusal_names_instead_is_accepted():
@@ -176,6 +445,36 @@ def test_what_a_refusal_names_instead_is_accepted():
                     what, name = str(refusal).partition("name as ")[2].replace(",", "").split()[:2]
                     current = dataclasses.replace(current, **{what: name})
             assert check_settings(current, elements) == []
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("%geom MaxIter 99 end",),
+        ("%geom", "  Constraints {B 0 1 C} {A 1 0 2 C} end", "end"),
+        ("%geom TS_Mode {M 0} end end",),
+        ("%geom RelaxFrags {1} end end",),
+        ("%scf Shift Shift 0.1 ErrOff 0.1 end end", "%scf DampFac 0.9 DampErr 0.1 end"),
+        ("%scf rotate {1, 2, 90, 0, 0} end end",),
+        ("%scf", "  Shift", "    Shift 0.1", "    ErrOff 0.1", "  end", "end", "! TightOpt"),
+        ("! TightOpt ! CPCM(water) %geom MaxIter 9 end %elprop Polar 1 end",),
+        ("%method NewNCore U 78 end end",),
+        ('%cpcm smd true SMDsolvent "the end" end',),
+        ('%nbo NBOKEYLIST = "$NBO NPA $END" end',),
+        ('! TightOpt # not " % end', "# ! PBE"),
+        ("! CPCM(water) def2/JK", "! MORead", '%moinp "/a b/u.gbw"'),
+    ],
+)
+def test_lines_of_ones_own_that_are_right(lines):
+    assert check_settings(InputSettings(extra_lines=lines), {"O"}) == []
+
+
+@pytest.mark.parametrize("basis", ["foo", "SDD", "6-31G"])
+def test_a_broken_singlet_needs_to_know_whether_the_basis_brings_a_potential(basis):
+    with pytest.raises(
+        InputRefused, match="one of the potentials is in no table, or non_actinide_basis is not"
+    ):
+        render_input(structure("Xe 0 0 0", 0, 0), InputSettings(non_actinide_basis=basis, uks_singlet=True))
 
 
 def test_extra_lines_are_a_list():
@@ -250,14 +549,23 @@ SETTINGS = st.sampled_from(
     right_parity=st.booleans(),
     chosen=SETTINGS,
     uks_singlet=st.booleans(),
+    scf=st.none()
+    | st.builds(
+        ScfMethod,
+        damping=st.sampled_from(DAMPINGS),
+        accelerator=st.sampled_from(["DIIS", "KDIIS"]),
+        soscf=st.booleans(),
+        restart=st.booleans(),
+    )
+    | st.builds(ScfMethod, accelerator=st.just("TRAH"), restart=st.booleans()),
 )
 def test_every_structure_gives_an_input_that_fits_or_a_refusal(
-    symbols, charge, uhf, right_parity, chosen, uks_singlet
+    symbols, charge, uhf, right_parity, chosen, uks_singlet, scf
 ):
     if right_parity:  # else half of all examples are refused for it
         charge += (sum(map(ATOMIC_NUMBERS.__getitem__, symbols)) - charge - uhf) % 2
     atoms = "".join(f"{symbol} 0 0 {2.5 * i}\n" for i, symbol in enumerate(symbols))
-    chosen = dataclasses.replace(chosen, uks_singlet=uks_singlet)
+    chosen = dataclasses.replace(chosen, uks_singlet=uks_singlet, scf=scf)
     try:
         text = render_input(structure(atoms, charge, uhf), chosen)
     except (StructureError, InputRefused) as refusal:
@@ -277,7 +585,7 @@ def test_every_structure_gives_an_input_that_fits_or_a_refusal(
         assert left == electrons
         assert "ECP" not in text
     rotated = [line for line in lines if "rotate" in line]
-    if uks_singlet and uhf == 0:
+    if uks_singlet and uhf == 0 and not (scf and scf.restart):
         assert rotated == [f"  rotate {{{left // 2 - 1}, {left // 2}, 20, 1, 1}} end"]
     else:
         assert rotated == []

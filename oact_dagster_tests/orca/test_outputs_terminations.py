@@ -93,6 +93,17 @@ FAILURES = [
         "[n1:1] [[1,0],0] ORTE_ERROR_LOG: Not found in file ess.c\n" + made.error_end(),
         "ORTE_ERROR_LOG",
     ),
+    (
+        "mpi_error",
+        "[node12:04332] PMIX ERROR: UNREACHABLE in file server/pmix_server.c at line 2198\n",
+        "PMIX ERROR: UNREACHABLE",
+    ),
+    (
+        "mpi_error",
+        "[[1234,0],0] ORTE_ERROR_LOG: Not found in file ess_hnp_module.c at line 320\n",
+        "ORTE_ERROR",
+    ),
+    ("mpi_error", "[n1:1] [[1,0],0] ORTE_ERROR_LOG: Not found in file ess.c at line 1\n", "ORTE_ERROR_LOG"),
     ("aborted", made.error_end("GTOInt"), "error termination in GTOInt"),
     (
         "aborted",
@@ -171,6 +182,57 @@ def test_a_failure(tmp_path: Path, termination: str, text: str, decides: str) ->
     assert not output.terminated_normally
 
 
+BOX = "            !!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!\n"
+UNKNOWN = "            UNRECOGNIZED OR DUPLICATED KEYWORD(S) IN SIMPLE INPUT LINE\n"
+PLACE = "[file orca_main/maininp4.cpp, line 11068]: \n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        # As ORCA 5 and 6 print it.
+        (f"{BOX}{' ' * 33}INPUT ERROR\n{UNKNOWN}                       WB97MV  \n{BOX}{PLACE}", ": WB97MV"),
+        (f"{UNKNOWN}  WB97MV   PBE99\n  FOO\n{BOX}", ": WB97MV PBE99 FOO"),
+        (f"{UNKNOWN}\n  WB97MV\n\nsomething else\n", ": WB97MV"),
+        (UNKNOWN, ""),
+        (f"{UNKNOWN}{PLACE}", ""),
+    ],
+)
+def test_an_unknown_keyword_is_named(tmp_path: Path, text: str, line: str) -> None:
+    output = read(tmp_path, made.banner() + text)
+    assert output.termination == "input_error"
+    assert output.deciding_line == UNKNOWN.strip() + line
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (f"{BOX}  INPUT ERROR\n{'=' * 60}\n Unknown block: %foo\n{BOX}", "INPUT ERROR: Unknown block: %foo"),
+        (f"INPUT ERROR\n{BOX}[file orca_main/maininp1.cpp, line 1]: bad line\n", "INPUT ERROR: bad line"),
+        (f"INPUT ERROR\n{'=' * 60}\n{' ' * 30}INPUT FILE\nNAME = orca.inp\n", "INPUT ERROR"),
+        ("INPUT ERROR", "INPUT ERROR"),
+    ],
+)
+def test_the_banner_of_an_input_error_says_what_stands_below(tmp_path: Path, text: str, line: str) -> None:
+    assert read(tmp_path, made.banner() + text).deciding_line == line
+
+
+def test_the_input_below_a_message_is_no_part_of_it(tmp_path: Path) -> None:
+    text = made.banner() + UNKNOWN + made.echo("! B3LPY", "# a comment")
+    assert read(tmp_path, text).deciding_line == UNKNOWN.strip()
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["[node12:04332] PMIX ERROR: UNREACHABLE in file a.c", "[[1234,0],0] ORTE_ERROR_LOG: Not found in b.c"],
+)
+def test_an_mpi_error_in_the_file_beside_an_output_without_an_end(tmp_path: Path, line: str) -> None:
+    (tmp_path / "orca.out").write_text(STARTED)
+    (tmp_path / "orca.err").write_text(f"{line}\n")
+    output = read_output(tmp_path)
+    assert (output.termination, output.deciding_line) == ("mpi_error", line)
+
+
 def test_a_program_that_could_not_be_started(tmp_path: Path) -> None:
     text = "orca_main: error while loading shared libraries: libmpi.so.40: cannot open shared object file\n"
     assert read(tmp_path, text).termination == "aborted"
@@ -186,6 +248,8 @@ def test_a_program_that_could_not_be_started(tmp_path: Path) -> None:
         "  Last DIIS Error            ...    3.9497e-07  Tolerance :   5.0000e-07\n",
         "[n1:1] 7 more processes have sent help message help-mpi-btl-openib.txt / error in device init\n",
         "[n1:1] PMIX ERROR: ERROR in file gds_ds12_lock_pthread.c at line 168\n",
+        "[n1:1] PMIX ERROR: NO-PERMISSIONS in file common/dstore_base.c at line 1\n",
+        "see https://example.org about ORTE_ERROR_LOG: and PMIX ERROR: UNREACHABLE\n",
         "Warning (ORCA_SYM): Asymmetric unit not constructed so far!\n",
         "WARNING: for better performance please increase MaxCore\n",
         "sum of PNO error estimates for the kept pairs         ...       0.000000000000 Eh\n",

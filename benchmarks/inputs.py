@@ -1,0 +1,123 @@
+"""How much CPU the inputs of a campaign take, their job folders included.
+
+Run ``python benchmarks/inputs.py``. CPU times are of this process; the folders are written into a temporary folder. The
+system's part is the file system's: on one disk it was 0.4 s after a quiet time, and 6 s after many files were removed.
+The structures are made: an actinide with ligand atoms around it, no two nearer than 1.2 Å.
+"""
+
+import argparse
+import os
+import resource
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+from oact_dagster.campaign import Campaign, load_campaign
+from oact_dagster.execution.engine import Engine
+from oact_dagster.execution.input_text import input_text
+from oact_dagster.execution.job_folder import FolderWriter
+from oact_dagster.execution.job_layout import SHARDED_FROM, JobLayout
+from oact_dagster.execution.next_attempt import NextAttempt, plan_next
+from oact_dagster.ledger.states import Claim, Status, StructureRecord
+
+LIGANDS = ("C", "H", "H", "O", "N", "H", "C", "Cl", "H", "P")
+ACTINIDES = ("Th", "U", "Np", "Pu", "Am", "Cm")
+SPACING = 1.3
+"""Å between neighbours of the grid on which the atoms are put."""
+
+
+def structure(number: int, atoms: int) -> StructureRecord:
+    """A structure of its own for each number, with as many unpaired electrons as make its electrons even."""
+    metal = ACTINIDES[number % len(ACTINIDES)]
+    symbols = [metal, *(LIGANDS[(number + place) % len(LIGANDS)] for place in range(atoms - 1))]
+    side = round(atoms ** (1 / 3) + 0.5)
+    lines = []
+    for place, symbol in enumerate(symbols):
+        x, y, z = place % side, place // side % side, place // side**2
+        # Turned, since no complex has its atoms in planes along an axis.
+        u, v = 0.8 * x - 0.6 * y, 0.6 * x + 0.8 * y
+        v, w = 0.8 * v - 0.6 * z, 0.6 * v + 0.8 * z
+        shift = (number * 7919 % 1000) / 10_000
+        lines.append(f"{symbol} {u * SPACING + shift:.6f} {v * SPACING - shift:.6f} {w * SPACING:.6f}")
+    electrons = sum(_Z[symbol] for symbol in symbols)
+    return StructureRecord(
+        id=number + 1,
+        orig_index=number,
+        elements=";".join(symbols),
+        natoms=atoms,
+        status=Status.TO_RUN,
+        charge=0,
+        multiplicity=electrons % 2 + 1,
+        geometry="\n".join(lines),
+        job_dir=None,
+        fail_count=0,
+        error_message=None,
+        loss_count=0,
+        held=False,
+        row_hash="",
+        annotations={"name": f"complex {number}"},
+    )
+
+
+_Z = {"H": 1, "C": 6, "N": 7, "O": 8, "P": 15, "Cl": 17}
+_Z |= dict(zip(ACTINIDES, (90, 92, 93, 94, 95, 96), strict=True))
+
+
+def campaign_in(folder: Path) -> Campaign:
+    """A campaign with all default settings."""
+    (folder / "structures.csv").write_text("aligned_csd_core,charge,uhf\n")
+    settings = {"name": "benchmark", "csv": "structures.csv", "orca": {"command": "/opt/orca/orca"}}
+    (folder / "campaign.yaml").write_text(yaml.safe_dump(settings))
+    return load_campaign(folder)
+
+
+def cpu() -> tuple[float, float]:
+    """CPU in s of this process: its own, and that of the system for it."""
+    times = os.times()
+    return times.user, times.system
+
+
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--structures", type=int, default=SHARDED_FROM)
+    parser.add_argument("--atoms", type=int, default=60)
+    wanted = parser.parse_args()
+    records = [structure(number, wanted.atoms) for number in range(wanted.structures)]
+    with tempfile.TemporaryDirectory(prefix="oact-inputs-") as name:
+        campaign = campaign_in(Path(name))
+        layout = JobLayout(campaign.jobs_dir, campaign.job_dir_pattern, sharded=True)
+        writer = FolderWriter(campaign, layout)
+        engine = Engine(["/opt/orca/orca"], "ORCA")
+        begin, clock = cpu(), time.perf_counter()
+        for record in records:
+            input_text(campaign, record, "0123456789abcdef")
+        middle = cpu()
+        settings_hash = campaign.settings_hash()
+        for record in records:
+            coming = plan_next(campaign, record, [], settings_hash=settings_hash)
+            assert isinstance(coming, NextAttempt)
+            writer.attempt(Claim(record, 1, f"{record.orig_index:016x}"), coming, engine, {})
+        end = cpu()
+        wall_s = time.perf_counter() - clock
+        files = sum(1 for path in campaign.jobs_dir.rglob("*") if path.is_file())
+    print(f"{wanted.structures} structures of {wanted.atoms} atoms, {files} files")
+    print(f"{'':<32} {'CPU, s':>8} {'own':>8} {'system':>8} {'ms each':>8}")
+    for what, before, after in (
+        ("text of the input alone", begin, middle),
+        ("plan, text, files and folder", middle, end),
+    ):
+        own, system = after[0] - before[0], after[1] - before[1]
+        each = 1000 * (own + system) / wanted.structures
+        print(f"{what:<32} {own + system:>8.2f} {own:>8.2f} {system:>8.2f} {each:>8.3f}")
+    print(f"wall time of both {wall_s:.1f} s; largest memory {_largest_mb():.0f} MB")
+
+
+def _largest_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
