@@ -19,6 +19,9 @@ INPUT_FILE: Final = "orca.inp"
 OUTPUT_FILE: Final = "orca.out"
 ATTEMPT_FILE: Final = "attempt.json"
 EXIT_FILE: Final = "exit.json"
+START_FILE: Final = "started.json"
+"""Made by the first payload of an attempt. A second one (a job that was requeued, or submitted twice) finds it and
+runs nothing."""
 MESSAGES_FILE: Final = "messages.jsonl"
 PAYLOAD_LOG: Final = "payload.log"
 TOKEN_VARIABLE: Final = "OACT_ATTEMPT"
@@ -54,6 +57,21 @@ class AttemptSpec:
     environment: dict[str, str] = field(default_factory=dict)
     pipes: dict[str, str] = field(default_factory=dict)
     """Dagster Pipes' bootstrap parameters; empty when nobody listens."""
+    scratch_dir: str | None = None
+    """Folder on the node for temporary files; variables in it are the node's. None: the system's."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartRecord:
+    """Which payload runs an attempt."""
+
+    token: str
+    host: str
+    pid: int
+    started_at: float
+    """Unix time, s."""
+    job_id: str = ""
+    """As the scheduler told the job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +110,36 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def spec_text(spec: AttemptSpec) -> str:
-    """The content of ``attempt.json``."""
-    return json.dumps(asdict(spec), indent=1)
+    """The content of ``attempt.json``, one for each attempt of a campaign: as JSON is fastest to write."""
+    return json.dumps({item.name: getattr(spec, item.name) for item in fields(spec)}) + "\n"
 
 
 def read_spec(folder: Path) -> AttemptSpec | None:
     """The attempt whose folder this is, or None where there is none that can be read."""
     return _read(folder / ATTEMPT_FILE, AttemptSpec)
+
+
+def claim_folder(folder: Path, record: StartRecord) -> bool:
+    """Make an attempt's folder this payload's, before anything else is written there.
+
+    The file is made in one step that fails where it exists, also on a network file system: of two copies of a job
+    one runs.
+
+    Returns:
+        False where another payload was here before.
+    """
+    try:
+        with (folder / START_FILE).open("x", encoding="utf-8") as stream:
+            json.dump(asdict(record), stream)
+    except FileExistsError:
+        return False
+    return True
+
+
+def read_start(folder: Path, token: str) -> StartRecord | None:
+    """Which payload runs or ran an attempt, or None where none of this attempt did."""
+    record = _read(folder / START_FILE, StartRecord)
+    return record if record is not None and record.token == token else None
 
 
 def exit_text(record: ExitRecord) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from oact_dagster.launchers.attempt_files import PAYLOAD_LOG, TOKEN_VARIABLE
 from oact_dagster.launchers.leftovers import end_leftovers
-from oact_dagster.launchers.protocol import NEVER_STARTED, Job, JobState, Phase
+from oact_dagster.launchers.protocol import NEVER_STARTED, Job, JobState, Orphan, Phase, Submission
 
 
 @dataclass(slots=True)
@@ -36,6 +36,7 @@ class LocalLauncher:
     """
 
     kind = "local"
+    survives = False
 
     def __init__(self, max_workers: int, stop_grace_s: float = 10.0) -> None:
         self._max_workers = max_workers
@@ -45,11 +46,15 @@ class LocalLauncher:
         self._ended: dict[str, JobState] = {}
         self._selector = selectors.DefaultSelector()
 
-    def submit(self, jobs: Sequence[Job]) -> Mapping[str, str]:
+    def submit(self, jobs: Sequence[Job]) -> Submission:
         """Queue jobs; as many as there are free workers start at once."""
         self._queue.extend(jobs)
         self._fill()
-        return {job.token: job.token for job in jobs}
+        return Submission({job.token: job.token for job in jobs})
+
+    def withdraw(self, tokens: Collection[str]) -> Collection[str]:
+        """All: every job is taken at once."""
+        return tokens
 
     def states(self, job_ids: Collection[str]) -> Mapping[str, JobState]:
         """The state of each job."""
@@ -76,13 +81,21 @@ class LocalLauncher:
             with contextlib.suppress(ProcessLookupError):
                 self._workers[token].process.send_signal(signal.SIGTERM)
 
-    def adopt(self, tokens: Collection[str]) -> Mapping[str, str]:
+    def how_to_cancel(self, job_ids: Collection[str]) -> str:
+        """Nothing has to be done: jobs end with their parent."""
+        return ""
+
+    def adopt(self, orphans: Sequence[Orphan]) -> Mapping[str, str]:
         """Nothing of a dead run can be followed here: its payloads died with it; what is left of them is ended."""
-        end_leftovers(tokens)
+        end_leftovers([orphan.token for orphan in orphans])
         return {}
 
-    def wait(self, seconds: float) -> None:
-        """Return when a payload ends, or after this time."""
+    def notes(self) -> Sequence[str]:
+        """Nothing happens here that states do not tell."""
+        return ()
+
+    def wait(self, seconds: float) -> bool:
+        """Return when a payload ends, or after this time; to ask costs nothing here."""
         if self._workers:
             for key, _ in self._selector.select(seconds):
                 # Its sockets close a moment before it can be reaped.
@@ -90,6 +103,7 @@ class LocalLauncher:
                     self._workers[key.data].process.wait(1.0)
         else:
             time.sleep(min(seconds, 0.05) if self._ended else seconds)
+        return True
 
     def close(self) -> None:
         """End all payloads with everything they started, and return when they have."""
@@ -119,7 +133,7 @@ class LocalLauncher:
     def _start(self, job: Job) -> _Worker:
         ours, theirs = socket.socketpair()
         # -P: the job folder does not become a place that modules are imported from.
-        command = [sys.executable, "-P", "-m", "oact_dagster.launchers.payload", job.token]
+        command = [sys.executable, "-P", "-m", "oact_dagster.launchers.payload", "--token", job.token]
         try:
             with (job.folder / PAYLOAD_LOG).open("wb") as log:
                 process = subprocess.Popen(

@@ -1,14 +1,17 @@
 """The program that runs beside ORCA on the compute node, one process for each structure.
 
-``python -P -m oact_dagster.launchers.payload TOKEN [--lifeline FD]``, started in the job folder. It runs the engine
-that ``attempt.json`` names, in a process group of its own, with a time limit, and writes ``exit.json``. Every
-path is relative: when the folder is renamed because a later attempt has taken its place, what still runs here
-goes on writing here and never into the new attempt's folder.
+``python -P -m oact_dagster.launchers.payload [--token TOKEN] [--lifeline FD] [ENGINE… INPUT]``, started in the job
+folder. With a token it runs the attempt that ``attempt.json`` describes; without one (a job script that somebody
+submits by hand) the engine that is given. The engine runs in a process group of its own, with a time limit, and
+``exit.json`` says how it ended. Every path is relative: when the folder is renamed because a later attempt has taken
+its place, what still runs here goes on writing here and never into the new attempt's folder.
 
 It imports the standard library, :mod:`oact_dagster.orca` and, where somebody listens, ``dagster_pipes``.
 """
 
+import argparse
 import contextlib
+import math
 import os
 import select
 import signal
@@ -29,13 +32,30 @@ from oact_dagster.launchers.attempt_files import (
     AttemptSpec,
     ExitRecord,
     How,
+    StartRecord,
+    claim_folder,
     exit_text,
     read_spec,
     write_whole,
 )
 
 EXIT_NOT_MINE: Final = 3
-"""Exit code when the folder belongs to another attempt: nothing was written."""
+"""Exit code when the folder belongs to another attempt, or to another payload of this one: nothing was written."""
+
+JOB_ID_VARIABLES: Final = ("SLURM_JOB_ID", "FLUX_JOB_ID", "FLUX_ENCLOSING_ID")
+
+LIMIT_SIGNALS: Final = (signal.SIGUSR1, signal.SIGALRM)
+"""What schedulers send before, or at, a job's time limit: Slurm the one that we ask for, Flux the other one."""
+
+_FROM_OUTSIDE: Final = (signal.SIGTERM, signal.SIGKILL, signal.SIGINT, *LIMIT_SIGNALS)
+_ENDED_FROM_OUTSIDE: Final = frozenset(code for number in _FROM_OUTSIDE for code in (-number, 128 + number))
+"""Exit codes of an engine, or of a shell around it, that was ended by a signal which we might get, too."""
+_LISTEN_S: Final = 1.0
+
+STOP_GRACE_S: Final = 10.0
+"""Where no attempt says otherwise, s."""
+
+LONGEST_WAIT_S: Final = 3600.0
 
 SCRUBBED: Final = ("SLURM_", "PMI_", "PMIX_", "OMPI_", "FLUX_", "PRTE_")
 """ORCA starts its own mpirun, which hangs, or binds all ranks to one core, when it finds the scheduler's settings."""
@@ -60,34 +80,57 @@ class _Silence:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the attempt of the current folder.
+    """Run the attempt of the current folder, or the engine that is given.
 
     Args:
-        arguments: the token, then perhaps ``--lifeline`` and a file descriptor at whose end of file the payload
-            ends: whoever started it has died.
+        arguments: see the module; at the lifeline's end of file the payload ends: whoever started it has died.
 
     Returns:
-        0 when ``exit.json`` was written, whatever it says; 3 when the folder is another attempt's.
+        0 when ``exit.json`` was written, whatever it says; 3 when the folder is another's.
     """
-    token = arguments[0]
-    lifeline = int(arguments[2]) if arguments[1:2] == ["--lifeline"] else None
-    spec = read_spec(Path())
-    if spec is None or spec.token != token:
-        print(f"payload {token}: this folder belongs to another attempt; nothing was run", file=sys.stderr)
-        return EXIT_NOT_MINE
+    given = _parser().parse_args(arguments)
+    token: str = given.token or ""
+    if token:
+        spec = read_spec(Path())
+        if spec is None or spec.token != token:
+            print(
+                f"payload {token}: this folder belongs to another attempt; nothing was run", file=sys.stderr
+            )
+            return EXIT_NOT_MINE
+        started = StartRecord(token, socket.gethostname(), os.getpid(), time.time(), _job_id())
+        if not claim_folder(Path(), started):
+            print(
+                f"payload {token}: another payload has begun this attempt; nothing was run", file=sys.stderr
+            )
+            return EXIT_NOT_MINE
+    else:
+        spec = AttemptSpec("", 0, -1, given.command[:-1], 1, math.inf, STOP_GRACE_S)
     with _pipes(spec) as messages:
-        record = run_engine(spec, lifeline)
+        record = run_engine(spec, given.lifeline, given.command[-1] if given.command else INPUT_FILE)
         write_whole(Path(EXIT_FILE), exit_text(record))
         _tell(spec, record, messages)
     return 0
 
 
-def run_engine(spec: AttemptSpec, lifeline: int | None) -> ExitRecord:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("payload")
+    parser.add_argument("--token")
+    parser.add_argument("--lifeline", type=int)
+    parser.add_argument("command", nargs="*", help="the engine with its arguments, then the input file")
+    return parser
+
+
+def _job_id() -> str:
+    return next((os.environ[name] for name in JOB_ID_VARIABLES if os.environ.get(name)), "")
+
+
+def run_engine(spec: AttemptSpec, lifeline: int | None, input_file: str = INPUT_FILE) -> ExitRecord:
     """Run the engine to its end, its time limit, or the order to stop.
 
     Args:
         spec: what to run.
         lifeline: see :func:`main`.
+        input_file: the engine's last argument.
 
     Returns:
         How it ended; no process of the engine's group is left.
@@ -95,17 +138,21 @@ def run_engine(spec: AttemptSpec, lifeline: int | None) -> ExitRecord:
     started_at, clock = time.time(), time.monotonic()
     bell = _Bell()
     returncode: int | None = None
-    reason = ""
-    with tempfile.TemporaryDirectory(prefix="oact-", ignore_cleanup_errors=True) as scratch:
-        try:
-            engine = _start(spec, scratch)
-        except OSError as error:
-            how, reason = How.NOT_STARTED, f"{spec.command[0]}: {error.strerror or error}"
-            if isinstance(error, FileNotFoundError) and Path(spec.command[0]).exists():
-                reason += " (the file is there; what it needs to run, such as its interpreter, is not)"
-        else:
-            how, reason = _wait(engine, spec, bell, lifeline, clock)
-            returncode = _end_group(engine, spec.stop_grace_s if how is not How.EXITED else 0.0)
+    how, reason = How.NOT_STARTED, ""
+    try:
+        with _scratch(spec) as scratch:
+            try:
+                engine = _start(spec, scratch, input_file)
+            except OSError as error:
+                reason = f"{spec.command[0]}: {error.strerror or error}"
+                if isinstance(error, FileNotFoundError) and Path(spec.command[0]).exists():
+                    reason += " (the file is there; what it needs to run, such as its interpreter, is not)"
+            else:
+                how, reason = _wait(engine, spec, bell, lifeline, clock)
+                returncode = _end_group(engine, spec.stop_grace_s if how is not How.EXITED else 0.0)
+    except OSError as error:
+        if how is How.NOT_STARTED:
+            reason = f"no folder for temporary files: {error.filename or ''}: {error.strerror or error}"
     return ExitRecord(
         token=spec.token,
         how=how,
@@ -129,14 +176,28 @@ class _Bell:
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
-        for order in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        for order in (signal.SIGTERM, signal.SIGINT, *LIMIT_SIGNALS):
             signal.signal(order, self._on_stop)
 
     def _on_stop(self, number: int, frame: object) -> None:
-        self.stop = signal.Signals(number)
+        # The first one says why: a job that is at its limit gets the next one soon.
+        self.stop = self.stop or signal.Signals(number)
 
 
-def _start(spec: AttemptSpec, scratch: str) -> "subprocess.Popen[bytes]":
+def _scratch(spec: AttemptSpec) -> "tempfile.TemporaryDirectory[str]":
+    """A folder of the calculation's own for temporary files, which goes with it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    parent = None
+    if spec.scratch_dir is not None:
+        parent = os.path.expandvars(spec.scratch_dir)
+        Path(parent).mkdir(parents=True, exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix="oact-", dir=parent, ignore_cleanup_errors=True)
+
+
+def _start(spec: AttemptSpec, scratch: str, input_file: str) -> "subprocess.Popen[bytes]":
     environment = {key: value for key, value in os.environ.items() if not key.startswith(SCRUBBED)}
     environment |= {"OMP_NUM_THREADS": "1"}
     environment |= spec.environment
@@ -144,7 +205,7 @@ def _start(spec: AttemptSpec, scratch: str) -> "subprocess.Popen[bytes]":
     # Files and never pipes: a pipe that nobody reads holds 64 KB, and the engine hangs.
     with Path(OUTPUT_FILE).open("wb") as output, Path("orca.err").open("wb") as errors:
         return subprocess.Popen(
-            [*spec.command, INPUT_FILE],
+            [*spec.command, input_file],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=errors,
@@ -159,14 +220,19 @@ def _wait(
     deadline = clock + spec.time_limit_s
     watched = [bell.fd] if lifeline is None else [bell.fd, lifeline]
     while True:
-        if _has_ended(engine):
-            return How.EXITED, ""
+        if (ended := _end_of(engine)) is not None:
+            # A scheduler ends all processes of a job at once: ours may hear of it after the engine has gone.
+            _listen(bell, _LISTEN_S if ended in _ENDED_FROM_OUTSIDE else 0.0)
+            if bell.stop is None:
+                return How.EXITED, ""
+        if bell.stop in LIMIT_SIGNALS:
+            return How.TIME_LIMIT, f"the job's time limit is near ({bell.stop.name})"
         if bell.stop is not None:
             return How.STOPPED, f"stopped by {bell.stop.name}"
         left = deadline - time.monotonic()
         if left <= 0:
             return How.TIME_LIMIT, f"time limit of {spec.time_limit_s:g} s reached"
-        ready, _, _ = select.select(watched, [], [], left)
+        ready, _, _ = select.select(watched, [], [], min(left, LONGEST_WAIT_S))
         if bell.fd in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(bell.fd, 4096)
@@ -174,11 +240,30 @@ def _wait(
             return How.STOPPED, "the process that started it has died"
 
 
+def _listen(bell: _Bell, seconds: float) -> None:
+    """Wait for an order to stop, at most so long."""
+    limit = time.monotonic() + seconds
+    while bell.stop is None and (left := limit - time.monotonic()) > 0:
+        select.select([bell.fd], [], [], left)
+        with contextlib.suppress(BlockingIOError):
+            os.read(bell.fd, 4096)
+
+
 def _has_ended(engine: "subprocess.Popen[bytes]") -> bool:
-    """Tell whether the engine ended, and leave it unreaped: until then its group's number cannot be used again."""
+    return _end_of(engine) is not None
+
+
+def _end_of(engine: "subprocess.Popen[bytes]") -> int | None:
+    """The engine's exit code, or its signal's number, negative; None while it runs.
+
+    It is left unreaped: until then its group's number cannot be used again.
+    """
     if not hasattr(os, "waitid"):
-        return engine.poll() is not None
-    return os.waitid(os.P_PID, engine.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        return engine.poll()
+    found = os.waitid(os.P_PID, engine.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    if found is None:
+        return None
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
 
 def _end_group(engine: "subprocess.Popen[bytes]", grace_s: float) -> int:

@@ -5,7 +5,7 @@ command is the payload's.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, Protocol
@@ -18,6 +18,9 @@ class LauncherError(Exception):
 NEVER_STARTED: Final = "never started"
 """``JobState.final`` of a job that was cancelled while it was queued: its command never ran."""
 
+GONE: Final = "no longer known"
+"""``JobState.final`` of a job that the scheduler does not know any more."""
+
 
 class Phase(StrEnum):
     """Where a job is."""
@@ -29,6 +32,18 @@ class Phase(StrEnum):
     """The scheduler does not know it (any more); by itself that decides nothing."""
 
 
+class Cause(StrEnum):
+    """Who ended a job, as far as its scheduler tells."""
+
+    ITSELF = "itself"
+    """Its command ended, well or not; or nothing is said of it."""
+    TIME_LIMIT = "time limit"
+    OUT_OF_MEMORY = "out of memory"
+    NODE_FAILED = "node failed"
+    PREEMPTED = "preempted"
+    CANCELLED = "cancelled"
+
+
 @dataclass(frozen=True, slots=True)
 class JobState:
     """What the scheduler says of a job."""
@@ -36,6 +51,11 @@ class JobState:
     phase: Phase
     final: str = ""
     """The scheduler's own word for how it ended (``exit 0``, ``signal 9``, ``TIMEOUT``), once it has."""
+    cause: Cause = Cause.ITSELF
+    reason: str = ""
+    """Why a queued job waits, in the scheduler's own words."""
+    log: str = ""
+    """The last lines that scheduler and job script wrote, once it has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,39 +65,80 @@ class Job:
     token: str
     folder: Path
     n_cores: int
+    time_limit_s: float = 7200.0
+    memory_mb: int | None = None
+    """What to ask for with all its processes; None leaves it to the scheduler."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """An attempt of a run that is gone."""
+
+    token: str
+    folder: Path
+    job_id: str | None
+    """As the ledger has it; None where its submit was never confirmed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What became of jobs that were handed over. Those in neither are to be handed over again later."""
+
+    taken: Mapping[str, str] = field(default_factory=dict)
+    """The scheduler's job id for each token."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Why, for each token that the scheduler will not take."""
 
 
 class Launcher(Protocol):
     """Runs jobs somewhere."""
 
     kind: str
+    survives: bool
+    """Jobs go on when this process ends: they belong to a scheduler."""
 
-    def submit(self, jobs: Sequence[Job]) -> Mapping[str, str]:
-        """Hand over jobs.
-
-        Returns:
-            The scheduler's job id for each token.
+    def submit(self, jobs: Sequence[Job]) -> Submission:
+        """Hand over jobs; those that are not taken yet (a submit limit, no answer) may be handed over again.
 
         Raises:
-            LauncherError: none of them was taken.
+            LauncherError: nothing can be submitted here at all.
+        """
+
+    def withdraw(self, tokens: Collection[str]) -> Collection[str]:
+        """Forget jobs that were handed over and not taken.
+
+        Returns:
+            Those of which it is certain that no scheduler has them.
         """
 
     def states(self, job_ids: Collection[str]) -> Mapping[str, JobState]:
-        """The state of each of these jobs."""
+        """The state of each of these jobs, as of the last time that the scheduler said."""
 
     def cancel(self, job_ids: Collection[str]) -> None:
         """End these jobs; those that have ended already are passed over."""
 
-    def adopt(self, tokens: Collection[str]) -> Mapping[str, str]:
+    def how_to_cancel(self, job_ids: Collection[str]) -> str:
+        """The command by which a user ends these jobs."""
+
+    def adopt(self, orphans: Sequence[Orphan]) -> Mapping[str, str]:
         """Find the jobs of a dead run again.
 
         Returns:
-            The job id of each token that is still queued or runs, and can be followed from now on. Of the others no
-            process is left afterwards.
+            The job id of each token that can be followed from now on. Of the others nothing runs afterwards.
+
+        Raises:
+            LauncherError: the scheduler cannot be asked; nothing is known, and nothing has changed.
         """
 
-    def wait(self, seconds: float) -> None:
-        """Return when a job may have changed its state, or after this time."""
+    def notes(self) -> Sequence[str]:
+        """What whoever watches should know, since the last call: a limit, no answer, a job that cannot start."""
+
+    def wait(self, seconds: float) -> bool:
+        """Return when a job may have changed its state, or after this time.
+
+        Returns:
+            Whether it is worth while to ask for states, and to hand over again what was not taken.
+        """
 
     def close(self) -> None:
         """Let go of all resources; jobs that die with their parent have ended on return."""

@@ -1,12 +1,13 @@
 """The local launcher and the payload, with real processes: engines that end, hang, crash, and refuse to die."""
 
+import json
 import os
 import secrets
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -26,6 +27,7 @@ from oact_dagster.launchers.leftovers import end_leftovers
 from oact_dagster.launchers.local import LocalLauncher
 from oact_dagster.launchers.payload import EXIT_NOT_MINE
 from oact_dagster.launchers.protocol import NEVER_STARTED, Job, JobState, Phase
+from oact_dagster_tests.waiting import until
 
 
 def script(path: Path, body: str) -> str:
@@ -52,13 +54,6 @@ def finish(launcher: LocalLauncher, tokens: list[str], seconds: float = 30.0) ->
             return dict(states)
         launcher.wait(0.5)
     raise AssertionError(f"not ended: {launcher.states(tokens)}")
-
-
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, "waited in vain"
-        time.sleep(0.02)
 
 
 def processes_of(token: str) -> list[psutil.Process]:
@@ -139,6 +134,63 @@ def test_an_engine_that_crashes_is_told_by_its_signal(tmp_path: Path) -> None:
     finish(launcher, ["crash"])
     launcher.close()
     assert record_of(one).returncode == -signal.SIGSEGV
+
+
+@pytest.mark.parametrize(
+    ("number", "how"),
+    [
+        (signal.SIGTERM, How.STOPPED),
+        (signal.SIGUSR1, How.TIME_LIMIT),  # asked of Slurm, before the job's time limit
+        (signal.SIGALRM, How.TIME_LIMIT),  # Flux's, at the limit
+    ],
+)
+def test_a_signal_to_the_payload_ends_the_engine_and_says_why(
+    tmp_path: Path, number: signal.Signals, how: How
+) -> None:
+    one = job(tmp_path, "told", "sleep 100")
+    launcher = LocalLauncher(1)
+    launcher.submit([one])
+    until(lambda: any("sleep" in process.name() for process in processes_of("told")))
+    os.kill(json.loads((one.folder / "started.json").read_text())["pid"], number)
+    finish(launcher, ["told"])
+    launcher.close()
+    assert record_of(one).how is how
+    assert processes_of("told") == []
+
+
+def test_an_engine_that_is_ended_before_its_payload_did_not_end_by_itself(tmp_path: Path) -> None:
+    one = job(tmp_path, "both", "kill -TERM $$")
+    launcher = LocalLauncher(1)
+    launcher.submit([one])
+    until(lambda: (one.folder / "orca.out").exists())
+    launcher.cancel(["both"])
+    finish(launcher, ["both"])
+    launcher.close()
+    assert record_of(one).how is How.STOPPED, "a scheduler ends both at once"
+
+
+def test_a_second_payload_of_an_attempt_runs_nothing(tmp_path: Path) -> None:
+    one = job(tmp_path, "twice", f"echo run >> '{tmp_path}/started'")
+    command = [sys.executable, "-P", "-m", "oact_dagster.launchers.payload", "--token", "twice"]
+    codes = [
+        subprocess.run(command, cwd=one.folder, capture_output=True, check=False).returncode for _ in range(2)
+    ]
+    assert codes == [0, EXIT_NOT_MINE]
+    assert (tmp_path / "started").read_text() == "run\n"
+
+
+def test_a_scratch_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    one = job(tmp_path, "scratch", "true")
+    (tmp_path / "file").touch()
+    spec = read_spec(one.folder)
+    assert spec is not None
+    (one.folder / ATTEMPT_FILE).write_text(spec_text(replace(spec, scratch_dir=str(tmp_path / "file" / "x"))))
+    launcher = LocalLauncher(1)
+    launcher.submit([one])
+    finish(launcher, ["scratch"])
+    launcher.close()
+    record = record_of(one)
+    assert record.how is How.NOT_STARTED and "no folder for temporary files" in record.reason
 
 
 def test_an_engine_that_is_not_there_is_not_started(tmp_path: Path) -> None:
@@ -269,7 +321,7 @@ def test_a_payload_in_another_attempts_folder_writes_nothing(tmp_path: Path) -> 
     one = job(tmp_path, "mine", "echo ran")
     before = {path.name for path in one.folder.iterdir()}
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "oact_dagster.launchers.payload", "other"],
+        [sys.executable, "-P", "-m", "oact_dagster.launchers.payload", "--token", "other"],
         cwd=one.folder,
         capture_output=True,
         text=True,

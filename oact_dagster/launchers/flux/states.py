@@ -1,0 +1,46 @@
+"""What Flux says of a job, in our words."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from oact_dagster.launchers.flux.job_ids import f58
+from oact_dagster.launchers.protocol import Cause, JobState, Phase
+
+_QUEUED: Final = frozenset({"NEW", "DEPEND", "PRIORITY", "SCHED"})
+_CAUSES: Final = {"TIMEOUT": Cause.TIME_LIMIT, "CANCELED": Cause.CANCELLED}
+_NODE_FAILED: Final = ("node failure", "lost contact", "broker")
+
+
+def read_jobs(text: str) -> dict[str, Mapping[str, Any]]:
+    """The jobs that ``flux jobs --json`` printed, by their ids.
+
+    Raises:
+        ValueError: it is no such answer.
+    """
+    answer = json.loads(text)
+    if not isinstance(answer, dict):
+        raise ValueError("no list of jobs")
+    # Asked for one id, it prints that job alone.
+    jobs = answer.get("jobs", [answer] if "id" in answer else [])
+    return {f58(int(job["id"])): job for job in jobs}
+
+
+def job_state(job: Mapping[str, Any]) -> JobState:
+    """The state of a job; one that we do not know is taken for running, which decides nothing."""
+    state = str(job.get("state", ""))
+    if state in _QUEUED:
+        return JobState(Phase.QUEUED)
+    if state != "INACTIVE":
+        return JobState(Phase.RUNNING)
+    result = str(job.get("result") or job.get("status") or "")
+    exception = job.get("exception")
+    told = exception if isinstance(exception, dict) and exception.get("occurred") else {}
+    note, kind = str(told.get("note", "")), str(told.get("type", ""))
+    cause = _CAUSES.get(result, Cause.ITSELF)
+    if result == "FAILED" and kind == "exec" and note.startswith(_NODE_FAILED):
+        cause = Cause.NODE_FAILED
+    code = job.get("returncode")
+    more = [f"{kind}: {note}" if note else kind] if kind and cause is not Cause.CANCELLED else []
+    more += [f"exit code {code}"] if code not in (None, "", 0) and not more else []
+    return JobState(Phase.ENDED, f"{result} ({', '.join(more)})" if more else result, cause)

@@ -1,0 +1,190 @@
+"""Jobs that are submitted in one call, as they lie on disk: which task runs which attempt.
+
+The folder is written before the scheduler hears of its jobs, and named in their names. So whatever becomes of the
+process that submitted them, and of the answer, each job in the queue can be led back to its attempt.
+"""
+
+import json
+import math
+import os
+import secrets
+import shutil
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from oact_dagster.launchers.attempt_files import write_whole
+from oact_dagster.launchers.job_script import (
+    PAYLOAD,
+    JobEnvironment,
+    one_line,
+    quoted,
+    script_text,
+    write_script,
+)
+from oact_dagster.launchers.protocol import Job
+
+ARRAYS_FOLDER: Final = ".batches"
+"""Beside the job folders."""
+NAME_PREFIX: Final = "oact-"
+_TASKS: Final = "tasks.tsv"
+_IDS: Final = "job_ids.json"
+_SCRIPT: Final = "job.sh"
+LOG_LINES: Final = 10
+LOG_BYTES: Final = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceRequest:
+    """What a job asks for."""
+
+    n_cores: int
+    minutes: int
+    memory_mb: int | None
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        """The request of a job; time limits are whole minutes for every scheduler."""
+        return cls(job.n_cores, max(1, math.ceil(job.time_limit_s / 60)), job.memory_mb)
+
+
+@dataclass(frozen=True, slots=True)
+class JobArray:
+    """Jobs with one resource request, submitted in one call."""
+
+    folder: Path
+    tokens: Sequence[str]
+    """Of each task, from 0."""
+    request: ResourceRequest | None = None
+    """None of one that was found again."""
+
+    @property
+    def name(self) -> str:
+        """The job name, which nothing else in the queue has."""
+        return self.folder.name
+
+    @property
+    def script(self) -> Path:
+        """What each task runs."""
+        return self.folder / _SCRIPT
+
+    @classmethod
+    def write(
+        cls,
+        parent: Path,
+        jobs: Sequence[Job],
+        environment: JobEnvironment,
+        task_variable: str,
+    ) -> Self:
+        """Write the folder of an array that is about to be submitted.
+
+        Args:
+            parent: the folder of all arrays.
+            jobs: all with the same resource request.
+            environment: what a task sets up.
+            task_variable: of the environment, in which the scheduler tells a job its number in the array, from 0.
+
+        Raises:
+            ValueError: a path has more than one line.
+            OSError: it cannot be written.
+        """
+        folder = parent / f"{NAME_PREFIX}{secrets.token_hex(8)}"
+        folder.mkdir(parents=True)
+        rows = [f"{job.token}\t{one_line(str(job.folder))}\n" for job in jobs]
+        (folder / _TASKS).write_text("".join(rows), encoding="utf-8", errors="surrogateescape")
+        body = [
+            # A task finds its attempt by its number; whether that is still the folder's, the payload looks first.
+            f'line=$(sed -n "$(({task_variable} + 1))p" -- {quoted(folder / _TASKS)})',
+            "token=${line%%$'\\t'*}",
+            "folder=${line#*$'\\t'}",
+            'if [ -z "$token" ] || ! cd -- "$folder"; then',
+            f'    echo "task ${task_variable}: no folder for it" >&2; exit 4',
+            "fi",
+            *environment.lines(),
+            f'exec {" ".join(map(quoted, PAYLOAD))} --token "$token"',
+        ]
+        write_script(folder / _SCRIPT, script_text([], body))
+        return cls(folder, [job.token for job in jobs], ResourceRequest.of(jobs[0]))
+
+    def keep_ids(self, job_ids: Mapping[int, str]) -> None:
+        """Keep the scheduler's answer: the job id of each task.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        write_whole(self.folder / _IDS, json.dumps(job_ids))
+
+    def kept_ids(self) -> dict[int, str]:
+        """The job id of each task, as the scheduler answered; empty where no answer was kept."""
+        try:
+            kept = json.loads((self.folder / _IDS).read_bytes())
+            return {int(task): str(job_id) for task, job_id in kept.items()}
+        except (OSError, ValueError, AttributeError):
+            return {}
+
+    def age_s(self, now: float) -> float:
+        """Time since it was written, s."""
+        try:
+            return now - (self.folder / _TASKS).stat().st_mtime
+        except OSError:
+            return math.inf
+
+    def log(self, task: int) -> Path:
+        """Where scheduler and script of a task write."""
+        return self.folder / f"{task}.out"
+
+    def take_log(self, task: int) -> str:
+        """The last lines of a task's log, once it has ended; an empty one is removed."""
+        file = self.log(task)
+        try:
+            with file.open("rb") as stream:
+                size = stream.seek(0, os.SEEK_END)
+                stream.seek(max(0, size - LOG_BYTES))
+                lines = stream.read().decode("utf-8", "replace").splitlines()
+            if not size:
+                file.unlink()
+        except OSError:
+            return ""
+        return "\n".join(lines[-LOG_LINES:])
+
+    def remove(self) -> None:
+        """Remove the folder of an array that the scheduler has not taken."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def split(jobs: Sequence[Job], at_most: int) -> Iterator[Sequence[Job]]:
+    """Jobs by their resource request, in their order, at most so many together."""
+    groups: dict[ResourceRequest, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(ResourceRequest.of(job), []).append(job)
+    for group in groups.values():
+        for start in range(0, len(group), at_most):
+            yield group[start : start + at_most]
+
+
+def find_arrays(parent: Path, tokens: Collection[str]) -> dict[str, tuple[JobArray, int]]:
+    """The array and the task of attempts, by their tokens; the newest where there are several."""
+    wanted = set(tokens)
+    found: dict[str, tuple[JobArray, int]] = {}
+    folders = sorted(parent.glob(f"{NAME_PREFIX}*"), key=_written, reverse=True)
+    for folder in folders:
+        if not wanted:
+            break
+        try:
+            rows = (folder / _TASKS).read_text(encoding="utf-8", errors="surrogateescape").split("\n")
+        except OSError:
+            continue
+        array = JobArray(folder, [row.partition("\t")[0] for row in rows])
+        for task, token in enumerate(array.tokens):
+            if token in wanted:
+                found[token] = (array, task)
+                wanted.discard(token)
+    return found
+
+
+def _written(folder: Path) -> float:
+    try:
+        return (folder / _TASKS).stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,118 @@
+"""What the job scripts of all schedulers have in common: the environment that they set up, and safe quoting."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from oact_dagster.launchers.attempt_files import write_whole
+
+PAYLOAD = (sys.executable, "-P", "-m", "oact_dagster.launchers.payload")
+"""The payload's command. -P: the job folder does not become a place that modules are imported from."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnvironment:
+    """What a job sets up before it runs the payload."""
+
+    modules: Sequence[str] = ()
+    conda_env: str | None = None
+    setup_lines: Sequence[str] = ()
+    """Lines of bash as the user wrote them: the only text that a shell reads as code."""
+    ld_library_path: str | None = None
+    """Put before what is there."""
+
+    def lines(self) -> list[str]:
+        """The lines of bash that set it up.
+
+        Raises:
+            ValueError: a value has more than one line.
+        """
+        found = []
+        if self.modules:
+            found.append(f"module load {' '.join(map(quoted, self.modules))}")
+        if self.conda_env is not None:
+            found += [
+                # A job's bash is no login shell: conda's function must be made first.
+                'eval "$("${CONDA_EXE:-conda}" shell.bash hook)" || exit 5',
+                f"conda activate {quoted(self.conda_env)} || exit 5",
+            ]
+        if self.ld_library_path is not None:
+            found.append(
+                f"export LD_LIBRARY_PATH={quoted(self.ld_library_path)}"
+                "${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+            )
+        return [*found, *map(one_line, self.setup_lines)]
+
+
+def one_line(value: str) -> str:
+    """The value itself.
+
+    Raises:
+        ValueError: it has more than one line, or a NUL: what follows would be read as a line of its own.
+    """
+    if any(character in value for character in "\n\r\0"):
+        raise ValueError(f"{value!r}: must be one line")
+    return value
+
+
+def quoted(value: str | Path) -> str:
+    """A value that bash takes as one word, whatever is in it.
+
+    Raises:
+        ValueError: it has more than one line.
+    """
+    return shlex.quote(one_line(str(value)))
+
+
+def single_job_script(
+    directives: Sequence[str],
+    folder: Path,
+    environment: JobEnvironment,
+    payload: Sequence[str],
+) -> str:
+    """The text of a script that runs one calculation in its folder.
+
+    Args:
+        directives: the scheduler's lines, beginning with its mark.
+        folder: the job folder.
+        environment: what is set up first.
+        payload: the command at the end, which takes the script's place so that signals reach it.
+
+    Raises:
+        ValueError: a value has more than one line.
+    """
+    return script_text(
+        [*map(one_line, directives)],
+        [
+            f"cd -- {quoted(folder)} || exit 4",
+            *environment.lines(),
+            f"exec {' '.join(map(quoted, payload))}",
+        ],
+    )
+
+
+def script_text(directives: Sequence[str], body: Sequence[str]) -> str:
+    """A bash script."""
+    return "\n".join(
+        [
+            "#!/bin/bash",
+            *directives,
+            # A signal that comes before the payload can take it must not end the script.
+            "trap '' USR1",
+            *body,
+            "",
+        ]
+    )
+
+
+def write_script(path: Path, text: str) -> Path:
+    """Write a script that can be executed.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_whole(path, text)
+    path.chmod(0o755)
+    return path

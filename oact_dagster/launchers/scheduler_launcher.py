@@ -1,0 +1,364 @@
+"""Runs attempts as jobs of a scheduler: what Slurm and Flux have in common.
+
+A job outlives the process that submitted it, and an answer that was lost does not mean that nothing happened. So
+nothing here is decided from silence: a submit without an answer is looked up by the name of its jobs before anything
+is submitted again, and a scheduler that does not answer changes no job's state.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from oact_dagster.launchers.job_array import JobArray, find_arrays, split
+from oact_dagster.launchers.job_script import JobEnvironment
+from oact_dagster.launchers.protocol import Cause, Job, JobState, LauncherError, Orphan, Phase, Submission
+from oact_dagster.launchers.scheduler import Reply, Scheduler
+from oact_dagster.launchers.scheduler_command import NoAnswerError
+
+SOONEST_S: Final = 2.0
+"""Time from a submit to the first look at the queue; it grows to the poll interval, s."""
+SETTLE_S: Final = 5.0
+"""How long a submit whose answer was lost may still arrive at a scheduler that answers again, s."""
+SLOWEST_FACTOR: Final = 10
+"""A scheduler that does not answer is asked less and less often, down to so many poll intervals."""
+LONGEST_SEARCH: Final = 3
+"""How often a scheduler that does not answer is asked for a dead run's jobs."""
+
+
+@dataclass(slots=True)
+class _Unclear:
+    """An array of which nobody knows whether the scheduler has it."""
+
+    array: JobArray
+    missing_since: float | None = None
+    """When the scheduler first answered that it does not know it."""
+
+
+class SchedulerLauncher:
+    """Payloads as jobs of a scheduler.
+
+    Args:
+        scheduler: its commands.
+        folder: where arrays are written; on a file system that the nodes share.
+        environment: what a job sets up.
+        poll_interval_s: time between two looks at the queue, s.
+        max_array_size: most jobs in one call; None for what the scheduler allows.
+        clock: monotonic time, s.
+    """
+
+    survives = True
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        folder: Path,
+        environment: JobEnvironment,
+        poll_interval_s: float,
+        *,
+        max_array_size: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.kind = scheduler.kind
+        self._scheduler = scheduler
+        self._folder = folder
+        self._environment = environment
+        self._interval = poll_interval_s
+        self._max_array_size = max_array_size
+        self._clock = clock
+        self._states: dict[str, JobState] = {}
+        self._places: dict[str, tuple[JobArray, int]] = {}
+        self._unclear: dict[str, _Unclear] = {}
+        self._cancelled: dict[str, float] = {}
+        self._cancelled_waiting: set[str] = set()
+        self._notes: list[str] = []
+        self._told_pending: set[str] = set()
+        self._silent_since: float | None = None
+        self._pause = min(SOONEST_S, poll_interval_s)
+        self._next_poll = self._next_submit = 0.0
+        self._waiting = False
+        self._told_full = ""
+
+    # --- handing over ---------------------------------------------------------------------------------------
+
+    def submit(self, jobs: Sequence[Job]) -> Submission:
+        """See :class:`~oact_dagster.launchers.protocol.Launcher`."""
+        taken: dict[str, str] = {}
+        refused: dict[str, str] = {}
+        wanted = {job.token for job in jobs}
+        if self._clock() < self._next_submit:
+            return Submission()
+        self._waiting = False
+        for one in [one for one in self._unclear.values() if wanted.intersection(one.array.tokens)]:
+            taken |= self._resolve(one)
+        unclear = {token for one in self._unclear.values() for token in one.array.tokens}
+        left = [job for job in jobs if job.token not in taken and job.token not in unclear]
+        try:
+            queue = [list(group) for group in split(left, self._at_most())] if left else []
+        except NoAnswerError as error:
+            self._no_answer(str(error))
+            self._try_again(self._pause)
+            queue = []
+        while queue and not self._waiting:
+            group = queue.pop(0)
+            array = self._write(group)
+            answer = self._scheduler.submit(array)
+            if answer.reply is Reply.TAKEN:
+                taken |= self._take(array, answer.job_ids)
+                # Some of a bulk may have met a limit, or been refused.
+                rest = [job for task, job in enumerate(group) if task not in answer.job_ids]
+                if rest:
+                    self._wait_for_room(len(rest), answer.told)
+            elif answer.reply is Reply.UNCLEAR:
+                self._unclear[array.name] = _Unclear(array)
+                self._notes.append(
+                    f"{self.kind}: the answer to a submit of {len(group)} jobs was lost ({answer.told}); they are"
+                    f" looked for in the queue by the name {array.name}"
+                )
+                self._try_again(self._pause)
+                taken |= self._resolve(self._unclear[array.name])
+                if array.name in self._unclear:
+                    break  # it would be the same with the next ones
+                self._waiting = False
+            elif answer.reply is Reply.FULL:
+                array.remove()
+                if len(group) > 1:
+                    half = len(group) // 2
+                    queue[:0] = [group[:half], group[half:]]
+                else:
+                    self._wait_for_room(1 + sum(map(len, queue)), answer.told)
+            else:
+                array.remove()
+                refused |= {job.token: answer.told for job in group}
+        if taken:
+            self._look_soon()
+        return Submission(taken, refused)
+
+    def withdraw(self, tokens: Collection[str]) -> Collection[str]:
+        """See :class:`~oact_dagster.launchers.protocol.Launcher`: all but those whose submit had no answer."""
+        unclear = {token for one in self._unclear.values() for token in one.array.tokens}
+        return [token for token in tokens if token not in unclear]
+
+    def _at_most(self) -> int:
+        allowed = self._scheduler.largest_array()
+        return allowed if self._max_array_size is None else min(allowed, self._max_array_size)
+
+    def _write(self, group: Sequence[Job]) -> JobArray:
+        try:
+            return JobArray.write(self._folder, group, self._environment, self._scheduler.task_variable)
+        except (OSError, ValueError) as error:
+            raise LauncherError(f"{self._folder}: a job script could not be written: {error}") from error
+
+    def _take(self, array: JobArray, job_ids: Mapping[int, str]) -> dict[str, str]:
+        """Keep what the scheduler has taken."""
+        try:
+            array.keep_ids(job_ids)
+        except OSError as error:
+            # It costs the next run a look-up by name.
+            self._notes.append(f"{array.folder}: {error.strerror or error}")
+        for task, job_id in job_ids.items():
+            self._places[job_id] = (array, task)
+            self._states[job_id] = JobState(Phase.QUEUED)
+        return {array.tokens[task]: job_id for task, job_id in job_ids.items() if task < len(array.tokens)}
+
+    def _resolve(self, one: _Unclear) -> dict[str, str]:
+        """Look for an array whose answer was lost; it is forgotten when the scheduler certainly has none of it."""
+        try:
+            found = self._scheduler.find([one.array.name]).get(one.array.name, {})
+        except NoAnswerError as error:
+            self._no_answer(str(error))
+            self._try_again(self._pause)
+            return {}
+        self._answered()
+        now = self._clock()
+        missing = len(one.array.tokens) - len(found)
+        one.missing_since = now if one.missing_since is None else one.missing_since
+        if missing and now - one.missing_since < SETTLE_S:
+            self._try_again(SETTLE_S)
+            return {}
+        del self._unclear[one.array.name]
+        self._next_submit = now
+        if found:
+            self._notes.append(
+                f"{self.kind}: {len(found)} jobs of that submit are in the queue and are followed"
+            )
+        if missing:
+            self._notes.append(
+                f"{self.kind}: {missing} jobs of that submit are not in the queue; they are made again"
+            )
+        return self._take(one.array, found) if found else {}
+
+    def _wait_for_room(self, jobs: int, told: str) -> None:
+        if told != self._told_full:
+            self._told_full = told
+            self._notes.append(
+                f"{self.kind} takes no more jobs for now ({told}); {jobs} wait here until it does"
+            )
+        self._try_again(self._interval)
+
+    def _try_again(self, after_s: float) -> None:
+        self._waiting = True
+        self._next_submit = self._clock() + after_s
+
+    # --- following ------------------------------------------------------------------------------------------
+
+    def states(self, job_ids: Collection[str]) -> Mapping[str, JobState]:
+        """The state of each job: one look at the queue for all, at most once in a poll interval."""
+        if self._clock() >= self._next_poll:
+            self._look([i for i in job_ids if self._of(i).phase is not Phase.ENDED])
+        return {job_id: self._of(job_id) for job_id in job_ids}
+
+    def _of(self, job_id: str) -> JobState:
+        return self._states.get(job_id, JobState(Phase.QUEUED))
+
+    def _look(self, job_ids: Sequence[str]) -> None:
+        if not job_ids:
+            self._next_poll = self._clock() + self._interval
+            return
+        try:
+            found = self._scheduler.states(job_ids)
+        except NoAnswerError as error:
+            self._no_answer(str(error))
+            return
+        self._answered()
+        self._pause = min(self._pause * 1.5, self._interval)
+        self._next_poll = self._clock() + self._pause
+        for job_id in job_ids:
+            state = found.get(job_id, JobState(Phase.UNKNOWN))
+            if state.phase is Phase.UNKNOWN and job_id in self._cancelled_waiting:
+                # Slurm keeps no record of a task that is cancelled before it began while others of its array go on.
+                state = JobState(Phase.ENDED, "cancelled while it waited", Cause.CANCELLED)
+            if state.phase in (Phase.ENDED, Phase.UNKNOWN) and job_id in self._places:
+                array, task = self._places[job_id]
+                state = replace(state, log=array.take_log(task))
+            self._states[job_id] = state
+        self._tell_pending()
+
+    def _tell_pending(self) -> None:
+        """Tell once of each reason to wait that does not pass by itself."""
+        waiting = Counter(state.reason for state in self._states.values() if state.phase is Phase.QUEUED)
+        stuck = {reason: self._scheduler.why_pending(reason) for reason in waiting if reason}
+        for reason, why in stuck.items():
+            if why is not None and reason not in self._told_pending:
+                self._notes.append(f"{self.kind}: {waiting[reason]} jobs wait: {reason} ({why})")
+        self._told_pending = {reason for reason, why in stuck.items() if why is not None}
+
+    def _no_answer(self, told: str) -> None:
+        if self._silent_since is None:
+            self._silent_since = self._clock()
+            self._notes.append(f"{self.kind} does not answer ({told}); nothing is decided until it does")
+        self._pause = min(self._pause * 2, self._interval * SLOWEST_FACTOR)
+        self._next_poll = self._clock() + self._pause
+
+    def _answered(self) -> None:
+        if self._silent_since is not None:
+            self._notes.append(f"{self.kind} answers again")
+            self._silent_since = None
+            self._pause = min(SOONEST_S, self._interval)
+
+    def _look_soon(self) -> None:
+        self._pause = min(SOONEST_S, self._interval)
+        self._next_poll = min(self._next_poll, self._clock() + self._pause)
+
+    # --- ending ---------------------------------------------------------------------------------------------
+
+    def cancel(self, job_ids: Collection[str]) -> None:
+        """See :class:`~oact_dagster.launchers.protocol.Launcher`; asked for again, it is repeated now and then."""
+        now = self._clock()
+        due = [
+            job_id
+            for job_id in job_ids
+            if self._of(job_id).phase is not Phase.ENDED and now >= self._cancelled.get(job_id, 0.0)
+        ]
+        if not due:
+            return
+        try:
+            self._scheduler.cancel(due)
+        except NoAnswerError as error:
+            self._no_answer(str(error))
+        else:
+            self._cancelled_waiting.update(i for i in due if self._of(i).phase is Phase.QUEUED)
+        again = self._clock() + max(self._interval, SETTLE_S)
+        self._cancelled.update(dict.fromkeys(due, again))
+        self._look_soon()
+
+    def how_to_cancel(self, job_ids: Collection[str]) -> str:
+        """The command by which a user ends these jobs."""
+        names = dict.fromkeys(self._places[i][0].name for i in job_ids if i in self._places)
+        return self._scheduler.how_to_cancel(job_ids, names)
+
+    # --- jobs of a dead run ---------------------------------------------------------------------------------
+
+    def adopt(self, orphans: Sequence[Orphan]) -> Mapping[str, str]:
+        """Find the jobs of a dead run again: by the ids that it kept, else by the names of its arrays."""
+        places = find_arrays(self._folder, [orphan.token for orphan in orphans])
+        adopted: dict[str, str] = {}
+        unconfirmed: dict[str, JobArray] = {}
+        ids: dict[str, dict[int, str]] = {}
+        for orphan in orphans:
+            if orphan.token not in places:
+                # Its array is gone from the disk, or it was never written.
+                if orphan.job_id is not None:
+                    adopted[orphan.token] = orphan.job_id
+                continue
+            array, task = places[orphan.token]
+            if array.name not in ids:
+                ids[array.name] = array.kept_ids()
+            job_id = ids[array.name].get(task) or orphan.job_id
+            if job_id is not None:
+                adopted[orphan.token] = job_id
+                self._places[job_id] = (array, task)
+            elif not ids[array.name]:
+                unconfirmed[array.name] = array
+        for name, found in self._search(unconfirmed).items():
+            taken = self._take(unconfirmed[name], found)
+            adopted |= {o.token: taken[o.token] for o in orphans if o.token in taken}
+        if adopted:
+            self._next_poll = 0.0
+        return adopted
+
+    def _search(self, arrays: Mapping[str, JobArray]) -> Mapping[str, Mapping[int, str]]:
+        """Look for arrays whose submit was never confirmed, until the scheduler certainly has all or none of them.
+
+        Raises:
+            LauncherError: it does not answer.
+        """
+        silent = 0
+        while arrays:
+            try:
+                found = self._scheduler.find(arrays)
+            except NoAnswerError as error:
+                silent += 1
+                if silent >= LONGEST_SEARCH:
+                    raise LauncherError(
+                        f"{self.kind} does not answer ({error}), and may have jobs of a run that is gone: nothing was"
+                        " submitted; try again when it answers"
+                    ) from None
+                time.sleep(min(SOONEST_S, self._interval))
+                continue
+            # A submit that was under way when its run died may arrive late.
+            young = [
+                n for n, array in arrays.items() if n not in found and array.age_s(time.time()) < SETTLE_S
+            ]
+            if not young:
+                return {name: tasks for name, tasks in found.items() if tasks}
+            time.sleep(0.5)
+        return {}
+
+    # --- the rest -------------------------------------------------------------------------------------------
+
+    def notes(self) -> Sequence[str]:
+        """See :class:`~oact_dagster.launchers.protocol.Launcher`."""
+        notes, self._notes = self._notes, []
+        return notes
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep until the queue is to be looked at, at most so long."""
+        due = min(self._next_poll, self._next_submit) if self._waiting else self._next_poll
+        time.sleep(max(0.0, min(seconds, due - self._clock())))
+        return self._clock() >= due
+
+    def close(self) -> None:
+        """Jobs go on without us."""

@@ -1,0 +1,1 @@
+"""Slurm: one job array for each distinct resource request."""

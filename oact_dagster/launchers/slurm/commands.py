@@ -1,0 +1,231 @@
+"""Slurm's commands: sbatch, squeue, sacct, scancel, scontrol."""
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from typing import Final
+
+from oact_dagster.launchers.job_array import NAME_PREFIX, JobArray
+from oact_dagster.launchers.protocol import JobState, Phase
+from oact_dagster.launchers.scheduler import Reply, SubmitAnswer
+from oact_dagster.launchers.scheduler_command import Answer, NoAnswerError, run_command
+from oact_dagster.launchers.slurm.errors import reply_of, words_of
+from oact_dagster.launchers.slurm.states import job_state, why_pending
+
+IDS_AT_ONCE: Final = 500
+"""Arrays or ranges of tasks in one command."""
+_FORMAT: Final = "%F|%K|%T|%j|%r"
+_USERS_DEFAULTS: Final = ("SQUEUE_", "SACCT_", "SCANCEL_", "SBATCH_WAIT")
+"""A user's filter must hide no job from us, and no question must wait for an answer."""
+_NOT_THERE: Final = re.compile(
+    r"Invalid job id|already completing or completed|Job/step already", re.IGNORECASE
+)
+_REJECTED: Final = ("FAILED", "BadConstraints")
+"""A submit that was refused may leave a record with this state and reason under its name: it is no job."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmOptions:
+    """What every job asks for besides cores, time and memory."""
+
+    queue: str | None = None
+    qos: str | None = None
+    allocation: str | None = None
+    constraint: str | None = None
+    extra: Sequence[str] = ()
+
+
+class Slurm:
+    """A Slurm cluster, as its commands on PATH reach it.
+
+    Args:
+        options: of every job.
+        timeout_s: time limit of each command, s.
+        margin_s: for a time limit in s, how long before it the payload is told to end its calculation, s.
+    """
+
+    kind = "slurm"
+    task_variable = "SLURM_ARRAY_TASK_ID"
+
+    def __init__(
+        self,
+        options: SlurmOptions,
+        timeout_s: float = 60.0,
+        margin_s: Callable[[float], float] = lambda limit: min(120.0, limit / 4),
+    ) -> None:
+        self._options = options
+        self._timeout_s = timeout_s
+        self._margin_s = margin_s
+
+    def largest_array(self) -> int:
+        """MaxArraySize is one more than the largest task number, and ours begin at 0."""
+        return max(1, int(self._config.get("MaxArraySize", "1001")))
+
+    def submit(self, array: JobArray) -> SubmitAnswer:
+        """Submit all tasks of an array with one sbatch."""
+        answer = self._run(self.submit_command(array))
+        if answer.returncode == 0:
+            # With several clusters: `5;sandbox`.
+            job_id = answer.stdout.strip().split(";")[0]
+            if job_id.isdecimal():
+                tasks = range(len(array.tokens))
+                return SubmitAnswer(Reply.TAKEN, {task: f"{job_id}_{task}" for task in tasks})
+        return SubmitAnswer(reply_of(answer), told=words_of(answer))
+
+    def submit_command(self, array: JobArray) -> list[str]:
+        """The command that submits an array: as options, which outrank a user's SBATCH_ variables."""
+        request, options = array.request, self._options
+        if request is None:
+            raise ValueError(f"{array.name}: what its jobs ask for is not known")
+        margin = round(self._margin_s(request.minutes * 60.0))
+        named = {
+            "partition": options.queue,
+            "qos": options.qos,
+            "account": options.allocation,
+            "constraint": options.constraint,
+            "mem": None if request.memory_mb is None else f"{request.memory_mb}M",
+            "signal": f"B:USR1@{margin}" if margin else None,
+        }
+        return [
+            "sbatch",
+            "--parsable",
+            f"--job-name={array.name}",
+            f"--comment={array.name}",
+            f"--array=0-{len(array.tokens) - 1}",
+            # Logs are relative to it: its own name is then no pattern in which % means something.
+            f"--chdir={array.folder}",
+            "--output=%a.out",
+            # What an earlier run of the same job wrote stays; and no job runs twice behind our back.
+            "--open-mode=append",
+            "--no-requeue",
+            "--nodes=1",
+            f"--ntasks-per-node={request.n_cores}",
+            f"--time={request.minutes}",
+            *(f"--{name}={value}" for name, value in named.items() if value is not None),
+            *options.extra,
+            str(array.script),
+        ]
+
+    def find(self, names: Collection[str]) -> Mapping[str, Mapping[int, str]]:
+        """Look jobs up by name."""
+        found: dict[str, dict[int, str]] = {}
+        for some in _chunks(list(names)):
+            answer = self._run(["squeue", "-h", "-r", "-t", "all", "-n", ",".join(some), "-o", _FORMAT])
+            for row in self._rows(answer):
+                if (row.state, row.reason) != _REJECTED and row.name in some and row.task is not None:
+                    found.setdefault(row.name, {})[row.task] = row.job_id
+        return found
+
+    def states(self, job_ids: Collection[str]) -> Mapping[str, JobState]:
+        """One squeue for all; sacct for those that squeue does not know any more, where there is accounting."""
+        found: dict[str, JobState] = {}
+        arrays = list(dict.fromkeys(job_id.partition("_")[0] for job_id in job_ids))
+        for some in _chunks(arrays):
+            answer = self._run(["squeue", "-h", "-r", "-t", "all", "-j", ",".join(some), "-o", _FORMAT])
+            for row in self._rows(answer):
+                # Numbers are used again when a cluster is set up anew: the name shows whose job it is.
+                if row.name.startswith(NAME_PREFIX):
+                    found[row.job_id] = job_state(row.state, row.reason)
+        for job_id in job_ids:
+            # Tasks that were cancelled before any of them began have one record together, under the array's number.
+            together = found.get(job_id.partition("_")[0])
+            if job_id not in found and together is not None and together.phase is Phase.ENDED:
+                found[job_id] = together
+        missing = [job_id for job_id in job_ids if job_id not in found]
+        return found | self._accounted(missing) if missing and self._has_accounting() else found
+
+    def cancel(self, job_ids: Collection[str]) -> None:
+        """One scancel; jobs that are gone are passed over."""
+        for some in _chunks(task_ranges(job_ids)):
+            answer = self._run(["scancel", *some])
+            if answer.returncode != 0 and not _NOT_THERE.search(answer.stderr):
+                raise NoAnswerError(words_of(answer))
+
+    def how_to_cancel(self, job_ids: Collection[str], names: Collection[str]) -> str:
+        """An array's tasks are all ours: its number names them."""
+        return f"scancel {' '.join(dict.fromkeys(job_id.partition('_')[0] for job_id in job_ids))}"
+
+    def why_pending(self, reason: str) -> str | None:
+        """See :func:`oact_dagster.launchers.slurm.states.why_pending`."""
+        return why_pending(reason)
+
+    def _accounted(self, job_ids: Collection[str]) -> dict[str, JobState]:
+        found = {}
+        for some in _chunks(list(job_ids)):
+            answer = self._run(
+                ["sacct", "-n", "-P", "-X", "-o", "JobID,State,ExitCode,JobName", "-j", ",".join(some)]
+            )
+            # Without its database sacct fails while all else works: what it would say stays unknown.
+            for line in answer.stdout.splitlines() if answer.returncode == 0 else ():
+                job_id, _, rest = line.partition("|")
+                state, _, rest = rest.partition("|")
+                exit_code, _, name = rest.partition("|")
+                judged = job_state(state, exit_code=exit_code)
+                # A record that was never closed says running for ever.
+                if job_id in some and judged.phase is Phase.ENDED and name.startswith(NAME_PREFIX):
+                    found[job_id] = judged
+        return found
+
+    def _has_accounting(self) -> bool:
+        try:
+            return "slurmdbd" in self._config.get("AccountingStorageType", "")
+        except NoAnswerError:
+            return False
+
+    @cached_property
+    def _config(self) -> dict[str, str]:
+        answer = self._run(["scontrol", "show", "config"])
+        if answer.returncode != 0:
+            raise NoAnswerError(words_of(answer))
+        pairs = (line.partition("=") for line in answer.stdout.splitlines() if "=" in line)
+        return {key.strip(): value.strip() for key, _, value in pairs}
+
+    def _run(self, command: Sequence[str]) -> Answer:
+        return run_command(command, self._timeout_s, without=_USERS_DEFAULTS)
+
+    @staticmethod
+    def _rows(answer: Answer) -> "list[_Row]":
+        if answer.returncode != 0:
+            if answer.returncode is not None and _NOT_THERE.search(answer.stderr):
+                return []  # squeue's word when the only id that it was asked for is gone
+            raise NoAnswerError(words_of(answer))
+        rows = []
+        for line in answer.stdout.splitlines():
+            parts = line.split("|", 4)
+            if len(parts) == 5:
+                array, task, state, name, reason = parts
+                if task.isdecimal():
+                    rows.append(_Row(f"{array}_{task}", int(task), state, name, reason))
+                else:
+                    rows.append(_Row(array, None, state, name, reason))
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    job_id: str
+    """Of a task; of the array where the record is of several tasks together."""
+    task: int | None
+    state: str
+    name: str
+    reason: str
+
+
+def task_ranges(job_ids: Collection[str]) -> list[str]:
+    """Job ids with their tasks drawn together: ``12_[0-3,7]``."""
+    pairs = sorted(tuple(map(int, job_id.split("_"))) for job_id in job_ids)
+    found = []
+    for array, members in groupby(pairs, key=lambda pair: pair[0]):
+        tasks = [task for _, task in members]
+        runs = [list(run) for _, run in groupby(enumerate(tasks), key=lambda one: one[1] - one[0])]
+        for some in _chunks(
+            [f"{run[0][1]}-{run[-1][1]}" if len(run) > 1 else f"{run[0][1]}" for run in runs], 50
+        ):
+            found.append(f"{array}_[{','.join(some)}]")
+    return found
+
+
+def _chunks(items: Sequence[str], size: int = IDS_AT_ONCE) -> list[list[str]]:
+    return [list(items[start : start + size]) for start in range(0, len(items), size)]

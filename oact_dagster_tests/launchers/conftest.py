@@ -1,0 +1,44 @@
+"""Fixtures of the launchers' tests."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from oact_dagster_tests.launchers.real_slurm import RealSlurm, missing_programs, site_configuration
+from oact_dagster_tests.requirements import lacking
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster() -> Iterator[RealSlurm]:
+    missing = missing_programs()
+    if missing:
+        lacking("slurm", f"no {', '.join(missing)}; apt-get install slurm-wlm slurm-wlm-basic-plugins munge")
+    site = site_configuration()
+    if site is not None and os.environ.get("OACT_TEST_SLURM") != "1":
+        lacking(
+            "slurm", f"this machine has a Slurm ({site}); OACT_TEST_SLURM=1 starts one of its own beside it"
+        )
+    cluster = RealSlurm()
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture
+def slurm(slurm_cluster: RealSlurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[RealSlurm]:
+    """The cluster, empty, with its clients on PATH."""
+    slurm_cluster.clear()
+    for key, value in slurm_cluster.environment.items():
+        monkeypatch.setenv(key, value)
+    yield slurm_cluster
+    # Every client that a test started had the test's own configuration.
+    strangers = [
+        line
+        for line in slurm_cluster.calls.read_text().splitlines()
+        if line.split()[1] != str(slurm_cluster.configuration)
+    ]
+    assert not strangers
+    slurm_cluster.mend()
