@@ -7,10 +7,11 @@ one gives a :class:`CampaignError` whose text is one line that names the key and
 import difflib
 import hashlib
 import json
+import math
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -24,6 +25,10 @@ from pydantic import (
 )
 
 from oact_dagster.orca.basis import is_file
+from oact_dagster.orca.canonical_level import canonical_level
+from oact_dagster.orca.input_settings import InputSettings
+from oact_dagster.orca.remedies import Ladders, check_ladders
+from oact_dagster.orca.templates import TEMPLATES
 
 CAMPAIGN_FILE = "campaign.yaml"
 """The name of a campaign's settings file in its folder."""
@@ -32,9 +37,13 @@ STANDIN = "standin"
 """The value of ``orca.command`` that selects the stand-in engine instead of a real ORCA."""
 
 
+LONGEST_FOLDER_NAME = 180
+"""Bytes: file systems allow 255, and the names of earlier attempts' folders are longer."""
+
 # YAML's true is no number of cores.
 Whole = Annotated[int, Field(strict=True)]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
+Hours = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class CampaignError(ValueError):
@@ -74,18 +83,185 @@ class OrcaSettings(_Settings):
         return value
 
 
-class LauncherSettings(_Settings):
-    """How attempts are run."""
+class SizedResources(_Settings):
+    """What structures up to a size get in place of the campaign's resources."""
 
-    kind: Literal["local"] = "local"
-    max_workers: Whole = Field(default=1, ge=1, description="calculations at once")
+    max_atoms: Whole = Field(ge=1, description="structures with at most so many atoms")
+    n_cores: Whole | None = Field(default=None, ge=1, description="cores; null: the campaign's")
+    n_hours: Hours | None = Field(default=None, gt=0, description="time limit, h; null: the campaign's")
+
+
+class LauncherSettings(_Settings):
+    """How attempts are run: as processes of this machine (``local``), or as jobs of a scheduler.
+
+    The settings of all kinds stand side by side, so that changing ``kind`` is all that it takes to move a campaign.
+    """
+
+    kind: Literal["local", "slurm", "flux"] = "local"
+    max_workers: Whole = Field(default=1, ge=1, description="local: calculations at once")
     job_timeout_s: Seconds = Field(default=7200.0, gt=0, description="time limit of one calculation, s")
+    n_hours: Hours | None = Field(
+        default=None,
+        gt=0,
+        description="the same in hours, in place of job_timeout_s; null: job_timeout_s holds",
+    )
+    max_job_timeout_s: Seconds | None = Field(
+        default=None,
+        gt=0,
+        description="longest time limit that a retry may get (the queue's), s; null: no limit",
+    )
+    memory_mb: Whole | None = Field(
+        default=None,
+        ge=100,
+        description="memory that one calculation may use with all its processes (the node's), MB; null: no limit",
+    )
     stop_grace_s: Seconds = Field(
         default=10.0, ge=0, description="time that running calculations get to end when the run is stopped, s"
     )
     environment: dict[str, str] = Field(
         default_factory=dict, description="variables added to each calculation's environment"
     )
+    resources: tuple[SizedResources, ...] = Field(
+        default=(), description="cores and time limit by size, the smallest max_atoms first"
+    )
+
+    # Of schedulers' jobs.
+    queue: str | None = Field(
+        default=None, description="partition (Slurm) or queue (Flux); null: the default one"
+    )
+    qos: str | None = Field(default=None, description="Slurm: quality of service; null: the default one")
+    allocation: str | None = Field(
+        default=None, description="account (Slurm) or bank (Flux); null: the default"
+    )
+    mem: Whole | Literal["auto", "none"] = Field(
+        default="auto",
+        description="Slurm: memory of a job, MB, or more where its input needs more; auto: what its input needs; none:"
+        " what the queue gives",
+    )
+    constraint: str | None = Field(default=None, description="features that a node must have")
+    extra_directives: tuple[str, ...] = Field(
+        default=(), description='more options of sbatch or flux submit, such as ["--exclusive"]'
+    )
+    modules: tuple[str, ...] = Field(default=(), description="environment modules that a job loads")
+    conda_env: str | None = Field(default=None, description="conda environment that a job activates")
+    setup_lines: tuple[str, ...] = Field(default=(), description="lines of bash that a job runs first")
+    scratch_dir: str | None = Field(
+        default=None,
+        description="folder on the node for temporary files, such as $TMPDIR; null: the system's",
+    )
+    poll_interval_s: Seconds = Field(default=30.0, gt=0, description="time between two looks at the queue, s")
+    command_timeout_s: Seconds = Field(
+        default=60.0, gt=0, description="time limit of each call of a scheduler's command, s"
+    )
+    grace_s: Seconds = Field(
+        default=300.0,
+        ge=0,
+        description="how long a job may be missing from the queue before it counts as lost, s",
+    )
+    max_array_size: Whole | None = Field(
+        default=None,
+        ge=1,
+        description="most jobs that are submitted in one call; null: what the scheduler allows",
+    )
+    signal_before_limit_s: Seconds = Field(
+        default=120.0, ge=0, description="how long before a job's time limit its calculation is ended, s"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hours_are_seconds(cls, values: Any) -> Any:
+        hours = values.get("n_hours") if isinstance(values, dict) else None
+        if isinstance(hours, (int, float)) and not isinstance(hours, bool):
+            return {**values, "job_timeout_s": hours * 3600.0}
+        return values
+
+    @field_validator("mem", mode="before")
+    @classmethod
+    def _memory_is_said(cls, value: Any) -> Any:
+        if value in ("auto", "none") or (
+            isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        ):
+            return value
+        raise ValueError("must be auto, none, or a number of MB")
+
+    @field_validator("queue", "qos", "allocation", "constraint", "conda_env", "scratch_dir")
+    @classmethod
+    def _is_one_line(cls, value: str | None) -> str | None:
+        return None if value is None else _one_word_or_line(value)
+
+    @field_validator("extra_directives", "modules", "setup_lines")
+    @classmethod
+    def _are_lines(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(_one_word_or_line, value))
+
+    @field_validator("extra_directives")
+    @classmethod
+    def _directives_are_options(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for option in value:
+            if not option.startswith("-"):
+                raise ValueError(
+                    f"{option!r} is no option; write each as one text, such as --exclusive or --gres=gpu:1"
+                )
+        return value
+
+    @field_validator("resources")
+    @classmethod
+    def _sizes_grow(cls, value: tuple[SizedResources, ...]) -> tuple[SizedResources, ...]:
+        sizes = [one.max_atoms for one in value]
+        if sizes != sorted(set(sizes)):
+            raise ValueError(
+                f"max_atoms must grow from one to the next (given: {', '.join(map(str, sizes))})"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _limits_fit(self) -> "LauncherSettings":
+        longest = self.max_job_timeout_s
+        if longest is not None and longest < self.job_timeout_s:
+            raise ValueError(f"max_job_timeout_s {longest:g} is below job_timeout_s {self.job_timeout_s:g}")
+        for one in self.resources:
+            if longest is not None and one.n_hours is not None and one.n_hours * 3600.0 > longest:
+                raise ValueError(
+                    f"max_job_timeout_s {longest:g} is below the n_hours {one.n_hours:g} of resources up to"
+                    f" {one.max_atoms} atoms"
+                )
+        return self
+
+    def resources_of(self, natoms: int) -> SizedResources | None:
+        """What ``resources`` say of a structure of this size; None where they say nothing."""
+        return next((one for one in self.resources if natoms <= one.max_atoms), None)
+
+    def time_limit_of(self, natoms: int) -> float:
+        """Time limit of a first attempt's job, s."""
+        sized = self.resources_of(natoms)
+        return self.job_timeout_s if sized is None or sized.n_hours is None else sized.n_hours * 3600.0
+
+    def memory_request_mb(self, maxcore: int | None, n_cores: int) -> int | None:
+        """What to ask for, MB; None leaves it to the scheduler.
+
+        Args:
+            maxcore: of the input, MB for each process.
+            n_cores: its processes.
+        """
+        if self.mem == "none":
+            return None
+        # ORCA goes over MaxCore now and then, and its processes need memory that it does not count.
+        needed = None if maxcore is None else math.ceil(1.15 * maxcore * n_cores) + 500
+        if isinstance(self.mem, int):
+            needed = max(self.mem, needed or 0)
+        return needed if needed is None or self.memory_mb is None else min(needed, self.memory_mb)
+
+    def margin_s(self, time_limit_s: float) -> float:
+        """How long before its job's time limit a calculation is ended, s: at most a quarter of it."""
+        return 0.0 if self.kind == "local" else min(self.signal_before_limit_s, time_limit_s / 4)
+
+
+def _one_word_or_line(value: str) -> str:
+    if not value.strip():
+        raise ValueError("is empty; leave it out, or write null")
+    if any(character in value for character in "\n\r\0"):
+        raise ValueError("must be one line")
+    return value
 
 
 class RetrySettings(_Settings):
@@ -101,7 +277,9 @@ class Campaign(_Settings):
     name: str = Field(
         pattern=r"^[A-Za-z0-9_]+$", max_length=60, description="a name of letters, digits and _, such as demo"
     )
-    csv: Path = Field(description="the path of the CSV")
+    csv: Path | None = Field(
+        description="the path of the CSV; null for a campaign whose structures are in the ledger already"
+    )
     geometry_column: str = "aligned_csd_core"
     charge_column: str | None = "charge"
     spin_column: str | None = "uhf"
@@ -117,6 +295,18 @@ class Campaign(_Settings):
     orca: OrcaSettings
     launcher: LauncherSettings = LauncherSettings()
     retry: RetrySettings = RetrySettings()
+    remedies: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="for a failure class the steps that its next attempts take, in their order",
+    )
+    setup_func: str | None = Field(
+        default=None,
+        description="module:function, called with each new job folder and its structure's record",
+    )
+    keep: tuple[Literal["out", "engrad", "gbw"], ...] = Field(
+        default=("out", "engrad", "gbw"),
+        description="what stays in the folder of a completed structure beside its input and small files",
+    )
 
     _file: Path = PrivateAttr(default=Path(CAMPAIGN_FILE))
 
@@ -130,10 +320,18 @@ class Campaign(_Settings):
                 "must hold {orig_index} or {id}, and no other braces; for example job_{orig_index}"
             )
         parts = Path(rest).parts
-        if Path(rest).is_absolute() or ".." in parts or any(part.startswith(".") for part in parts):
+        if not value.isprintable():
+            raise ValueError("must hold no newlines and control characters; for example job_{orig_index}")
+        if Path(rest).is_absolute() or ".." in parts:
             raise ValueError("must stay inside jobs_dir; for example job_{orig_index}")
-        if "\0" in value:
-            raise ValueError("must hold no NUL character")
+        if any(part.startswith(".") for part in parts):
+            raise ValueError(
+                "must name no hidden folder (one that begins with a dot); for example job_{orig_index}"
+            )
+        if any(len(part.encode()) > LONGEST_FOLDER_NAME for part in parts):
+            raise ValueError(
+                f"must name folders of at most {LONGEST_FOLDER_NAME} bytes; for example job_{{orig_index}}"
+            )
         return value
 
     @field_validator("asset_prefix")
@@ -145,15 +343,58 @@ class Campaign(_Settings):
             )
         return value
 
+    @field_validator("remedies")
+    @classmethod
+    def _ladders_are_known(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        check_ladders(value)
+        return value
+
+    @field_validator("setup_func")
+    @classmethod
+    def _setup_is_a_function(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value):
+            raise ValueError("must be module:function; for example my_setup:add_files")
+        return value
+
+    @field_validator("csv", "ledger", "jobs_dir", mode="before")
+    @classmethod
+    def _path_is_named(cls, value: object) -> object:
+        if isinstance(value, str) and (not value.strip() or not value.isprintable()):
+            raise ValueError("must be a path")
+        return value
+
     @model_validator(mode="after")
     def _things_are_apart(self) -> "Campaign":
         if self.charge_column is not None and self.charge_column == self.spin_column:
             raise ValueError(
                 f"charge_column and spin_column are both {self.charge_column}; they are two columns"
             )
-        if len({self.csv, self.ledger, self.jobs_dir}) < 3:
+        paths = [path for path in (self.csv, self.ledger, self.jobs_dir) if path is not None]
+        if len(set(paths)) < len(paths):
             raise ValueError("csv, ledger and jobs_dir must be three different paths")
         return self
+
+    @field_validator("keep")
+    @classmethod
+    def _evidence_is_kept(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not {"out", "engrad"} <= set(value):
+            raise ValueError(
+                "must hold out and engrad: nothing else proves a result; for example [out, engrad]"
+            )
+        return value
+
+    @property
+    def csv_file(self) -> Path:
+        """The CSV.
+
+        Raises:
+            CampaignError: there is none: the campaign was made from a ledger.
+        """
+        if self.csv is None:
+            raise CampaignError(
+                f"{self.file}: csv: is null, since the campaign was made from a ledger; name a CSV to take rows in"
+            )
+        return self.csv
 
     @property
     def file(self) -> Path:
@@ -170,42 +411,56 @@ class Campaign(_Settings):
         """The name of the campaign's dynamic partitions in a Dagster instance."""
         return f"structures_{self.name}"
 
-    def job_folder(self, orig_index: int, structure_id: int) -> Path:
-        """The folder in which a structure's current attempt runs."""
-        return self.jobs_dir / self.job_dir_pattern.format(orig_index=orig_index, id=structure_id)
-
     def level_of_theory(self) -> dict[str, Any]:
         """What a ledger's results have in common; the first submit fixes it in the ledger.
 
         Returns:
-            The engine, template, functional, bases and ECP, and what else changes energies. Cores, memory
-            and iteration limits are no part of it.
+            The engine, template, Hamiltonian, functional, bases (files by their content) and ECP in one spelling,
+            grid, and what else changes energies. Cores, memory and iteration limits are no part of it. ORCA's major
+            version, which only an output tells, is fixed by the first result.
         """
         orca = self.orca
+        template = TEMPLATES[orca.simple_input]
         return {
             "engine": STANDIN if orca.command == STANDIN else "ORCA",
             "simple_input": orca.simple_input,
-            "functional": orca.functional,
-            "actinide_basis": _basis_name(orca.actinide_basis),
-            "actinide_ecp": orca.actinide_ecp,
-            "non_actinide_basis": _basis_name(orca.non_actinide_basis),
+            "hamiltonian": template.hamiltonian or "non-relativistic",
+            "grid": next(word for word in template.keywords if word.startswith("DEFGRID")),
+            **self._canonical(),
             "opt": orca.opt,
             "uks_singlet": orca.uks_singlet,
             "extra_lines": list(orca.extra_lines),
         }
 
+    def _canonical(self) -> dict[str, Any]:
+        level = canonical_level(InputSettings(**self.orca.model_dump(exclude={"command"})))
+        return level | {key: _basis_name(level[key]) for key in ("actinide_basis", "non_actinide_basis")}
+
+    def ladders(self) -> Ladders:
+        """The steps of the next attempts for each failure class: the defaults, and what ``remedies`` changes."""
+        return check_ladders(self.remedies)
+
     def settings_hash(self) -> str:
-        """A short hash of the settings that decide an input: the code version of its partitions."""
-        text = json.dumps(
-            {"orca": self.orca.model_dump(exclude={"command"}), "annotate": list(self.annotate)},
-            sort_keys=True,
-        )
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """A short hash of the settings that decide what an input computes: the code version of its partitions.
+
+        Cores, memory and comments decide what it costs and how it looks, and are left out: a campaign may get
+        more cores without its results being called outdated. A basis file counts by what is in it.
+        """
+        orca = self.orca.model_dump(exclude={"command", "n_cores", "maxcore"}) | self._canonical()
+        return hashlib.sha256(json.dumps(orca, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _content(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    except OSError:
+        # It was there when the campaign was loaded; the input writer needs its name alone.
+        return file.name
 
 
 def _basis_name(value: str | None) -> str | None:
-    """A basis, by its file's name where it is a file: a campaign's folder may be moved."""
-    return Path(value).name if value is not None and is_file(value) else value
+    """A basis; by what is in it where it is a file: a file may be moved, and must not be changed."""
+    return f"file with SHA-256 {_content(Path(value))}" if value is not None and is_file(value) else value
 
 
 def load_campaign(path: str | Path) -> Campaign:
@@ -262,8 +517,9 @@ def read_campaign(text: str, file: Path) -> Campaign:
     folder = file.parent
     campaign = campaign.model_copy(
         update={
-            key: Path(os.path.abspath(folder / getattr(campaign, key).expanduser()))
+            key: Path(os.path.abspath(folder / path.expanduser()))
             for key in ("csv", "ledger", "jobs_dir")
+            if (path := getattr(campaign, key)) is not None
         }
         | {"orca": _with_basis_files(campaign.orca, file)}
     )
@@ -332,18 +588,21 @@ def _explain(item: Any) -> str:
 
 
 def _description(location: list[str]) -> str | None:
-    model: type[BaseModel] = Campaign
-    for part in location[:-1]:
-        annotation = model.model_fields[part].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
-    return model.model_fields[location[-1]].description
+    return _model_at(location[:-1]).model_fields[location[-1]].description
 
 
 def _keys_at(location: list[str]) -> list[str]:
+    return list(_model_at(location).model_fields)
+
+
+def _model_at(location: list[str]) -> type[BaseModel]:
+    """The settings at a place, also of the members of a list."""
     model: type[BaseModel] = Campaign
     for part in location:
+        if part.isdecimal():
+            continue
         annotation = model.model_fields[part].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
-    return list(model.model_fields)
+        for kind in (annotation, *get_args(annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                model = kind
+    return model

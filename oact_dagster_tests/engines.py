@@ -11,13 +11,17 @@ _SCRIPT = r"""#!/bin/sh
 # Runs as `engine orca.inp`. What it does with structure N is in CONTROL/N, else in CONTROL/default.
 n=$(sed -n 's/^# structure \([0-9]*\) of .*/\1/p' "$1")
 control='@CONTROL@'
-what=$(cat "$control/$n" 2>/dev/null || cat "$control/default")
+version=$(cat "$control/version" 2>/dev/null || echo 6.1.0)
+words=$(cat "$control/$n" 2>/dev/null || cat "$control/default")
 echo "$n" >> "$control/runs"
+# Of several words each attempt takes the next one, and the last one is kept.
+left=$(grep -cx "$n" "$control/runs")
+for what in $words; do left=$((left - 1)); [ "$left" -gt 0 ] || break; done
 head() {
     printf '                                 *****************\n'
     printf '                                 * O   R   C   A *\n'
     printf '                                 *****************\n\n'
-    printf '                         Program Version 6.1.0  -   RELEASE   -\n\n'
+    printf '                         Program Version %s  -   RELEASE   -\n\n' "$version"
     printf '================================================================================\n'
     printf '                                       INPUT FILE\n'
     printf '================================================================================\n'
@@ -59,6 +63,26 @@ scf_not_converged)
     printf 'ORCA finished by error termination in SCF\n'
     printf '[file orca_tools/qcmsg.cpp, line 394]: \n  .... aborting the run\n'
     exit 55 ;;
+near)
+    head "$1"
+    printf '%s\n' 'Number of basis functions                   ...     25' \
+        'Iteration    Energy (Eh)           Delta-E    RMSDP     MaxDP     Damp  Time(sec)' \
+        '-------------------------------------------------------------------------------' \
+        '  498    -76.0009000000000000    -2.00e-03  9.00e-04  8.00e-03  0.00   0.1' \
+        '  499    -76.0010000000000000    -1.00e-04  1.00e-04  1.00e-03  0.00   0.1'
+    printf '               *        SCF NOT CONVERGED AFTER 500 CYCLES         *\n\n'
+    printf 'ORCA finished by error termination in SCF\n'
+    cp "$control/orca.gbw" orca.gbw
+    exit 55 ;;
+memory)
+    head "$1"
+    printf '  Please increase MaxCore to more than: 4289 MB\n'
+    printf 'ORCA finished by error termination in SCF gradient\n'
+    exit 55 ;;
+input_error)
+    head "$1"
+    printf '                    INPUT ERROR\n  UNRECOGNIZED OR DUPLICATED KEYWORD(S) IN SIMPLE INPUT LINE\n'
+    exit 1 ;;
 crash) head "$1"; kill -SEGV $$ ;;
 hang) head "$1"; exec sleep 1000 ;;
 stubborn) trap '' TERM; head "$1"; while :; do sleep 1; done ;;
@@ -76,8 +100,9 @@ class TestEngine:
     """An engine whose behaviour for each structure can be changed while tests run.
 
     Behaviours: normal, scf_not_converged, crash (SIGSEGV), hang, stubborn (hangs and ignores SIGTERM), slow (1 s),
+    near (SCF nearly converged; leaves the control folder's orca.gbw), memory (asks for more), input_error,
     half (no end), silent (no output, exit code 0), exitN (no end, exit code N), nonsense (a normal end and an absurd
-    energy), foreign (echoes another attempt's token).
+    energy), foreign (echoes another attempt's token). Several words are those of a structure's attempts in turn.
     """
 
     __test__ = False
@@ -89,6 +114,11 @@ class TestEngine:
         self.path.write_text(_SCRIPT.replace("@CONTROL@", str(self._control)))
         self.path.chmod(0o755)
         self.set(default)
+
+    @property
+    def control(self) -> Path:
+        """The folder of the behaviours."""
+        return self._control
 
     def set(self, behaviour: str, *structures: int) -> None:
         """Choose the behaviour for these structures, or for all that have none of their own."""

@@ -8,8 +8,9 @@ from oact_dagster.campaign import CampaignError, load_campaign
 from oact_dagster.execution.identity import check_identity, fix_names
 from oact_dagster.execution.job_folder import input_text
 from oact_dagster.ledger.connection import LedgerError
-from oact_dagster.ledger.states import NewStructure
+from oact_dagster.ledger.states import NewStructure, Outcome
 from oact_dagster.ledger.store import Ledger
+from oact_dagster_tests.ledger.samples import run, structure
 
 GOOD = "name: demo\ncsv: structures.csv\norca:\n  command: /opt/orca/orca\n"
 
@@ -49,7 +50,37 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         ),
         (GOOD.replace("demo", "a b"), "name: must be letters, digits and _ only (given: 'a b')"),
         (GOOD + "launchr: {}\n", "launchr: no such setting (did you mean launcher?); allowed: name, csv"),
-        (GOOD + "launcher: {kind: slurm}\n", "launcher.kind: input should be 'local' (given: 'slurm')"),
+        (
+            GOOD + "launcher: {kind: pbs}\n",
+            "launcher.kind: input should be 'local', 'slurm' or 'flux' (given: 'pbs')",
+        ),
+        (
+            GOOD + "launcher: {mem: much}\n",
+            "launcher.mem: must be auto, none, or a number of MB (given: 'much')",
+        ),
+        (GOOD + "launcher: {queue: ''}\n", "launcher.queue: is empty; leave it out, or write null"),
+        (GOOD + 'launcher: {queue: "a\\nb"}\n', "launcher.queue: must be one line"),
+        (
+            GOOD + "launcher: {extra_directives: [exclusive]}\n",
+            "'exclusive' is no option; write each as one text",
+        ),
+        (GOOD + "launcher: {n_hours: x}\n", "launcher.n_hours: input should be a valid number"),
+        (
+            GOOD + "launcher: {resources: [{max_atoms: 9, n_cors: 4}]}\n",
+            "launcher.resources.0.n_cors: no such setting (did you mean n_cores?); allowed: max_atoms, n_cores",
+        ),
+        (
+            GOOD + "launcher: {resources: [{n_cores: 4}]}\n",
+            "launcher.resources.0.max_atoms: is missing; give structures",
+        ),
+        (
+            GOOD + "launcher: {resources: [{max_atoms: 9}, {max_atoms: 3}]}\n",
+            "max_atoms must grow from one to the next",
+        ),
+        (
+            GOOD + "launcher: {n_hours: 3, max_job_timeout_s: 7200}\n",
+            "max_job_timeout_s 7200 is below job_timeout_s 10800",
+        ),
         (
             GOOD + "launcher: {max_workers: 0}\n",
             "launcher.max_workers: input should be greater than or equal to 1",
@@ -87,6 +118,17 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, text: str, said: str)
     assert "\n" not in message
 
 
+def test_hours_stand_for_seconds_and_resources_go_by_size(tmp_path: Path) -> None:
+    text = GOOD + "launcher: {kind: slurm, n_hours: 4, resources: [{max_atoms: 9, n_cores: 2, n_hours: 1}]}\n"
+    launcher = load_campaign(write(tmp_path, text)).launcher
+    assert launcher.job_timeout_s == 14400
+    assert [launcher.time_limit_of(natoms) for natoms in (9, 10)] == [3600, 14400]
+    assert launcher.resources_of(10) is None
+    # An input of 2 processes with 2,000 MB each, and what ORCA does not count.
+    assert launcher.memory_request_mb(2000, 2) == 5100
+    assert [launcher.margin_s(limit) for limit in (100, 14400)] == [25, 120]
+
+
 def test_a_file_that_is_not_there_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(CampaignError, match=r"campaign.yaml: no such file; `oact init CSV` writes one"):
         load_campaign(tmp_path)
@@ -105,8 +147,13 @@ def test_a_basis_file_is_found_from_the_job_folder(tmp_path: Path) -> None:
         ledger.add_structures([NewStructure(0, "U", 1, 0, 1, "U 0 0 0", "row", "calculation", {})])
         text = input_text(campaign, ledger.structures([0])[0], None)
     assert f'"{tmp_path / "actinides.bas"}"' in text
-    # The folder may be moved: the level of theory names the file, not where it lies.
-    assert campaign.level_of_theory()["actinide_basis"] == "actinides.bas"
+    # The file may be moved, and not be changed: the level of theory names what is in it.
+    level = campaign.level_of_theory()
+    (tmp_path / "other.bas").write_text("basis")
+    moved = load_campaign(write(tmp_path, GOOD + "  actinide_basis: other.bas\n"))
+    assert moved.level_of_theory() == level
+    (tmp_path / "other.bas").write_text("basis changed")
+    assert moved.level_of_theory() != level
 
 
 @pytest.mark.parametrize(
@@ -122,8 +169,18 @@ def test_what_identifies_a_campaign_cannot_change(tmp_path: Path, change: tuple[
     with Ledger(campaign.ledger, create=True) as ledger:
         check_identity(campaign, ledger)
         fix_names(campaign, ledger)
+        ledger.add_structures([structure(0)])
         ledger.fix_level_of_theory(campaign.level_of_theory())
+        run(ledger, 0, Outcome.COMPLETED)
         check_identity(campaign, ledger)
         other = load_campaign(write(tmp_path, GOOD.replace(*change)))
         with pytest.raises(LedgerError, match=said):
             check_identity(other, ledger)
+
+
+def test_another_spelling_is_no_other_level_of_theory(tmp_path: Path) -> None:
+    plain = load_campaign(write(tmp_path, GOOD))
+    spelt = "  actinide_basis: MA-DEF-TZVP\n  actinide_ecp: def-ecp\n  non_actinide_basis: DEF2-TZVPD\n"
+    other = load_campaign(write(tmp_path, GOOD + spelt + "  functional: wb97m-v\n"))
+    assert other.level_of_theory() == plain.level_of_theory()
+    assert other.settings_hash() == plain.settings_hash()

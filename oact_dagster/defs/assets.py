@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from oact_dagster.campaign import Campaign
+from oact_dagster.campaign import Campaign, CampaignError
 from oact_dagster.defs.batch_events import BatchReport
 from oact_dagster.defs.batch_step import StepEvent, Watch, run_in_step
 from oact_dagster.defs.intake import intake_asset
@@ -145,6 +145,8 @@ def _structures_step(campaign: Campaign, watch: Watch | None) -> dg.AssetsDefini
     keys = CampaignKeys.of(campaign)
     partitions = structure_partitions(campaign)
 
+    settings_hash = campaign.settings_hash()
+
     def spec(
         key: dg.AssetKey, upstream: dg.AssetKey, kind: str, description: str, **more: Any
     ) -> dg.AssetSpec:
@@ -163,8 +165,11 @@ def _structures_step(campaign: Campaign, watch: Watch | None) -> dg.AssetsDefini
             keys.orca_inputs,
             keys.job_ledger,
             "orca",
-            "orca.inp in the structure's job folder; its data version is the hash of the input without its comments.",
+            "orca.inp in the structure's job folder; its data version is the hash of what it computes, without"
+            " comments, paths, processes and memory. Outdated when it was made with other"
+            " settings than the present ones.",
             partitions_def=partitions,
+            code_version=settings_hash,
         ),
         spec(
             keys.orca_results,
@@ -174,6 +179,7 @@ def _structures_step(campaign: Campaign, watch: Watch | None) -> dg.AssetsDefini
             " time (s), cores, core-hours, and which attempt delivered them. A red partition has the class of the"
             " failure, its message and the last lines of the output in its observation.",
             partitions_def=partitions,
+            code_version=settings_hash,
         ),
         spec(
             keys.metric_summaries,
@@ -224,8 +230,11 @@ def _look_only(
     keys = CampaignKeys.of(campaign)
     report = BatchReport(campaign, selected)
     if keys.orca_inputs in selected:
-        for event in write_inputs(campaign, ledger, indices):
-            yield from report.dagster_events(event)
+        try:
+            for event in write_inputs(campaign, ledger, indices):
+                yield from report.dagster_events(event)
+        except CampaignError as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
     if keys.metric_summaries in selected:
         for event in stored_results(ledger, indices):
             yield from report.dagster_events(event)

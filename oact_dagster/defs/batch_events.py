@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator
+from itertools import pairwise
 
 from dagster import AssetKey, AssetMaterialization, AssetObservation, Failure, MetadataValue
-from dagster._core.definitions.data_version import CODE_VERSION_TAG, DATA_VERSION_TAG
 
 from oact_dagster.campaign import Campaign
 from oact_dagster.defs.keys import CampaignKeys
@@ -15,6 +15,7 @@ from oact_dagster.defs.metadata import (
     metric_metadata,
     result_metadata,
 )
+from oact_dagster.defs.versions import version_tags
 from oact_dagster.execution.events import Completed, Event, Failed, InputWritten, NotRun
 from oact_dagster.orca.failures import FailureClass
 
@@ -33,6 +34,7 @@ class BatchReport:
         self._keys = CampaignKeys.of(campaign)
         self._selected = selected
         self._code_version = campaign.settings_hash()
+        self._upstream = {key: upstream for upstream, key in pairwise(self._keys.per_structure)}
         self.counts: Counter[str] = Counter()
         self.failure_classes: Counter[str] = Counter()
         self._shown: list[str] = []
@@ -41,7 +43,11 @@ class BatchReport:
         """The events of Dagster that tell of one of ours."""
         if isinstance(event, InputWritten):
             yield from self._materialized(
-                self._keys.orca_inputs, event.structure.orig_index, input_metadata(event), event.input_hash
+                self._keys.orca_inputs,
+                event.structure.orig_index,
+                input_metadata(event),
+                event.input_hash,
+                event.settings_hash,
             )
         elif isinstance(event, Completed):
             self.counts[
@@ -49,10 +55,13 @@ class BatchReport:
             ] += 1
             index = event.structure.orig_index
             digest = event.attempt.input_hash if event.attempt is not None else None
+            made_with = event.attempt.settings_hash if event.attempt is not None else None
             yield from self._materialized(
-                self._keys.orca_results, index, result_metadata(event, digest), digest
+                self._keys.orca_results, index, result_metadata(event, digest), digest, made_with
             )
-            yield from self._materialized(self._keys.metric_summaries, index, metric_metadata(event), digest)
+            yield from self._materialized(
+                self._keys.metric_summaries, index, metric_metadata(event), digest, made_with
+            )
         elif isinstance(event, Failed):
             self.counts["failed"] += 1
             self.failure_classes[event.failure_class] += 1
@@ -60,7 +69,11 @@ class BatchReport:
             self._show(f"structure {index}: {event.message.splitlines()[0][:200] if event.message else ''}")
             # A red partition has no materialization of its own that could carry these.
             red = [self._keys.orca_results]
-            if event.failure_class in (FailureClass.INPUT_REFUSED, FailureClass.NOT_WRITTEN):
+            if event.failure_class in (
+                FailureClass.INPUT_REFUSED,
+                FailureClass.NOT_WRITTEN,
+                FailureClass.SETUP_FAILED,
+            ):
                 red.append(self._keys.orca_inputs)
             for key in red:
                 if key in self._selected:
@@ -84,13 +97,17 @@ class BatchReport:
         )
 
     def _materialized(
-        self, key: AssetKey, orig_index: int, metadata: Metadata, input_hash: str | None
+        self,
+        key: AssetKey,
+        orig_index: int,
+        metadata: Metadata,
+        input_hash: str | None,
+        settings_hash: str | None,
     ) -> Iterator[AssetMaterialization]:
         if key not in self._selected:
             return
-        tags = {CODE_VERSION_TAG: self._code_version}
-        if input_hash is not None:
-            tags[DATA_VERSION_TAG] = input_hash
+        # A result that is told of again keeps the version of the settings that it was made with: it is outdated.
+        tags = version_tags(settings_hash or self._code_version, input_hash, self._upstream[key])
         yield AssetMaterialization(key, partition=str(orig_index), metadata=metadata, tags=tags)
 
     def _show(self, line: str) -> None:

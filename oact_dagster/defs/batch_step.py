@@ -17,7 +17,7 @@ from dagster import (
     OpExecutionContext,
 )
 
-from oact_dagster.campaign import Campaign
+from oact_dagster.campaign import Campaign, CampaignError
 from oact_dagster.defs.batch_events import BatchReport
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.pipes import batch_pipes
@@ -102,7 +102,7 @@ def run_in_step(
                 if isinstance(event, Note):
                     (context.log.warning if event.warning else context.log.info)(event.text)
                 yield from report.dagster_events(event)
-    except (EngineError, LedgerError, LauncherError) as error:
+    except (CampaignError, EngineError, LedgerError, LauncherError) as error:
         raise Failure(str(error), allow_retries=False) from None
     except sqlite3.Error as error:
         raise Failure(f"{campaign.ledger}: cannot be written: {error}", allow_retries=False) from error

@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from oact_dagster.defs.instance import dagster_home
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.execution.identity import check_identity
 from oact_dagster.execution.intake_need import csv_stamp, is_taken_in, note_taken_in
+from oact_dagster.execution.selection import Selection
 from oact_dagster.execution.stopping import StopRequest, signals_stop
 from oact_dagster.ledger.store import Ledger
 
@@ -98,10 +99,8 @@ def run_intake(campaign: Campaign) -> RunEnd:
 
 def run_selection(
     campaign: Campaign,
-    select: str,
+    wanted: Selection,
     *,
-    limit: int | None = None,
-    ignore_budget: bool = False,
     watch: Watch | None = None,
     stop: StopRequest | None = None,
 ) -> RunEnd:
@@ -109,9 +108,7 @@ def run_selection(
 
     Args:
         campaign: the settings.
-        select: see :func:`oact_dagster.execution.selection.resolve`.
-        limit: at most so many structures.
-        ignore_budget: run also what has used up its budget.
+        wanted: which structures.
         watch: told of each event of the batch, in another thread than the caller's.
         stop: asks for a stop, as the signals do.
 
@@ -120,7 +117,7 @@ def run_selection(
     """
     name = "_".join([*campaign.asset_prefix, "run_structures"])
     op = "_".join([*campaign.asset_prefix, "run_selected"])
-    config = {"select": select, "ignore_budget": ignore_budget} | ({} if limit is None else {"limit": limit})
+    config = {name: value for name, value in asdict(wanted).items() if value is not None}
     stop = stop or StopRequest()
 
     def run() -> RunEnd:

@@ -12,7 +12,7 @@ from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.metadata import structure_metadata
 from oact_dagster.defs.planned import plan_partitions
 from oact_dagster.execution.events import Event, TakenIn
-from oact_dagster.execution.selection import SelectionError, resolve
+from oact_dagster.execution.selection import Selection, SelectionError, resolve
 from oact_dagster.execution.stopping import StopRequest
 
 
@@ -20,11 +20,13 @@ class RunStructures(dg.Config):
     """What ``run_structures`` runs."""
 
     select: str = "to_run"
-    """``to_run``, ``failed``, ``timeout``, ``unfinished``, or numbers such as ``0-9,15``."""
+    """``to_run``, ``failed``, ``timeout``, ``unfinished``, ``stale``, or numbers such as ``0-9,15``."""
     limit: int | None = None
     """At most so many structures."""
     ignore_budget: bool = False
     """Run also structures that have used up their budget of failures or losses."""
+    take_over: bool = False
+    """Take the ledger from another host that has not shown itself for ten minutes."""
 
 
 def run_structures_job(
@@ -49,7 +51,9 @@ def run_structures_job(
         with open_ledger(campaign) as ledger:
             try:
                 request = resolve(
-                    ledger, config.select, limit=config.limit, ignore_budget=config.ignore_budget
+                    campaign,
+                    ledger,
+                    Selection(config.select, config.limit, config.ignore_budget, config.take_over),
                 )
             except SelectionError as error:
                 raise dg.Failure(str(error), allow_retries=False) from None

@@ -46,6 +46,7 @@ def input_metadata(event: InputWritten) -> Metadata:
         metadata["input_file"] = MetadataValue.path(str(event.job_dir / "orca.inp"))
     if event.attempt is not None:
         metadata["attempt"] = event.attempt
+        metadata["remedy"] = event.remedy or "none"
     if event.reused:
         metadata["reused"] = True
     return metadata

@@ -7,6 +7,7 @@ from typing import Any
 from dagster import AssetKey, AssetMaterialization, MetadataValue, TableColumn, TableRecord, TableSchema
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.execution.staleness import stale_results
 from oact_dagster.execution.summary import Statistic, Summary, summarise, write_results
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
@@ -24,6 +25,7 @@ def summary_materialization(campaign: Campaign, ledger: Ledger, key: AssetKey) -
         "completed": summary.completed,
         "rejected_rows": summary.rejected,
         "held": summary.held,
+        "stale_results": stale_results(campaign, ledger),
         "status": _table(
             [("status", "string"), ("structures", "int"), ("percent", "float")],
             [

@@ -7,11 +7,13 @@ runs them. It knows no Dagster: it yields what happens.
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.execution.attempt_folders import attempt_folders
+from oact_dagster.execution.clean_folder import apply_keep
 from oact_dagster.execution.ending import LiveAttempt, ending_of, has_run
 from oact_dagster.execution.engine import Engine
 from oact_dagster.execution.events import (
@@ -25,29 +27,59 @@ from oact_dagster.execution.events import (
     Started,
     TakenIn,
 )
-from oact_dagster.execution.job_folder import folder_of_attempt, prepare_attempt
+from oact_dagster.execution.job_folder import FolderWriter
+from oact_dagster.execution.job_layout import JobLayout
+from oact_dagster.execution.next_attempt import NextAttempt, plan_next
+from oact_dagster.execution.orca_version import of_the_ledgers_orca
+from oact_dagster.execution.restoring import stored_result
 from oact_dagster.execution.selection import BatchRequest
+from oact_dagster.execution.setup_hook import SetupError, load_setup_func
 from oact_dagster.execution.stopping import StopLevel, StopRequest
-from oact_dagster.launchers.attempt_files import MESSAGES_FILE, OUTPUT_FILE
-from oact_dagster.launchers.protocol import NEVER_STARTED, Job, JobState, Launcher, LauncherError, Phase
+from oact_dagster.launchers.attempt_files import MESSAGES_FILE, OUTPUT_FILE, read_exit
+from oact_dagster.launchers.leftovers import end_leftovers
+from oact_dagster.launchers.protocol import (
+    GONE,
+    NEVER_STARTED,
+    Cause,
+    Job,
+    JobState,
+    Launcher,
+    LauncherError,
+    Orphan,
+    Phase,
+)
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.states import (
+    AttemptRecord,
     AttemptState,
     Claim,
     Ending,
     OpenAttempt,
     Outcome,
+    Preparation,
     Status,
     StructureRecord,
 )
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.orca.failures import FailureClass
+from oact_dagster.orca.input_settings import InputRefused
 from oact_dagster.orca.outputs import tail
+from oact_dagster.orca.remedies import Stop
 
 HEARTBEAT_S: Final = 30.0
 FOLLOW_OTHERS_S: Final = 2.0
 """How often structures that another run owns are looked at, s."""
+PAUSE_S: Final = 0.5
+"""Longest time between two looks at whether the run is to stop, s."""
+RECORD_GRACE_S: Final = 60.0
+"""How long the files of a job that has ended may take to be seen from here: a network file system remembers, s."""
+STILLBORN_JOBS: Final = 3
+"""So many jobs that end before their payload begins, and none that began: it is no fault of a node."""
 TAIL_LINES: Final = 20
+_NOT_OURS: Final = (
+    "is marked running and has no attempt here: another tool or somebody's hand marked it; set it back to to_run where"
+    " nothing runs"
+)
 LEAST_SPACE_B: Final = 1_000_000
 """With less free space than this the disk of the job folders counts as full, bytes."""
 
@@ -102,8 +134,18 @@ class BatchRun:
         self._messages = messages
         self._stop = stop or StopRequest()
         self._clock = clock
+        self._layout = JobLayout.of(campaign, ledger)
+        self._writer = FolderWriter(campaign, self._layout)
+        self._settings_hash = campaign.settings_hash()
+        self._plans: dict[int, tuple[int, NextAttempt]] = {}
         self._pending: deque[int] = deque(request.orig_indices)
         self._live: dict[str, LiveAttempt] = {}
+        self._waiting: dict[str, tuple[Job, LiveAttempt]] = {}
+        # Attempts of which nobody knows whether they have a job: they stay open for the next run.
+        self._unclear: set[str] = set()
+        self._outside: set[str] = set()
+        self._stillborn: set[str] = set()
+        self._began = False
         self._others: set[int] = set()
         self._taken: set[int] = set()
         self._settled: set[int] = set()
@@ -118,12 +160,17 @@ class BatchRun:
             What happens; for each structure asked for, in the end exactly one of Completed, Failed and NotRun.
 
         Raises:
+            CampaignError: there is no such function as ``setup_func`` names.
             LedgerError: the ledger's results are of another level of theory.
             LauncherError: jobs cannot be submitted at all, or nothing can be run any more (an engine that cannot be
                 started, a full disk); what had begun has been recorded.
         """
+        setup = load_setup_func(self._campaign)
+        owner = Owner.this_process()
+        self._ledger.take_writer(owner, take_over=self._request.take_over, now=self._clock())
         self._ledger.fix_level_of_theory(self._campaign.level_of_theory())
-        self._ledger.open_batch(self._batch_id, Owner.this_process(), self._clock())
+        self._writer = FolderWriter(self._campaign, self._layout, setup)
+        self._ledger.open_batch(self._batch_id, owner, self._clock())
         try:
             yield Started(len(self._pending))
             for event in self._run():
@@ -139,18 +186,31 @@ class BatchRun:
             self._abandon()
 
     def _run(self) -> Iterator[Event]:
-        while self._pending or self._live or self._others:
+        news = True
+        while self._pending or self._live or self._waiting or self._others:
             if self._stop.look() is not StopLevel.NONE or self._broken is not None:
+                if self._detaches():
+                    yield from self._detach()
+                    return
                 yield from self._wind_down()
                 if not self._live:
                     break
+                news = True
+            elif self._waiting:
+                if news:
+                    yield from self._hand_over()
             elif self._pending and len(self._live) < self._campaign.max_in_flight:
                 yield from self._admit()
-            yield from self._collect()
+                news = True
+            if news:
+                yield from self._collect()
             yield from self._look_at_others()
             self._beat()
-            if self._live or self._others:
-                self._launcher.wait(0.5 if self._live else FOLLOW_OTHERS_S / 4)
+            if self._live or self._waiting:
+                news = self._launcher.wait(PAUSE_S)
+            elif self._others:
+                self._launcher.wait(FOLLOW_OTHERS_S / 4)
+                news = True
 
     # --- taking structures in -----------------------------------------------------------------------------------
 
@@ -165,10 +225,21 @@ class BatchRun:
         yield TakenIn([known[index] for index in chunk if index in known and index not in self._taken])
         self._taken.update(known)
         yield from (NotRun(index, "is not in the ledger") for index in chunk if index not in known)
-        yield from self._done([known[i] for i in chunk if i in known and known[i].status is Status.COMPLETED])
+        stale = self._to_compute_again(
+            [i for i in chunk if i in known and known[i].status is Status.COMPLETED]
+        )
+        done = {i for i in chunk if i in known and known[i].status is Status.COMPLETED} - stale
+        yield from self._done([known[i] for i in chunk if i in done])
         yield from self._attach([i for i in chunk if i in known and known[i].status is Status.RUNNING])
         # Dead runs' attempts have been judged: what they left to run is claimed with the rest.
-        yield from self._claim([i for i in chunk if i in known and known[i].status is not Status.COMPLETED])
+        yield from self._claim([i for i in chunk if i in known and i not in done])
+
+    def _to_compute_again(self, completed: Sequence[int]) -> set[int]:
+        """Of completed structures those whose result was made with other settings, where such were asked for."""
+        if Status.COMPLETED not in self._request.statuses:
+            return set()
+        attempts = self._ledger.good_attempts(completed)
+        return {i for i in completed if i in attempts and attempts[i].settings_hash != self._settings_hash}
 
     def _done(self, structures: Sequence[StructureRecord], *, followed: bool = False) -> Iterator[Event]:
         attempts = self._ledger.good_attempts([structure.orig_index for structure in structures])
@@ -180,11 +251,14 @@ class BatchRun:
                 Path(structure.job_dir) if structure.job_dir else None,
                 attempt.number if attempt else None,
                 reused=True,
+                settings_hash=attempt.settings_hash if attempt else None,
+                remedy=attempt.remedy if attempt else None,
             )
             yield Completed(structure, attempt, reused=not followed, followed=followed)
 
     def _claim(self, indices: Sequence[int]) -> Iterator[Event]:
         wanted = [index for index in indices if index not in self._others and index not in self._settled]
+        wanted = yield from self._plan(wanted)
         if not wanted:
             return
         retry = self._campaign.retry
@@ -198,14 +272,83 @@ class BatchRun:
             max_failures=None if self._request.ignore_budget else retry.max_failures,
             max_losses=None if self._request.ignore_budget else retry.max_losses,
             release_held=self._request.named,
+            settings_hash=self._settings_hash,
             now=self._clock(),
         )
         yield from self._submit(claims)
         ours = {claim.structure.orig_index for claim in claims}
         yield from self._explain([index for index in wanted if index not in ours])
 
+    def _plan(self, indices: Sequence[int]) -> Generator[Event, None, list[int]]:
+        """Decide on the next attempts of structures that have been tried before.
+
+        Returns:
+            The structures that are left to claim: not those that have this very result from an earlier attempt, and
+            not those for whose failure there is no remedy left.
+        """
+        tried = self._ledger.attempts_of(indices)
+        records = self._ledger.structures(list(tried))
+        left = [index for index in indices if index not in tried]
+        for index, attempts in tried.items():
+            record = records[index]
+            if not self._may_be_claimed(record):
+                left.append(index)
+                continue
+            good = None if self._request.ignore_budget else stored_result(attempts, self._settings_hash)
+            if good is not None and self._ledger.restore(index, good.token, self._request.statuses):
+                yield Note(f"structure {index}: this input has a result already, of attempt {good.number}")
+                yield from self._done(list(self._ledger.structures([index]).values()))
+                continue
+            try:
+                coming = self._next(record, attempts)
+            except ValueError:
+                left.append(index)  # no input can be written: said when it is tried
+                continue
+            if isinstance(coming, NextAttempt):
+                self._plans[index] = (attempts[-1].number + 1, coming)
+                left.append(index)
+            else:
+                yield self._failed(record, f"not tried again: {coming.reason}")
+        order = {index: place for place, index in enumerate(indices)}
+        return sorted(left, key=order.__getitem__)
+
+    def _may_be_claimed(self, record: StructureRecord) -> bool:
+        retry = self._campaign.retry
+        within_budget = record.fail_count < retry.max_failures and record.loss_count < retry.max_losses
+        return (
+            record.status is not Status.RUNNING
+            and (self._request.named or not record.held)
+            and (self._request.ignore_budget or within_budget)
+        )
+
+    def _next(self, record: StructureRecord, attempts: Sequence[AttemptRecord]) -> NextAttempt | Stop:
+        return plan_next(
+            self._campaign,
+            record,
+            attempts,
+            settings_hash=self._settings_hash,
+            never_stop=self._request.ignore_budget,
+        )
+
+    def _coming(self, claim: Claim) -> NextAttempt:
+        """What an attempt runs that is ours now.
+
+        Raises:
+            GeometryError, StructureError, InputRefused: structure and settings do not go together.
+        """
+        number, coming = self._plans.pop(claim.structure.orig_index, (1, None))
+        if coming is not None and number == claim.attempt:
+            return coming
+        # Either its first attempt, or another run was here between our plan and our claim.
+        earlier = self._ledger.attempts(claim.structure.orig_index) if claim.attempt > 1 else []
+        planned = self._next(claim.structure, earlier)
+        if isinstance(planned, NextAttempt):
+            return planned
+        raise InputRefused(f"not tried again: {planned.reason}")
+
     def _explain(self, indices: Sequence[int]) -> Iterator[Event]:
         """Say why structures could not be claimed; those that another run took just now are followed."""
+        followed = self._ledger.open_attempts(indices)
         for index, structure in self._ledger.structures(indices).items():
             retry = self._campaign.retry
             if structure.status is Status.COMPLETED:
@@ -213,7 +356,10 @@ class BatchRun:
             elif structure.status is Status.RUNNING:
                 if any(live.structure.orig_index == index for live in self._live.values()):
                     continue
-                self._others.add(index)
+                if index in followed:
+                    self._others.add(index)
+                else:
+                    yield NotRun(index, _NOT_OURS)
             elif structure.held and not self._request.named:
                 yield NotRun(index, "is held; release it with `oact release`, or name it")
             elif structure.fail_count >= retry.max_failures:
@@ -233,45 +379,79 @@ class BatchRun:
 
     def _submit(self, claims: Sequence[Claim]) -> Iterator[Event]:
         parameters = self._messages.parameters() if self._messages is not None else {}
-        ready: list[tuple[Claim, Path]] = []
-        prepared: list[tuple[str, str, str]] = []
+        ready: list[Claim] = []
+        prepared: list[Preparation] = []
         unprepared: list[Ending] = []
         events: list[Event] = []
         for place, claim in enumerate(claims):
             if self._broken is not None:
                 # The first folder that could not be written for want of space was the last one.
-                rest = [*(claim for claim, _ in ready), *claims[place:]]
+                rest = [*ready, *claims[place:]]
                 yield from self._given_back(self._ledger.give_back([one.token for one in rest]), self._broken)
                 ready, prepared, events = [], [], []
                 break
             try:
-                made = prepare_attempt(self._campaign, self._engine, claim, parameters)
-            except (ValueError, OSError) as error:
+                made = self._writer.attempt(claim, self._coming(claim), self._engine, parameters)
+            except (ValueError, OSError, SetupError) as error:
                 unprepared.append(self._not_prepared(claim, error))
                 self._look_at_space()
                 continue
-            ready.append((claim, made.folder))
-            prepared.append((claim.token, str(made.folder), made.input_hash))
-            events.append(InputWritten(claim.structure, made.input_hash, made.folder, claim.attempt))
-        self._ledger.mark_prepared(prepared)
-        try:
-            job_ids = self._launcher.submit(
-                [Job(claim.token, folder, self._campaign.orca.n_cores) for claim, folder in ready]
+            ready.append(claim)
+            prepared.append(made)
+            events.append(
+                InputWritten(
+                    claim.structure, made.input_hash, Path(made.job_dir), claim.attempt, remedy=made.remedy
+                )
             )
-        except LauncherError:
-            self._ledger.give_back([claim.token for claim, _ in ready])
-            raise
-        self._ledger.mark_submitted(job_ids, self._clock())
-        for claim, folder in ready:
-            self._live[claim.token] = LiveAttempt(claim.structure, claim.token, folder, job_ids[claim.token])
+        self._ledger.mark_prepared(prepared)
+        for claim, made in zip(ready, prepared, strict=True):
+            live = LiveAttempt(claim.structure, claim.token, Path(made.job_dir), "")
+            self._waiting[claim.token] = (self._job(made), live)
+        yield from self._hand_over()
         yield from events
         yield from self._record(unprepared)
 
-    def _not_prepared(self, claim: Claim, error: ValueError | OSError) -> Ending:
+    def _job(self, made: Preparation) -> Job:
+        settings = self._campaign.launcher
+        limit = made.plan.get("time_limit_s", settings.job_timeout_s)
+        memory = settings.memory_request_mb(made.plan.get("maxcore"), made.n_cores)
+        return Job(made.token, Path(made.job_dir), made.n_cores, limit, memory)
+
+    def _hand_over(self) -> Iterator[Event]:
+        """Submit what is prepared; what the launcher does not take yet stays here and is handed over again."""
+        if not self._waiting:
+            return
+        try:
+            answer = self._launcher.submit([job for job, _ in self._waiting.values()])
+        except LauncherError:
+            certain = self._launcher.withdraw(list(self._waiting))
+            self._ledger.give_back([*certain])
+            for token in certain:
+                del self._waiting[token]
+            raise
+        self._ledger.mark_submitted(answer.taken, self._clock())
+        for token, job_id in answer.taken.items():
+            _, live = self._waiting.pop(token)
+            live.job_id = job_id
+            self._live[token] = live
+        for token in answer.refused:
+            del self._waiting[token]
+        if answer.refused:
+            given = self._ledger.give_back(list(answer.refused))
+            told = "; ".join(dict.fromkeys(answer.refused.values()))
+            reason = f"{self._launcher.kind} refused its job: {told}"
+            if not answer.taken and not self._live:
+                # It would refuse the others, too.
+                self._broken = f"{reason}; nothing more was started"
+            yield from self._given_back(given, reason)
+
+    def _not_prepared(self, claim: Claim, error: ValueError | OSError | SetupError) -> Ending:
         if isinstance(error, OSError):
             kind = FailureClass.NOT_WRITTEN
             where = error.filename or self._campaign.jobs_dir
             message = f"the job folder could not be written: {where}: {error.strerror or error}"
+        elif isinstance(error, SetupError):
+            kind, message = FailureClass.SETUP_FAILED, str(error)
         else:
             kind, message = FailureClass.INPUT_REFUSED, str(error)
         return Ending(claim.token, Outcome.FAILED, self._clock(), kind, message, elapsed=0.0)
@@ -289,21 +469,30 @@ class BatchRun:
                 )
             if alive[attempt.batch_id]:
                 self._others.add(index)
+            elif attempt.launcher not in (self._launcher.kind, "local"):
+                # Its job may run, and only its own scheduler knows: to run it here would compute it twice.
+                yield NotRun(
+                    index,
+                    f"a run that is gone left it to {attempt.launcher}, and launcher.kind is {self._launcher.kind}"
+                    f" now: a run with launcher.kind: {attempt.launcher} finishes it",
+                )
             elif self._ledger.take_over(attempt, self._batch_id):
                 orphans.append(attempt)
             else:
                 self._others.add(index)
         if not orphans:
             return
-        adopted = self._launcher.adopt([attempt.token for attempt in orphans])
+        # Until their scheduler has said what runs they are nobody's to give back.
+        tokens = {attempt.token for attempt in orphans}
+        self._unclear |= tokens
+        adopted = self._adopt(orphans)
+        self._unclear -= tokens
         structures = self._ledger.structures([attempt.orig_index for attempt in orphans])
         harvest: list[LiveAttempt] = []
         untouched: list[str] = []
         for attempt in orphans:
             structure = structures[attempt.orig_index]
-            folder = folder_of_attempt(
-                self._campaign, attempt.job_dir, attempt.orig_index, attempt.structure_id, attempt.token
-            )
+            folder = self._folder_of(attempt)
             live = LiveAttempt(structure, attempt.token, folder, adopted.get(attempt.token, attempt.token))
             if attempt.token in adopted:
                 self._live[attempt.token] = live
@@ -317,11 +506,38 @@ class BatchRun:
         self._ledger.give_back(untouched)
         gone = JobState(Phase.ENDED, "the run that started it is gone")
         yield Note(
-            f"{len(orphans)} structures were left by a run that is gone: {len(adopted)} still run and are followed,"
+            f"{len(orphans)} structures were left by a run that is gone: the jobs of {len(adopted)} are followed,"
             f" {len(harvest)} have ended, {len(untouched)} had not begun"
         )
         # Those that come out lost are to_run again, and this batch claims them after this.
         yield from self._record([self._ending(live, gone) for live in harvest], lost_goes_on=True)
+
+    def _adopt(self, orphans: Sequence[OpenAttempt]) -> Mapping[str, str]:
+        """Find the jobs of attempts that nobody follows.
+
+        Raises:
+            LauncherError: the scheduler cannot be asked.
+        """
+        ours = [attempt for attempt in orphans if attempt.launcher == self._launcher.kind]
+        if len(ours) < len(orphans):
+            # Left by processes of this machine, before launcher.kind was changed.
+            end_leftovers([attempt.token for attempt in orphans if attempt.launcher == "local"])
+        if not ours:
+            return {}
+        adopted = self._launcher.adopt(
+            [Orphan(one.token, self._folder_of(one), one.scheduler_job_id) for one in ours]
+        )
+        self._ledger.mark_submitted(adopted, self._clock())
+        return adopted
+
+    def _folder_of(self, attempt: OpenAttempt) -> Path:
+        """Where an attempt's files are now: its folder, or what that was renamed to when a later one began."""
+        job_dir = (
+            Path(attempt.job_dir)
+            if attempt.job_dir
+            else self._layout.folder(attempt.orig_index, attempt.structure_id)
+        )
+        return next(iter(attempt_folders(job_dir, attempt.number, attempt.token)), job_dir)
 
     def _look_at_others(self) -> Iterator[Event]:
         now = time.monotonic()
@@ -340,7 +556,13 @@ class BatchRun:
             elif structure.status is not Status.RUNNING:
                 # Given back by its run: it is ours to run, where it was asked for.
                 again.append(index)
-        running = self._ledger.open_attempts([i for i, s in structures.items() if s.status is Status.RUNNING])
+        still = [i for i, s in structures.items() if s.status is Status.RUNNING]
+        running = self._ledger.open_attempts(still)
+        for index in (i for i in still if i not in running):
+            # Read again: between the two questions it may have ended.
+            if self._ledger.structures([index])[index].status is Status.RUNNING:
+                self._others.discard(index)
+                yield NotRun(index, _NOT_OURS)
         batches = {attempt.batch_id for attempt in running.values()}
         dead = {batch for batch in batches if not self._ledger.batch_lives(batch, self._clock())}
         again += [index for index, attempt in running.items() if attempt.batch_id in dead]
@@ -351,31 +573,81 @@ class BatchRun:
 
     def _collect(self) -> Iterator[Event]:
         """Ask for the state of all our jobs at once, and judge those that have ended."""
-        if not self._live:
-            return
+        states: Mapping[str, JobState] = {}
         by_job = {live.job_id: live for live in self._live.values()}
+        if by_job:
+            states = self._launcher.states(by_job.keys())
+        yield from (Note(text, warning=True) for text in self._launcher.notes())
         started: list[LiveAttempt] = []
-        endings: list[Ending] = []
-        for job_id, state in self._launcher.states(by_job.keys()).items():
+        unbegun: list[LiveAttempt] = []
+        ended: list[tuple[LiveAttempt, JobState]] = []
+        for job_id, state in states.items():
             live = by_job[job_id]
-            if state.phase is Phase.QUEUED:
+            if state.phase in (Phase.QUEUED, Phase.RUNNING):
+                live.silent_since = None
+            elif _never_began(live, state):
+                unbegun.append(live)
                 continue
-            if not live.running:
+            elif self._is_settled(live, state):
+                ended.append((live, state))
+            if not live.running and state.phase in (Phase.RUNNING, Phase.ENDED):
                 live.running = True
                 started.append(live)
-            if state.phase is not Phase.RUNNING:
-                endings.append(self._ending(live, state))
         self._ledger.mark_running([live.token for live in started], self._clock())
         for live in started:
             self._follow(live)
             yield Running(live.structure.orig_index)
-        for ending in endings:
-            self._unfollow(self._live[ending.token])
+        endings = [self._ending(live, state) for live, state in ended]
+        for live, _ in ended:
+            self._unfollow(live)
         yield from self._record(endings)
+        yield from self._cancelled_in_queue(unbegun)
+
+    def _is_settled(self, live: LiveAttempt, state: JobState) -> bool:
+        """Tell whether an attempt can be judged: its record is there, or has had the time to show.
+
+        That a scheduler does not know a job, or says that it has ended, is no proof that all its files are seen here.
+        """
+        if not self._launcher.survives or read_exit(live.folder, live.token) is not None:
+            return True
+        now = time.monotonic()
+        if live.silent_since is None:
+            live.silent_since = now
+        grace = self._campaign.launcher.grace_s
+        return now - live.silent_since >= (
+            grace if state.phase is Phase.UNKNOWN else min(grace, RECORD_GRACE_S)
+        )
+
+    def _cancelled_in_queue(self, unbegun: Sequence[LiveAttempt]) -> Iterator[Event]:
+        """Give back what was cancelled before it began; what the user cancelled in the queue is held, too."""
+        if not unbegun:
+            return
+        for live in unbegun:
+            del self._live[live.token]
+        given = self._ledger.give_back([live.token for live in unbegun])
+        reason = self._broken
+        if reason is None and self._stop.level is StopLevel.NONE:
+            self._ledger.hold(given)
+            reason = (
+                "its job was cancelled in the queue; it is held until `oact release`, or a run that names it"
+            )
+        yield from self._given_back(given, reason or "the run was stopped before it was started")
 
     def _ending(self, live: LiveAttempt, state: JobState) -> Ending:
-        cancelled = self._stop.level is not StopLevel.NONE
-        return ending_of(live, state, self._campaign.orca.n_cores, cancelled=cancelled, now=self._clock())
+        if state.phase is Phase.UNKNOWN:
+            state = JobState(Phase.ENDED, GONE, log=state.log)
+        stopped = self._stop.level is not StopLevel.NONE
+        if state.cause is Cause.CANCELLED and not stopped:
+            self._outside.add(live.token)
+        if has_run(live.folder):
+            self._began = True
+        elif self._launcher.survives:
+            self._stillborn.add(live.token)
+        ending = ending_of(live, state, self._campaign.orca.n_cores, cancelled=stopped, now=self._clock())
+        taken = of_the_ledgers_orca(self._ledger, ending)
+        if taken is not ending:
+            self._broken = self._broken or f"{taken.message}; nothing more was started"
+        return taken
 
     def _record(self, endings: Sequence[Ending], *, lost_goes_on: bool = False) -> Iterator[Event]:
         """Write endings into the ledger, then tell of them: what is told is always recorded."""
@@ -397,7 +669,11 @@ class BatchRun:
                 if ending.failure_class == FailureClass.NOT_STARTED:
                     # The same for every structure: to go on would only empty the queue into failures.
                     self._broken = self._broken or f"{ending.message}; nothing more was started"
-                yield from self._given_back([structure.orig_index], ending.message or "stopped")
+                reason = ending.message or "stopped"
+                if ending.token in self._outside:
+                    self._ledger.hold([structure.orig_index])
+                    reason += "; it is held until `oact release`, or a run that names it"
+                yield from self._given_back([structure.orig_index], reason)
             elif ending.outcome is Outcome.LOST and lost_goes_on:
                 yield Note(
                     f"structure {structure.orig_index} was lost and runs again: {ending.message}",
@@ -405,6 +681,8 @@ class BatchRun:
                 )
             elif ending.outcome is Outcome.LOST:
                 self._look_at_space()
+                if not self._began and len(self._stillborn) >= STILLBORN_JOBS:
+                    self._broken = self._broken or f"jobs end before they begin: {ending.message}"
                 yield Note(f"structure {structure.orig_index} was lost: {ending.message}", warning=True)
                 self._pending.append(structure.orig_index)
             elif ending.outcome is not Outcome.COMPLETED:
@@ -414,6 +692,8 @@ class BatchRun:
         done = [structure for structure in structures if structure.status is Status.COMPLETED]
         attempts = self._ledger.good_attempts([structure.orig_index for structure in done])
         for structure in done:
+            if structure.job_dir is not None:
+                apply_keep(self._campaign, Path(structure.job_dir))
             yield Completed(structure, attempts.get(structure.orig_index))
 
     def _failed(self, structure: StructureRecord, message: str, failure_class: str | None = None) -> Failed:
@@ -451,22 +731,49 @@ class BatchRun:
 
     # --- stopping -----------------------------------------------------------------------------------------------
 
-    def _wind_down(self) -> Iterator[Event]:
-        """Start nothing more; give running calculations the grace time, then end them."""
+    def _detaches(self) -> bool:
+        """Whether a stop leaves jobs where they are: in a queue they wait and run without us."""
+        return self._launcher.survives and self._stop.level is not StopLevel.NONE and not self._stop.hold
+
+    def _detach(self) -> Iterator[Event]:
+        """Let go of jobs that go on: the next run follows them."""
+        yield from self._nothing_more()
+        if not self._live:
+            return
+        jobs = [live.job_id for live in self._live.values()]
+        yield Note(
+            f"{len(jobs)} jobs go on in the queue, and the next run follows them; to end them:"
+            f" {self._launcher.how_to_cancel(jobs)}"
+        )
+        for live in self._live.values():
+            yield NotRun(live.structure.orig_index, "its job goes on in the queue; the next run follows it")
+
+    def _nothing_more(self) -> Iterator[Event]:
+        """Start nothing more: settle all that has no job yet."""
+        reason = self._broken or "the run was stopped before it was started"
         for index in (*self._pending, *self._others):
-            yield NotRun(index, self._broken or "the run was stopped before it was started here")
+            yield NotRun(index, f"{reason} here" if self._broken is None else reason)
         self._pending.clear()
         self._others.clear()
+        if not self._waiting:
+            return
+        waiting = {token: live for token, (_, live) in self._waiting.items()}
+        certain = set(self._launcher.withdraw(list(waiting)))
+        self._waiting.clear()
+        self._unclear.update(waiting.keys() - certain)
+        for token in self._unclear & waiting.keys():
+            yield NotRun(
+                waiting[token].structure.orig_index, "whether it has a job is not known; the next run looks"
+            )
+        yield from self._given_back(self._ledger.give_back([*certain]), reason)
+
+    def _wind_down(self) -> Iterator[Event]:
+        """Start nothing more; give running calculations the grace time, then end them."""
+        yield from self._nothing_more()
         queued = [live for live in self._live.values() if not live.running]
         if queued:
-            self._launcher.cancel([live.job_id for live in queued])
             # Some may have started in between: the launcher tells, and they are judged like any other.
-            states = self._launcher.states([live.job_id for live in queued])
-            tokens = [live.token for live in queued if states[live.job_id].final == NEVER_STARTED]
-            for token in tokens:
-                del self._live[token]
-            reason = self._broken or "the run was stopped before it was started"
-            yield from self._given_back(self._ledger.give_back(tokens), reason)
+            self._launcher.cancel([live.job_id for live in queued])
         if self._stop.level is StopLevel.NONE:
             return
         if self._grace_over is None:
@@ -485,9 +792,20 @@ class BatchRun:
         yield from (NotRun(index, reason) for index in indices)
 
     def _abandon(self) -> None:
-        """Leave nothing behind, however the batch ends: no process, and no structure that says running."""
+        """Leave nothing behind, however the batch ends: no process, and no structure that says running.
+
+        Jobs of a scheduler are left alone, with their attempts open: they go on, and the next run follows them.
+        """
         live = dict(self._live)
         self._live.clear()
+        if self._launcher.survives:
+            left = live.keys() | self._unclear
+            left |= self._waiting.keys() - set(self._launcher.withdraw(list(self._waiting)))
+            if live and self._stop.hold:
+                self._launcher.cancel([one.job_id for one in live.values()])
+            self._launcher.close()
+            self._give_back_unstarted(except_for=left)
+            return
         if live:
             self._stop.raise_to(StopLevel.NOW)
             self._stop.look()
@@ -497,9 +815,22 @@ class BatchRun:
         self._ledger.record(
             [self._ending(one, gone) for token, one in live.items() if token not in untouched]
         )
-        # With those that were claimed and not yet handed over when something was raised.
-        given = self._ledger.give_back(self._ledger.unstarted(self._batch_id))
         if self._stop.hold:
-            ended = (one.structure.orig_index for token, one in live.items() if token not in untouched)
-            self._ledger.hold([*given, *ended])
+            self._ledger.hold([o.structure.orig_index for t, o in live.items() if t not in untouched])
+        self._give_back_unstarted()
+
+    def _give_back_unstarted(self, except_for: Collection[str] = ()) -> None:
+        # With those that were claimed and not yet handed over when something was raised.
+        tokens = [token for token in self._ledger.unstarted(self._batch_id) if token not in except_for]
+        given = self._ledger.give_back(tokens)
+        if self._stop.hold:
+            self._ledger.hold(given)
         self._ledger.close_batch(self._batch_id, self._clock())
+
+
+def _never_began(live: LiveAttempt, state: JobState) -> bool:
+    """Whether a job was cancelled while it waited."""
+    if state.phase is not Phase.ENDED:
+        return False
+    waited = state.cause is Cause.CANCELLED and not live.running and not has_run(live.folder)
+    return waited or state.final == NEVER_STARTED

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from oact_dagster.campaign import Campaign
 from oact_dagster.execution.csv_rows import CsvError, CsvFile
+from oact_dagster.execution.input_text import input_settings, input_text
 from oact_dagster.execution.intake_columns import Columns
 from oact_dagster.execution.intake_report import IntakeRefused
-from oact_dagster.execution.intake_rows import checked
-from oact_dagster.execution.job_folder import input_settings, input_text
+from oact_dagster.execution.intake_rows import checked, record_of
+from oact_dagster.execution.job_layout import SHARDED_FROM, JobLayout
 from oact_dagster.launchers.attempt_files import INPUT_FILE
-from oact_dagster.ledger.states import NewStructure, Rejection, Status, StructureRecord
+from oact_dagster.ledger.states import NewStructure, Rejection
 from oact_dagster.orca.inputs import check_settings
 
 
@@ -54,42 +55,29 @@ def dry_run(campaign: Campaign, rows: int) -> Iterator[DryInput | DryRefusal]:
         IntakeRefused: the CSV cannot be read, or lacks a column.
     """
     try:
-        with CsvFile(campaign.csv) as csv:
+        with CsvFile(campaign.csv_file) as csv:
             columns = Columns.of(campaign, csv.columns)
-            found = [(row.line, checked(row, columns)) for row in islice(csv.rows(), rows)]
+            all_rows = csv.rows()
+            found = [(row.line, checked(row, columns)) for row in islice(all_rows, rows)]
+            large = len(found) + sum(1 for _ in islice(all_rows, SHARDED_FROM - len(found))) >= SHARDED_FROM
     except CsvError as error:
         raise IntakeRefused(str(error)) from None
+    layout = JobLayout(campaign.jobs_dir, campaign.job_dir_pattern, sharded=large)
     for line, result in found:
         if isinstance(result, Rejection):
             yield DryRefusal(result.orig_index, line, result.reason)
             continue
         try:
-            yield _input(campaign, result)
+            yield _input(campaign, layout, result)
         except ValueError as error:
             yield DryRefusal(result.orig_index, line, str(error))
 
 
-def _input(campaign: Campaign, new: NewStructure) -> DryInput:
-    structure = StructureRecord(
-        id=new.orig_index + 1,
-        orig_index=new.orig_index,
-        elements=new.elements,
-        natoms=new.natoms,
-        status=Status.TO_RUN,
-        charge=new.charge,
-        multiplicity=new.multiplicity,
-        geometry=new.geometry,
-        job_dir=None,
-        fail_count=0,
-        error_message=None,
-        loss_count=0,
-        held=False,
-        row_hash=new.row_hash,
-        annotations=new.annotations,
-    )
+def _input(campaign: Campaign, layout: JobLayout, new: NewStructure) -> DryInput:
+    structure = record_of(new)
     return DryInput(
         orig_index=new.orig_index,
-        file=campaign.job_folder(structure.orig_index, structure.id) / INPUT_FILE,
+        file=layout.folder(structure.orig_index, structure.id) / INPUT_FILE,
         text=input_text(campaign, structure, None),
         charge=new.charge,
         multiplicity=new.multiplicity,

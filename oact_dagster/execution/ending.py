@@ -3,18 +3,26 @@
 import socket
 from pathlib import Path
 
-from oact_dagster.execution.engine import STANDIN_NAME
+from oact_dagster.execution.engine import ORCA_NAME, STANDIN_NAME
 from oact_dagster.execution.verdict import Evidence, judge
-from oact_dagster.launchers.attempt_files import EXIT_FILE, OUTPUT_FILE, read_exit
+from oact_dagster.launchers.attempt_files import (
+    EXIT_FILE,
+    OUTPUT_FILE,
+    START_FILE,
+    read_exit,
+    read_spec,
+    read_start,
+)
 from oact_dagster.launchers.protocol import JobState
 from oact_dagster.ledger.states import Ending, Outcome, Result, StructureRecord
+from oact_dagster.orca.attempt_evidence import read_evidence
 from oact_dagster.orca.outputs import Output, read_output
 
 
 class LiveAttempt:
     """An attempt of ours whose job has not ended."""
 
-    __slots__ = ("folder", "followed", "job_id", "running", "structure", "token")
+    __slots__ = ("folder", "followed", "job_id", "running", "silent_since", "structure", "token")
 
     def __init__(self, structure: StructureRecord, token: str, folder: Path, job_id: str) -> None:
         self.structure = structure
@@ -23,11 +31,13 @@ class LiveAttempt:
         self.job_id = job_id
         self.running = False
         self.followed = False
+        self.silent_since: float | None = None
+        """Monotonic time since which its job has ended, or is not known, and its payload has not said how."""
 
 
 def has_run(folder: Path) -> bool:
     """Tell whether anything was ever started in an attempt's folder."""
-    return (folder / OUTPUT_FILE).exists() or (folder / EXIT_FILE).exists()
+    return any((folder / name).exists() for name in (START_FILE, OUTPUT_FILE, EXIT_FILE))
 
 
 def ending_of(live: LiveAttempt, state: JobState, n_cores: int, *, cancelled: bool, now: float) -> Ending:
@@ -36,31 +46,37 @@ def ending_of(live: LiveAttempt, state: JobState, n_cores: int, *, cancelled: bo
     Args:
         live: which attempt, and where its files are.
         state: what the launcher says of its job.
-        n_cores: cores that the attempt was given.
+        n_cores: cores that it was given, where its folder does not say.
         cancelled: the user has asked for a stop.
         now: Unix time, s.
     """
     record = read_exit(live.folder, live.token)
+    spec = read_spec(live.folder)
     output = read_output(live.folder)
-    verdict = judge(Evidence(live.token, record, output, state, cancelled))
+    evidence = Evidence(live.token, record, output, state, cancelled)
+    verdict = judge(evidence)
+    began = record or read_start(live.folder, live.token)
     elapsed = record.elapsed_s if record is not None else None
+    has_numbers = verdict.outcome is Outcome.COMPLETED or evidence.own_output
+    failed = verdict.outcome in (Outcome.FAILED, Outcome.TIMEOUT, Outcome.LOST)
     return Ending(
         token=live.token,
         outcome=verdict.outcome,
         ended_at=record.ended_at if record is not None else now,
         failure_class=verdict.failure_class,
         message=verdict.message,
-        host=record.host if record is not None else socket.gethostname(),
-        started_at=record.started_at if record is not None else None,
-        result=_result(live, output, elapsed) if verdict.outcome is Outcome.COMPLETED else None,
+        host=began.host if began is not None else socket.gethostname(),
+        started_at=began.started_at if began is not None else None,
+        result=_result(live, output, elapsed) if has_numbers else None,
         elapsed=elapsed,
-        n_cores=n_cores,
+        n_cores=spec.n_cores if spec is not None and spec.token == live.token else n_cores,
+        evidence=read_evidence(output.file).to_json()
+        if failed and evidence.own_output and output.file
+        else {},
     )
 
 
 def _result(live: LiveAttempt, output: Output, elapsed: float | None) -> Result:
-    if output.final_energy is None:
-        raise ValueError(f"{live.folder}: a completed attempt without an energy")
     return Result(
         final_energy=output.final_energy,
         max_forces=output.max_abs_gradient_component,
@@ -68,7 +84,7 @@ def _result(live: LiveAttempt, output: Output, elapsed: float | None) -> Result:
         scf_steps=output.scf_cycles_total,
         wall_time=output.wall_time_s if output.wall_time_s is not None else elapsed,
         n_cores=output.n_cores,
-        engine=STANDIN_NAME if output.is_standin else "ORCA",
+        engine=STANDIN_NAME if output.is_standin else ORCA_NAME,
         # The stand-in's output names the ORCA whose format it has.
         engine_version=f"format of {output.orca_version}" if output.is_standin else output.orca_version,
         output_file=str(live.folder / OUTPUT_FILE),

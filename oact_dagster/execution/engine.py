@@ -23,6 +23,7 @@ class Engine:
 
 
 STANDIN_NAME = "stand-in (GFN2-xTB, NOT ORCA)"
+ORCA_NAME = "ORCA"
 
 
 def find_engine(campaign: Campaign) -> Engine:
@@ -52,4 +53,4 @@ def find_engine(campaign: Campaign) -> Engine:
         raise EngineError(f"{where}: no such file; give the absolute path of orca")
     if not path.is_file() or not os.access(path, os.X_OK):
         raise EngineError(f"{where}: is not an executable file; give the absolute path of orca")
-    return Engine([str(path)], "ORCA")
+    return Engine([str(path)], ORCA_NAME)

@@ -31,6 +31,10 @@ class InputWritten:
     job_dir: Path | None
     attempt: int | None
     reused: bool = False
+    settings_hash: str | None = None
+    """Of the settings that it was made with, where those are not the campaign's present ones."""
+    remedy: str | None = None
+    """The step that changed it after earlier attempts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import json
 
 from oact_dagster.campaign import Campaign
 from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.store import Ledger
 
 _KEY = "campaign"
@@ -20,7 +21,7 @@ def fix_names(campaign: Campaign, ledger: Ledger) -> None:
         ledger.set_meta(_KEY, json.dumps(_names(campaign)))
 
 
-def check_names(campaign: Campaign, ledger: Ledger) -> None:
+def check_names(campaign: Campaign, ledger: LedgerReader) -> None:
     """Compare the campaign's names with those of its intake.
 
     Raises:
@@ -38,7 +39,7 @@ def check_names(campaign: Campaign, ledger: Ledger) -> None:
             )
 
 
-def check_identity(campaign: Campaign, ledger: Ledger) -> None:
+def check_identity(campaign: Campaign, ledger: LedgerReader) -> None:
     """Compare names and level of theory with what the ledger's results have.
 
     Raises:

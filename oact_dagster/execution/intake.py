@@ -17,6 +17,7 @@ from oact_dagster.execution.intake_columns import Columns
 from oact_dagster.execution.intake_guess import GuessedColumns, guess_columns
 from oact_dagster.execution.intake_report import IntakeRefused, IntakeReport
 from oact_dagster.execution.intake_rows import annotations, checked, row_hash
+from oact_dagster.execution.job_layout import choose_layout
 from oact_dagster.ledger.states import NewStructure, Rejection
 from oact_dagster.ledger.store import Ledger
 
@@ -76,11 +77,33 @@ def take_in(campaign: Campaign, ledger: Ledger, progress: Progress | None = None
             to the file while it is read: the rows written until then stay, and the next intake compares them.
         LedgerError: the ledger cannot be written.
     """
+    if campaign.csv is None:
+        return _known_already(ledger)
     try:
         with CsvFile(campaign.csv) as csv:
-            return _take_in(campaign, csv, ledger, progress or _silent)
+            return _take_in(campaign, csv, ledger, progress or tell_nobody)
     except CsvError as error:
         raise IntakeRefused(str(error)) from None
+
+
+def _known_already(ledger: Ledger) -> IntakeReport:
+    """What an intake tells where the campaign was made from a ledger, which is all that there is."""
+    structures = sum(ledger.count_by_status().values())
+    repeats, groups = ledger.same_calculations(LISTED)
+    return IntakeReport(
+        csv=ledger.path,
+        size=0,
+        rows=structures,
+        taken=0,
+        known=structures,
+        rejected_now=0,
+        rejected=ledger.count_rejections(),
+        first_rejections=tuple(ledger.rejections(LISTED)),
+        structures=structures,
+        repeats=repeats,
+        repeat_groups=tuple(tuple(group) for group in groups),
+        notes=("csv is null: the structures are those of the ledger",),
+    )
 
 
 def _take_in(campaign: Campaign, csv: CsvFile, ledger: Ledger, progress: Progress) -> IntakeReport:
@@ -91,6 +114,8 @@ def _take_in(campaign: Campaign, csv: CsvFile, ledger: Ledger, progress: Progres
     if not found.rows:
         raise IntakeRefused(f"{csv.path}: has a header and no rows; expected one row for each structure")
     csv.check_unchanged()
+    if not found.known:
+        choose_layout(ledger, found.rows)
     if found.annotated_otherwise:
         _annotate(csv, columns, ledger, found.first_new)
     taken, rejected_now = _write(csv, columns, ledger, found.first_new, progress)
@@ -258,5 +283,5 @@ def _notes(campaign: Campaign, csv: CsvFile, found: _Comparison, structures: int
         )
 
 
-def _silent(done: int, in_all: int) -> None:
+def tell_nobody(done: int, in_all: int) -> None:
     """Tell nobody."""

@@ -15,6 +15,7 @@ class IntakeReport:
     """What an intake found and did."""
 
     csv: Path
+    """The CSV; the ledger where there is none."""
     size: int
     """Size of the CSV, bytes."""
     rows: int

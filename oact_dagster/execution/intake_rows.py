@@ -7,7 +7,7 @@ from typing import Final
 
 from oact_dagster.execution.csv_rows import CsvRow
 from oact_dagster.execution.intake_columns import Columns
-from oact_dagster.ledger.states import NewStructure, Rejection
+from oact_dagster.ledger.states import NewStructure, Rejection, Status, StructureRecord
 from oact_dagster.orca.geometry import GeometryError, parse_geometry
 from oact_dagster.orca.structure import Structure, StructureError
 
@@ -83,6 +83,27 @@ def checked(row: CsvRow, columns: Columns) -> NewStructure | Rejection:
         row_hash=digest,
         calculation_hash=structure.calculation_hash(),
         annotations=annotations(row, columns),
+    )
+
+
+def record_of(new: NewStructure) -> StructureRecord:
+    """A structure as the ledger would hold it."""
+    return StructureRecord(
+        id=new.orig_index + 1,
+        orig_index=new.orig_index,
+        elements=new.elements,
+        natoms=new.natoms,
+        status=Status.TO_RUN,
+        charge=new.charge,
+        multiplicity=new.multiplicity,
+        geometry=new.geometry,
+        job_dir=None,
+        fail_count=0,
+        error_message=None,
+        loss_count=0,
+        held=False,
+        row_hash=new.row_hash,
+        annotations=new.annotations,
     )
 
 

@@ -1,27 +1,27 @@
-"""The folder of an attempt: always a fresh one, there whole or not at all."""
+"""Writing the folder of an attempt: always a fresh one, there whole or not at all."""
 
+import hashlib
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.execution.attempt_folders import retire
 from oact_dagster.execution.engine import Engine
-from oact_dagster.launchers.attempt_files import (
-    ATTEMPT_FILE,
-    INPUT_FILE,
-    PAYLOAD_LOG,
-    TOKEN_COMMENT,
-    AttemptSpec,
-    read_spec,
-    spec_text,
-)
-from oact_dagster.ledger.states import Claim, StructureRecord
-from oact_dagster.orca.geometry import parse_geometry
-from oact_dagster.orca.inputs import InputSettings, input_hash, render_input
-from oact_dagster.orca.structure import Structure
+from oact_dagster.execution.input_text import input_text
+from oact_dagster.execution.job_layout import JobLayout
+from oact_dagster.execution.job_record import job_record
+from oact_dagster.execution.next_attempt import NextAttempt
+from oact_dagster.execution.setup_hook import SetupFunc, run_setup
+from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, INPUT_FILE, AttemptSpec, spec_text
+from oact_dagster.launchers.job_files import job_file
+from oact_dagster.ledger.states import Claim, Preparation, StructureRecord
+from oact_dagster.orca.inputs import RESTART_FILE, input_hash
+
+_MAXCORE = re.compile(r"^%maxcore (\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,117 +30,137 @@ class Prepared:
 
     folder: Path
     input_hash: str
+    """The data version of the input."""
 
 
-def input_settings(campaign: Campaign) -> InputSettings:
-    """What the campaign's settings say of every input."""
-    return InputSettings(**campaign.orca.model_dump(exclude={"command"}))
-
-
-def input_text(campaign: Campaign, structure: StructureRecord, token: str | None) -> str:
-    """The text of a structure's ``orca.inp``.
+class FolderWriter:
+    """Writes the job folders of a campaign.
 
     Args:
         campaign: its settings.
-        structure: which structure.
-        token: of the attempt that will run it; None for an input to look at.
-
-    Raises:
-        InputRefused, GeometryError, StructureError: structure and settings do not go together.
+        layout: where the folders are.
+        setup: the user's own function, called with each folder before that gets its name.
     """
-    comments = [f"structure {structure.orig_index} of campaign {campaign.name}"]
-    comments += [f"{column}: {value}" for column, value in structure.annotations.items()]
-    if token is not None:
-        comments.append(f"{TOKEN_COMMENT}: {token}")
-    chemistry = Structure(parse_geometry(structure.geometry), structure.charge, structure.multiplicity - 1)
-    return render_input(chemistry, input_settings(campaign), comments)
+
+    def __init__(self, campaign: Campaign, layout: JobLayout, setup: SetupFunc | None = None) -> None:
+        self._campaign = campaign
+        self._layout = layout
+        self._setup = setup
+
+    def attempt(
+        self, claim: Claim, coming: NextAttempt, engine: Engine, pipes: Mapping[str, str]
+    ) -> Preparation:
+        """Write the folder of a new attempt; the one that was there is renamed as a whole.
+
+        Args:
+            claim: which structure, and the attempt's token.
+            coming: what is to be run.
+            engine: what runs it.
+            pipes: what its payload needs to write messages.
+
+        Raises:
+            InputRefused, GeometryError, StructureError: nothing was written.
+            SetupError: the user's function raised; nothing was left behind.
+            OSError: it could not be written; no half-written folder takes the place of the old one.
+        """
+        record, launcher = claim.structure, self._campaign.launcher
+        text = input_text(
+            self._campaign,
+            record,
+            claim.token,
+            structure=coming.structure,
+            settings=coming.settings,
+            remedy=coming.plan.remedy,
+        )
+        spec = AttemptSpec(
+            token=claim.token,
+            attempt=claim.attempt,
+            orig_index=record.orig_index,
+            command=engine.command,
+            n_cores=coming.settings.n_cores,
+            time_limit_s=coming.time_limit_s - launcher.margin_s(coming.time_limit_s),
+            stop_grace_s=launcher.stop_grace_s,
+            environment=launcher.environment,
+            pipes=dict(pipes),
+            scratch_dir=launcher.scratch_dir,
+        )
+        found = _MAXCORE.search(text)
+        maxcore = int(found[1]) if found else None
+        script = job_file(
+            launcher,
+            self._layout.folder(record.orig_index, record.id, record.job_dir),
+            engine.command,
+            spec.n_cores,
+            coming.time_limit_s,
+            launcher.memory_request_mb(maxcore, spec.n_cores),
+            claim.token,
+        )
+        files = {ATTEMPT_FILE: spec_text(spec), **script}
+        made = self._write(record, text, files, claim.token, coming.orbitals)
+        return Preparation(
+            token=claim.token,
+            job_dir=str(made.folder),
+            input_hash=made.input_hash,
+            n_cores=coming.settings.n_cores,
+            remedy=coming.plan.remedy,
+            plan=coming.kept(maxcore),
+        )
+
+    def input_only(self, record: StructureRecord) -> Prepared:
+        """Write a structure's plain input into its folder without an attempt, to be looked at.
+
+        Raises:
+            InputRefused, GeometryError, StructureError: nothing was written.
+            SetupError: the user's function raised; nothing was left behind.
+            OSError: it could not be written.
+        """
+        text = input_text(self._campaign, record, None)
+        return self._write(record, text, {}, f"input-{os.getpid()}", None)
+
+    def _write(
+        self,
+        record: StructureRecord,
+        text: str,
+        more: Mapping[str, str],
+        mark: str,
+        orbitals: Path | None,
+    ) -> Prepared:
+        folder = self._layout.folder(record.orig_index, record.id, record.job_dir)
+        digest = input_hash(text)
+        files = {INPUT_FILE: text, **more}
+
+        def fill(fresh: Path) -> None:
+            nonlocal digest
+            for name, content in files.items():
+                (fresh / name).write_text(content, encoding="utf-8")
+                if content.startswith("#!"):
+                    (fresh / name).chmod(0o755)
+            if orbitals is not None:
+                # A copy: ORCA writes its own .gbw while it reads this one, and what is left of the earlier attempt
+                # may still be writing to the original.
+                shutil.copyfile(orbitals, fresh / RESTART_FILE)
+            if self._setup is not None:
+                counts = run_setup(self._setup, fresh, job_record(record, str(folder)), files)
+                if counts is not None:
+                    digest = hashlib.sha256(f"{digest}\n{counts}".encode()).hexdigest()[:16]
+
+        _replace(folder, fill, mark)
+        return Prepared(folder, digest)
 
 
-def prepare_attempt(campaign: Campaign, engine: Engine, claim: Claim, pipes: Mapping[str, str]) -> Prepared:
-    """Write the folder of a new attempt; the one that was there is renamed as a whole.
-
-    What still runs in the old folder goes on writing there, since engines are started with relative paths.
-
-    Raises:
-        InputRefused, GeometryError, StructureError: nothing was written.
-        OSError: it could not be written; no half-written folder takes the place of the old one.
-    """
-    text = input_text(campaign, claim.structure, claim.token)
-    spec = AttemptSpec(
-        token=claim.token,
-        attempt=claim.attempt,
-        orig_index=claim.structure.orig_index,
-        command=engine.command,
-        n_cores=campaign.orca.n_cores,
-        time_limit_s=campaign.launcher.job_timeout_s,
-        stop_grace_s=campaign.launcher.stop_grace_s,
-        environment=campaign.launcher.environment,
-        pipes=dict(pipes),
-    )
-    folder = campaign.job_folder(claim.structure.orig_index, claim.structure.id)
-    _replace(folder, {INPUT_FILE: text, ATTEMPT_FILE: spec_text(spec)}, claim.token)
-    return Prepared(folder, input_hash(text))
-
-
-def write_input_only(campaign: Campaign, structure: StructureRecord) -> Prepared:
-    """Write a structure's input into its folder without an attempt, to be looked at.
-
-    Raises:
-        InputRefused, GeometryError, StructureError: nothing was written.
-        OSError: it could not be written.
-    """
-    text = input_text(campaign, structure, None)
-    folder = campaign.job_folder(structure.orig_index, structure.id)
-    _replace(folder, {INPUT_FILE: text}, f"input-{os.getpid()}")
-    return Prepared(folder, input_hash(text))
-
-
-def folder_of_attempt(
-    campaign: Campaign, job_dir: str | None, orig_index: int, structure_id: int, token: str
-) -> Path:
-    """Where an attempt's files are now: its folder, or what that was renamed to when a later attempt began."""
-    folder = Path(job_dir) if job_dir else campaign.job_folder(orig_index, structure_id)
-    for candidate in (folder, *_retired(folder)):
-        spec = read_spec(candidate)
-        if spec is not None and spec.token == token:
-            return candidate
-    return folder
-
-
-def _replace(folder: Path, files: Mapping[str, str], mark: str) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
+def _replace(folder: Path, fill: Callable[[Path], None], mark: str) -> None:
+    """Make a folder under another name, and move it into its place: one that is there is whole."""
     fresh = folder.with_name(f".{folder.name}.{mark}")
     try:
-        fresh.mkdir()
-        for name, text in files.items():
-            (fresh / name).write_text(text, encoding="utf-8")
-        _retire(folder)
+        try:
+            fresh.mkdir()
+        except FileNotFoundError:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            fresh.mkdir()
+        fill(fresh)
+        retire(folder)
         fresh.rename(folder)
-    except OSError:
+    except BaseException:
+        # Also when the run is interrupted here: nobody would ever look for it.
         shutil.rmtree(fresh, ignore_errors=True)
         raise
-
-
-def _retire(folder: Path) -> None:
-    if not folder.is_dir():
-        return
-    if {entry.name for entry in folder.iterdir()} <= {INPUT_FILE, ATTEMPT_FILE, PAYLOAD_LOG}:
-        # An input to look at, or an attempt that was given back before it began: no attempt that anybody made.
-        shutil.rmtree(folder)
-        return
-    spec = read_spec(folder)
-    name = f"{folder.name}.attempt-{spec.attempt if spec is not None else 0}"
-    target = folder.with_name(name)
-    for again in range(2, 10_000):
-        if not target.exists():
-            break
-        target = folder.with_name(f"{name}-{again}")
-    folder.rename(target)
-
-
-def _retired(folder: Path) -> Sequence[Path]:
-    pattern = re.compile(re.escape(folder.name) + r"\.attempt-\d+(-\d+)?")
-    try:
-        return [entry for entry in folder.parent.iterdir() if pattern.fullmatch(entry.name)]
-    except OSError:
-        return []

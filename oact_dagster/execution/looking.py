@@ -5,7 +5,9 @@ from pathlib import Path
 
 from oact_dagster.campaign import Campaign
 from oact_dagster.execution.events import Completed, Event, Failed, InputWritten, NotRun
-from oact_dagster.execution.job_folder import write_input_only
+from oact_dagster.execution.job_folder import FolderWriter
+from oact_dagster.execution.job_layout import JobLayout
+from oact_dagster.execution.setup_hook import SetupError, load_setup_func
 from oact_dagster.ledger.states import AttemptRecord, Status, StructureRecord
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.orca.failures import FailureClass
@@ -18,7 +20,11 @@ def write_inputs(campaign: Campaign, ledger: Ledger, orig_indices: Sequence[int]
 
     Yields:
         InputWritten, Failed or NotRun for each structure; a failure here counts against no budget.
+
+    Raises:
+        CampaignError: there is no such function as ``setup_func`` names.
     """
+    writer = FolderWriter(campaign, JobLayout.of(campaign, ledger), load_setup_func(campaign))
     for structure, attempt in _records(ledger, orig_indices):
         if isinstance(structure, int):
             yield NotRun(structure, "is not in the ledger")
@@ -29,15 +35,19 @@ def write_inputs(campaign: Campaign, ledger: Ledger, orig_indices: Sequence[int]
                 Path(structure.job_dir),
                 attempt.number if attempt is not None else None,
                 reused=True,
+                settings_hash=attempt.settings_hash if attempt is not None else None,
+                remedy=attempt.remedy if attempt is not None else None,
             )
         else:
             try:
-                made = write_input_only(campaign, structure)
+                made = writer.input_only(structure)
             except OSError as error:
                 message = (
                     f"the job folder could not be written: {error.filename or ''}: {error.strerror or error}"
                 )
                 yield Failed(structure, FailureClass.NOT_WRITTEN, message, "", ())
+            except SetupError as error:
+                yield Failed(structure, FailureClass.SETUP_FAILED, str(error), "", ())
             except ValueError as error:
                 yield Failed(structure, FailureClass.INPUT_REFUSED, str(error), "", ())
             else:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from oact_dagster.campaign import Campaign
+from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Status
-from oact_dagster.ledger.store import Ledger
 
 BY_STATUS: Final[dict[str, tuple[Status, ...]]] = {
     "to_run": (Status.TO_RUN, Status.READY),
@@ -15,6 +16,31 @@ BY_STATUS: Final[dict[str, tuple[Status, ...]]] = {
     "unfinished": (Status.TO_RUN, Status.READY, Status.RUNNING, Status.FAILED, Status.TIMEOUT),
 }
 """The words that select structures by their status."""
+
+_NAMED: Final = (Status.TO_RUN, Status.FAILED, Status.TIMEOUT)
+"""What a structure that is named may be, to be run."""
+
+STALE: Final = "stale"
+"""The word that selects completed structures whose input was made with other settings than the campaign's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which structures a user asks for, in words."""
+
+    select: str = "to_run"
+    """``to_run``, ``failed``, ``timeout``, ``unfinished``, ``stale``, or numbers such as ``0-9,15``."""
+    limit: int | None = None
+    """At most so many structures, the most urgent first."""
+    ignore_budget: bool = False
+    """See :class:`BatchRequest`."""
+    take_over: bool = False
+    """See :class:`BatchRequest`."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all structures of some statuses are asked for, and not a few that were named."""
+        return self.select.strip() in BY_STATUS and self.limit is None
 
 
 class SelectionError(ValueError):
@@ -26,12 +52,14 @@ class BatchRequest:
     """What a batch is asked to do."""
 
     orig_indices: Sequence[int]
-    statuses: tuple[Status, ...] = (Status.TO_RUN, Status.FAILED, Status.TIMEOUT)
+    statuses: tuple[Status, ...] = _NAMED
     """A structure that has another status when it is claimed is not run."""
     named: bool = True
     """The user named the structures: held ones are released, and each gets a word on what became of it."""
     ignore_budget: bool = False
     """Run also what has used up its budget of failures or losses."""
+    take_over: bool = False
+    """Take the ledger from another host that has not shown itself for some time."""
 
 
 def parse_indices(text: str) -> list[int]:
@@ -56,32 +84,38 @@ def parse_indices(text: str) -> list[int]:
     return list(found)
 
 
-def resolve(
-    ledger: Ledger, select: str, *, limit: int | None = None, ignore_budget: bool = False
-) -> BatchRequest:
+def resolve(campaign: Campaign, ledger: LedgerReader, wanted: Selection) -> BatchRequest:
     """Turn a selection into a request.
 
     Args:
+        campaign: its settings.
         ledger: of the campaign.
-        select: ``to_run``, ``failed``, ``timeout``, ``unfinished``, or numbers such as ``0-9,15``.
-        limit: at most so many structures, the most urgent first.
-        ignore_budget: see :class:`BatchRequest`.
+        wanted: what the user asks for.
 
     Raises:
         SelectionError: the selection cannot be read, or names structures that the ledger does not have.
     """
+    limit = wanted.limit
     if limit is not None and limit < 1:
         raise SelectionError(f"limit is {limit}; it must be 1 or more")
-    word = select.strip()
-    if word in BY_STATUS:
-        statuses = BY_STATUS[word]
-        indices = ledger.select(statuses, limit)
-        claimable = tuple(status for status in statuses if status is not Status.RUNNING)
-        return BatchRequest(indices, claimable, named=False, ignore_budget=ignore_budget)
+    word = wanted.select.strip()
+    named = False
+    if word == STALE:
+        indices = ledger.results_of_other_settings(campaign.settings_hash(), limit)
+        statuses: tuple[Status, ...] = (Status.COMPLETED,)
+    elif word in BY_STATUS:
+        indices = ledger.select(BY_STATUS[word], limit)
+        statuses = tuple(status for status in BY_STATUS[word] if status is not Status.RUNNING)
+    else:
+        indices, statuses, named = _named(ledger, word)[:limit], _NAMED, True
+    return BatchRequest(indices, statuses, named, wanted.ignore_budget, wanted.take_over)
+
+
+def _named(ledger: LedgerReader, word: str) -> list[int]:
     try:
         indices = parse_indices(word)
     except SelectionError as error:
-        raise SelectionError(f"select: {error}, or one of {', '.join(BY_STATUS)}") from None
+        raise SelectionError(f"select: {error}, or one of {', '.join([*BY_STATUS, STALE])}") from None
     known = ledger.structures(indices)
     unknown = [index for index in indices if index not in known]
     if unknown:
@@ -89,4 +123,4 @@ def resolve(
         raise SelectionError(
             f"select: {len(unknown)} structures are not in the ledger (refused or unknown): {shown}"
         )
-    return BatchRequest(indices[:limit], ignore_budget=ignore_budget)
+    return indices

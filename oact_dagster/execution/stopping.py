@@ -13,7 +13,7 @@ ASK_EVERY_S: Final = 5.0
 
 
 class StopLevel(IntEnum):
-    """How urgently."""
+    """How urgently. Jobs of a scheduler go on at either level, unless ``StopRequest.hold`` says to cancel them."""
 
     NONE = 0
     FINISH = 1
@@ -36,7 +36,8 @@ class StopRequest:
         self._asked_since = False
         self.level = StopLevel.NONE
         self.hold = False
-        """Whether structures given back are held, so that nothing starts them again by itself."""
+        """The user has terminated the run: jobs in a queue are cancelled, too, and structures given back are held, so
+        that nothing starts them again by itself."""
 
     def raise_to(self, level: StopLevel, *, hold: bool = False) -> None:
         """Ask for at least this level."""

@@ -1,7 +1,11 @@
-"""What a campaign has found so far: counts, statistics, costs, and all results as a table in a Parquet file."""
+"""What a campaign has found so far, whole: all its numbers, for pictures, and all results in a Parquet file.
+
+Figures alone, for the command line, are those of ``overview``.
+"""
 
 import json
 import os
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,39 +17,17 @@ import numpy as np
 import numpy.typing as npt
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.execution.overview import engines_of
+from oact_dagster.ledger.metrics import Statistic
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
+
+__all__ = ["Statistic", "Summary", "summarise", "write_results"]
 
 ROWS_AT_ONCE: Final = 10_000
 RESULTS_FILE: Final = "results.parquet"
 
 Numbers = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Statistic:
-    """Of one quantity over all completed structures that have it."""
-
-    count: int
-    mean: float
-    median: float
-    minimum: float
-    maximum: float
-    total: float
-
-    @classmethod
-    def of(cls, values: Numbers) -> "Statistic | None":
-        """The statistic of an array of any length; None of an empty one."""
-        if values.size == 0:
-            return None
-        return cls(
-            count=int(values.size),
-            mean=float(values.mean()),
-            median=float(np.median(values)),
-            minimum=float(values.min()),
-            maximum=float(values.max()),
-            total=float(values.sum()),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,21 +75,19 @@ class Summary:
 
 
 def summarise(ledger: Ledger) -> Summary:
-    """Summarise a campaign from its ledger. Rows are streamed; only the numbers are kept."""
-    columns: dict[str, list[float]] = {key: [] for key in ("e", "ea", "f", "s", "w", "n", "c")}
-    engines: Counter[str] = Counter()
-    for row in ledger.completed():
-        if row["final_energy"] is not None:
-            columns["e"].append(row["final_energy"])
-            if row["natoms"]:
-                columns["ea"].append(row["final_energy"] / row["natoms"])
-        for key, name in (("f", "max_forces"), ("s", "scf_steps"), ("w", "wall_time"), ("n", "n_cores")):
-            if row[name] is not None:
-                columns[key].append(row[name])
-        if row["wall_time"] is not None and row["n_cores"] is not None:
-            columns["c"].append(row["wall_time"] * row["n_cores"] / 3600.0)
-        engines[_result_of(row["result"]).get("engine") or "unknown"] += 1
-    arrays = {key: np.asarray(values, dtype=np.float64) for key, values in columns.items()}
+    """Summarise a campaign from its ledger. Rows are streamed; only the numbers are kept, 8 bytes each."""
+    columns = {key: array("d") for key in ("e", "ea", "f", "s", "w", "n", "c")}
+    for energy, natoms, force, steps, wall, cores in ledger.result_numbers():
+        if energy is not None:
+            columns["e"].append(energy)
+            if natoms:
+                columns["ea"].append(energy / natoms)
+        for key, value in (("f", force), ("s", steps), ("w", wall), ("n", cores)):
+            if value is not None:
+                columns[key].append(value)
+        if wall is not None and cores is not None:
+            columns["c"].append(wall * cores / 3600.0)
+    arrays = {key: np.frombuffer(values, dtype=np.float64) for key, values in columns.items()}
     return Summary(
         counts=ledger.count_by_status(),
         running_started=ledger.count_running_started(),
@@ -120,7 +100,7 @@ def summarise(ledger: Ledger) -> Summary:
         wall_times=arrays["w"],
         n_cores=arrays["n"],
         core_hours=arrays["c"],
-        engines=engines,
+        engines=engines_of(ledger),
         failures=ledger.failures_by_class(),
         spent=ledger.cores_spent(),
     )

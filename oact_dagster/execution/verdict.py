@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from oact_dagster.launchers.attempt_files import TOKEN_COMMENT, ExitRecord, How
-from oact_dagster.launchers.protocol import JobState
+from oact_dagster.launchers.protocol import Cause, JobState
 from oact_dagster.ledger.states import Outcome
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.outputs import Output
 
 _NO_END: Final = "truncated"
+_NO_REASON: Final = ("truncated", "aborted")
+"""Ends that an engine's output also has when it was ended from outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,16 @@ class Evidence:
     def speaks(self) -> bool:
         """Whether the output is this attempt's own and says how it ended."""
         return self.own_output and self.output.termination != _NO_END
+
+    @property
+    def ended_by_itself(self) -> bool:
+        """Whether the engine ended before its job was ended, and said why."""
+        stopped = self.record is not None and self.record.how is How.STOPPED
+        return self.own_output and self.output.termination not in _NO_REASON and not stopped
+
+    def ended_by(self, *causes: Cause) -> bool:
+        """Whether the job was ended for one of these causes, and not the engine by itself before."""
+        return self.job.cause in causes and not self.ended_by_itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +97,31 @@ def _cancelled(evidence: Evidence) -> Verdict:
     )
 
 
+def _cancelled_in_queue(evidence: Evidence) -> Verdict:
+    return Verdict(Outcome.CANCELLED, None, f"its job was cancelled ({evidence.job.final})")
+
+
 def _timeout(evidence: Evidence) -> Verdict:
-    reason = evidence.record.reason if evidence.record else evidence.job.final
-    return Verdict(Outcome.TIMEOUT, FailureClass.TIMEOUT, reason)
+    return Verdict(Outcome.TIMEOUT, FailureClass.TIMEOUT, evidence.record.reason if evidence.record else None)
+
+
+def _timeout_in_queue(evidence: Evidence) -> Verdict:
+    return Verdict(
+        Outcome.TIMEOUT, FailureClass.TIMEOUT, f"its job reached its time limit ({evidence.job.final})"
+    )
+
+
+def _out_of_memory(evidence: Evidence) -> Verdict:
+    return Verdict(
+        Outcome.FAILED,
+        FailureClass.OUT_OF_MEMORY,
+        f"its job used more memory than it asked for ({evidence.job.final})",
+    )
+
+
+def _lost_with_node(evidence: Evidence) -> Verdict:
+    what = "was preempted" if evidence.job.cause is Cause.PREEMPTED else "lost its node"
+    return Verdict(Outcome.LOST, FailureClass.LOST, f"its job {what} ({evidence.job.final})")
 
 
 def _not_started(evidence: Evidence) -> Verdict:
@@ -113,8 +147,12 @@ def _lost(evidence: Evidence) -> Verdict:
     if evidence.record is not None:
         return Verdict(Outcome.LOST, FailureClass.LOST, f"ended from outside: {evidence.record.reason}")
     said = evidence.job.final or "nothing"
+    log = evidence.job.log.strip().rsplit("\n", 1)[-1]
+    more = f"; its log ends: {log}" if log else ""
     return Verdict(
-        Outcome.LOST, FailureClass.LOST, f"its payload vanished without a record (the launcher says: {said})"
+        Outcome.LOST,
+        FailureClass.LOST,
+        f"its payload vanished without a record (the launcher says: {said}{more})",
     )
 
 
@@ -124,6 +162,11 @@ TABLE: Final[tuple[Rule, ...]] = (
     Rule(lambda e: e.cancelled and _how(e) in (How.STOPPED, None), _cancelled),
     Rule(lambda e: _how(e) is How.TIME_LIMIT, _timeout),
     Rule(lambda e: _how(e) is How.NOT_STARTED, _not_started),
+    # The scheduler ended the job. It may have ended the engine first, whose exit code then means nothing.
+    Rule(lambda e: e.ended_by(Cause.OUT_OF_MEMORY), _out_of_memory),
+    Rule(lambda e: e.ended_by(Cause.TIME_LIMIT), _timeout_in_queue),
+    Rule(lambda e: e.ended_by(Cause.CANCELLED), _cancelled_in_queue),
+    Rule(lambda e: e.ended_by(Cause.NODE_FAILED, Cause.PREEMPTED), _lost_with_node),
     Rule(lambda e: _how(e) is How.STOPPED, _lost),
     # The payload saw the engine end by itself.
     Rule(lambda e: _how(e) is How.EXITED and e.speaks, _failed_as_output_says),

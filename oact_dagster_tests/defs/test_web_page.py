@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ import pytest
 import requests
 
 from oact_dagster.defs.in_process import run_intake, run_selection
+from oact_dagster.execution.selection import Selection
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.requirements import lacking
+from oact_dagster_tests.waiting import until
 
 pytestmark = pytest.mark.browser
 
@@ -72,13 +74,6 @@ class Page:
         return answer.json()["data"]
 
 
-def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, f"waited in vain for {what}"
-        time.sleep(0.2)
-
-
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
@@ -94,7 +89,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         patch.delenv("DAGSTER_HOME", raising=False)
         campaign = write_campaign(folder / "c", 6, engine.path)
         assert run_intake(campaign).success
-        assert not run_selection(campaign, "0-3").success
+        assert not run_selection(campaign, Selection("0-3")).success
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]

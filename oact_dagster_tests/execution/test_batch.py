@@ -4,28 +4,25 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution.batch import BatchRun
-from oact_dagster.execution.engine import find_engine
-from oact_dagster.execution.events import Completed, Event, Failed, InputWritten, Note, NotRun, Running
+from oact_dagster.execution.events import Completed, Failed, InputWritten, Note, NotRun, Running
 from oact_dagster.execution.intake import take_in
-from oact_dagster.execution.selection import BatchRequest, resolve
+from oact_dagster.execution.selection import Selection, resolve
 from oact_dagster.execution.stopping import StopLevel, StopRequest
-from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.launchers.protocol import LauncherError
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import ENERGY, GRADIENT, TestEngine
+from oact_dagster_tests.waiting import until
 
 
 @pytest.fixture
@@ -38,48 +35,6 @@ def prepared(tmp_path: Path, engine: TestEngine, structures: int, **settings: An
     ledger = Ledger(campaign.ledger, create=True)
     take_in(campaign, ledger)
     return campaign, ledger
-
-
-def batch(
-    campaign: Campaign,
-    ledger: Ledger,
-    indices: list[int],
-    batch_id: str = "batch",
-    stop: StopRequest | None = None,
-    **request: Any,
-) -> Iterator[Event]:
-    run = BatchRun(
-        campaign,
-        ledger,
-        make_launcher(campaign),
-        find_engine(campaign),
-        BatchRequest(indices, **request),
-        batch_id,
-        stop=stop,
-    )
-    return run.run()
-
-
-def settled(events: list[Event]) -> dict[int, Event]:
-    """The one word on each structure; more than one is an error."""
-    found: dict[int, Event] = {}
-    for event in events:
-        if isinstance(event, NotRun):
-            index = event.orig_index
-        elif isinstance(event, (Completed, Failed)):
-            index = event.structure.orig_index
-        else:
-            continue
-        assert index not in found, f"two words on {index}: {found[index]} and {event}"
-        found[index] = event
-    return found
-
-
-def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, "waited in vain"
-        time.sleep(0.02)
 
 
 def test_a_batch_records_every_result(tmp_path: Path, engine: TestEngine) -> None:
@@ -166,7 +121,9 @@ def test_what_was_mended_runs_again_in_a_fresh_folder(tmp_path: Path, engine: Te
 
 def test_the_budget_of_failures_is_kept_and_can_be_set_aside(tmp_path: Path, engine: TestEngine) -> None:
     engine.set("exit1")
-    campaign, ledger = prepared(tmp_path, engine, 1, retry={"max_failures": 3})
+    campaign, ledger = prepared(
+        tmp_path, engine, 1, retry={"max_failures": 3}, remedies={"aborted": ["again"] * 5}
+    )
     for number in range(5):
         (word,) = settled(list(batch(campaign, ledger, [0], f"batch {number}"))).values()
         assert isinstance(word, Failed)
@@ -208,14 +165,15 @@ def test_a_full_disk_while_an_input_is_written_leaves_no_half_folder(
     code = (
         "import resource, sys\n"
         "from oact_dagster.campaign import load_campaign\n"
-        "from oact_dagster.execution.job_folder import write_input_only\n"
+        "from oact_dagster.execution.job_folder import FolderWriter\n"
+        "from oact_dagster.execution.job_layout import JobLayout\n"
         "from oact_dagster.ledger.store import Ledger\n"
         "campaign = load_campaign(sys.argv[1])\n"
         "structure = Ledger(campaign.ledger).structures([0])[0]\n"
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
         "try:\n"
-        "    write_input_only(campaign, structure)\n"
+        "    FolderWriter(campaign, JobLayout.of(campaign, None)).input_only(structure)\n"
         "except OSError as error:\n"
         "    print(error.strerror)\n"
     )
@@ -238,7 +196,7 @@ def test_another_level_of_theory_is_refused_before_anything_runs(tmp_path: Path,
 def test_held_structures_run_only_when_named(tmp_path: Path, engine: TestEngine) -> None:
     campaign, ledger = prepared(tmp_path, engine, 3)
     ledger.hold([1])
-    assert list(resolve(ledger, "unfinished").orig_indices) == [0, 2]
+    assert list(resolve(campaign, ledger, Selection("unfinished")).orig_indices) == [0, 2]
     (word,) = settled(list(batch(campaign, ledger, [1], named=False))).values()
     assert isinstance(word, NotRun) and "oact release" in word.reason
     (word,) = settled(list(batch(campaign, ledger, [1], named=True))).values()

@@ -7,7 +7,7 @@ import pytest
 
 from oact_dagster.execution.verdict import Evidence, judge
 from oact_dagster.launchers.attempt_files import ExitRecord, How
-from oact_dagster.launchers.protocol import JobState, Phase
+from oact_dagster.launchers.protocol import Cause, JobState, Phase
 from oact_dagster.ledger.states import Outcome
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.outputs import Output, read_output
@@ -94,6 +94,50 @@ def test_every_combination(
     verdict = judge(Evidence(TOKEN, record(word), outputs[name], JobState(Phase.ENDED, final), cancelled))
     assert (verdict.outcome, verdict.failure_class) == rows[word][place], (word, name)
     assert (verdict.message is None) == (verdict.outcome is Outcome.COMPLETED)
+
+
+OUT_OF_MEMORY = (Outcome.FAILED, FailureClass.OUT_OF_MEMORY)
+ENDED_BY_SCHEDULER = {
+    Cause.TIME_LIMIT: ("TIMEOUT (TimeLimit)", TIMEOUT),
+    Cause.OUT_OF_MEMORY: ("OUT_OF_MEMORY", OUT_OF_MEMORY),
+    Cause.NODE_FAILED: ("NODE_FAIL (NodeDown)", LOST),
+    Cause.PREEMPTED: ("PREEMPTED", LOST),
+    Cause.CANCELLED: ("CANCELLED by 1000", CANCELLED),
+}
+
+
+@pytest.mark.parametrize("place", range(len(OUTPUTS)))
+@pytest.mark.parametrize("word", ["stopped", "killed", "exited 55", "exited 0", "nothing"])
+@pytest.mark.parametrize("cause", list(ENDED_BY_SCHEDULER))
+def test_what_the_scheduler_ended_has_its_class(
+    outputs: dict[str, Output], cause: Cause, word: str, place: int
+) -> None:
+    name = list(OUTPUTS)[place]
+    final, expected = ENDED_BY_SCHEDULER[cause]
+    if name == "good":
+        expected = COMPLETED
+    elif name in ("scf", "no energy") and word != "stopped":
+        # The engine had ended by itself, and said how, before its job was ended.
+        expected = SCF if name == "scf" else ABORTED
+    verdict = judge(Evidence(TOKEN, record(word), outputs[name], JobState(Phase.ENDED, final, cause)))
+    assert (verdict.outcome, verdict.failure_class) == expected, (word, name)
+    assert name in ("good", "scf", "no energy") or final in str(verdict.message)
+
+
+@pytest.mark.parametrize("cause", list(ENDED_BY_SCHEDULER))
+def test_what_the_payload_says_of_a_limit_or_a_start_outranks_the_scheduler(
+    outputs: dict[str, Output], cause: Cause
+) -> None:
+    for word, expected in (("time limit", TIMEOUT), ("not started", NOT_STARTED)):
+        verdict = judge(Evidence(TOKEN, record(word), outputs["no end"], JobState(Phase.ENDED, "x", cause)))
+        assert (verdict.outcome, verdict.failure_class) == expected
+
+
+def test_what_the_job_wrote_last_comes_with_its_loss(outputs: dict[str, Output]) -> None:
+    state = JobState(Phase.ENDED, "FAILED (NonZeroExitCode)", log="loading\nmodule: not found\n")
+    verdict = judge(Evidence(TOKEN, None, outputs["empty"], state))
+    assert verdict.outcome is Outcome.LOST
+    assert "FAILED (NonZeroExitCode); its log ends: module: not found" in str(verdict.message)
 
 
 def test_a_payload_that_the_launcher_could_not_start_failed(outputs: dict[str, Output]) -> None:

@@ -1,0 +1,63 @@
+"""A campaign of a bare ledger: the settings of those who have a ``workflow.db`` and no ``campaign.yaml``."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from oact_dagster.campaign import CAMPAIGN_FILE, Campaign, CampaignError, load_campaign, read_campaign
+
+DEFAULT_PATTERN: Final = "job_{orig_index}"
+
+_MAY_BE_NULL: Final = frozenset({"charge_column", "spin_column"})
+_MAGIC: Final = b"SQLite format 3"
+
+
+def bare_campaign(ledger: Path, jobs_dir: Path, **settings: Any) -> Campaign:
+    """Settings in memory, checked as those of a file are.
+
+    Args:
+        ledger: the SQLite file; relative paths in the settings are relative to its folder.
+        jobs_dir: the job folders.
+        **settings: further keys of ``campaign.yaml``; None leaves one at its default, and means no such column for
+            charge and spin.
+
+    Raises:
+        CampaignError: a setting is wrong; the text is one line that names it.
+    """
+    path = ledger.expanduser().absolute()
+    values: dict[str, Any] = {
+        "name": "workflow",
+        "csv": None,
+        "ledger": str(path),
+        "jobs_dir": str(jobs_dir.expanduser().absolute()),
+        "orca": {"command": "orca"},
+    }
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            values[key] = {**values.get(key, {}), **value}
+        elif value is not None or key in _MAY_BE_NULL:
+            values[key] = value
+    # What is JSON is YAML; messages name the ledger, which is all that the user has.
+    return read_campaign(json.dumps(values), path)
+
+
+def is_ledger_file(path: Path) -> bool:
+    """Tell an SQLite file from a ``campaign.yaml``, whatever their names."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(_MAGIC)) == _MAGIC
+    except OSError:
+        return False
+
+
+def campaign_beside(ledger: Path) -> Campaign | None:
+    """The campaign whose ledger this is, where its ``campaign.yaml`` lies beside it and can be read."""
+    file = ledger.absolute().parent / CAMPAIGN_FILE
+    if not file.is_file():
+        return None
+    try:
+        campaign = load_campaign(file)
+        return campaign if campaign.ledger.samefile(ledger) else None
+    except (CampaignError, OSError):
+        return None

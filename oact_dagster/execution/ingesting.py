@@ -1,0 +1,54 @@
+"""Taking a CSV into a ledger that has no ``campaign.yaml`` (yet)."""
+
+from pathlib import Path
+
+from oact_dagster.execution.bare_campaign import bare_campaign
+from oact_dagster.execution.intake import Progress, take_in
+from oact_dagster.execution.intake_report import IntakeReport
+from oact_dagster.execution.job_layout import keep_flat
+from oact_dagster.ledger.store import Ledger
+
+
+def ingest(
+    csv: Path,
+    ledger: Path,
+    *,
+    geometry_column: str,
+    charge_column: str | None,
+    spin_column: str | None,
+    flat: bool = False,
+    progress: Progress | None = None,
+) -> IntakeReport:
+    """Write the rows of a CSV to a ledger; of one that is there the new rows.
+
+    Args:
+        csv: the CSV.
+        ledger: the SQLite file; it is made where it is missing, and not left behind when the CSV is refused.
+        geometry_column: holds the geometries.
+        charge_column: holds the charges; None: 0 for all.
+        spin_column: holds the unpaired electrons; None: 0 for all.
+        flat: all job folders are to lie side by side, also those of very many structures.
+        progress: called now and then with the bytes done and the bytes in all.
+
+    Raises:
+        IntakeRefused: the CSV is refused whole; nothing was written.
+        LedgerError: the ledger cannot be written.
+    """
+    campaign = bare_campaign(
+        ledger,
+        ledger.expanduser().absolute().parent / "jobs",
+        csv=str(csv.expanduser().absolute()),
+        geometry_column=geometry_column,
+        charge_column=charge_column,
+        spin_column=spin_column,
+    )
+    new = not campaign.ledger.exists()
+    try:
+        with Ledger(campaign.ledger, create=True) as made:
+            if flat:
+                keep_flat(made)
+            return take_in(campaign, made, progress)
+    except BaseException:
+        if new:
+            campaign.ledger.unlink(missing_ok=True)
+        raise

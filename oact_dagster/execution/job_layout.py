@@ -1,0 +1,71 @@
+"""Where the folders of a campaign's structures are."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from oact_dagster.campaign import Campaign
+from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.store import Ledger
+
+SHARDED_FROM: Final = 10_000
+"""Structures at the first intake from which job folders are put into subfolders."""
+
+SHARD_SIZE: Final = 1_000
+"""Structures in a subfolder: listing a folder of a hundred thousand takes a parallel file system minutes."""
+
+_KEY: Final = "job_folders"
+_FLAT: Final = "flat"
+_SHARDED: Final = "sharded"
+
+
+@dataclass(frozen=True, slots=True)
+class JobLayout:
+    """Where job folders are: ``jobs/job_42``, or ``jobs/000/job_42`` in a campaign that began large."""
+
+    jobs_dir: Path
+    pattern: str
+    """With ``{orig_index}`` or ``{id}``; checked by the campaign's settings to stay inside ``jobs_dir``."""
+    sharded: bool = False
+
+    @classmethod
+    def of(cls, campaign: Campaign, ledger: LedgerReader | None) -> Self:
+        """The layout of a campaign: what its ledger says, and flat where there is none yet, or an old one."""
+        kept = ledger.meta(_KEY) if ledger is not None else None
+        return cls(campaign.jobs_dir, campaign.job_dir_pattern, kept == _SHARDED)
+
+    def folder(self, orig_index: int, structure_id: int, kept: str | None = None) -> Path:
+        """The folder of a structure's current attempt.
+
+        Args:
+            orig_index: of the structure.
+            structure_id: its row's id in the ledger.
+            kept: the folder that the ledger has for it: one that is there is used again, wherever in ``jobs_dir``
+                it is, so that another pattern or layout moves nothing.
+        """
+        if kept is not None:
+            folder = Path(kept)
+            if folder.is_relative_to(self.jobs_dir) and folder.is_dir():
+                return folder
+        name = self.pattern.format(orig_index=orig_index, id=structure_id)
+        flat = self.jobs_dir / name
+        if not self.sharded or flat.is_dir():
+            return flat
+        return self.jobs_dir / f"{orig_index // SHARD_SIZE:03d}" / name
+
+
+def keep_flat(ledger: Ledger) -> None:
+    """Let all job folders lie side by side, where nothing is chosen yet: scripts of old look for ``jobs/job_42``."""
+    if ledger.meta(_KEY) is None:
+        ledger.set_meta(_KEY, _FLAT)
+
+
+def choose_layout(ledger: Ledger, structures: int) -> None:
+    """Choose at a campaign's first intake whether its folders are sharded; what is chosen stays.
+
+    Args:
+        ledger: of the campaign.
+        structures: how many it begins with.
+    """
+    if ledger.meta(_KEY) is None:
+        ledger.set_meta(_KEY, _SHARDED if structures >= SHARDED_FROM else _FLAT)

@@ -1,0 +1,150 @@
+"""What a structure's next attempt runs: the remedy for how the earlier ones ended, or that there is none."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from oact_dagster.campaign import Campaign
+from oact_dagster.execution.attempt_folders import attempt_folders
+from oact_dagster.execution.input_text import chemistry, input_settings
+from oact_dagster.ledger.states import AttemptRecord, AttemptState, Outcome, StructureRecord
+from oact_dagster.orca.attempt_evidence import AttemptEvidence
+from oact_dagster.orca.failures import FailureClass
+from oact_dagster.orca.input_settings import InputSettings
+from oact_dagster.orca.remedies import Limits, PastAttempt, Plan, Stop, next_input
+from oact_dagster.orca.restart import Leftovers, find_leftovers
+from oact_dagster.orca.structure import Structure
+
+_COUNTING: Final = (Outcome.FAILED, Outcome.TIMEOUT, Outcome.LOST)
+
+
+@dataclass(frozen=True, slots=True)
+class NextAttempt:
+    """What is to be written and run."""
+
+    structure: Structure
+    """With the geometry that it starts from."""
+    settings: InputSettings
+    """The campaign's with the plan's changes."""
+    plan: Plan
+    orbitals: Path | None
+    """The ``.gbw`` to start from, which is copied."""
+    time_limit_s: float
+    """Of its job; the calculation in it is ended a little before."""
+
+    def kept(self, maxcore: int | None) -> dict[str, Any]:
+        """What the ledger keeps of it.
+
+        Args:
+            maxcore: what the input says, MB for each process.
+        """
+        return {"changes": self.plan.to_json(), "maxcore": maxcore, "time_limit_s": self.time_limit_s}
+
+
+def plan_next(
+    campaign: Campaign,
+    record: StructureRecord,
+    attempts: Sequence[AttemptRecord],
+    *,
+    settings_hash: str,
+    never_stop: bool = False,
+) -> NextAttempt | Stop:
+    """Decide on a structure's next attempt.
+
+    Only what was tried with the present settings counts: after a change of the settings that decide inputs, a
+    structure begins with its plain input again, also one that had stopped.
+
+    Args:
+        campaign: its settings.
+        record: the structure.
+        attempts: its attempts, the first one first.
+        settings_hash: the campaign's, which is the same for all its structures.
+        never_stop: where there is no remedy left, begin with the plain input again.
+
+    Raises:
+        GeometryError, StructureError, InputRefused: structure and settings do not go together.
+    """
+    base = input_settings(campaign, record.natoms)
+    structure = chemistry(record)
+    limit = campaign.launcher.time_limit_of(record.natoms)
+    plain = NextAttempt(structure, base, Plan(), None, limit)
+    if not attempts:
+        return plain
+    tried = [
+        attempt
+        for attempt in attempts
+        if attempt.state is AttemptState.CLOSED
+        and attempt.outcome in _COUNTING
+        and attempt.settings_hash == settings_hash
+    ]
+    if not tried:
+        return plain
+    folders = [folder for attempt in reversed(tried) for folder in _folders_of(attempt)]
+    left = find_leftovers(folders, structure)
+    plan = next_input(
+        base,
+        structure,
+        [_past(attempt, campaign) for attempt in tried],
+        left=left,
+        limits=Limits(_memory_mb(campaign), campaign.launcher.max_job_timeout_s),
+        ladders=campaign.ladders(),
+        time_limit_s=limit,
+    )
+    if isinstance(plan, Stop):
+        return plain if never_stop else plan
+    plan = _with_what_is_there(plan, left)
+    if plan.from_geometry and left.geometry is not None:
+        structure = replace(structure, geometry=left.geometry)
+    return NextAttempt(
+        structure,
+        plan.settings(base),
+        plan,
+        left.gbw if plan.from_orbitals else None,
+        plan.time_limit_s or limit,
+    )
+
+
+def _memory_mb(campaign: Campaign) -> int | None:
+    """What one calculation may use with all its processes, MB; of the local launcher what this machine has."""
+    launcher = campaign.launcher
+    if launcher.memory_mb is not None or launcher.kind != "local":
+        return launcher.memory_mb
+    return int(psutil.virtual_memory().total) // 2**20
+
+
+def _folders_of(attempt: AttemptRecord) -> list[Path]:
+    return (
+        []
+        if attempt.job_dir is None
+        else attempt_folders(Path(attempt.job_dir), attempt.number, attempt.token)
+    )
+
+
+def _past(attempt: AttemptRecord, campaign: Campaign) -> PastAttempt:
+    kind: FailureClass | None
+    try:
+        kind = FailureClass(attempt.failure_class or "")
+    except ValueError:
+        kind = FailureClass.TIMEOUT if attempt.outcome is Outcome.TIMEOUT else None
+    given = attempt.plan
+    return PastAttempt(
+        failure_class=kind,
+        plan=Plan.from_json(given.get("changes") or {}),
+        evidence=AttemptEvidence.from_json(attempt.evidence),
+        message=attempt.message or "",
+        n_cores=attempt.n_cores,
+        maxcore=given.get("maxcore"),
+        time_limit_s=given.get("time_limit_s", campaign.launcher.job_timeout_s),
+    )
+
+
+def _with_what_is_there(plan: Plan, left: Leftovers) -> Plan:
+    """Files may have been cleared away since: what is not there is not started from."""
+    return replace(
+        plan,
+        from_orbitals=plan.from_orbitals and left.gbw is not None,
+        from_geometry=plan.from_geometry and left.geometry is not None,
+    )

@@ -1,0 +1,105 @@
+"""A user's own function that adds files to each new job folder: the setting ``setup_func``."""
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from oact_dagster.campaign import Campaign, CampaignError
+from oact_dagster.execution.job_record import JobRecord
+
+SetupFunc = Callable[[Path, JobRecord], Any]
+"""Called with the new folder and the structure; a string that it returns counts in the input's data version."""
+
+
+class SetupError(Exception):
+    """A user's function raised, or did what it must not; the text is one line."""
+
+
+def load_setup_func(campaign: Campaign) -> SetupFunc | None:
+    """Import the function that ``setup_func`` names; modules beside ``campaign.yaml`` are found, too.
+
+    Returns:
+        The function, or None where the campaign names none.
+
+    Raises:
+        CampaignError: there is no such module or function, or importing it raised.
+    """
+    if campaign.setup_func is None:
+        return None
+    module_name, _, name = campaign.setup_func.partition(":")
+    where = f"{campaign.file}: setup_func: {campaign.setup_func}"
+    try:
+        module = _load(module_name, campaign.folder)
+    except ModuleNotFoundError as error:
+        if error.name != module_name.partition(".")[0]:
+            raise CampaignError(f"{where}: the module needs {error.name}, which is not installed") from None
+        raise CampaignError(
+            f"{where}: no module {module_name}; put {module_name.replace('.', '/')}.py beside"
+            f" {campaign.file.name}, or install it"
+        ) from None
+    except Exception as error:
+        raise CampaignError(f"{where}: cannot be imported: {_told(error)}") from None
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise CampaignError(f"{where}: {module_name} has no function {name}")
+    return function  # type: ignore[no-any-return]
+
+
+def run_setup(function: SetupFunc, folder: Path, record: JobRecord, guarded: Mapping[str, str]) -> str | None:
+    """Call a user's function.
+
+    Args:
+        function: takes the folder and the record.
+        folder: the new job folder. It has not its final name yet (``record.job_dir`` is that), so that a folder
+            with the final name is whole.
+        record: of the structure.
+        guarded: files of the folder with their content that the function must leave as they are.
+
+    Returns:
+        What counts in the data version: the string that it returned, or None.
+
+    Raises:
+        SetupError: it raised, or changed a guarded file.
+    """
+    try:
+        returned = function(folder, record)
+    except (Exception, SystemExit) as error:
+        raise SetupError(f"setup_func: {_told(error)}") from error
+    for name, text in guarded.items():
+        try:
+            unchanged = (folder / name).read_text(encoding="utf-8") == text
+        except (OSError, UnicodeDecodeError):
+            unchanged = False
+        if not unchanged:
+            raise SetupError(
+                f"setup_func changed {name}, which must stay as it was written; lines of your own for the input are"
+                " orca.extra_lines"
+            )
+    return returned if isinstance(returned, str) else None
+
+
+def _told(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _load(name: str, folder: Path) -> ModuleType:
+    """Import a module, from the campaign's folder where it is there."""
+    if str(folder) not in sys.path:
+        # At the end: what is beside a campaign hides nothing that is installed. Left there for what the user's
+        # function itself imports when it is called.
+        sys.path.append(str(folder))
+    file = folder.joinpath(*name.split(".")).with_suffix(".py")
+    if not file.is_file():
+        return importlib.import_module(name)
+    # Two campaigns of one Dagster process may each have a module of this name.
+    alias = f"oact_setup_{hashlib.sha256(str(file).encode()).hexdigest()[:16]}"
+    spec = importlib.util.spec_from_file_location(alias, file)
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError(name=name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
