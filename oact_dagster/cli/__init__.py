@@ -8,9 +8,13 @@ from typing import Final
 
 import click
 
+from oact_dagster.cli.check import check
+from oact_dagster.cli.clean import clean
 from oact_dagster.cli.dashboard import dashboard
 from oact_dagster.cli.demo import demo
 from oact_dagster.cli.errors import OneLineErrors
+from oact_dagster.cli.fsck import fsck
+from oact_dagster.cli.ingest import ingest
 from oact_dagster.cli.init import init
 from oact_dagster.cli.release import release
 from oact_dagster.cli.run import run
@@ -42,5 +46,5 @@ def main() -> None:
     """Run ORCA on a CSV of metal complexes, as Dagster assets with one partition per structure."""
 
 
-for command in (demo, init, run, web, dashboard, release):
+for command in (demo, init, check, run, web, dashboard, release, ingest, fsck, clean):
     main.add_command(command)

@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from oact_dagster.campaign import Campaign, LauncherSettings, OrcaSettings, RetrySettings
+from oact_dagster.orca.remedies import STEPS
 
 DEFINITIONS: Final = """\
 from pathlib import Path
@@ -27,7 +28,7 @@ _TEMPLATE: Final = """\
 # may be left out.
 
 name: @name  # letters, digits and _; it names the partitions in Dagster
-csv: @csv  # may only grow at its end once it is taken in
+csv: @csv  # may only grow at its end once it is taken in; null: the structures are in the ledger already
 
 # Columns of the CSV.
 geometry_column: @geometry_column  # `El x y z` lines in Å, or XYZ with its count and comment line
@@ -62,23 +63,51 @@ orca:
 
 # How calculations are run.
 launcher:
-  kind: @launcher.kind  # local: processes on this machine
-  max_workers: @launcher.max_workers  # calculations at once
+  kind: @launcher.kind  # local: processes on this machine; slurm or flux: jobs of the scheduler
   job_timeout_s: @launcher.job_timeout_s  # time limit of one calculation, s
+  n_hours: @launcher.n_hours  # the same in hours, in place of job_timeout_s; null: job_timeout_s holds
+  max_job_timeout_s: @launcher.max_job_timeout_s  # longest limit of a retry (the queue's), s; null: no limit
+  memory_mb: @launcher.memory_mb  # MB for one calculation with all its processes (the node's); null: no limit
   stop_grace_s: @launcher.stop_grace_s  # time that running calculations get to end after Ctrl+C, s
   environment: @launcher.environment  # variables for each calculation: {LD_LIBRARY_PATH: /opt/openmpi/lib}
+  resources: @launcher.resources  # by size: [{max_atoms: 30, n_cores: 4, n_hours: 2}, {max_atoms: 60, n_cores: 8}]
+  # With kind local.
+  max_workers: @launcher.max_workers  # calculations at once
+  # With kind slurm or flux.
+  queue: @launcher.queue  # partition (Slurm) or queue (Flux); null: the default one
+  qos: @launcher.qos  # Slurm: quality of service; null: the default one
+  allocation: @launcher.allocation  # account (Slurm) or bank (Flux); null: the default one
+  mem: @launcher.mem  # Slurm: MB of a job; auto: what its input needs; none: what the queue gives
+  constraint: @launcher.constraint  # features that a node must have
+  extra_directives: @launcher.extra_directives  # more options of sbatch or flux submit: ["--exclusive"]
+  modules: @launcher.modules  # loaded by each job: [openmpi/4.1.8]
+  conda_env: @launcher.conda_env  # activated by each job
+  setup_lines: @launcher.setup_lines  # lines of bash that each job runs first
+  scratch_dir: @launcher.scratch_dir  # on the node, for temporary files: $TMPDIR; null: the system's
+  poll_interval_s: @launcher.poll_interval_s  # time between two looks at the queue, s
+  command_timeout_s: @launcher.command_timeout_s  # time limit of each call of a scheduler's command, s
+  grace_s: @launcher.grace_s  # how long a job may be missing from the queue before it counts as lost, s
+  max_array_size: @launcher.max_array_size  # most jobs submitted in one call; null: what the scheduler allows
+  signal_before_limit_s: @launcher.signal_before_limit_s  # a calculation ends so long before its job's limit, s
 
 # Budgets of each structure.
 retry:
   max_failures: @retry.max_failures  # failed and timed-out attempts in all, 1 or more
   max_losses: @retry.max_losses  # lost attempts (killed, node died) in all, 1 or more
+
+# What the next attempt changes, by the class of the failure, where that is not to be the default; never the level of
+# theory. For example {scf_not_converged: [restart, slowconv, trah], aborted: []}. Steps:
+#   @steps
+remedies: @remedies
+keep: @keep  # of completed structures, beside inputs and small files; [out, engrad] removes the orbitals (.gbw)
+setup_func: @setup_func  # module:function, called as f(job_dir, job_record) to add files to each new job folder
 """
 
 
 def campaign_text(
     *,
     name: str,
-    csv: str,
+    csv: str | None,
     geometry_column: str,
     charge_column: str | None,
     spin_column: str | None,
@@ -99,7 +128,8 @@ def campaign_text(
         "annotate": list(annotate),
         "orca.command": orca_command,
     }
-    return re.sub(r"@([a-z_.]*[a-z_])", lambda match: _yaml(values[match[1]]), _TEMPLATE)
+    template = _TEMPLATE.replace("@steps", ", ".join(STEPS))
+    return re.sub(r"@([a-z_.]*[a-z_])", lambda match: yaml_value(values[match[1]]), template)
 
 
 def _defaults(model: type[BaseModel], prefix: str) -> dict[str, Any]:
@@ -110,10 +140,10 @@ def _defaults(model: type[BaseModel], prefix: str) -> dict[str, Any]:
     }
 
 
-def _yaml(value: Any) -> str:
+def yaml_value(value: Any) -> str:
     """A value in YAML, on one line. What JSON writes is YAML too."""
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(map(_yaml, value))}]"
+        return f"[{', '.join(map(yaml_value, value))}]"
     if value is None or isinstance(value, (bool, int, float, dict)):
         return json.dumps(value, ensure_ascii=False)
     text = str(value)

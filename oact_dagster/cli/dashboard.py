@@ -3,55 +3,219 @@
 import json
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from oact_dagster.cli.errors import RefusedError
+from oact_dagster.cli.ledger_argument import found_ledger
+
+if TYPE_CHECKING:
+    from oact_dagster.campaign import Campaign
+    from oact_dagster.cli.dashboard_jobs import Lists
+    from oact_dagster.execution.updating import UpdateReport
+    from oact_dagster.ledger.reading import LedgerReader
+
 EXAMPLE: Final = """\
 \b
+Pure reading changes nothing, not even an old file. --update and the resets write; they come
+first, in this order, and what is shown is how things are afterwards.
+
+\b
 Example:
-  oact dashboard oact-demo
-  oact dashboard workflow.db --json
-  oact dashboard oact-demo --show-rejected
+  oact dashboard workflow.db
+  oact dashboard workflow.db --update jobs/ --show-metrics
+  oact dashboard workflow.db --reset-failed --include-timeout-in-reset --max-retries 3
+  oact dashboard campaign.yaml --watch
 """
 
 
 @click.command(epilog=EXAMPLE)
-@click.argument("campaign")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@click.argument("db", metavar="DB|CAMPAIGN")
+@click.option(
+    "--update",
+    metavar="JOBS_DIR",
+    type=click.Path(path_type=Path),
+    help="First judge the running jobs by what is in their folders.",
+)
+@click.option(
+    "--job-dir-pattern",
+    metavar="PATTERN",
+    help="Names of the job folders below JOBS_DIR, with {orig_index} or {id}; job_{orig_index}.",
+)
+@click.option("--show-metrics", is_flag=True, help="Forces, SCF steps, times and cores of completed jobs.")
+@click.option("--show-failed", is_flag=True, help="List failed jobs with their fail counts.")
+@click.option("--show-timeout", is_flag=True, help="List timed-out jobs (no output for 6 h, or their limit).")
+@click.option("--show-ready", is_flag=True, help="List jobs that are ready to be run.")
+@click.option(
+    "--show-chronic-failures",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="List jobs that have failed N times or more.",
+)
 @click.option("--show-rejected", is_flag=True, help="List all rejected rows of the CSV with the reasons.")
-def dashboard(campaign: str, as_json: bool, show_rejected: bool) -> None:
-    """Show what a campaign has done so far, also while it runs.
+@click.option("--reset-failed", is_flag=True, help="Set failed jobs back to to_run.")
+@click.option("--reset-timeout", is_flag=True, help="Set timed-out jobs back to to_run.")
+@click.option("--include-timeout-in-reset", is_flag=True, help="--reset-failed resets timed-out jobs, too.")
+@click.option(
+    "--max-retries",
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="Reset only what has failed less than N times: N attempts in all.",
+)
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(min=0), help="Jobs that a list shows."
+)
+@click.option("--verbose", is_flag=True, help="Longer messages, and the folders of the jobs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@click.option("--watch", is_flag=True, help="Look again and again, until Ctrl+C.")
+@click.option(
+    "--every", default=10.0, show_default=True, type=click.FloatRange(min=0.1), help="With --watch: seconds."
+)
+def dashboard(
+    db: str,
+    update: Path | None,
+    job_dir_pattern: str | None,
+    show_metrics: bool,
+    show_failed: bool,
+    show_timeout: bool,
+    show_ready: bool,
+    show_chronic_failures: int | None,
+    show_rejected: bool,
+    reset_failed: bool,
+    reset_timeout: bool,
+    include_timeout_in_reset: bool,
+    max_retries: int | None,
+    limit: int,
+    verbose: bool,
+    as_json: bool,
+    watch: bool,
+    every: float,
+) -> None:
+    """Show what a campaign has done so far, also while it runs; bring it up to date; reset failed jobs.
 
-    CAMPAIGN is a campaign.yaml, its folder, or a ledger (workflow.db).
+    The first argument is a ledger (workflow.db), a campaign.yaml, or a campaign's folder.
     """
-    from oact_dagster.execution.summary import summarise
+    from oact_dagster.cli.dashboard_jobs import Lists
+
+    if include_timeout_in_reset and not reset_failed:
+        raise click.UsageError("--include-timeout-in-reset goes with --reset-failed")
+    if max_retries is not None and not (reset_failed or reset_timeout):
+        raise click.UsageError("--max-retries goes with --reset-failed or --reset-timeout")
+    if job_dir_pattern is not None and update is None:
+        raise click.UsageError("--job-dir-pattern goes with --update")
+    if watch and (update is not None or reset_failed or reset_timeout):
+        raise click.UsageError("--watch only looks; --update and the resets are for a call of their own")
+    ledger, campaign = found_ledger(db)
+    lists = Lists(
+        failed=show_failed,
+        timeout=show_timeout,
+        ready=show_ready,
+        chronic=show_chronic_failures,
+        rejected=show_rejected,
+        limit=limit,
+        verbose=verbose,
+    )
+    done: list[str] = []
+    told: dict[str, Any] = {}
+    if update is not None or reset_failed or reset_timeout:
+        _check_readable(ledger)
+    if update is not None:
+        report = _update(ledger, campaign, update, job_dir_pattern)
+        from oact_dagster.cli.dashboard_update import update_json, update_lines
+
+        done += update_lines(report, verbose=verbose)
+        told["update"] = update_json(report)
+    if reset_failed or reset_timeout:
+        count = _reset(
+            ledger,
+            failed=reset_failed,
+            timeout=reset_timeout or include_timeout_in_reset,
+            max_retries=max_retries,
+        )
+        what = (
+            "failed and timed-out" if reset_failed and (reset_timeout or include_timeout_in_reset) else None
+        )
+        what = what or ("failed" if reset_failed else "timed-out")
+        done.append(f"Reset {count} {what} jobs to to_run")
+        told["reset"] = count
+    if watch:
+        from oact_dagster.cli.dashboard_watch import watch_until_stopped
+
+        def page() -> str:
+            return _page(ledger, campaign, lists, [], {}, metrics=show_metrics, as_json=as_json)
+
+        watch_until_stopped(page, every)
+        return
+    _echo(_page(ledger, campaign, lists, done, told, metrics=show_metrics, as_json=as_json))
+
+
+def _check_readable(ledger: Path) -> None:
+    """Find a file that cannot be read, or a row of an unknown status, before anything is changed."""
+    from oact_dagster.ledger.reading import LedgerReader
+
+    with LedgerReader.open(ledger) as reader:
+        reader.count_by_status()
+
+
+def _update(ledger: Path, campaign: "Campaign | None", jobs_dir: Path, pattern: str | None) -> "UpdateReport":
+    from oact_dagster.execution.bare_campaign import bare_campaign
+    from oact_dagster.execution.job_layout import JobLayout
+    from oact_dagster.execution.updating import launchers_of, update_running
     from oact_dagster.ledger.store import Ledger
 
-    with Ledger(_ledger_of(campaign)) as ledger:
-        summary = summarise(ledger)
-        rejections = ledger.rejections() if show_rejected else []
-    if as_json:
-        from oact_dagster.cli.dashboard_json import dashboard_json, rejections_json
-
-        values = dashboard_json(summary)
-        if show_rejected:
-            values["rejections"] = rejections_json(rejections)
-        click.echo(json.dumps(values, indent=2))
-        return
-    from oact_dagster.cli.dashboard_text import dashboard_lines, rejection_lines
-
-    click.echo("\n".join(dashboard_lines(summary, sys.stdout.encoding)))
-    if show_rejected:
-        click.echo("\n" + "\n".join(rejection_lines(rejections)))
+    if not jobs_dir.is_dir():
+        raise RefusedError(f"{jobs_dir}: no such folder; name the one that holds the job folders")
+    known = pattern or (campaign.job_dir_pattern if campaign is not None else None)
+    settings = bare_campaign(ledger, jobs_dir, job_dir_pattern=known)
+    with Ledger(ledger) as open_ledger:
+        layout = JobLayout.of(settings, open_ledger)
+        return update_running(open_ledger, layout, launchers_of(campaign, settings))
 
 
-def _ledger_of(campaign: str) -> Path:
-    path = Path(campaign).expanduser()
-    if path.is_file():
-        with path.open("rb") as stream:
-            if stream.read(15) == b"SQLite format 3":
-                return path
-    from oact_dagster.campaign import load_campaign
+def _reset(ledger: Path, *, failed: bool, timeout: bool, max_retries: int | None) -> int:
+    from oact_dagster.ledger.states import Status
+    from oact_dagster.ledger.store import Ledger
 
-    return load_campaign(path).ledger
+    statuses = [Status.FAILED] * failed + [Status.TIMEOUT] * timeout
+    with Ledger(ledger) as open_ledger:
+        return open_ledger.reset(statuses, max_retries)
+
+
+def _page(
+    ledger: Path,
+    campaign: "Campaign | None",
+    lists: "Lists",
+    done: list[str],
+    told: dict[str, Any],
+    *,
+    metrics: bool,
+    as_json: bool,
+) -> str:
+    from oact_dagster.execution.overview import overview_of
+    from oact_dagster.ledger.reading import LedgerReader
+
+    with LedgerReader.open(ledger) as reader:
+        retry = None if campaign is None else campaign.retry
+        overview = overview_of(reader, retry, metrics=metrics or as_json)
+        if as_json:
+            from oact_dagster.cli.dashboard_json import dashboard_json
+
+            return json.dumps(dashboard_json(overview) | told | lists.as_json(reader), indent=2)
+        return "\n".join([*done, *([""] if done else []), *_lines(reader, lists, overview)])
+
+
+def _lines(reader: "LedgerReader", lists: "Lists", overview: Any) -> list[str]:
+    from oact_dagster.cli.dashboard_text import GROUPS_SHOWN, dashboard_lines
+
+    groups = lists.limit if lists.failed or lists.timeout or lists.verbose else GROUPS_SHOWN
+    found = list(dashboard_lines(overview, sys.stdout.encoding, groups=groups))
+    for line in lists.lines(reader):
+        found.append(line)
+    return found
+
+
+def _echo(text: str) -> None:
+    from oact_dagster.cli.shown import printable
+
+    click.echo(printable(text, sys.stdout.encoding))

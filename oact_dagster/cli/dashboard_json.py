@@ -1,37 +1,53 @@
 """The dashboard as JSON, for programs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from oact_dagster.execution.summary import Numbers, Statistic, Summary
-from oact_dagster.ledger.states import Rejection, Status
+from oact_dagster.execution.overview import Overview
+from oact_dagster.ledger.metrics import Metrics, Statistic
+from oact_dagster.ledger.states import Rejection, Status, StoredStructure
+
+_METRICS = (
+    ("final_energy_Eh", "final_energy"),
+    ("max_forces_Eh_per_bohr", "max_forces"),
+    ("scf_steps", "scf_steps"),
+    ("wall_time_s", "wall_time"),
+    ("n_cores", "n_cores"),
+)
 
 
-def dashboard_json(summary: Summary) -> dict[str, Any]:
+def dashboard_json(overview: Overview) -> dict[str, Any]:
     """The dashboard as values that JSON has. Energies in Eh, gradients in Eh/bohr, times in s."""
-    running = summary.counts.get(Status.RUNNING, 0)
+    found = overview.throughput
     return {
         "statuses": {
-            str(status): summary.counts.get(status, 0)
+            str(status): overview.counts.get(status, 0)
             for status in Status
-            if status is not Status.READY or summary.counts.get(status)
+            if status is not Status.READY or overview.counts.get(status)
         },
-        "total": summary.total,
-        "running_queued": max(0, running - summary.running_started),
-        "held": summary.held,
-        "rejected_rows": summary.rejected,
-        "failures_by_class": dict(summary.failures),
-        "engines": dict(summary.engines),
-        "not_orca": summary.not_orca,
-        "metrics": {
-            "final_energy_Eh": _statistic(summary.energies),
-            "max_forces_Eh_per_bohr": _statistic(summary.max_forces),
-            "scf_steps": _statistic(summary.scf_steps),
-            "wall_time_s": _statistic(summary.wall_times),
-            "n_cores": _statistic(summary.n_cores),
-            "core_hours": _statistic(summary.core_hours),
-        },
-        "core_hours_by_outcome": {str(outcome): hours for outcome, hours in summary.spent.items()},
+        "total": overview.total,
+        "running_queued": overview.queued,
+        "held": overview.held,
+        "set_aside": overview.set_aside,
+        "rejected_rows": overview.rejected,
+        "left": overview.left,
+        "failures_by_class": dict(overview.failures),
+        "failures_by_message": [
+            {
+                "failure_class": group.failure_class,
+                "message": group.message,
+                "count": group.count,
+                "example": group.example,
+            }
+            for group in overview.groups
+        ],
+        "engines": dict(overview.engines),
+        "not_orca": overview.not_orca,
+        "throughput": None if found is None else asdict(found) | {"completed_per_hour": found.per_hour},
+        "estimated_end": overview.ends_at,
+        "metrics": None if overview.metrics is None else _metrics(overview.metrics),
+        "core_hours_by_outcome": {str(outcome): hours for outcome, hours in overview.spent.items()},
     }
 
 
@@ -40,8 +56,24 @@ def rejections_json(rejections: Sequence[Rejection]) -> list[dict[str, Any]]:
     return [{"row": row.orig_index, "line": row.line, "reason": row.reason} for row in rejections]
 
 
-def _statistic(values: Numbers) -> dict[str, float] | None:
-    found = Statistic.of(values)
+def jobs_json(jobs: Mapping[str, Sequence[StoredStructure]]) -> dict[str, list[dict[str, Any]]]:
+    """The lists that flags ask for; without geometries, and with whole messages."""
+    left_out = {"geometry", "elements"}
+    return {
+        name: [{key: value for key, value in asdict(row).items() if key not in left_out} for row in rows]
+        for name, rows in jobs.items()
+    }
+
+
+def _metrics(metrics: Metrics) -> dict[str, Any]:
+    return {key: _statistic(getattr(metrics, name)) for key, name in _METRICS} | {
+        "core_hours": metrics.core_hours,
+        "jobs_with_metrics": metrics.with_metrics,
+        "jobs_with_times": metrics.with_times,
+    }
+
+
+def _statistic(found: Statistic | None) -> dict[str, float] | None:
     if found is None:
         return None
     return {

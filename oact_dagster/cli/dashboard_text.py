@@ -1,66 +1,88 @@
 """The dashboard as text: what a campaign has done so far."""
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from oact_dagster.execution.summary import Numbers, Statistic, Summary
-from oact_dagster.ledger.states import Rejection, Status
+from oact_dagster.cli.shown import one_line
+from oact_dagster.execution.overview import FailureGroup, Overview, Throughput
+from oact_dagster.ledger.metrics import Metrics, Statistic
+from oact_dagster.ledger.states import Outcome, Rejection, Status
 
-_WIDTH: Final = 80
+WIDTH: Final = 80
 _BAR: Final = 50
+_RULE: Final = 40
+GROUPS_SHOWN: Final = 5
+_MESSAGE_WIDTH: Final = 100
+
+_SPENT: Final = (
+    (Outcome.COMPLETED, "good"),
+    (Outcome.FAILED, "failed"),
+    (Outcome.TIMEOUT, "timed out"),
+    (Outcome.LOST, "lost"),
+    (Outcome.CANCELLED, "cancelled"),
+)
 
 
-def dashboard_lines(summary: Summary, encoding: str | None = None) -> Iterator[str]:
-    """The dashboard, a line at a time.
+def dashboard_lines(
+    overview: Overview, encoding: str | None = None, *, groups: int = GROUPS_SHOWN
+) -> Iterator[str]:
+    """The dashboard, a line at a time; with the metrics where the overview has them.
 
     Args:
-        summary: of the campaign.
+        overview: of the campaign.
         encoding: of where it is printed; None for one that has all characters.
+        groups: of failures by message, at most so many.
     """
-    yield from _title("Workflow Status Summary")
+    yield from title_lines("Workflow Status Summary")
     yield f"{'Status':<15} {'Count':>5} {'Percent':>10}"
-    yield "-" * 41
+    yield "-" * _RULE
     for status in Status:
-        count = summary.counts.get(status, 0)
+        count = overview.counts.get(status, 0)
         if count or status is not Status.READY:
-            yield _row(str(status), count, summary.total)
-    yield "-" * 41
-    yield _row("TOTAL", summary.total, summary.total)
+            yield _row(str(status), count, overview.total)
+    yield "-" * _RULE
+    yield _row("TOTAL", overview.total, overview.total)
     yield ""
-    yield _completion(summary, encoding)
-    yield from _beside(summary)
-    yield ""
-    yield from _title("Computational Metrics (Completed Jobs)")
-    if not summary.completed:
+    yield _completion(overview, encoding)
+    yield from _beside(overview)
+    yield from _groups(overview.groups, groups)
+    if overview.metrics is not None:
+        yield ""
+        yield from metric_lines(overview.metrics)
+
+
+def metric_lines(metrics: Metrics) -> Iterator[str]:
+    """The figures of all completed structures."""
+    yield from title_lines("Computational Metrics (Completed Jobs)")
+    if not metrics.completed:
         yield "No completed jobs yet"
         return
-    if summary.not_orca:
-        yield (
-            f"NOT ORCA: {summary.not_orca} of {summary.completed} results come from the stand-in engine (GFN2-xTB)"
-            " and mean nothing for chemistry"
-        )
-        yield ""
-    yield from _statistic("Max Forces (Eh/Bohr):", summary.max_forces, ".6f", ".6f")
-    yield from _statistic("SCF Steps:", summary.scf_steps, ".1f", "g")
-    yield from _statistic("Wall Time (seconds):", summary.wall_times, ".1f", ".1f", _total_time(summary))
-    yield from _statistic("Cores Used:", summary.n_cores, ".1f", "g", _core_hours(summary), median=False)
-    yield f"Total jobs with metrics: {summary.max_forces.size}"
-    yield f"Jobs with timing data: {summary.wall_times.size}"
+    yield from _statistic("Max Forces (Eh/Bohr):", metrics.max_forces, ".6f", ".6f")
+    yield from _statistic("SCF Steps:", metrics.scf_steps, ".1f", "g")
+    if (walls := metrics.wall_time) is not None:
+        total = f"Total:  {walls.total:.1f} ({_hours(walls.total / 3600)} hours)"
+        yield from _statistic("Wall Time (seconds):", walls, ".1f", ".1f", total)
+    total = f"Total core-hours: {_hours(metrics.core_hours)}"
+    yield from _statistic("Cores Used:", metrics.n_cores, ".1f", "g", total, median=False)
+    yield f"Total jobs with metrics: {metrics.with_metrics}"
+    yield f"Jobs with timing data: {metrics.with_times}"
 
 
 def rejection_lines(rejections: Sequence[Rejection]) -> Iterator[str]:
     """The rejected rows, a line for each."""
-    yield from _title("Rejected Rows")
+    yield from title_lines("Rejected Rows")
     if not rejections:
         yield "No rejected rows"
     for row in rejections:
         yield f"row {row.orig_index} (line {row.line}): {row.reason}"
 
 
-def _title(text: str) -> Iterator[str]:
-    yield "=" * _WIDTH
-    yield f"{text:^{_WIDTH}}".rstrip()
-    yield "=" * _WIDTH
+def title_lines(text: str) -> Iterator[str]:
+    """The head of a part of the dashboard."""
+    yield "=" * WIDTH
+    yield f"{text:^{WIDTH}}".rstrip()
+    yield "=" * WIDTH
     yield ""
 
 
@@ -72,34 +94,72 @@ def _percent(count: int, total: int) -> float:
     return 100 * count / total if total else 0.0
 
 
-def _completion(summary: Summary, encoding: str | None) -> str:
+def _completion(overview: Overview, encoding: str | None) -> str:
     full, empty = "█", "░"
     try:
         (full + empty).encode(encoding or "utf-8")
     except (UnicodeEncodeError, LookupError):
         full, empty = "#", "-"
-    done = _BAR * summary.completed // summary.total if summary.total else 0
-    percent = _percent(summary.completed, summary.total)
-    return f"Completion: [{full * done}{empty * (_BAR - done)}] {percent:.1f}% ({summary.completed}/{summary.total})"
+    done = _BAR * overview.completed // overview.total if overview.total else 0
+    percent = _percent(overview.completed, overview.total)
+    return f"Completion: [{full * done}{empty * (_BAR - done)}] {percent:.1f}% ({overview.completed}/{overview.total})"
 
 
-def _beside(summary: Summary) -> Iterator[str]:
+def _beside(overview: Overview) -> Iterator[str]:
     """What the statuses do not tell."""
-    running = summary.counts.get(Status.RUNNING, 0)
-    if running:
-        yield f"running {running} ({max(0, running - summary.running_started)} queued)"
-    if summary.held:
-        yield f"held {summary.held} (run only after `oact release`, or when named)"
-    if summary.rejected:
-        yield f"rejected rows {summary.rejected} (in no count above; `oact dashboard --show-rejected` says why)"
-    if summary.failures:
-        yield "Failures by class: " + ", ".join(f"{kind} {count}" for kind, count in summary.failures)
+    if overview.not_orca:
+        yield (
+            f"NOT ORCA: {overview.not_orca} of {overview.completed} results come from the stand-in engine (GFN2-xTB)"
+            " and mean nothing for chemistry"
+        )
+    if overview.running:
+        yield f"running {overview.running} ({overview.queued} queued)"
+    if overview.held:
+        yield f"held {overview.held} (run only after `oact release`, or when named)"
+    if overview.set_aside:
+        yield f"set aside {overview.set_aside} (their budget of attempts is used up)"
+    if overview.rejected:
+        yield f"rejected rows {overview.rejected} (in no count above; `oact dashboard --show-rejected` says why)"
+    if overview.throughput is not None:
+        yield _throughput(overview.throughput)
+        if overview.ends_at is not None:
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(overview.ends_at))
+            span = span_of(overview.ends_at - overview.at)
+            yield f"Estimated end: {when} (in {span}, {overview.left} structures left at this pace)"
+    spent = [f"{name} {_hours(overview.spent[key])}" for key, name in _SPENT if overview.spent.get(key)]
+    if spent:
+        yield "Core-hours of attempts: " + ", ".join(spent)
+    if overview.failures:
+        yield "Failures by class: " + ", ".join(f"{kind} {count}" for kind, count in overview.failures)
+
+
+def _throughput(found: Throughput) -> str:
+    failed = f", {found.failed} failed or timed out" if found.failed else ""
+    return (
+        f"Throughput: {found.per_hour:.3g} completed an hour ({found.completed} in the last"
+        f" {span_of(3600 * found.hours)}{failed}; {found.completed_last_hour} in the last hour)"
+    )
+
+
+def _groups(groups: Sequence[FailureGroup], shown: int) -> Iterator[str]:
+    for group in groups[:shown]:
+        message = one_line(group.message, _MESSAGE_WIDTH) or "no message"
+        where = "" if group.example is None else f" (structure {group.example})"
+        yield f"  {group.count:>5}  {group.failure_class}: {message}{where}"
+    if len(groups) > shown:
+        rest = sum(group.count for group in groups[shown:])
+        yield f"  {rest:>5}  with {len(groups) - shown} other messages (--show-failed lists them)"
 
 
 def _statistic(
-    title: str, values: Numbers, mean: str, exact: str, last: str | None = None, *, median: bool = True
+    title: str,
+    found: Statistic | None,
+    mean: str,
+    exact: str,
+    last: str | None = None,
+    *,
+    median: bool = True,
 ) -> Iterator[str]:
-    found = Statistic.of(values)
     if found is None:
         return
     yield title
@@ -113,14 +173,13 @@ def _statistic(
     yield ""
 
 
-def _total_time(summary: Summary) -> str:
-    seconds = float(summary.wall_times.sum())
-    return f"Total:  {seconds:.1f} ({_hours(seconds / 3600)} hours)"
-
-
-def _core_hours(summary: Summary) -> str:
-    return f"Total core-hours: {_hours(float(summary.core_hours.sum()))}"
-
-
 def _hours(value: float) -> str:
     return f"{value:.2f}" if value == 0 or value >= 0.1 else f"{value:.2g}"
+
+
+def span_of(seconds: float) -> str:
+    """A length of time in the unit that fits it."""
+    for size, name in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {name}"
+    return f"{seconds:.0f} s"

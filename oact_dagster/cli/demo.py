@@ -31,11 +31,12 @@ def demo(ctx: click.Context, folder: Path) -> None:
     from oact_dagster.campaign import load_campaign
     from oact_dagster.cli.environment import export_lines, shown_path
     from oact_dagster.cli.foreground import check_before, run_structures, take_in_if_needed
+    from oact_dagster.execution.selection import Selection
 
     settings = load_campaign(folder)
     check_before(settings)
     take_in_if_needed(settings)
-    code = run_structures(settings, "unfinished")
+    code = run_structures(settings, Selection("unfinished"))
     click.echo(f"\nThe web page on it:      oact web {shown_path(settings.folder)}")
     click.echo("For Dagster's own commands:")
     for line in export_lines(settings):

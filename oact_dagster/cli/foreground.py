@@ -2,9 +2,7 @@
 
 import os
 import sys
-from collections import Counter
 from collections.abc import Iterator
-from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -14,12 +12,11 @@ from oact_dagster.cli.environment import shown_path
 from oact_dagster.cli.errors import EXIT_INTERRUPTED, RefusedError, warn
 
 if TYPE_CHECKING:
-    from oact_dagster.ledger.store import Ledger
+    from oact_dagster.execution.selection import Selection
 
 SHOWN_REJECTIONS: Final = 10
 SHOWN_GROUPS: Final = 3
 """Groups of structures that are one calculation."""
-ROWS_AT_ONCE: Final = 5000
 
 
 def check_before(campaign: Campaign) -> None:
@@ -28,8 +25,10 @@ def check_before(campaign: Campaign) -> None:
     Raises:
         RefusedError: with a line for each thing.
     """
+    from oact_dagster.campaign import CampaignError
     from oact_dagster.execution.engine import EngineError, find_engine
-    from oact_dagster.execution.job_folder import input_settings
+    from oact_dagster.execution.input_text import input_settings
+    from oact_dagster.execution.setup_hook import load_setup_func
     from oact_dagster.orca.inputs import InputRefused, check_settings
 
     found = []
@@ -42,8 +41,13 @@ def check_before(campaign: Campaign) -> None:
     except InputRefused as error:
         found.append(f"{campaign.file}: orca: {error}")
     try:
-        with campaign.csv.open("rb"):
-            pass
+        load_setup_func(campaign)
+    except CampaignError as error:
+        found.append(str(error))
+    try:
+        if campaign.csv is not None:
+            with campaign.csv.open("rb"):
+                pass
     except OSError as error:
         found.append(f"{campaign.file}: csv: {campaign.csv}: {error.strerror or error}")
     if found:
@@ -60,7 +64,7 @@ def take_in_if_needed(campaign: Campaign) -> None:
 
     if not needs_intake(campaign):
         return
-    click.echo(f"taking in {campaign.csv}")
+    click.echo(f"taking in {campaign.csv or campaign.ledger}")
     end = run_intake(campaign)
     if not end.success:
         raise RefusedError(end.message or "the intake did not succeed")
@@ -95,6 +99,8 @@ def _show_rejected(campaign: Campaign) -> str:
 
 def warn_of_cores(campaign: Campaign) -> None:
     """Warn where the calculations at once want more cores than this process may use."""
+    if campaign.launcher.kind != "local":
+        return
     workers, cores = campaign.launcher.max_workers, campaign.orca.n_cores
     usable = usable_cores()
     if workers * cores > usable:
@@ -111,16 +117,12 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def run_structures(
-    campaign: Campaign, select: str, *, limit: int | None = None, ignore_budget: bool = False
-) -> int:
+def run_structures(campaign: Campaign, selection: "Selection") -> int:
     """Run structures with a progress bar, then show the dashboard and what is left to do.
 
     Args:
         campaign: its settings.
-        select: see :func:`oact_dagster.execution.selection.resolve`.
-        limit: at most so many structures.
-        ignore_budget: run also what has used up its budget.
+        selection: which structures.
 
     Returns:
         The exit code: 0 when every structure asked for is completed, 1 when not, 130 after Ctrl+C.
@@ -130,7 +132,7 @@ def run_structures(
     """
     from oact_dagster.cli.progress import make_progress
     from oact_dagster.defs.in_process import run_selection
-    from oact_dagster.execution.selection import BY_STATUS, resolve
+    from oact_dagster.execution.selection import resolve
     from oact_dagster.ledger.store import Ledger
 
     with Ledger(campaign.ledger) as ledger:
@@ -139,13 +141,13 @@ def run_structures(
             raise RefusedError(
                 f"nothing could be run: all {rejected} rows of the CSV were rejected; {_show_rejected(campaign)}"
             )
-        wanted = len(resolve(ledger, select, limit=limit, ignore_budget=ignore_budget).orig_indices)
+        wanted = len(resolve(campaign, ledger, selection).orig_indices)
     if not wanted:
         click.echo("nothing to compute")
         return _finish(campaign, [], whole=True)
     warn_of_cores(campaign)
     with make_progress() as progress:
-        end = run_selection(campaign, select, limit=limit, ignore_budget=ignore_budget, watch=progress.watch)
+        end = run_selection(campaign, selection, watch=progress.watch)
     tally = progress.tally
     if not tally.began and not end.success and not end.cancelled:
         raise RefusedError(end.message or f"the run {end.run_id} did not begin")
@@ -154,7 +156,7 @@ def run_structures(
     problems = tally.problem_lines()
     if not (end.success or end.cancelled or tally.failed or tally.not_run):
         problems.append(f"the run did not succeed: {end.message}")
-    code = _finish(campaign, problems, whole=select in BY_STATUS and limit is None)
+    code = _finish(campaign, problems, whole=selection.whole)
     if end.cancelled:
         click.echo("oact: interrupted; the same command goes on where it stopped", err=True)
         return EXIT_INTERRUPTED
@@ -164,13 +166,16 @@ def run_structures(
 def _finish(campaign: Campaign, problems: list[str], *, whole: bool) -> int:
     """Show the dashboard, the problems and what to do about them; return the exit code."""
     from oact_dagster.cli.dashboard_text import dashboard_lines
-    from oact_dagster.execution.summary import summarise
+    from oact_dagster.execution.overview import overview_of
+    from oact_dagster.execution.staleness import stale_results
     from oact_dagster.ledger.store import Ledger
 
     with Ledger(campaign.ledger) as ledger:
-        summary = summarise(ledger)
+        summary = overview_of(ledger, campaign.retry)
         set_aside = ledger.count_set_aside(campaign.retry.max_failures, campaign.retry.max_losses)
-        reasons = _set_aside_by_class(campaign, ledger) if set_aside else Counter()
+        retry = campaign.retry
+        reasons = ledger.set_aside_by_class(retry.max_failures, retry.max_losses) if set_aside else []
+        stale = stale_results(campaign, ledger)
     click.echo()
     for line in dashboard_lines(summary, sys.stdout.encoding):
         click.echo(line)
@@ -184,34 +189,21 @@ def _finish(campaign: Campaign, problems: list[str], *, whole: bool) -> int:
         click.echo(
             f"oact: {summary.held} held: `oact release {shown_path(campaign.file)}` releases them", err=True
         )
+    if stale:
+        click.echo(
+            f"oact: {stale} results were made with other settings than the present ones: `{command} --stale` computes"
+            " them again",
+            err=True,
+        )
     if whole and left and not problems:
         click.echo(f"oact: {left} structures are not completed", err=True)
     if whole and not summary.total:
         click.echo("oact: there is no structure to run", err=True)
     if set_aside:
-        told = ", ".join(f"{kind} {count}" for kind, count in reasons.most_common())
+        told = ", ".join(f"{kind} {count}" for kind, count in reasons)
         click.echo(
-            f"oact: {set_aside} set aside, their budget (retry) is used up ({told}): `{command} --ignore-budget` runs"
-            " them again",
+            f"oact: {set_aside} set aside, their budget (retry) is used up ({told}): `{command} --ignore-budget` goes"
+            " on with their remedies, and so does a larger retry.max_failures",
             err=True,
         )
     return 1 if problems or (whole and (left or not summary.total)) else 0
-
-
-def _set_aside_by_class(campaign: Campaign, ledger: "Ledger") -> Counter[str]:
-    """What has used up its budget, by the failure class (or the outcome) of the last attempt."""
-    from oact_dagster.ledger.states import Status
-
-    found: Counter[str] = Counter()
-    indices = iter(list(ledger.orig_indices()))
-    while some := list(islice(indices, ROWS_AT_ONCE)):
-        for index, structure in ledger.structures(some).items():
-            if structure.status in (Status.COMPLETED, Status.RUNNING) or (
-                structure.fail_count < campaign.retry.max_failures
-                and structure.loss_count < campaign.retry.max_losses
-            ):
-                continue
-            attempts = ledger.attempts(index)
-            last = (attempts[-1].failure_class or attempts[-1].outcome) if attempts else None
-            found[str(last or structure.status)] += 1
-    return found

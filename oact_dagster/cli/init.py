@@ -21,11 +21,24 @@ EXAMPLE: Final = """\
 \b
 Example:
   oact init complexes.csv --folder campaign --orca /opt/orca_6_1_0/orca
+  oact init --from-db old/workflow.db --folder campaign --orca /opt/orca_6_1_0/orca
 """
 
 
 @click.command(epilog=EXAMPLE)
-@click.argument("csv", type=click.Path(path_type=Path))
+@click.argument("csv", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--from-db",
+    metavar="WORKFLOW_DB",
+    type=click.Path(path_type=Path),
+    help="Make the campaign from a ledger that is there, also of the older tool, without its CSV.",
+)
+@click.option(
+    "--jobs-dir",
+    metavar="JOBS_DIR",
+    type=click.Path(path_type=Path),
+    help="With --from-db: the job folders; from the ledger's rows.",
+)
 @click.option(
     "--folder", default=".", type=click.Path(path_type=Path), help="Where to write; the current one."
 )
@@ -36,7 +49,9 @@ Example:
 @click.option("--spin-column", metavar="COLUMN", help="Unpaired electrons; null for 0 in all rows.")
 @click.option("--force", is_flag=True, help="Overwrite a campaign.yaml that is there.")
 def init(
-    csv: Path,
+    csv: Path | None,
+    from_db: Path | None,
+    jobs_dir: Path | None,
     folder: Path,
     name: str | None,
     orca: str | None,
@@ -48,16 +63,40 @@ def init(
     """Write a campaign.yaml for your own CSV, and show what its first inputs would be.
 
     Columns that are not given are guessed from the CSV and shown with the reasons. Nothing is run, and no job folder is
-    made.
+    made. With --from-db the structures are those of a ledger: their results are compared with their folders and stay.
     """
+    if (csv is None) == (from_db is None):
+        raise click.UsageError("give a CSV, or a ledger with --from-db")
+    if from_db is not None:
+        if any(value is not None for value in (geometry_column, charge_column, spin_column)):
+            raise click.UsageError("columns are a CSV's; with --from-db the structures are in the ledger")
+        from oact_dagster.cli.init_from_db import init_from_db
+
+        init_from_db(from_db, folder, name=name, orca=orca, jobs_dir=jobs_dir, force=force)
+        return
+    if jobs_dir is not None:
+        raise click.UsageError("--jobs-dir goes with --from-db")
+    _init_from_csv(csv, folder, name, orca, geometry_column, charge_column, spin_column, force=force)
+
+
+def _init_from_csv(
+    csv: Path | None,
+    folder: Path,
+    name: str | None,
+    orca: str | None,
+    geometry_column: str | None,
+    charge_column: str | None,
+    spin_column: str | None,
+    *,
+    force: bool,
+) -> None:
     from oact_dagster.campaign import CAMPAIGN_FILE, read_campaign
-    from oact_dagster.cli.campaign_template import DEFINITIONS, campaign_text
+    from oact_dagster.cli.campaign_template import campaign_text
     from oact_dagster.execution.dry_run import dry_run
 
+    assert csv is not None
     csv, folder = (Path(os.path.abspath(path.expanduser())) for path in (csv, folder))
-    file = folder / CAMPAIGN_FILE
-    if file.exists() and not force:
-        raise RefusedError(f"{file}: is there already; --force overwrites it, --folder writes elsewhere")
+    file = new_file(folder, CAMPAIGN_FILE, force=force)
     columns = _columns(csv, geometry_column, charge_column, spin_column)
     text = campaign_text(
         name=name or valid_name(csv.stem),
@@ -66,16 +105,11 @@ def init(
         charge_column=columns.charge,
         spin_column=columns.spin,
         annotate=columns.annotate,
-        orca_command=_orca_command(orca),
+        orca_command=orca_command(orca),
     )
     campaign = read_campaign(text, file)
     rows = list(dry_run(campaign, DRY_ROWS))
-    folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-    definitions = folder / "definitions.py"
-    kept = definitions.exists() and definitions.read_text(encoding="utf-8", errors="replace") != DEFINITIONS
-    if not kept or force:
-        definitions.write_text(DEFINITIONS, encoding="utf-8")
+    written = write_files(file, text, force=force)
 
     click.echo("Columns:")
     for key, reason in columns.reasons:
@@ -85,9 +119,40 @@ def init(
     click.echo(f"\nThe first {DRY_ROWS} inputs (dry run: none of them is written):")
     for row in rows:
         _show(row)
-    click.echo(f"\nWritten: {file}")
-    click.echo(f"Kept as it was: {definitions}" if kept and not force else f"Written: {definitions}")
-    _say_what_next(campaign)
+    click.echo("\n" + "\n".join(written))
+    say_what_next(campaign)
+
+
+def new_file(folder: Path, name: str, *, force: bool) -> Path:
+    """The file to be written.
+
+    Raises:
+        RefusedError: it is there, and is not to be overwritten.
+    """
+    file = folder / name
+    if file.exists() and not force:
+        raise RefusedError(f"{file}: is there already; --force overwrites it, --folder writes elsewhere")
+    return file
+
+
+def write_files(file: Path, text: str, *, force: bool) -> list[str]:
+    """Write ``campaign.yaml`` and ``definitions.py``; return a line for each.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    from oact_dagster.cli.campaign_template import DEFINITIONS
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    definitions = file.parent / "definitions.py"
+    kept = definitions.exists() and definitions.read_text(encoding="utf-8", errors="replace") != DEFINITIONS
+    if not kept or force:
+        definitions.write_text(DEFINITIONS, encoding="utf-8")
+    return [
+        f"Written: {file}",
+        f"Kept as it was: {definitions}" if kept and not force else f"Written: {definitions}",
+    ]
 
 
 def valid_name(stem: str) -> str:
@@ -110,7 +175,8 @@ def _columns(csv: Path, geometry: str | None, charge: str | None, spin: str | No
     return guess_columns(csv, stated)
 
 
-def _orca_command(given: str | None) -> str:
+def orca_command(given: str | None) -> str:
+    """The value of ``orca.command`` for what the user gave, or for the orca on PATH."""
     from oact_dagster.campaign import STANDIN
 
     if given == STANDIN:
@@ -142,7 +208,8 @@ def _show(row: object) -> None:
             click.echo(f"    warning: {warning}")
 
 
-def _say_what_next(campaign: "Campaign") -> None:
+def say_what_next(campaign: "Campaign") -> None:
+    """Tell what the user can do with a new campaign, and warn where ORCA is not there yet."""
     from oact_dagster.campaign import STANDIN
     from oact_dagster.cli.environment import export_lines, shown_path
     from oact_dagster.execution.engine import EngineError, find_engine

@@ -23,9 +23,23 @@ Example:
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many, most urgent first.")
 @click.option("--ignore-budget", is_flag=True, help="Run also what has used up its budget of retries.")
+@click.option(
+    "--stale",
+    is_flag=True,
+    help="Compute again the results that were made with other settings than the present.",
+)
+@click.option(
+    "--take-over", is_flag=True, help="Take the ledger from another host that died while it had it."
+)
 @click.pass_context
 def run(
-    ctx: click.Context, campaign: str, structures: str | None, limit: int | None, ignore_budget: bool
+    ctx: click.Context,
+    campaign: str,
+    structures: str | None,
+    limit: int | None,
+    ignore_budget: bool,
+    stale: bool,
+    take_over: bool,
 ) -> None:
     """Run a campaign's structures in the foreground: all that are not completed, or those named.
 
@@ -34,11 +48,14 @@ def run(
     """
     from oact_dagster.campaign import load_campaign
     from oact_dagster.cli.foreground import check_before, run_structures, take_in_if_needed
-    from oact_dagster.execution.selection import parse_indices
+    from oact_dagster.execution.selection import STALE, Selection, parse_indices
 
+    if stale and structures is not None:
+        raise click.UsageError("--stale and --structures exclude each other")
     settings = load_campaign(campaign)
     if structures is not None:
         parse_indices(structures)
     check_before(settings)
     take_in_if_needed(settings)
-    ctx.exit(run_structures(settings, structures or "unfinished", limit=limit, ignore_budget=ignore_budget))
+    words = structures or (STALE if stale else "unfinished")
+    ctx.exit(run_structures(settings, Selection(words, limit, ignore_budget, take_over)))

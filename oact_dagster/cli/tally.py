@@ -1,11 +1,33 @@
 """Counting what happens in a batch."""
 
+import re
+import textwrap
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from typing import Final
 
 from oact_dagster.execution.events import Completed, Event, Failed, NotRun, Running, Started
 
-EXAMPLES = 10
+EXAMPLES: Final = 10
+REASONS: Final = 5
+"""Reasons that are told of each class of failure; the rest is counted."""
+LONGEST: Final = 500
+_NUMBER: Final = re.compile(r"[-+]?\d+(?:\.\d+)?")
+
+
+@dataclass(slots=True)
+class Failures:
+    """Structures that failed for one reason."""
+
+    message: str
+    """Of the first one."""
+    count: int = 0
+    first: list[int] = field(default_factory=list)
+
+    def line(self, kind: str) -> str:
+        """What is told of them."""
+        shown = ", ".join(map(str, self.first)) + (", …" if self.count > len(self.first) else "")
+        return f"{self.count} failed, {kind} (structures {shown}): {self.message}"
 
 
 @dataclass(slots=True)
@@ -22,10 +44,8 @@ class Tally:
     """Those that another run computed meanwhile."""
     failures: Counter[str] = field(default_factory=Counter)
     """Structures by failure class."""
-    examples: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    """The first structures of each failure class."""
-    messages: dict[str, str] = field(default_factory=dict)
-    """The message of the first one of each class."""
+    reasons: dict[str, dict[str, Failures]] = field(default_factory=lambda: defaultdict(dict))
+    """Of each failure class the structures by their message, numbers aside."""
     not_run: Counter[str] = field(default_factory=Counter)
     """Structures that were left alone, by the reason."""
     running: set[int] = field(default_factory=set)
@@ -70,16 +90,25 @@ class Tally:
         return ", ".join([*parts, f"{len(self.running)} running"])
 
     def problem_lines(self) -> list[str]:
-        """One line for each class of failure, and for each reason why structures were not run."""
+        """One line for each reason of each class of failure, and for each why structures were not run."""
         lines = []
         for kind, count in self.failures.most_common():
-            shown = ", ".join(map(str, self.examples[kind])) + (", …" if count > EXAMPLES else "")
-            lines.append(f"{count} failed, {kind} (structures {shown}): {self.messages[kind]}")
+            told = sorted(self.reasons[kind].values(), key=lambda failures: -failures.count)
+            lines += [failures.line(kind) for failures in told]
+            if rest := count - sum(failures.count for failures in told):
+                lines.append(f"{rest} more failed, {kind}, for other reasons")
         return lines + [f"{count} not run: {reason}" for reason, count in self.not_run.most_common()]
 
     def _add_failure(self, event: Failed) -> None:
         kind = event.failure_class
         self.failures[kind] += 1
-        if len(self.examples[kind]) < EXAMPLES:
-            self.examples[kind].append(event.structure.orig_index)
-        self.messages.setdefault(kind, " ".join(event.message.split())[:200])
+        message = textwrap.shorten(event.message, LONGEST, placeholder=" …")
+        # The same reason names other numbers in each structure.
+        reasons, key = self.reasons[kind], _NUMBER.sub("#", message)
+        if key not in reasons:
+            if len(reasons) == REASONS:
+                return
+            reasons[key] = Failures(message)
+        reasons[key].count += 1
+        if len(reasons[key].first) < EXAMPLES:
+            reasons[key].first.append(event.structure.orig_index)

@@ -99,7 +99,8 @@ def test_failures_are_told_by_class_and_neighbours_do_not_care(tmp_path: Path, e
     assert sorted(engine.runs) == [0, 1, 1, 2, 3, 3, 4, 4, 5]
     assert done.stderr.splitlines()[-1] == (
         "oact: 2 set aside, their budget (retry) is used up (scf_not_converged 2): "
-        f"`oact run {campaign.file} --ignore-budget` runs them again"
+        f"`oact run {campaign.file} --ignore-budget` goes on with their remedies, and so does a larger"
+        " retry.max_failures"
     )
 
     done = oact("run", campaign.file)

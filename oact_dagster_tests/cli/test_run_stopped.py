@@ -5,8 +5,7 @@ import os
 import pty
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.cli.command import command, environment, oact
 from oact_dagster_tests.engines import TestEngine
+from oact_dagster_tests.waiting import until
 
 
 @contextmanager
@@ -40,13 +40,6 @@ def started(campaign: Campaign, *arguments: str) -> Iterator["subprocess.Popen[s
         if process.poll() is None:
             process.kill()
             process.wait()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    limit = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < limit, "waited in vain"
-        time.sleep(0.05)
 
 
 def ctrl_c(process: "subprocess.Popen[str]") -> None:

@@ -1,0 +1,152 @@
+"""What ``oact check`` found, as text."""
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Final
+
+from oact_dagster.campaign import Campaign
+from oact_dagster.execution.checking import DiskNeed, Example, Group, Kept, Report
+
+_WIDTH: Final = 14
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def check_lines(campaign: Campaign, report: Report) -> Iterator[str]:
+    """The report, a line at a time; nothing in it depends on the width of a terminal.
+
+    Args:
+        campaign: its settings.
+        report: what was found.
+    """
+    yield f"Campaign {campaign.name} ({campaign.file})"
+    yield _row("structures", f"{report.rows:,} in {report.source}")
+    if report.rows:
+        yield _row("can be run", f"{report.runnable:,}")
+        yield _row("refused", f"{report.refused_structures:,}")
+    if report.repeats:
+        yield _row("repeats", f"{report.repeats:,} (the same calculation as an earlier structure)")
+    if report.kept is not None:
+        yield _row("ledger", _ledger(report.kept))
+    yield from _sizes(report)
+    if report.runnable:
+        yield from _needs(campaign, report)
+    yield from _groups("Refused", report.refused, with_messages=True)
+    yield from _groups("Warnings", report.warnings, with_messages=False)
+    yield from _lines("Notes", report.notes)
+    yield from _lines("In the way of the whole campaign", report.blocking)
+    yield ""
+    yield _verdict(report)
+
+
+def _sizes(report: Report) -> Iterator[str]:
+    if report.atoms is None or report.largest is None:
+        return
+    atoms = report.atoms
+    yield _row("atoms", f"{atoms.smallest} to {atoms.largest}, median {atoms.median:g}")
+    yield _row("electrons", f"{report.closed_shells:,} closed-shell, {report.open_shells:,} open-shell")
+    largest = report.largest
+    yield _row(
+        "largest",
+        f"structure {largest.orig_index}: {largest.natoms} atoms, {largest.amount:,} basis functions",
+    )
+
+
+def _needs(campaign: Campaign, report: Report) -> Iterator[str]:
+    if report.memory is not None:
+        cores = campaign.orca.n_cores
+        yield _row(
+            "memory",
+            f"up to {report.memory.amount:,} MB for one calculation (structure {report.memory.orig_index}: %maxcore "
+            f"{report.memory.amount // cores:,} MB, {cores} core{'' if cores == 1 else 's'})",
+        )
+    yield from _disk(report.disk)
+
+
+def _disk(disk: DiskNeed) -> Iterator[str]:
+    some_done = disk.bytes_to_come < disk.bytes_in_all
+    room = disk.room
+    for name, in_all, to_come, free in (
+        (
+            "disk space",
+            f"about {size(disk.bytes_in_all)}",
+            size(disk.bytes_to_come),
+            size(room.bytes) if room else None,
+        ),
+        (
+            "files",
+            f"about {disk.files_in_all:,.0f}, with folders",
+            f"{disk.files_to_come:,.0f}",
+            f"{room.inodes:,}" if room and room.inodes is not None else None,
+        ),
+    ):
+        still = f", {to_come} of it still to come" if some_done else ""
+        yield _row(name, f"{in_all}{still}{f' ({free} free)' if free else ''}")
+    yield _row("", f"estimated from {disk.origin}")
+    yield _row("", "(one attempt for each structure; ORCA's temporary files come on top while it runs)")
+
+
+def _ledger(kept: Kept) -> str:
+    parts = [f"{count:,} {status}" for status, count in sorted(kept.counts.items()) if count]
+    if kept.rejected:
+        parts.append(f"{kept.rejected:,} rows rejected")
+    if kept.stale:
+        parts.append(f"{kept.stale:,} results made with other settings than the present (`oact run --stale`)")
+    return ", ".join(parts) or "empty"
+
+
+def _groups(title: str, groups: list[Group], *, with_messages: bool) -> Iterator[str]:
+    if not groups:
+        return
+    yield ""
+    yield f"{title}:"
+    for group in groups:
+        yield f"  {group.count:,} x {group.what}"
+        if with_messages:
+            for message, examples in groupby(group.examples, key=lambda example: example.message):
+                yield f"      {_where(list(examples))}: {message}"
+            if group.count > len(group.examples):
+                yield f"      and {group.count - len(group.examples):,} more"
+        else:
+            first = ", ".join(str(example.orig_index) for example in group.examples)
+            yield f"      structures {first}{', ...' if group.count > len(group.examples) else ''}"
+
+
+def _where(examples: list[Example]) -> str:
+    shown = [
+        f"{example.orig_index}{'' if example.line is None else f' (line {example.line})'}"
+        for example in examples
+    ]
+    return f"structure{'' if len(shown) == 1 else 's'} {', '.join(shown)}"
+
+
+def _lines(title: str, lines: list[str]) -> Iterator[str]:
+    if lines:
+        yield ""
+        yield f"{title}:"
+        yield from (f"  {line}" for line in lines)
+
+
+def _verdict(report: Report) -> str:
+    if report.blocking:
+        return "The campaign cannot be run as it is."
+    if report.rows and not report.runnable:
+        return f"All {report.rows:,} structures would be refused."
+    if report.refused:
+        return (
+            f"{report.refused_structures:,} of {report.rows:,} structures would be refused; the other "
+            f"{report.runnable:,} can be run."
+        )
+    return f"All {report.rows:,} structures can be run."
+
+
+def _row(name: str, value: str) -> str:
+    return f"  {name:<{_WIDTH}}{value}"
+
+
+def size(number: float) -> str:
+    """Bytes in decimal units, as disks are sold and quotas are given."""
+    exponent = 0
+    while number >= 999.5 and exponent < len(_UNITS) - 1:
+        number /= 1000
+        exponent += 1
+    return f"{number:.3g} {_UNITS[exponent]}"

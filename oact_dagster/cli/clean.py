@@ -1,0 +1,129 @@
+"""``oact clean``."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from oact_dagster.cli.errors import RefusedError
+from oact_dagster.cli.ledger_argument import found_ledger
+
+if TYPE_CHECKING:
+    from oact_dagster.execution.cleaning import CleanReport
+
+EXAMPLE: Final = """\
+\b
+Removed are ORCA's temporary files, those of its atomic guesses, core dumps and the basis files
+that were written for a run (not those that an input names). Inputs, outputs, .engrad files and
+whatever is not known stay. Orbitals (.gbw, densities) of completed structures go only where
+`keep` of the campaign.yaml beside the ledger leaves gbw out; those of failed ones always stay.
+
+\b
+Example:
+  oact clean workflow.db jobs/
+  oact clean workflow.db jobs/ --execute
+  oact clean campaign.yaml --purge-failed --execute
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("db", metavar="DB|CAMPAIGN")
+@click.argument("jobs_dir", metavar="JOBS_DIR", required=False, type=click.Path(path_type=Path))
+@click.option("--execute", is_flag=True, help="Remove the files; otherwise they are only counted.")
+@click.option(
+    "--purge-failed",
+    is_flag=True,
+    help="Of failed attempts leave the input, orbitals to start from, and failure.json with the output's end.",
+)
+@click.option("--job-dir-pattern", metavar="PATTERN", help="Names of the job folders; job_{orig_index}.")
+@click.option("--verbose", is_flag=True, help="List every file.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def clean(
+    db: str,
+    jobs_dir: Path | None,
+    execute: bool,
+    purge_failed: bool,
+    job_dir_pattern: str | None,
+    verbose: bool,
+    as_json: bool,
+) -> None:
+    """Remove scratch and basis files of finished jobs; without --execute only count them.
+
+    JOBS_DIR may be left out for a campaign. Nothing outside of it is touched, and links are not followed. The ledger is
+    only read.
+    """
+    from oact_dagster.cli.shown import printable
+    from oact_dagster.execution.bare_campaign import bare_campaign
+    from oact_dagster.execution.cleaning import CleanReport
+    from oact_dagster.execution.cleaning import clean as find
+    from oact_dagster.execution.job_layout import JobLayout
+    from oact_dagster.ledger.reading import LedgerReader
+
+    ledger, campaign = found_ledger(db)
+    jobs = jobs_dir or (campaign.jobs_dir if campaign is not None else None)
+    if jobs is None:
+        raise click.UsageError("name the JOBS_DIR, too: no campaign.yaml lies beside the ledger")
+    if not jobs.is_dir():
+        raise RefusedError(f"{jobs}: no such folder; name the one that holds the job folders")
+    pattern = job_dir_pattern or (campaign.job_dir_pattern if campaign is not None else None)
+    settings = bare_campaign(ledger, jobs, job_dir_pattern=pattern)
+    report = CleanReport()
+    with LedgerReader.open(ledger) as reader:
+        reader.count_by_status()
+        for removed in find(
+            reader,
+            JobLayout.of(settings, reader),
+            report,
+            keep_orbitals=campaign is None or "gbw" in campaign.keep,
+            purge_failed=purge_failed,
+            execute=execute,
+        ):
+            if verbose and not as_json:
+                line = f"{removed.folder / removed.name}  {removed.kind}  {size_of(removed.size)}"
+                click.echo(printable(line, sys.stdout.encoding))
+    if as_json:
+        click.echo(json.dumps(_values(report, execute=execute), indent=2))
+        return
+    for line in _lines(report, execute=execute):
+        click.echo(printable(line, sys.stdout.encoding))
+
+
+def size_of(number: float) -> str:
+    """Bytes in the unit that fits them."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} TB"
+
+
+def _lines(report: "CleanReport", *, execute: bool) -> list[str]:
+    files, size = report.files.total(), size_of(report.sizes.total())
+    verb = "Removed" if execute else "Would remove"
+    lines = [f"{verb} {files} files ({size}) in {report.folders} folders of finished jobs"]
+    for kind, count in sorted(report.files.items()):
+        lines.append(f"  {kind}: {count} files, {size_of(report.sizes[kind])}")
+    for reason, count in report.left_alone.most_common():
+        shown = ", ".join(report.examples[reason]) + (", ..." if count > len(report.examples[reason]) else "")
+        lines.append(f"  {count} folders left alone: {reason} ({shown})")
+    if files and not execute:
+        lines.append("Dry run: nothing was removed; --execute removes them")
+    return lines
+
+
+def _values(report: "CleanReport", *, execute: bool) -> dict[str, Any]:
+    return {
+        "executed": execute,
+        "folders": report.folders,
+        "files": report.files.total(),
+        "bytes": report.sizes.total(),
+        "kinds": {
+            str(kind): {"files": count, "bytes": report.sizes[kind]} for kind, count in report.files.items()
+        },
+        "left_alone": [
+            {"reason": reason, "folders": count, "examples": report.examples[reason]}
+            for reason, count in report.left_alone.items()
+        ],
+    }

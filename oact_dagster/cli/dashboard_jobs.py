@@ -1,0 +1,84 @@
+"""The lists of jobs that the dashboard's flags ask for."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+
+from oact_dagster.cli.dashboard_json import jobs_json, rejections_json
+from oact_dagster.cli.dashboard_text import rejection_lines, title_lines
+from oact_dagster.cli.shown import one_line
+from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.states import Status, StoredStructure
+
+_WIDTH: Final = 60
+_WIDTH_VERBOSE: Final = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """Which lists, and how long."""
+
+    failed: bool
+    timeout: bool
+    ready: bool
+    chronic: int | None
+    rejected: bool
+    limit: int
+    verbose: bool
+
+    def lines(self, ledger: LedgerReader) -> Iterator[str]:
+        """The lists as text."""
+        for title, statuses in self._by_status():
+            yield ""
+            yield from title_lines(title)
+            rows = list(islice(ledger.stored_by_status(statuses), self.limit))
+            counts = ledger.count_by_status()
+            yield from self._table(rows, sum(counts.get(status, 0) for status in statuses))
+        if self.chronic is not None:
+            yield ""
+            yield from title_lines(f"Chronic Failures (failed {self.chronic} times or more)")
+            found = ledger.stored_by_fail_count(self.chronic, self.limit)
+            yield from self._table(found, ledger.count_by_fail_count(self.chronic))
+        if self.rejected:
+            yield ""
+            yield from rejection_lines(ledger.rejections())
+
+    def as_json(self, ledger: LedgerReader) -> dict[str, Any]:
+        """The lists as values that JSON has."""
+        found: dict[str, Any] = {}
+        jobs = {
+            "_".join(title.lower().split()): list(islice(ledger.stored_by_status(statuses), self.limit))
+            for title, statuses in self._by_status()
+        }
+        if self.chronic is not None:
+            jobs["chronic_failures"] = ledger.stored_by_fail_count(self.chronic, self.limit)
+        found.update(jobs_json(jobs))
+        if self.rejected:
+            found["rejections"] = rejections_json(ledger.rejections())
+        return found
+
+    def _by_status(self) -> Iterator[tuple[str, list[Status]]]:
+        if self.failed:
+            yield "Failed Jobs", [Status.FAILED]
+        if self.timeout:
+            yield "Timeout Jobs", [Status.TIMEOUT]
+        if self.ready:
+            yield "Ready Jobs", [Status.TO_RUN, Status.READY]
+
+    def _table(self, rows: list[StoredStructure], in_all: int) -> Iterator[str]:
+        if not in_all:
+            yield "None"
+            return
+        if rows:
+            yield f"{'ID':>7} {'Index':>7} {'Status':<9} {'Atoms':>5} {'Fails':>5}  Error"
+        for row in rows:
+            index = "-" if row.orig_index is None else row.orig_index
+            atoms = "-" if row.natoms is None else row.natoms
+            told = one_line(row.error_message, _WIDTH_VERBOSE if self.verbose else _WIDTH)
+            line = f"{row.id:>7} {index:>7} {row.status:<9} {atoms:>5} {row.fail_count:>5}  {told}"
+            yield line.rstrip()
+            if self.verbose and row.job_dir:
+                yield f"{'':>7} {'':>7} {row.job_dir}"
+        if in_all > len(rows):
+            yield f"and {in_all - len(rows)} more (--limit {in_all} shows all)"

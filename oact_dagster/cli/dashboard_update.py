@@ -1,0 +1,36 @@
+"""What ``--update`` found and did, as text and as JSON."""
+
+from typing import Any, Final
+
+from oact_dagster.cli.shown import one_line
+from oact_dagster.execution.updating import UpdateReport
+
+_WIDTH: Final = 160
+
+
+def update_lines(report: UpdateReport, *, verbose: bool = False) -> list[str]:
+    """The report, a line for what changed and one for each reason why structures stay running."""
+    changed = ", ".join(f"{count} {status}" for status, count in sorted(report.changed.items()))
+    lines = [
+        f"Updated {report.changed.total()} of {report.looked_at} running jobs"
+        + (f": {changed}" if changed else "")
+    ]
+    if report.followed:
+        lines.append(f"  {report.followed} are left to the run that follows them")
+    for note in report.notes.values():
+        which = ", ".join(map(str, note.examples)) + (", ..." if note.count > len(note.examples) else "")
+        lines.append(f"  {note.count} (id {which}): {note.text if verbose else one_line(note.text, _WIDTH)}")
+    return lines
+
+
+def update_json(report: UpdateReport) -> dict[str, Any]:
+    """The report as values that JSON has."""
+    return {
+        "looked_at": report.looked_at,
+        "changed": dict(report.changed),
+        "still_running": report.still_running,
+        "followed": report.followed,
+        "notes": [
+            {"note": note.text, "count": note.count, "ids": note.examples} for note in report.notes.values()
+        ],
+    }

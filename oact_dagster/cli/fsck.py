@@ -1,0 +1,139 @@
+"""``oact fsck``."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from oact_dagster.cli.errors import RefusedError
+from oact_dagster.cli.ledger_argument import found_ledger
+
+if TYPE_CHECKING:
+    from oact_dagster.execution.fsck import Found
+
+EXAMPLE: Final = """\
+\b
+Exit code: 0 when ledger, folders and scheduler agree, or all that differed was mended;
+1 when a difference is left; 2 when they cannot be looked at.
+
+\b
+Example:
+  oact fsck workflow.db jobs/
+  oact fsck workflow.db jobs/ --repair
+  oact fsck --list
+"""
+
+EXIT_DIFFERENT: Final = 1
+_SHOWN: Final = 5
+_WIDTH: Final = 200
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("db", metavar="DB|CAMPAIGN", required=False)
+@click.argument("jobs_dir", metavar="JOBS_DIR", required=False, type=click.Path(path_type=Path))
+@click.option("--repair", is_flag=True, help="Mend what is safe, and say what was mended.")
+@click.option("--job-dir-pattern", metavar="PATTERN", help="Names of the job folders; job_{orig_index}.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@click.option("--list", "only_list", is_flag=True, help="List what is looked at, and what --repair does.")
+@click.pass_context
+def fsck(
+    ctx: click.Context,
+    db: str | None,
+    jobs_dir: Path | None,
+    repair: bool,
+    job_dir_pattern: str | None,
+    as_json: bool,
+    only_list: bool,
+) -> None:
+    """Find where the ledger, the job folders and the scheduler disagree, and explain each difference.
+
+    JOBS_DIR may be left out for a campaign. Without --repair nothing is changed.
+    """
+    from oact_dagster.execution.fsck import fsck as look
+    from oact_dagster.execution.fsck import is_clean
+
+    if only_list:
+        _list()
+        return
+    if db is None:
+        raise click.UsageError("name a ledger (workflow.db) and its JOBS_DIR")
+    ledger, campaign = found_ledger(db)
+    jobs = jobs_dir or (campaign.jobs_dir if campaign is not None else None)
+    if jobs is None:
+        raise click.UsageError("name the JOBS_DIR, too: no campaign.yaml lies beside the ledger")
+    if not jobs.is_dir():
+        raise RefusedError(f"{jobs}: no such folder; name the one that holds the job folders")
+    from oact_dagster.execution.bare_campaign import bare_campaign
+    from oact_dagster.execution.job_layout import JobLayout
+    from oact_dagster.execution.updating import launchers_of
+    from oact_dagster.ledger.reading import LedgerReader
+    from oact_dagster.ledger.store import Ledger
+
+    pattern = job_dir_pattern or (campaign.job_dir_pattern if campaign is not None else None)
+    settings = bare_campaign(ledger, jobs, job_dir_pattern=pattern)
+    found = []
+    with Ledger(ledger) if repair else LedgerReader.open(ledger) as reader:
+        layout = JobLayout.of(settings, reader)
+        for one in look(reader, layout, launchers_of(campaign, settings), repair=repair):
+            found.append(one)
+            if not as_json:
+                _show(one, repair=repair)
+    if as_json:
+        click.echo(json.dumps([_values(one) for one in found], indent=2))
+    else:
+        left = sum(one.left for one in found)
+        mended = sum(one.mended for one in found)
+        told = f"{len(found)} invariants looked at: {left} differences"
+        click.echo(told + (f" left, {mended} mended" if mended else ""))
+    ctx.exit(0 if is_clean(found) else EXIT_DIFFERENT)
+
+
+def _list() -> None:
+    from oact_dagster.execution.fsck import INVARIANTS
+
+    for one in INVARIANTS:
+        click.echo(f"{one.name}: {one.holds}")
+        click.echo(f"  --repair {one.mends}" if one.mends else "  not mended by --repair")
+
+
+def _show(found: "Found", *, repair: bool) -> None:
+    from oact_dagster.cli.shown import one_line, printable
+
+    def say(text: str) -> None:
+        click.echo(printable(text, sys.stdout.encoding))
+
+    if found.skipped is not None:
+        say(f"{found.invariant.name}: not looked at: {one_line(found.skipped, _WIDTH)}")
+    if not found.count:
+        return
+    say(f"{found.invariant.name}: {found.count} differences; it should be that {found.invariant.holds}")
+    for one in found.examples[:_SHOWN]:
+        which = "" if one.orig_index is None else f"structure {one.orig_index}: "
+        if one.orig_index is None and one.structure_id is not None:
+            which = f"id {one.structure_id}: "
+        say(f"  {which}{one_line(one.detail, _WIDTH)}")
+    if found.count > _SHOWN:
+        say(f"  and {found.count - min(_SHOWN, len(found.examples))} more")
+    if found.mended:
+        say(f"  mended: {found.mended}")
+    if found.left:
+        offer = "--repair mends what is safe of it; else " if found.invariant.mends and not repair else ""
+        say(f"  {offer}{found.invariant.advice}")
+
+
+def _values(found: "Found") -> dict[str, Any]:
+    return {
+        "invariant": found.invariant.name,
+        "holds": found.invariant.holds,
+        "differences": found.count,
+        "mended": found.mended,
+        "left": found.left,
+        "advice": found.invariant.advice if found.left else None,
+        "skipped": found.skipped,
+        "examples": [
+            {"id": one.structure_id, "orig_index": one.orig_index, "detail": one.detail}
+            for one in found.examples
+        ],
+    }

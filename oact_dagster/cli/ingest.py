@@ -1,0 +1,75 @@
+"""``oact ingest``."""
+
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+EXAMPLE: Final = """\
+\b
+Exit code: 0 when the CSV is taken in, with or without refused rows; 2 when it is refused
+whole, and nothing was written.
+
+\b
+Example:
+  oact ingest architector_output.csv workflow.db
+  oact ingest complexes.csv workflow.db --geometry-column xyz --spin-column null
+"""
+
+_NULL: Final = "null"
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("csv", type=click.Path(path_type=Path))
+@click.argument("db", type=click.Path(path_type=Path))
+@click.option(
+    "--geometry-column",
+    metavar="COLUMN",
+    default="aligned_csd_core",
+    show_default=True,
+    help="Holds the geometries: `El x y z` lines in Å, or XYZ.",
+)
+@click.option(
+    "--charge-column",
+    metavar="COLUMN",
+    default="charge",
+    show_default=True,
+    help="Holds the charges; null: 0 for all.",
+)
+@click.option(
+    "--spin-column",
+    metavar="COLUMN",
+    default="uhf",
+    show_default=True,
+    help="Holds the unpaired electrons; null: 0 for all.",
+)
+def ingest(csv: Path, db: Path, geometry_column: str, charge_column: str, spin_column: str) -> None:
+    """Take a CSV into a ledger that has no campaign.yaml; of one that is there, the rows that are new.
+
+    Every row is checked; one that cannot be computed is kept apart with the reason. The CSV may only grow at its end
+    afterwards.
+    """
+    from oact_dagster.cli.bar import bar_on_stderr
+    from oact_dagster.cli.errors import RefusedError
+    from oact_dagster.cli.shown import printable
+    from oact_dagster.execution.ingesting import ingest as take_in
+
+    if not csv.expanduser().is_file():
+        raise RefusedError(f"{csv}: no such file; name the CSV with the structures")
+    with bar_on_stderr("taking in") as progress:
+        report = take_in(
+            csv,
+            db,
+            geometry_column=geometry_column,
+            charge_column=_column(charge_column),
+            spin_column=_column(spin_column),
+            progress=progress,
+        )
+    for line in report.lines():
+        click.echo(printable(line, sys.stdout.encoding))
+    click.echo(f"{report.structures} structures in {db}")
+
+
+def _column(name: str) -> str | None:
+    return None if name.strip().lower() == _NULL else name

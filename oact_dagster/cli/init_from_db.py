@@ -1,0 +1,109 @@
+"""``oact init --from-db``: a campaign from a ledger that is there."""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from oact_dagster.cli.errors import warn
+
+if TYPE_CHECKING:
+    from oact_dagster.execution.from_ledger import ResultsChecked
+
+_SETTINGS: Final = ("ledger", "jobs_dir", "job_dir_pattern")
+
+
+def init_from_db(
+    db: Path, folder: Path, *, name: str | None, orca: str | None, jobs_dir: Path | None, force: bool
+) -> None:
+    """Write a ``campaign.yaml`` for a ledger, after its keys and results were checked; the ledger is only read.
+
+    Raises:
+        RefusedError: a campaign.yaml is there already.
+        FromLedgerRefused: rows have no ``orig_index``, or share one.
+        LedgerError: the file cannot be read.
+    """
+    from oact_dagster.campaign import CAMPAIGN_FILE, read_campaign
+    from oact_dagster.cli.campaign_template import campaign_text
+    from oact_dagster.cli.init import new_file, orca_command, say_what_next, valid_name, write_files
+    from oact_dagster.execution.from_ledger import check_keys, check_results, guess_folders
+    from oact_dagster.execution.job_layout import JobLayout
+    from oact_dagster.ledger.reading import LedgerReader
+
+    db, folder = (Path(os.path.abspath(path.expanduser())) for path in (db, folder))
+    file = new_file(folder, CAMPAIGN_FILE, force=force)
+    with LedgerReader.open(db) as ledger:
+        total = check_keys(ledger)
+        guess = guess_folders(ledger)
+        guessed = guess.jobs_dir if jobs_dir is None else Path(os.path.abspath(jobs_dir.expanduser()))
+        text = campaign_text(
+            name=name or valid_name(folder.name if folder.name else db.stem),
+            csv=None,
+            geometry_column="aligned_csd_core",
+            charge_column="charge",
+            spin_column="uhf",
+            annotate=(),
+            orca_command=orca_command(orca),
+        )
+        for key, value in zip(
+            _SETTINGS, (_shown(db, folder), _shown(guessed, folder), guess.pattern), strict=True
+        ):
+            text = _with(text, key, value)
+        campaign = read_campaign(text, file)
+        with _progress(total) as progress:
+            checked = check_results(ledger, JobLayout.of(campaign, ledger), progress)
+        counts = ledger.count_by_status()
+    written = write_files(file, text, force=force)
+    click.echo(
+        f"{db}: {total} structures: " + ", ".join(f"{count} {status}" for status, count in counts.items())
+    )
+    click.echo(f"Job folders: {campaign.jobs_dir / campaign.job_dir_pattern}  ({guess.reason})")
+    _tell(checked)
+    click.echo("\n" + "\n".join(written))
+    click.echo(
+        "The level of theory in it is the default: make it that of the ledger's results before the first run."
+    )
+    say_what_next(campaign)
+
+
+def _tell(checked: "ResultsChecked") -> None:
+    if checked.completed:
+        click.echo(
+            f"Results: {checked.good} of {checked.completed} completed structures are proved by their folders"
+        )
+    for problem, count in checked.problems.most_common():
+        shown = ", ".join(map(str, checked.examples[problem]))
+        more = ", ..." if count > len(checked.examples[problem]) else ""
+        warn(f"{count} completed structures: {problem} (orig_index {shown}{more})")
+
+
+def _shown(path: Path, folder: Path) -> str:
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+
+
+def _with(text: str, key: str, value: str) -> str:
+    """The settings' text with another value of a key at its top level; the comment behind it stays."""
+    from oact_dagster.cli.campaign_template import yaml_value
+
+    line = re.compile(rf"^{key}: .*?(?=  #|$)", re.MULTILINE)
+    return line.sub(lambda _: f"{key}: {yaml_value(value)}", text, count=1)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None] | None]:
+    """A bar on stderr where that is a terminal; it is gone at the end."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("comparing results with folders"), BarColumn(bar_width=30), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda done: bar.update(task, completed=done)

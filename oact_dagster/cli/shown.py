@@ -1,0 +1,24 @@
+"""Text of others, as it may be shown on a terminal: one line, cut, and without what a terminal would obey."""
+
+from typing import Final
+
+CUT: Final = "..."
+
+
+def one_line(text: str | None, width: int) -> str:
+    """A text of any length and content on one line of at most ``width`` characters; the ledger keeps it whole."""
+    if not text:
+        return ""
+    # Only as much as can be seen is looked at: messages of a megabyte are there.
+    line = " ".join(text[: 4 * width + 200].split())
+    line = "".join(character if character.isprintable() else "?" for character in line)
+    whole = len(line) <= width and len(text) <= 4 * width + 200
+    return line if whole else line[: width - len(CUT)].rstrip() + CUT
+
+
+def printable(text: str, encoding: str | None) -> str:
+    """A text with what the place where it is printed cannot show replaced."""
+    try:
+        return text.encode(encoding or "utf-8", "replace").decode(encoding or "utf-8")
+    except LookupError:
+        return text.encode("ascii", "replace").decode("ascii")

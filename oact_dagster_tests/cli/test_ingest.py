@@ -1,0 +1,76 @@
+"""``oact ingest``: a CSV into a ledger without a campaign."""
+
+import resource
+import subprocess
+from pathlib import Path
+
+from oact_dagster.ledger.store import Ledger
+from oact_dagster_tests.campaigns import WATER, write_csv
+from oact_dagster_tests.cli.command import assert_one_line, command, environment, oact
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_a_csv_and_what_it_grew_by(tmp_path: Path) -> None:
+    csv, db = write_csv(tmp_path / "a.csv", 4, broken=(2,)), tmp_path / "workflow.db"
+    done = oact("ingest", csv, db)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"{csv}: 4 rows, 3 taken in, 0 known before, 1 rejected now, 1 rejected in all"
+    assert lines[1].startswith("row 2 (line 8) rejected: uhf 1 does not fit H2O")
+    assert lines[-1] == f"3 structures in {db}"
+    write_csv(csv, 2, first=4)
+    assert f"5 structures in {db}" in oact("ingest", csv, db).stdout
+    with Ledger(db) as ledger:
+        assert list(ledger.orig_indices()) == [0, 1, 3, 4, 5]
+    assert names(tmp_path) == ["a.csv", "workflow.db"]
+
+
+def test_columns_of_other_names(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f'geo,q\n"{WATER.format(z=0)}",0\n')
+    done = oact("ingest", "a.csv", "w.db", "--geometry-column", "geo", "--charge-column", "q", cwd=tmp_path)
+    assert_one_line(done, "a.csv, line 1: no column 'uhf'")
+    assert names(tmp_path) == ["a.csv"]
+    done = oact(
+        "ingest", "a.csv", "w.db", "--geometry-column", "geo", "--charge-column", "q", "--spin-column", "null",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0 and "1 structures in w.db" in done.stdout
+
+
+def test_what_is_refused_changes_nothing(tmp_path: Path) -> None:
+    csv = write_csv(tmp_path / "a.csv", 2)
+    assert_one_line(oact("ingest", tmp_path / "no.csv", tmp_path / "w.db"), "no.csv: no such file")
+    (tmp_path / "text.db").write_text("not a database, but long enough to be one" * 50)
+    assert_one_line(oact("ingest", csv, tmp_path / "text.db"), "text.db: cannot be used as a ledger")
+    assert oact("ingest", csv, tmp_path / "w.db").returncode == 0
+    before = (tmp_path / "w.db").read_bytes()
+    csv.write_text(csv.read_text().replace("0.587", "0.588"))
+    assert_one_line(oact("ingest", csv, tmp_path / "w.db"), "2 rows that were taken in before changed")
+    assert (tmp_path / "w.db").read_bytes() == before
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
+    csv = write_csv(tmp_path / "a.csv", 2000)
+
+    def full_soon() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    done = subprocess.run(
+        command("ingest", csv, tmp_path / "w.db"),
+        env=environment(), capture_output=True, text=True, timeout=60, preexec_fn=full_soon,
+    )  # fmt: skip
+    assert_one_line(done, "w.db: cannot be", "nothing was changed")
+    assert names(tmp_path) == ["a.csv"]
+    # What there was before stays as it was.
+    assert oact("ingest", write_csv(tmp_path / "b.csv", 3), tmp_path / "w.db").returncode == 0
+    write_csv(tmp_path / "b.csv", 2000, first=3)
+    done = subprocess.run(
+        command("ingest", tmp_path / "b.csv", tmp_path / "w.db"),
+        env=environment(), capture_output=True, text=True, timeout=60, preexec_fn=full_soon,
+    )  # fmt: skip
+    assert_one_line(done, "w.db: cannot be", "nothing was changed")
+    with Ledger(tmp_path / "w.db") as ledger:
+        assert list(ledger.orig_indices()) == [0, 1, 2]

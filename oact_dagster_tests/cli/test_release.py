@@ -1,0 +1,19 @@
+"""``oact release``: of a campaign, or of a bare ledger."""
+
+from pathlib import Path
+
+from oact_dagster.ledger.store import Ledger
+from oact_dagster_tests.cli.command import assert_one_line, oact
+from oact_dagster_tests.ledger.samples import structure
+
+
+def test_held_structures_are_released(tmp_path: Path) -> None:
+    file = tmp_path / "workflow.db"
+    with Ledger(file, create=True) as ledger:
+        ledger.add_structures([structure(n) for n in range(5)])
+        ledger.hold([0, 1, 2])
+    done = oact("release", file, "--structures", "0,4")
+    assert done.stdout == "1 structures released of 2 named ones; the others were not held\n", done.stderr
+    (tmp_path / "campaign.yaml").write_text("name: a\ncsv: null\norca: {command: orca}\n")
+    assert oact("release", tmp_path).stdout == "2 structures released\n"
+    assert_one_line(oact("release", tmp_path / "none.db"), "none.db: no such ledger")
