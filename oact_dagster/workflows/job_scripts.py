@@ -1,0 +1,130 @@
+"""Scripts by which job folders are submitted by hand."""
+
+import math
+from pathlib import Path
+
+from oact_dagster.execution.fsck_folders import job_folders
+from oact_dagster.launchers.attempt_files import INPUT_FILE, read_spec
+from oact_dagster.launchers.flux.job_file import FluxJobOptions, write_flux_job
+from oact_dagster.launchers.job_script import JobEnvironment
+from oact_dagster.launchers.slurm.job_file import write_slurm_job
+from oact_dagster.workflows.orca_config import default_orca_paths
+
+
+def write_flux_job_file(
+    job_dir: str | Path,
+    n_cores: int = 4,
+    n_hours: float = 2,
+    queue: str | None = None,
+    allocation: str | None = None,
+    orca_path: str | None = None,
+    conda_env: str | None = None,
+    input_file: str = INPUT_FILE,
+    ld_library_path: str | None = None,
+) -> Path:
+    """Write ``flux_job.flux`` into a job folder.
+
+    In the folder of an attempt the script runs that attempt: submitted by hand it counts as such, and it stops at once
+    where another job of it has begun.
+
+    Args:
+        job_dir: the job folder.
+        n_cores: cores of the calculation.
+        n_hours: time limit, h.
+        queue: of Flux; None leaves the directive out.
+        allocation: bank; likewise.
+        orca_path: the ORCA program; None: that of the settings, else ``orca``.
+        conda_env: activated first, where one is given.
+        input_file: ORCA's argument.
+        ld_library_path: put before what is there.
+
+    Returns:
+        The script, which can be executed.
+
+    Raises:
+        ValueError: a value has more than one line.
+        OSError: it cannot be written.
+    """
+    folder = Path(job_dir).absolute()
+    engine = orca_path or default_orca_paths()["flux"]
+    environment = JobEnvironment(conda_env=conda_env, ld_library_path=ld_library_path)
+    asked = _asked(folder, n_cores, n_hours, queue, allocation, engine, input_file, environment)
+    return write_flux_job(folder, **asked)
+
+
+def write_slurm_job_file(
+    job_dir: str | Path,
+    n_cores: int = 4,
+    n_hours: float = 2,
+    queue: str | None = None,
+    allocation: str | None = None,
+    orca_path: str | None = None,
+    conda_env: str | None = None,
+    input_file: str = INPUT_FILE,
+    ld_library_path: str | None = None,
+) -> Path:
+    """Write ``slurm_job.sh`` into a job folder; ``queue`` is a partition, ``allocation`` an account.
+
+    All else is as with :func:`write_flux_job_file`.
+    """
+    folder = Path(job_dir).absolute()
+    engine = orca_path or default_orca_paths()["slurm"]
+    environment = JobEnvironment(conda_env=conda_env, ld_library_path=ld_library_path)
+    asked = _asked(folder, n_cores, n_hours, queue, allocation, engine, input_file, environment)
+    return write_slurm_job(folder, **asked)
+
+
+def write_flux_no_template(
+    root_dir: str | Path,
+    n_cores: int,
+    n_hours: float,
+    queue: str | None = None,
+    allocation: str | None = None,
+) -> list[Path]:
+    """Write ``flux_job.flux`` into each job folder below a folder: each that holds an ``orca.inp``.
+
+    Returns:
+        The scripts, in the order of their folders' names.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    root = Path(root_dir)
+    if not root.is_dir():
+        raise FileNotFoundError(2, "no such folder", str(root))
+    folders = sorted(folder for folder in job_folders(root) if (folder / INPUT_FILE).is_file())
+    return [write_flux_job_file(folder, n_cores, n_hours, queue, allocation) for folder in folders]
+
+
+def _asked(
+    folder: Path,
+    n_cores: int,
+    n_hours: float,
+    queue: str | None,
+    allocation: str | None,
+    engine: str,
+    input_file: str,
+    environment: JobEnvironment,
+) -> FluxJobOptions:
+    """What a script of either scheduler asks for."""
+    return {
+        "n_cores": int(n_cores),
+        "minutes": _minutes(n_hours),
+        "engine": [engine],
+        "input_file": input_file,
+        "token": _token_of(folder),
+        "queue": queue,
+        "allocation": allocation,
+        "environment": environment,
+    }
+
+
+def _minutes(hours: float) -> int:
+    if not hours > 0:
+        raise ValueError(f"n_hours is {hours}; it must be more than 0")
+    return max(1, math.ceil(round(hours * 60, 6)))
+
+
+def _token_of(folder: Path) -> str | None:
+    spec = read_spec(folder)
+    return None if spec is None else spec.token

@@ -1,0 +1,125 @@
+"""How old scripts say what ORCA computes, and where ORCA is."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, TypedDict
+
+from oact_dagster.campaign import CAMPAIGN_FILE, Campaign, CampaignError, load_campaign
+from oact_dagster.execution.bare_campaign import DEFAULT_PATTERN, bare_campaign
+from oact_dagster.orca.templates import TEMPLATES
+
+
+class OrcaConfig(TypedDict, total=False):
+    """What ORCA computes. A key that is left out, or None, is the template's.
+
+    With ``x2c`` and ``dk3``, which treat all electrons, an actinide needs an all-electron basis by name
+    (``SARC-DKH-TZVP``) and no core potential. The old documentation shows them with ``ma-def-TZVP``, whose core
+    potential contradicts them: an input of that kind is refused, and the message names what is right.
+    """
+
+    functional: str | None
+    simple_input: str | None
+    """Template: omol, x2c or dk3."""
+    actinide_basis: str | None
+    actinide_ecp: str | None
+    non_actinide_basis: str | None
+    scf_MaxIter: int | None
+    nbo: bool
+    mbis: bool
+    kdiis: bool
+    opt: bool
+    orca_path: str | None
+
+
+DEFAULT_ORCA_CONFIG: Final[OrcaConfig] = {
+    "functional": "wB97M-V",
+    "simple_input": "omol",
+    "actinide_basis": "ma-def-TZVP",
+    "actinide_ecp": "def-ECP",
+    "non_actinide_basis": "def2-TZVPD",
+    "scf_MaxIter": None,
+    "nbo": False,
+    "opt": False,
+}
+"""What is computed where a script says nothing. The old documentation's table says that there is no core potential
+on actinides; ``ma-def-TZVP`` is made for one, ``def-ECP``."""
+
+_NAMES: Final[Mapping[str, str]] = {
+    "functional": "functional",
+    "simple_input": "simple_input",
+    "actinide_basis": "actinide_basis",
+    "actinide_ecp": "actinide_ecp",
+    "non_actinide_basis": "non_actinide_basis",
+    "scf_MaxIter": "scf_maxiter",
+    "nbo": "nbo",
+    "mbis": "mbis",
+    "kdiis": "kdiis",
+    "opt": "opt",
+    "orca_path": "command",
+}
+"""Keys of :class:`OrcaConfig`, and their names among a campaign's settings."""
+
+_SCHEDULERS: Final = ("flux", "slurm")
+
+
+def default_orca_paths() -> dict[str, str]:
+    """The command that runs ORCA, by scheduler.
+
+    That of the campaign that ``OACT_CAMPAIGN`` names or that lies in the current folder; ``orca`` where there is none,
+    or it cannot be read.
+    """
+    path = Path(os.environ.get("OACT_CAMPAIGN") or CAMPAIGN_FILE)
+    command = "orca"
+    if path.exists():
+        try:
+            command = load_campaign(path).orca.command
+        except CampaignError:
+            command = "orca"
+    return dict.fromkeys(_SCHEDULERS, command)
+
+
+def orca_settings(config: OrcaConfig | None, n_cores: int) -> dict[str, Any]:
+    """The settings ``orca`` of a campaign.
+
+    Args:
+        config: what a script says.
+        n_cores: cores of one calculation.
+
+    Raises:
+        ValueError: a key that is none.
+    """
+    given = dict(config or {})
+    unknown = sorted(set(given) - set(_NAMES))
+    if unknown:
+        raise ValueError(f"orca_config: no such key {', '.join(unknown)}; there are {', '.join(_NAMES)}")
+    settings = {_NAMES[key]: value for key, value in given.items() if value is not None}
+    template = TEMPLATES.get(str(settings.get("simple_input", "omol")))
+    for key in ("actinide_basis", "actinide_ecp"):
+        # Said or left out, it is the same level of theory, and is to be one in the ledger.
+        if template is not None and settings.get(key) == getattr(template, key):
+            settings.pop(key, None)
+    return {"command": default_orca_paths()["flux"], **settings, "n_cores": int(n_cores)}
+
+
+def campaign_of(
+    db_path: Path,
+    root_dir: str | Path,
+    *,
+    config: OrcaConfig | None,
+    n_cores: int,
+    job_dir_pattern: str = DEFAULT_PATTERN,
+    **settings: Any,
+) -> Campaign:
+    """The settings of a script as a campaign's.
+
+    Raises:
+        ValueError: a setting is wrong; the text is one line that names it.
+    """
+    return bare_campaign(
+        db_path,
+        Path(root_dir),
+        job_dir_pattern=job_dir_pattern,
+        orca=orca_settings(config, n_cores),
+        **settings,
+    )

@@ -1,0 +1,74 @@
+"""Parsl's configuration for one node."""
+
+import importlib.util
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from parsl.config import Config
+
+
+def build_parsl_config_flux(
+    max_workers: int = 4,
+    cores_per_worker: int = 16,
+    conda_env: str | None = None,
+    conda_base: str | None = None,
+    ld_library_path: str | None = None,
+) -> "Config":
+    """A configuration that runs several calculations at once on this node, one a worker.
+
+    The node needs ``max_workers`` times ``cores_per_worker`` cores. The old documentation multiplies by ``n_cores``,
+    too; a calculation uses the cores of its worker, and no more.
+
+    Args:
+        max_workers: calculations at once.
+        cores_per_worker: cores of each.
+        conda_env: activated in the workers, where one is given.
+        conda_base: where conda is installed; None: the one on PATH.
+        ld_library_path: put before what is there.
+
+    Raises:
+        ImportError: Parsl is not installed.
+        ValueError: a number is below 1.
+    """
+    if importlib.util.find_spec("parsl") is None:
+        raise ImportError("Parsl is not installed: pip install 'parsl>=2024.1'")
+    if max_workers < 1 or cores_per_worker < 1:
+        raise ValueError("max_workers and cores_per_worker must be 1 or more")
+    from parsl.config import Config
+    from parsl.executors import HighThroughputExecutor
+    from parsl.providers import LocalProvider
+
+    return Config(
+        executors=[
+            HighThroughputExecutor(
+                label="flux_htex",
+                address="127.0.0.1",
+                cores_per_worker=cores_per_worker,
+                max_workers_per_node=max_workers,
+                cpu_affinity="block",
+                provider=LocalProvider(  # type: ignore[no-untyped-call]
+                    init_blocks=1,
+                    max_blocks=1,
+                    worker_init=_worker_init(conda_env, conda_base, ld_library_path),
+                ),
+            )
+        ]
+    )
+
+
+def _worker_init(conda_env: str | None, conda_base: str | None, ld_library_path: str | None) -> str:
+    """Lines of bash that each worker runs first."""
+    lines = []
+    if conda_base is not None:
+        lines.append(f". {shlex.quote(f'{conda_base}/etc/profile.d/conda.sh')}")
+    elif conda_env is not None:
+        lines.append('eval "$("${CONDA_EXE:-conda}" shell.bash hook)"')
+    if conda_env is not None:
+        lines.append(f"conda activate {shlex.quote(conda_env)}")
+    if ld_library_path is not None:
+        lines.append(
+            f"export LD_LIBRARY_PATH={shlex.quote(ld_library_path)}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"
+        )
+    # ORCA's processes are its own affair: threads beside them would only get in their way.
+    return "\n".join([*lines, "export OMP_NUM_THREADS=1", "export JAX_PLATFORMS=cpu"])

@@ -1,0 +1,199 @@
+"""A workflow's database as scripts use it."""
+
+import errno
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from oact_dagster.execution.job_record import JobRecord, stored_job_record
+from oact_dagster.ledger.states import Status
+from oact_dagster.ledger.store import Ledger
+
+if TYPE_CHECKING:
+    import pandas
+
+
+class ArchitectorWorkflow:
+    """An open workflow. Jobs are named by their ``id``. Energies in Eh, forces (gradients) in Eh/bohr, times in s.
+
+    A file of the old tool is brought up to date when it is opened; that tool can still read it.
+
+    Args:
+        db_path: the database.
+        timeout: how long a locked file is waited for, s.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        LedgerError: it cannot be used.
+    """
+
+    def __init__(self, db_path: str | Path, timeout: float = 30.0) -> None:
+        self.db_path = Path(db_path).expanduser()
+        if not self.db_path.is_file():
+            raise FileNotFoundError(
+                errno.ENOENT, "no such workflow; create_workflow_db makes one", str(self.db_path)
+            )
+        self.ledger = Ledger(self.db_path, timeout=timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; it alone can be copied then."""
+        self.ledger.close()
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    def get_jobs_by_status(
+        self, status: Status | str | Iterable[Status | str] | None = None
+    ) -> list[JobRecord]:
+        """The jobs with one of these statuses, by ``id``; all jobs when none is given.
+
+        Asked for ``READY`` it gives ``to_run``, too: scripts ask so for what can be submitted, and new jobs are
+        ``to_run``. Asked for ``TO_RUN`` it gives that only.
+        """
+        if status is None:
+            wanted = None
+        else:
+            given = [status] if isinstance(status, str) else list(status)
+            wanted = [_status(one) for one in given]
+            if Status.READY in wanted:
+                wanted.append(Status.TO_RUN)
+        return [stored_job_record(row) for row in self.ledger.stored_by_status(wanted)]
+
+    def get_jobs_by_fail_count(self, min_fail_count: int = 1) -> list[JobRecord]:
+        """The jobs that have failed as often or more, those with the most failures first."""
+        return [stored_job_record(row) for row in self.ledger.stored_by_fail_count(int(min_fail_count))]
+
+    def count_by_status(self) -> dict[Status, int]:
+        """How many jobs there are of each status that occurs, as stored: ``ready`` apart from ``to_run``."""
+        return self.ledger.count_by_status()
+
+    def get_summary(self) -> "pandas.DataFrame":
+        """A table with the columns ``status``, ``count`` and ``percent``, and a row for each status that occurs."""
+        import pandas
+
+        counts = self.count_by_status()
+        total = sum(counts.values())
+        rows = [(str(one), counts[one], 100.0 * counts[one] / total) for one in Status if counts.get(one)]
+        return pandas.DataFrame(rows, columns=["status", "count", "percent"])
+
+    # --- writing ------------------------------------------------------------------------------------------------
+
+    def update_status(
+        self,
+        job_id: int,
+        new_status: Status | str,
+        error_message: str | None = None,
+        increment_fail_count: bool = False,
+    ) -> None:
+        """Set a job's status.
+
+        Args:
+            job_id: which job.
+            new_status: ``ready`` is written as ``to_run``, which means the same.
+            error_message: for a failure, None leaves the one that is there.
+            increment_fail_count: count the failure now; else the next reset counts it. It counts once in either case.
+
+        Raises:
+            ValueError: there is no such job, or status.
+        """
+        done = self.ledger.update_status(
+            int(job_id), _written(new_status), error_message, increment_fail_count=increment_fail_count
+        )
+        if not done:
+            raise ValueError(self._unknown([int(job_id)]))
+
+    def update_status_bulk(self, job_ids: Iterable[int], new_status: Status | str) -> None:
+        """Set the status of many jobs, all or none.
+
+        Raises:
+            ValueError: some of them are not there, or the status is none; nothing has changed.
+        """
+        ids = [int(job_id) for job_id in job_ids]
+        status = _written(new_status)
+        known = self.ledger.stored(ids)
+        unknown = [job_id for job_id in ids if job_id not in known]
+        if unknown:
+            raise ValueError(self._unknown(unknown))
+        self.ledger.update_status_bulk(ids, status)
+
+    def mark_jobs_as_running(self, job_ids: Iterable[int]) -> None:
+        """Set the status of many jobs to ``running``, all or none.
+
+        Raises:
+            ValueError: some of them are not there; nothing has changed.
+        """
+        self.update_status_bulk(job_ids, Status.RUNNING)
+
+    def update_job_metrics(
+        self,
+        job_id: int,
+        job_dir: str | Path | None = None,
+        max_forces: float | None = None,
+        scf_steps: int | None = None,
+        final_energy: float | None = None,
+        error_message: str | None = None,
+        wall_time: float | None = None,
+        n_cores: int | None = None,
+    ) -> None:
+        """Set some of a job's columns; None leaves one as it is.
+
+        Raises:
+            ValueError: there is no such job.
+        """
+        done = self.ledger.update_metrics(
+            int(job_id),
+            job_dir=None if job_dir is None else str(job_dir),
+            max_forces=None if max_forces is None else float(max_forces),
+            scf_steps=None if scf_steps is None else int(scf_steps),
+            final_energy=None if final_energy is None else float(final_energy),
+            error_message=error_message,
+            wall_time=None if wall_time is None else float(wall_time),
+            n_cores=None if n_cores is None else int(n_cores),
+        )
+        if not done:
+            raise ValueError(self._unknown([int(job_id)]))
+
+    def reset_failed_jobs(self, max_fail_count: int | None = None, include_timeout: bool = False) -> int:
+        """Set failed jobs to ``to_run`` and clear their messages.
+
+        Every failure is counted once, whoever found it: one that was counted when it was recorded is not counted again
+        here. So ``max_fail_count=3`` gives three attempts in all.
+
+        Args:
+            max_fail_count: jobs that have failed as often are left as they are.
+            include_timeout: timed-out jobs, too.
+
+        Returns:
+            How many were reset.
+        """
+        statuses = [Status.FAILED, Status.TIMEOUT] if include_timeout else [Status.FAILED]
+        return self.ledger.reset(statuses, max_fail_count)
+
+    def reset_timeout_jobs(self, max_fail_count: int | None = None) -> int:
+        """Set timed-out jobs to ``to_run``, as :meth:`reset_failed_jobs` does failed ones."""
+        return self.ledger.reset([Status.TIMEOUT], max_fail_count)
+
+    def _unknown(self, ids: Sequence[int]) -> str:
+        shown = ", ".join(map(str, ids[:10])) + (", ..." if len(ids) > 10 else "")
+        return f"{self.db_path}: there is no job with the id {shown}; nothing was changed"
+
+
+def _status(given: Status | str) -> Status:
+    try:
+        return Status(given)
+    except ValueError:
+        raise ValueError(f"no such status {given!r}; there are {', '.join(Status)}") from None
+
+
+def _written(given: Status | str) -> Status:
+    """The status that is written: ``ready`` is kept in old files only."""
+    status = _status(given)
+    return Status.TO_RUN if status is Status.READY else status
