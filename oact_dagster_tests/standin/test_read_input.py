@@ -86,3 +86,10 @@ def test_refused(old: str, new: str, reason: str) -> None:
     assert old in TEMPLATE
     with pytest.raises(InputError, match=reason):
         read_input(TEMPLATE.replace(old, new))
+
+
+def test_what_a_remedy_writes_is_read_over() -> None:
+    plain = read_input(TEMPLATE)
+    for words in ("SlowConv", "VerySlowConv", "KDIIS", "SOSCF", "TRAH", "MORead"):
+        assert read_input(TEMPLATE.replace("NoUseSym", f"NoUseSym {words}")) == plain
+    assert read_input(TEMPLATE.replace("%scf", '%moinp "restart.gbw"\n%scf')) == plain
