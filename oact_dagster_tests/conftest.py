@@ -1,11 +1,18 @@
 """Fixtures that every part of the tests shares."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from oact_dagster_tests.requirements import lacking
+
+
+def pytest_configure() -> None:
+    """Let Ctrl+C reach what the tests start: a shell starts what runs in its background with SIGINT ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
