@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from oact_dagster.campaign import Campaign
 from oact_dagster.execution.attempt_folders import attempt_folders
 from oact_dagster.execution.clean_folder import apply_keep
+from oact_dagster.execution.disk_estimate import Sizes
 from oact_dagster.execution.ending import LiveAttempt, ending_of, has_run
 from oact_dagster.execution.engine import Engine
 from oact_dagster.execution.events import (
@@ -37,9 +38,11 @@ from oact_dagster.execution.setup_hook import SetupError, load_setup_func
 from oact_dagster.execution.stopping import StopLevel, StopRequest
 from oact_dagster.launchers.attempt_files import MESSAGES_FILE, OUTPUT_FILE, read_exit
 from oact_dagster.launchers.leftovers import end_leftovers
+from oact_dagster.launchers.packing import expected_cost
 from oact_dagster.launchers.protocol import (
     GONE,
     NEVER_STARTED,
+    OUT_OF_TIME,
     Cause,
     Job,
     JobState,
@@ -139,6 +142,7 @@ class BatchRun:
         self._layout = JobLayout.of(campaign, ledger)
         self._writer = FolderWriter(campaign, self._layout)
         self._settings_hash = campaign.settings_hash()
+        self._sizes = Sizes(campaign)
         self._plans: dict[int, tuple[int, NextAttempt]] = {}
         self._pending: deque[int] = deque(request.orig_indices)
         self._live: dict[str, LiveAttempt] = {}
@@ -199,6 +203,8 @@ class BatchRun:
                 if not self._live:
                     break
                 news = True
+            elif reason := self._launcher.closing():
+                yield from self._nothing_more(reason)
             elif self._waiting:
                 if news:
                     yield from self._hand_over()
@@ -271,7 +277,7 @@ class BatchRun:
             # What is to_run by now (given back by another run, or lost) is wanted too.
             statuses=(Status.TO_RUN, *self._request.statuses),
             launcher=self._launcher.kind,
-            n_cores=self._campaign.orca.n_cores,
+            n_cores=self._campaign.n_cores,
             max_failures=None if self._request.ignore_budget else retry.max_failures,
             max_losses=None if self._request.ignore_budget else retry.max_losses,
             release_held=self._request.named,
@@ -410,7 +416,7 @@ class BatchRun:
         self._ledger.mark_prepared(prepared)
         for claim, made in zip(ready, prepared, strict=True):
             live = LiveAttempt(claim.structure, claim.token, Path(made.job_dir), "")
-            self._waiting[claim.token] = (self._job(made), live)
+            self._waiting[claim.token] = (self._job(made, claim.structure), live)
         yield from self._hand_over()
         yield from events
         yield from self._record(unprepared)
@@ -422,11 +428,20 @@ class BatchRun:
             return 0.0
         return max(interval, (len(self._live) + claimed) / PROGRESS_LINES_PER_S)
 
-    def _job(self, made: Preparation) -> Job:
+    def _job(self, made: Preparation, structure: StructureRecord) -> Job:
         settings = self._campaign.launcher
         limit = made.plan.get("time_limit_s", settings.job_timeout_s)
         memory = settings.memory_request_mb(made.plan.get("maxcore"), made.n_cores)
-        return Job(made.token, Path(made.job_dir), made.n_cores, limit, memory)
+        return Job(
+            made.token, Path(made.job_dir), made.n_cores, limit, memory, self._expected_cost(structure)
+        )
+
+    def _expected_cost(self, structure: StructureRecord) -> float:
+        try:
+            size = self._sizes.of(structure.elements.split(";"), structure.multiplicity)
+        except InputRefused:
+            return 0.0
+        return expected_cost(size.basis_functions, size.spins, opt=self._campaign.orca.opt)
 
     def _hand_over(self) -> Iterator[Event]:
         """Submit what is prepared; what the launcher does not take yet stays here and is handed over again."""
@@ -591,11 +606,15 @@ class BatchRun:
         yield from (Note(text, warning=True) for text in self._launcher.notes())
         started: list[LiveAttempt] = []
         unbegun: list[LiveAttempt] = []
+        too_late: list[tuple[LiveAttempt, str]] = []
         ended: list[tuple[LiveAttempt, JobState]] = []
         for job_id, state in states.items():
             live = by_job[job_id]
             if state.phase in (Phase.QUEUED, Phase.RUNNING):
                 live.silent_since = None
+            elif state.final == OUT_OF_TIME:
+                too_late.append((live, state.reason))
+                continue
             elif _never_began(live, state):
                 unbegun.append(live)
                 continue
@@ -613,6 +632,9 @@ class BatchRun:
             self._unfollow(live)
         yield from self._record(endings)
         yield from self._cancelled_in_queue(unbegun)
+        for live, why in too_late:
+            del self._live[live.token]
+            yield from self._given_back(self._ledger.give_back([live.token]), why)
 
     def _is_settled(self, live: LiveAttempt, state: JobState) -> bool:
         """Tell whether an attempt can be judged: its record is there, or has had the time to show.
@@ -656,7 +678,7 @@ class BatchRun:
             self._stillborn.add(live.token)
         if state.log:
             self._logs[live.token] = state.log
-        ending = ending_of(live, state, self._campaign.orca.n_cores, cancelled=stopped, now=self._clock())
+        ending = ending_of(live, state, self._campaign.n_cores, cancelled=stopped, now=self._clock())
         taken = of_the_ledgers_orca(self._ledger, ending)
         if taken is not ending:
             self._broken = self._broken or f"{taken.message}; nothing more was started"
@@ -768,11 +790,15 @@ class BatchRun:
         for live in self._live.values():
             yield NotRun(live.structure.orig_index, "its job goes on in the queue; the next run follows it")
 
-    def _nothing_more(self) -> Iterator[Event]:
-        """Start nothing more: settle all that has no job yet."""
-        reason = self._broken or "the run was stopped before it was started"
+    def _nothing_more(self, closing: str = "") -> Iterator[Event]:
+        """Start nothing more: settle all that has no job yet.
+
+        Args:
+            closing: why the launcher takes nothing more; it is this that ends the run then, and nothing else.
+        """
+        reason = self._broken or closing or "the run was stopped before it was started"
         for index in (*self._pending, *self._others):
-            yield NotRun(index, f"{reason} here" if self._broken is None else reason)
+            yield NotRun(index, reason if self._broken or closing else f"{reason} here")
         self._pending.clear()
         self._others.clear()
         if not self._waiting:
