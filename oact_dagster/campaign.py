@@ -167,6 +167,17 @@ class LauncherSettings(_Settings):
         default=None, gt=0, description="time limit of a block, h; needed with provider slurm"
     )
 
+    # Of pilots.
+    per_job: Literal["parsl"] | None = Field(
+        default=None,
+        description="slurm, flux: parsl makes each job a pilot that runs many structures, max_workers at once, through"
+        " Parsl; null: a job for each structure",
+    )
+    jobs: Whole = Field(default=1, ge=1, description="pilots at once, in the queue and running")
+    idle_s: Seconds = Field(
+        default=60.0, ge=0, description="how long a pilot waits for more when nothing is left to run, s"
+    )
+
     # Of schedulers' jobs.
     queue: str | None = Field(
         default=None, description="partition (Slurm) or queue (Flux); null: the default one"
@@ -224,6 +235,8 @@ class LauncherSettings(_Settings):
     @classmethod
     def _hours_are_seconds(cls, values: Any) -> Any:
         hours = values.get("n_hours") if isinstance(values, dict) else None
+        if isinstance(values, dict) and values.get("per_job") is not None:
+            return values  # there they are those of a pilot, which runs many calculations
         if isinstance(hours, (int, float)) and not isinstance(hours, bool):
             return {**values, "job_timeout_s": hours * 3600.0}
         return values
@@ -288,6 +301,7 @@ class LauncherSettings(_Settings):
             raise ValueError(
                 "block_hours is missing; provider slurm needs the time limit of a block of nodes"
             )
+        self._check_pilots()
         if self.min_blocks > self.max_blocks or self.init_blocks > self.max_blocks:
             raise ValueError(
                 f"max_blocks {self.max_blocks} is below init_blocks {self.init_blocks} or min_blocks {self.min_blocks}"
@@ -299,6 +313,53 @@ class LauncherSettings(_Settings):
                     f" {one.max_atoms} atoms"
                 )
         return self
+
+    def _check_pilots(self) -> None:
+        if self.per_job is None:
+            return
+        if self.kind not in ("slurm", "flux"):
+            raise ValueError(f"per_job: {self.per_job} is for kind slurm and flux (given: {self.kind})")
+        if self.n_hours is None:
+            raise ValueError(
+                "n_hours is missing; with per_job it is the time limit of each pilot, such as 12"
+            )
+        longest = max(
+            self.job_timeout_s,
+            *(one.n_hours * 3600.0 for one in self.resources if one.n_hours is not None),
+            0.0,
+        )
+        if longest > self.pilot_s - self.pilot_margin_s:
+            raise ValueError(
+                f"n_hours {self.n_hours:g} of a pilot is too short for calculations of up to {longest:g} s, and"
+                f" {self.pilot_margin_s:g} s at its end (signal_before_limit_s)"
+            )
+
+    @property
+    def pilots(self) -> bool:
+        """Whether a scheduler's jobs run many structures each."""
+        return self.per_job is not None
+
+    @property
+    def pilot_s(self) -> float:
+        """Time limit of a pilot's job, s."""
+        return (self.n_hours or 0.0) * 3600.0
+
+    @property
+    def pilot_margin_s(self) -> float:
+        """A pilot's calculations have ended so long before its job's limit, s."""
+        return min(self.signal_before_limit_s, self.pilot_s / 4)
+
+    @property
+    def longest_job_s(self) -> float | None:
+        """The longest time limit that a retry may get, s; None: there is none."""
+        limits = [self.max_job_timeout_s] if self.max_job_timeout_s is not None else []
+        limits += [self.pilot_s - self.pilot_margin_s] if self.pilots else []
+        return min(limits, default=None)
+
+    @property
+    def in_workers(self) -> bool:
+        """Whether calculations run in workers of Parsl's."""
+        return self.kind == "parsl" or self.pilots
 
     def resources_of(self, natoms: int) -> SizedResources | None:
         """What ``resources`` say of a structure of this size; None where they say nothing."""
@@ -326,7 +387,9 @@ class LauncherSettings(_Settings):
 
     def margin_s(self, time_limit_s: float) -> float:
         """How long before its job's time limit a calculation is ended, s: at most a quarter of it."""
-        return 0.0 if self.kind in ("local", "parsl") else min(self.signal_before_limit_s, time_limit_s / 4)
+        if self.in_workers or self.kind == "local":
+            return 0.0
+        return min(self.signal_before_limit_s, time_limit_s / 4)
 
     @property
     def worker_affinity(self) -> str:
@@ -336,7 +399,7 @@ class LauncherSettings(_Settings):
     @property
     def workers_are_bound(self) -> bool:
         """Whether a calculation finds itself on cores of its own."""
-        return self.kind == "parsl" and self.worker_affinity != "none"
+        return self.in_workers and self.worker_affinity != "none"
 
 
 def _one_word_or_line(value: str) -> str:
@@ -492,7 +555,7 @@ class Campaign(_Settings):
     @property
     def n_cores(self) -> int:
         """Cores of one calculation: ``orca.n_cores``, or those of a worker of Parsl's."""
-        follows = self.launcher.kind == "parsl" and self.launcher.cores_per_worker is not None
+        follows = self.launcher.in_workers and self.launcher.cores_per_worker is not None
         return self.launcher.cores_per_worker or 1 if follows else self.orca.n_cores
 
     @property

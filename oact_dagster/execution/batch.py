@@ -37,6 +37,7 @@ from oact_dagster.execution.selection import BatchRequest
 from oact_dagster.execution.setup_hook import SetupError, load_setup_func
 from oact_dagster.execution.stopping import StopLevel, StopRequest
 from oact_dagster.launchers.attempt_files import MESSAGES_FILE, OUTPUT_FILE, read_exit
+from oact_dagster.launchers.kinds import settings_of
 from oact_dagster.launchers.leftovers import end_leftovers
 from oact_dagster.launchers.packing import expected_cost
 from oact_dagster.launchers.protocol import (
@@ -499,8 +500,8 @@ class BatchRun:
                 # Its job may run, and only its own scheduler knows: to run it here would compute it twice.
                 yield NotRun(
                     index,
-                    f"a run that is gone left it to {attempt.launcher}, and launcher.kind is {self._launcher.kind}"
-                    f" now: a run with launcher.kind: {attempt.launcher} finishes it",
+                    f"a run that is gone left it to {settings_of(attempt.launcher)}, and now there is"
+                    f" {settings_of(self._launcher.kind)}: a run with those settings finishes it",
                 )
             elif self._ledger.take_over(attempt, self._batch_id):
                 orphans.append(attempt)

@@ -89,7 +89,7 @@ def plan_next(
         structure,
         [_past(attempt, campaign) for attempt in tried],
         left=left,
-        limits=Limits(_memory_mb(campaign), campaign.launcher.max_job_timeout_s),
+        limits=Limits(_memory_mb(campaign), campaign.launcher.longest_job_s),
         ladders=campaign.ladders(),
         time_limit_s=limit,
     )

@@ -31,7 +31,7 @@ from oact_dagster.launchers.attempt_files import (
     START_FILE,
     read_exit,
 )
-from oact_dagster.launchers.choose import make_launcher
+from oact_dagster.launchers.choose import launcher_kind, make_launcher
 from oact_dagster.launchers.local import LocalLauncher
 from oact_dagster.launchers.protocol import JobState, Launcher, LauncherError, Orphan, Phase
 from oact_dagster.ledger.owner import Owner
@@ -379,7 +379,7 @@ def launchers_of(campaign: Campaign | None, bare: Campaign | None = None) -> Lau
     """
 
     def launcher_of(kind: str) -> Launcher | None:
-        if campaign is not None and kind == campaign.launcher.kind:
+        if campaign is not None and kind == launcher_kind(campaign):
             return make_launcher(campaign)
         if kind == LocalLauncher.kind:
             return LocalLauncher(1)

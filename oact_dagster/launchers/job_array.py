@@ -76,6 +76,7 @@ class JobArray:
         jobs: Sequence[Job],
         environment: JobEnvironment,
         task_variable: str,
+        command: Sequence[str] = PAYLOAD,
     ) -> Self:
         """Write the folder of an array that is about to be submitted.
 
@@ -84,6 +85,7 @@ class JobArray:
             jobs: all with the same resource request.
             environment: what a task sets up.
             task_variable: of the environment, in which the scheduler tells a job its number in the array, from 0.
+            command: what a task runs in its folder, with the option ``--token``.
 
         Raises:
             ValueError: a path has more than one line.
@@ -102,7 +104,7 @@ class JobArray:
             f'    echo "task ${task_variable}: no folder for it" >&2; exit 4',
             "fi",
             *environment.lines(),
-            f'exec {" ".join(map(quoted, PAYLOAD))} --token "$token"',
+            f'exec {" ".join(map(quoted, command))} --token "$token"',
         ]
         write_script(folder / _SCRIPT, script_text([], body))
         return cls(folder, [job.token for job in jobs], ResourceRequest.of(jobs[0]))
