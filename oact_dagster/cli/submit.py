@@ -179,13 +179,11 @@ def _submit(ledger: Path, campaign: "Campaign", beside: "Campaign | None", flags
     from oact_dagster.ledger.store import Ledger
 
     with LedgerReader.open(ledger) as reader:
-        # A file that is no ledger, or holds a row of an unknown status, is said first.
-        reader.count_by_status()
+        chosen = _chosen(reader, campaign, flags)
+    if not chosen:
+        return 0
     _check(campaign, beside, flags)
     with Ledger(ledger) as open_ledger:
-        chosen = _chosen(open_ledger, campaign, flags)
-        if not chosen:
-            return 0
         if flags["use_parsl"]:
             return _run_here(campaign, open_ledger, chosen, flags)
         return _hand_over(campaign, open_ledger, chosen, beside, flags)
@@ -284,7 +282,7 @@ def _tell_problems(done: "Submitted", tally: "Tally") -> bool:
 def _exit_code(done: "Submitted", problems: bool, tally: "Tally") -> int:
     if done.stopped:
         return EXIT_INTERRUPTED
-    if done.problem is not None and not (done.begun or tally.failed):
+    if not (done.begun or tally.failed):
         return EXIT_REFUSED
     return EXIT_NOT_ALL if problems else 0
 

@@ -460,7 +460,7 @@ class BatchRun:
             return
         for token in certain:
             del self._waiting[token]
-        reason = f"{self._launcher.kind} takes no more jobs for now"
+        reason = f"{self._launcher.kind} does not take its job now"
         yield from self._given_back(self._ledger.give_back([*certain]), reason)
         yield from (NotRun(index, reason) for index in self._pending)
         self._pending.clear()

@@ -1,21 +1,26 @@
 """``oact submit``: to a real Slurm, to a stand-in for Flux, and on this node."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from dagster import AssetKey, DagsterInstance
 
+from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.campaigns import write_campaign, write_csv
 from oact_dagster_tests.cli.command import assert_one_line, command, environment, oact
 from oact_dagster_tests.engines import TestEngine
+from oact_dagster_tests.job_folders import age
 from oact_dagster_tests.launchers.conftest import slurm, slurm_cluster
 from oact_dagster_tests.launchers.real_slurm import RealSlurm
 from oact_dagster_tests.waiting import until
@@ -130,6 +135,8 @@ def test_what_was_submitted_is_followed_by_a_run(
         assert ledger.count_by_status() == {Status.COMPLETED: 4}
         assert [a[0].token for a in ledger.attempts_of([0, 1, 2]).values()] == tokens
     assert oact("fsck", campaign.file).returncode == 0
+    with DagsterInstance.from_config(str(campaign.folder / ".dagster")) as instance:
+        assert instance.get_materialized_partitions(AssetKey("orca_results")) == {"0", "1", "2", "3"}
 
 
 def test_ctrl_c_while_a_submit_is_under_way(tmp_path: Path, engine: TestEngine, slurm: RealSlurm) -> None:
@@ -178,7 +185,7 @@ def test_a_scheduler_that_is_full_takes_some(tmp_path: Path, engine: TestEngine,
     (flux / "fault").write_text("limit 2")
     done = oact("submit", db, jobs, "--scheduler", "flux", "--orca-path", engine.path, "--n-cores", "1")
     assert done.returncode == 1 and "submitted 2 of 5 structures to flux\n" in done.stdout, done.stderr
-    assert "oact: 3 not run: flux takes no more jobs for now\n" in done.stderr
+    assert "oact: 3 not run: flux does not take its job now\n" in done.stderr
     assert counts(db) == {Status.RUNNING: 2, Status.TO_RUN: 3}
     with Ledger(db) as ledger:
         ids = [str(one.scheduler_job_id) for one in ledger.open_attempts([0, 1]).values()]
@@ -227,6 +234,67 @@ def test_no_more_than_max_in_flight(tmp_path: Path, engine: TestEngine, flux: Pa
     assert "3 completed" in oact("dashboard", db, "--update", jobs).stdout
     assert "submitted 3 of 3" in oact("submit", db, jobs, *limited).stdout
     until(ended(jobs, 3, 4, 5))
+
+
+def test_the_typical_workflow_of_the_document(tmp_path: Path, engine: TestEngine, slurm: RealSlurm) -> None:
+    """Its commands as they stand there, in its order, until nothing is left to be tried."""
+    ledger_of(tmp_path, 4)
+    engine.set("scf_not_converged", 1)
+    engine.set("hang", 2)
+
+    def old(module: str, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", f"oact_dagster.workflows.{module}", "workflow.db", *arguments],
+            cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    flags = (
+        "jobs/", "--batch-size", "500", "--scheduler", "slurm", "--n-cores", "1", "--mem", "none", "--queue", "main",
+        "--orca-path", str(engine.path),
+    )  # fmt: skip
+    jobs = tmp_path / "jobs"
+    assert old("submit_jobs", *flags).startswith("submitted 4 of 4 structures to slurm\n")
+    until(ended(jobs, 0, 1, 3))
+    until((jobs / "job_2" / "orca.out").exists)
+    age(jobs / "job_2" / "orca.out", 7)
+    assert "Updated 4 of 4 running jobs: 2 completed, 1 failed, 1 timeout" in old(
+        "dashboard", "--update", "jobs/"
+    )
+    assert "scf_not_converged" in old("dashboard", "--show-failed")
+    assert "has not changed for 7.0 h" in old("dashboard", "--show-timeout")
+    engine.set("normal", 2)
+    assert old("dashboard", "--reset-timeout").startswith("Reset 1 timed-out jobs to to_run\n")
+    for attempts in (2, 3):
+        reset = old("dashboard", "--reset-failed", "--include-timeout-in-reset", "--max-retries", "3")
+        assert reset.startswith("Reset 1 failed and timed-out jobs to to_run\n")
+        assert old("submit_jobs", *flags, "--max-fail-count", "3").startswith("submitted ")
+        until(ended(jobs, 1, 2))
+        old("dashboard", "--update", "jobs/")
+        assert Counter(engine.runs)[1] == attempts
+    assert old("dashboard", "--reset-failed", "--max-retries", "3").startswith(
+        "Reset 0 failed jobs to to_run\n"
+    )
+    assert old("submit_jobs", *flags, "--max-fail-count", "3").startswith(
+        "nothing to submit: no structure is to_run\n"
+    )
+    assert re.search(r"^ +2 +1 failed +3 +3 ", old("dashboard", "--show-chronic-failures", "3"), re.MULTILINE)
+    assert counts(tmp_path / "workflow.db") == {Status.COMPLETED: 3, Status.FAILED: 1}
+    assert Counter(engine.runs) == {0: 1, 1: 3, 2: 2, 3: 1}
+
+
+def test_another_host_has_the_ledger(tmp_path: Path, engine: TestEngine, flux: Path) -> None:
+    db, jobs = ledger_of(tmp_path, 1), tmp_path / "jobs"
+    other = Owner("login2", "another-boot", 1, 1.0)
+    with Ledger(db) as ledger:
+        ledger.take_writer(other, now=time.time() - 1000)
+        ledger.open_batch("theirs", other, time.time() - 1000)
+    flags = ("--scheduler", "flux", "--orca-path", engine.path, "--n-cores", "1")
+    assert_one_line(oact("submit", db, jobs, *flags), "login2", "--take-over")
+    assert engine.runs == []
+    assert oact("submit", db, jobs, *flags, "--take-over").returncode == 0
+    until(ended(jobs, 0))
 
 
 # --- what is asked for ------------------------------------------------------------------------------------------------
