@@ -284,6 +284,33 @@ def test_the_typical_workflow_of_the_document(tmp_path: Path, engine: TestEngine
     assert Counter(engine.runs) == {0: 1, 1: 3, 2: 2, 3: 1}
 
 
+def test_what_the_user_cancels_is_held(tmp_path: Path, engine: TestEngine, slurm: RealSlurm) -> None:
+    db, jobs = ledger_of(tmp_path, 2), tmp_path / "jobs"
+    engine.set("hang")
+    flags = ("--scheduler", "slurm", "--orca-path", engine.path, "--n-cores", "1", "--mem", "none")
+    assert oact("submit", db, jobs, *flags).returncode == 0
+    until(lambda: len(engine.runs) == 2)
+    assert "running 2 (2 queued)" in oact("dashboard", db).stdout
+    assert "running 2 (0 queued)" in oact("dashboard", db, "--update", jobs).stdout
+    with Ledger(db) as ledger:
+        job_id = ledger.attempts(0)[0].scheduler_job_id
+    slurm.run("scancel", str(job_id))
+    until(ended(jobs, 0))
+    until(lambda: slurm.jobs("%K %T", job_id)[0] == "0 CANCELLED")
+    shown = oact("dashboard", db, "--update", jobs).stdout
+    assert shown.startswith("Updated 1 of 2 running jobs: 1 to_run\n")
+    assert "its job was cancelled: it is held until `oact release`" in shown
+    assert oact("submit", db, jobs, *flags).stdout.startswith("nothing to submit: 1 are to_run, and are held")
+    with Ledger(db) as ledger:
+        structure = ledger.structures([0])[0]
+        assert (structure.held, structure.fail_count, structure.loss_count) == (True, 0, 0)
+        assert ledger.attempts(0)[0].outcome is Outcome.CANCELLED
+    engine.set("normal")
+    assert oact("release", db).stdout == "1 structures released\n"
+    assert oact("submit", db, jobs, *flags).stdout.startswith("submitted 1 of 1 structures to slurm\n")
+    until(ended(jobs, 0))
+
+
 def test_another_host_has_the_ledger(tmp_path: Path, engine: TestEngine, flux: Path) -> None:
     db, jobs = ledger_of(tmp_path, 1), tmp_path / "jobs"
     other = Owner("login2", "another-boot", 1, 1.0)
