@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -43,6 +44,7 @@ LONGEST_FOLDER_NAME = 180
 # YAML's true is no number of cores.
 Whole = Annotated[int, Field(strict=True)]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
+Megabytes = Annotated[float, Field(allow_inf_nan=False)]
 Hours = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -92,13 +94,15 @@ class SizedResources(_Settings):
 
 
 class LauncherSettings(_Settings):
-    """How attempts are run: as processes of this machine (``local``), or as jobs of a scheduler.
+    """How attempts are run: as processes of this machine (``local``), by Parsl, or as jobs of a scheduler.
 
     The settings of all kinds stand side by side, so that changing ``kind`` is all that it takes to move a campaign.
     """
 
-    kind: Literal["local", "slurm", "flux"] = "local"
-    max_workers: Whole = Field(default=1, ge=1, description="local: calculations at once")
+    kind: Literal["local", "parsl", "slurm", "flux"] = "local"
+    max_workers: Whole = Field(
+        default=1, ge=1, description="local, parsl: calculations at once (on each node)"
+    )
     job_timeout_s: Seconds = Field(default=7200.0, gt=0, description="time limit of one calculation, s")
     n_hours: Hours | None = Field(
         default=None,
@@ -123,6 +127,44 @@ class LauncherSettings(_Settings):
     )
     resources: tuple[SizedResources, ...] = Field(
         default=(), description="cores and time limit by size, the smallest max_atoms first"
+    )
+
+    # Of Parsl's workers.
+    cores_per_worker: Whole | None = Field(
+        default=None, ge=1, description="cores of each calculation, in place of orca.n_cores; null: those"
+    )
+    cpu_affinity: Literal["block", "block-reverse", "alternating", "none"] = Field(
+        default="block", description="which cores of the node each worker keeps to"
+    )
+    oversubscribe: bool = Field(
+        default=False, description="let the workers have more cores in all than the node offers"
+    )
+    worker_init: tuple[str, ...] = Field(
+        default=(), description="lines of bash that run before the workers start, after setup_lines"
+    )
+    heartbeat_period_s: Whole = Field(
+        default=10, ge=1, description="how often workers are looked for and give a sign of life, s"
+    )
+    heartbeat_threshold_s: Whole = Field(
+        default=60, ge=2, description="how long workers may be silent before they count as lost, s"
+    )
+    allocation_end: datetime | None = Field(
+        default=None,
+        description="when the allocation ends, such as 2030-01-31T18:00:00; null: as Slurm or Flux say",
+    )
+    provider: Literal["local", "slurm"] = Field(
+        default="local",
+        description="where the workers are: in this allocation or on this node, or in blocks of nodes that Parsl asks"
+        " Slurm for",
+    )
+    init_blocks: Whole = Field(default=1, ge=0, description="blocks that are asked for at the start")
+    min_blocks: Whole = Field(
+        default=0, ge=0, description="blocks that are kept also when there is little to do"
+    )
+    max_blocks: Whole = Field(default=1, ge=1, description="most blocks at a time")
+    nodes_per_block: Whole = Field(default=1, ge=1, description="nodes of a block")
+    block_hours: Hours | None = Field(
+        default=None, gt=0, description="time limit of a block, h; needed with provider slurm"
     )
 
     # Of schedulers' jobs.
@@ -150,7 +192,18 @@ class LauncherSettings(_Settings):
     setup_lines: tuple[str, ...] = Field(default=(), description="lines of bash that a job runs first")
     scratch_dir: str | None = Field(
         default=None,
-        description="folder on the node for temporary files, such as $TMPDIR; null: the system's",
+        description="folder on the node in which calculations run, such as $TMPDIR or /scratch; null: they run in their"
+        " job folders",
+    )
+    scratch_save_mb: Megabytes = Field(
+        default=4000.0,
+        ge=0,
+        description="how much of what a calculation leaves in scratch_dir comes back into its job folder, MB",
+    )
+    progress_interval_s: Seconds | None = Field(
+        default=60.0,
+        ge=60.0,
+        description="time between two lines in the run's log about a running calculation, s; null: none",
     )
     poll_interval_s: Seconds = Field(default=30.0, gt=0, description="time between two looks at the queue, s")
     command_timeout_s: Seconds = Field(
@@ -192,7 +245,14 @@ class LauncherSettings(_Settings):
     def _is_one_line(cls, value: str | None) -> str | None:
         return None if value is None else _one_word_or_line(value)
 
-    @field_validator("extra_directives", "modules", "setup_lines")
+    @field_validator("scratch_dir")
+    @classmethod
+    def _scratch_is_absolute(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("/", "$")):
+            raise ValueError("must be an absolute path on the node, or begin with a variable such as $TMPDIR")
+        return value
+
+    @field_validator("extra_directives", "modules", "setup_lines", "worker_init")
     @classmethod
     def _are_lines(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(map(_one_word_or_line, value))
@@ -222,6 +282,19 @@ class LauncherSettings(_Settings):
         longest = self.max_job_timeout_s
         if longest is not None and longest < self.job_timeout_s:
             raise ValueError(f"max_job_timeout_s {longest:g} is below job_timeout_s {self.job_timeout_s:g}")
+        if self.heartbeat_threshold_s <= self.heartbeat_period_s:
+            raise ValueError(
+                f"heartbeat_threshold_s {self.heartbeat_threshold_s} must be above heartbeat_period_s"
+                f" {self.heartbeat_period_s}"
+            )
+        if self.kind == "parsl" and self.provider == "slurm" and self.block_hours is None:
+            raise ValueError(
+                "block_hours is missing; provider slurm needs the time limit of a block of nodes"
+            )
+        if self.min_blocks > self.max_blocks or self.init_blocks > self.max_blocks:
+            raise ValueError(
+                f"max_blocks {self.max_blocks} is below init_blocks {self.init_blocks} or min_blocks {self.min_blocks}"
+            )
         for one in self.resources:
             if longest is not None and one.n_hours is not None and one.n_hours * 3600.0 > longest:
                 raise ValueError(
@@ -256,7 +329,17 @@ class LauncherSettings(_Settings):
 
     def margin_s(self, time_limit_s: float) -> float:
         """How long before its job's time limit a calculation is ended, s: at most a quarter of it."""
-        return 0.0 if self.kind == "local" else min(self.signal_before_limit_s, time_limit_s / 4)
+        return 0.0 if self.kind in ("local", "parsl") else min(self.signal_before_limit_s, time_limit_s / 4)
+
+    @property
+    def worker_affinity(self) -> str:
+        """Which cores Parsl's workers keep to; where there are fewer than they want, none has its own."""
+        return "none" if self.oversubscribe else self.cpu_affinity
+
+    @property
+    def workers_are_bound(self) -> bool:
+        """Whether a calculation finds itself on cores of its own."""
+        return self.kind == "parsl" and self.worker_affinity != "none"
 
 
 def _one_word_or_line(value: str) -> str:
@@ -408,6 +491,22 @@ class Campaign(_Settings):
     def folder(self) -> Path:
         """The folder of ``campaign.yaml``; relative paths in it are relative to this folder."""
         return self._file.parent
+
+    @property
+    def n_cores(self) -> int:
+        """Cores of one calculation: ``orca.n_cores``, or those of a worker of Parsl's."""
+        follows = self.launcher.kind == "parsl" and self.launcher.cores_per_worker is not None
+        return self.launcher.cores_per_worker or 1 if follows else self.orca.n_cores
+
+    @property
+    def notices(self) -> list[str]:
+        """What its settings do that their author may not expect."""
+        if self.n_cores == self.orca.n_cores:
+            return []
+        return [
+            f"orca.n_cores {self.orca.n_cores} is not launcher.cores_per_worker {self.n_cores}: each calculation gets"
+            f" {self.n_cores} cores"
+        ]
 
     @property
     def partitions_name(self) -> str:

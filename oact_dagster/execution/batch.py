@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from oact_dagster.campaign import Campaign
 from oact_dagster.execution.attempt_folders import attempt_folders
 from oact_dagster.execution.clean_folder import apply_keep
+from oact_dagster.execution.disk_estimate import Sizes
 from oact_dagster.execution.ending import LiveAttempt, ending_of, has_run
 from oact_dagster.execution.engine import Engine
 from oact_dagster.execution.events import (
@@ -37,9 +38,11 @@ from oact_dagster.execution.setup_hook import SetupError, load_setup_func
 from oact_dagster.execution.stopping import StopLevel, StopRequest
 from oact_dagster.launchers.attempt_files import MESSAGES_FILE, OUTPUT_FILE, read_exit
 from oact_dagster.launchers.leftovers import end_leftovers
+from oact_dagster.launchers.packing import expected_cost
 from oact_dagster.launchers.protocol import (
     GONE,
     NEVER_STARTED,
+    OUT_OF_TIME,
     Cause,
     Job,
     JobState,
@@ -76,6 +79,8 @@ RECORD_GRACE_S: Final = 60.0
 STILLBORN_JOBS: Final = 3
 """So many jobs that end before their payload begins, and none that began: it is no fault of a node."""
 TAIL_LINES: Final = 20
+PROGRESS_LINES_PER_S: Final = 5.0
+"""Lines about running calculations in the log of a run, at most: each is an event in Dagster's storage."""
 _NOT_OURS: Final = (
     "is marked running and has no attempt here: another tool or somebody's hand marked it; set it back to to_run where"
     " nothing runs"
@@ -137,6 +142,7 @@ class BatchRun:
         self._layout = JobLayout.of(campaign, ledger)
         self._writer = FolderWriter(campaign, self._layout)
         self._settings_hash = campaign.settings_hash()
+        self._sizes = Sizes(campaign)
         self._plans: dict[int, tuple[int, NextAttempt]] = {}
         self._pending: deque[int] = deque(request.orig_indices)
         self._live: dict[str, LiveAttempt] = {}
@@ -145,6 +151,7 @@ class BatchRun:
         self._unclear: set[str] = set()
         self._outside: set[str] = set()
         self._stillborn: set[str] = set()
+        self._logs: dict[str, str] = {}
         self._began = False
         self._others: set[int] = set()
         self._taken: set[int] = set()
@@ -196,6 +203,8 @@ class BatchRun:
                 if not self._live:
                     break
                 news = True
+            elif reason := self._launcher.closing():
+                yield from self._nothing_more(reason)
             elif self._waiting:
                 if news:
                     yield from self._hand_over()
@@ -272,7 +281,7 @@ class BatchRun:
             # What is to_run by now (given back by another run, or lost) is wanted too.
             statuses=(Status.TO_RUN, *self._request.statuses),
             launcher=self._launcher.kind,
-            n_cores=self._campaign.orca.n_cores,
+            n_cores=self._campaign.n_cores,
             max_failures=None if self._request.ignore_budget else retry.max_failures,
             max_losses=None if self._request.ignore_budget else retry.max_losses,
             release_held=self._request.named,
@@ -383,6 +392,7 @@ class BatchRun:
 
     def _submit(self, claims: Sequence[Claim]) -> Iterator[Event]:
         parameters = self._messages.parameters() if self._messages is not None else {}
+        progress_s = self._progress_s(len(claims))
         ready: list[Claim] = []
         prepared: list[Preparation] = []
         unprepared: list[Ending] = []
@@ -395,7 +405,7 @@ class BatchRun:
                 ready, prepared, events = [], [], []
                 break
             try:
-                made = self._writer.attempt(claim, self._coming(claim), self._engine, parameters)
+                made = self._writer.attempt(claim, self._coming(claim), self._engine, parameters, progress_s)
             except (ValueError, OSError, SetupError) as error:
                 unprepared.append(self._not_prepared(claim, error))
                 self._look_at_space()
@@ -410,16 +420,32 @@ class BatchRun:
         self._ledger.mark_prepared(prepared)
         for claim, made in zip(ready, prepared, strict=True):
             live = LiveAttempt(claim.structure, claim.token, Path(made.job_dir), "")
-            self._waiting[claim.token] = (self._job(made), live)
+            self._waiting[claim.token] = (self._job(made, claim.structure), live)
         yield from self._hand_over()
         yield from events
         yield from self._record(unprepared)
 
-    def _job(self, made: Preparation) -> Job:
+    def _progress_s(self, claimed: int) -> float:
+        """Time between two messages of a calculation, s; 0 for none."""
+        interval = self._campaign.launcher.progress_interval_s
+        if interval is None or self._messages is None:
+            return 0.0
+        return max(interval, (len(self._live) + claimed) / PROGRESS_LINES_PER_S)
+
+    def _job(self, made: Preparation, structure: StructureRecord) -> Job:
         settings = self._campaign.launcher
         limit = made.plan.get("time_limit_s", settings.job_timeout_s)
         memory = settings.memory_request_mb(made.plan.get("maxcore"), made.n_cores)
-        return Job(made.token, Path(made.job_dir), made.n_cores, limit, memory)
+        return Job(
+            made.token, Path(made.job_dir), made.n_cores, limit, memory, self._expected_cost(structure)
+        )
+
+    def _expected_cost(self, structure: StructureRecord) -> float:
+        try:
+            size = self._sizes.of(structure.elements.split(";"), structure.multiplicity)
+        except InputRefused:
+            return 0.0
+        return expected_cost(size.basis_functions, size.spins, opt=self._campaign.orca.opt)
 
     def _hand_over(self) -> Iterator[Event]:
         """Submit what is prepared; what the launcher does not take yet stays here and is handed over again."""
@@ -600,11 +626,15 @@ class BatchRun:
         yield from (Note(text, warning=True) for text in self._launcher.notes())
         started: list[LiveAttempt] = []
         unbegun: list[LiveAttempt] = []
+        too_late: list[tuple[LiveAttempt, str]] = []
         ended: list[tuple[LiveAttempt, JobState]] = []
         for job_id, state in states.items():
             live = by_job[job_id]
             if state.phase in (Phase.QUEUED, Phase.RUNNING):
                 live.silent_since = None
+            elif state.final == OUT_OF_TIME:
+                too_late.append((live, state.reason))
+                continue
             elif _never_began(live, state):
                 unbegun.append(live)
                 continue
@@ -622,6 +652,9 @@ class BatchRun:
             self._unfollow(live)
         yield from self._record(endings)
         yield from self._cancelled_in_queue(unbegun)
+        for live, why in too_late:
+            del self._live[live.token]
+            yield from self._given_back(self._ledger.give_back([live.token]), why)
 
     def _is_settled(self, live: LiveAttempt, state: JobState) -> bool:
         """Tell whether an attempt can be judged: its record is there, or has had the time to show.
@@ -663,7 +696,9 @@ class BatchRun:
             self._began = True
         elif self._launcher.survives:
             self._stillborn.add(live.token)
-        ending = ending_of(live, state, self._campaign.orca.n_cores, cancelled=stopped, now=self._clock())
+        if state.log:
+            self._logs[live.token] = state.log
+        ending = ending_of(live, state, self._campaign.n_cores, cancelled=stopped, now=self._clock())
         taken = of_the_ledgers_orca(self._ledger, ending)
         if taken is not ending:
             self._broken = self._broken or f"{taken.message}; nothing more was started"
@@ -706,7 +741,12 @@ class BatchRun:
                 yield Note(f"structure {structure.orig_index} was lost: {ending.message}", warning=True)
                 self._pending.append(structure.orig_index)
             elif ending.outcome is not Outcome.COMPLETED:
-                yield self._failed(structure, ending.message or "no message", ending.failure_class)
+                yield self._failed(
+                    structure,
+                    ending.message or "no message",
+                    ending.failure_class,
+                    self._logs.get(ending.token, ""),
+                )
 
     def _done_now(self, structures: Sequence[StructureRecord]) -> Iterator[Event]:
         done = [structure for structure in structures if structure.status is Status.COMPLETED]
@@ -716,13 +756,15 @@ class BatchRun:
                 apply_keep(self._campaign, Path(structure.job_dir))
             yield Completed(structure, attempts.get(structure.orig_index))
 
-    def _failed(self, structure: StructureRecord, message: str, failure_class: str | None = None) -> Failed:
+    def _failed(
+        self, structure: StructureRecord, message: str, failure_class: str | None = None, log: str = ""
+    ) -> Failed:
         attempts = self._ledger.attempts(structure.orig_index)
         last = attempts[-1] if attempts else None
         folder = last.job_dir if last is not None and last.job_dir else structure.job_dir
         shown = tail(Path(folder) / OUTPUT_FILE, TAIL_LINES) if folder else ""
         kind = failure_class or (last.failure_class if last is not None else None) or str(structure.status)
-        return Failed(structure, kind, message, shown, attempts)
+        return Failed(structure, kind, message, shown, attempts, log)
 
     def _follow(self, live: LiveAttempt) -> None:
         if self._messages is not None and not live.followed:
@@ -768,11 +810,15 @@ class BatchRun:
         for live in self._live.values():
             yield NotRun(live.structure.orig_index, "its job goes on in the queue; the next run follows it")
 
-    def _nothing_more(self) -> Iterator[Event]:
-        """Start nothing more: settle all that has no job yet."""
-        reason = self._broken or "the run was stopped before it was started"
+    def _nothing_more(self, closing: str = "") -> Iterator[Event]:
+        """Start nothing more: settle all that has no job yet.
+
+        Args:
+            closing: why the launcher takes nothing more; it is this that ends the run then, and nothing else.
+        """
+        reason = self._broken or closing or "the run was stopped before it was started"
         for index in (*self._pending, *self._others):
-            yield NotRun(index, f"{reason} here" if self._broken is None else reason)
+            yield NotRun(index, reason if self._broken or closing else f"{reason} here")
         self._pending.clear()
         self._others.clear()
         if not self._waiting:

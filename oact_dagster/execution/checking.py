@@ -409,7 +409,7 @@ class _Check:
             self._largest = Largest(record.orig_index, size.natoms, functions)
         orca = self._campaign.orca
         maxcore = orca.maxcore or estimate_maxcore(functions, open_shell=size.spins == 2)
-        memory = maxcore * orca.n_cores
+        memory = maxcore * self._campaign.n_cores
         # Of structures that need the same, as all small ones do, the largest is named.
         if self._memory is None or memory > self._memory.amount or (larger and memory == self._memory.amount):
             self._memory = Largest(record.orig_index, size.natoms, memory)

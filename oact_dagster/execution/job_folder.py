@@ -18,6 +18,7 @@ from oact_dagster.execution.next_attempt import NextAttempt
 from oact_dagster.execution.setup_hook import SetupFunc, run_setup
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, INPUT_FILE, AttemptSpec, spec_text
 from oact_dagster.launchers.job_files import job_file
+from oact_dagster.launchers.worker_environment import calculation_environment
 from oact_dagster.ledger.states import Claim, Preparation, StructureRecord
 from oact_dagster.orca.inputs import RESTART_FILE, input_hash
 
@@ -48,7 +49,12 @@ class FolderWriter:
         self._setup = setup
 
     def attempt(
-        self, claim: Claim, coming: NextAttempt, engine: Engine, pipes: Mapping[str, str]
+        self,
+        claim: Claim,
+        coming: NextAttempt,
+        engine: Engine,
+        pipes: Mapping[str, str],
+        progress_s: float = 0.0,
     ) -> Preparation:
         """Write the folder of a new attempt; the one that was there is renamed as a whole.
 
@@ -57,6 +63,7 @@ class FolderWriter:
             coming: what is to be run.
             engine: what runs it.
             pipes: what its payload needs to write messages.
+            progress_s: time between two messages about its progress, s; 0 for none.
 
         Raises:
             InputRefused, GeometryError, StructureError: nothing was written.
@@ -80,9 +87,11 @@ class FolderWriter:
             n_cores=coming.settings.n_cores,
             time_limit_s=coming.time_limit_s - launcher.margin_s(coming.time_limit_s),
             stop_grace_s=launcher.stop_grace_s,
-            environment=launcher.environment,
+            environment=calculation_environment(launcher.environment, bound=launcher.workers_are_bound),
             pipes=dict(pipes),
             scratch_dir=launcher.scratch_dir,
+            scratch_save_mb=launcher.scratch_save_mb,
+            progress_s=progress_s,
         )
         maxcore = _maxcore(text)
         files = {ATTEMPT_FILE: spec_text(spec), **self._script(record, coming, text, engine, claim.token)}

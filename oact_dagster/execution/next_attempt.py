@@ -108,11 +108,13 @@ def plan_next(
 
 
 def _memory_mb(campaign: Campaign) -> int | None:
-    """What one calculation may use with all its processes, MB; of the local launcher what this machine has."""
+    """What one calculation may use with all its processes, MB; where it runs on this machine, what that has."""
     launcher = campaign.launcher
-    if launcher.memory_mb is not None or launcher.kind != "local":
+    here = launcher.kind == "local" or (launcher.kind == "parsl" and launcher.provider == "local")
+    if launcher.memory_mb is not None or not here:
         return launcher.memory_mb
-    return int(psutil.virtual_memory().total) // 2**20
+    memory = int(psutil.virtual_memory().total) // 2**20
+    return memory if launcher.kind == "local" else memory // launcher.max_workers
 
 
 def _folders_of(attempt: AttemptRecord) -> list[Path]:

@@ -5,6 +5,7 @@ from oact_dagster.launchers.flux.commands import Flux, FluxOptions
 from oact_dagster.launchers.job_array import ARRAYS_FOLDER
 from oact_dagster.launchers.job_files import job_environment
 from oact_dagster.launchers.local import LocalLauncher
+from oact_dagster.launchers.parsl.choose import make_parsl_launcher
 from oact_dagster.launchers.protocol import Launcher
 from oact_dagster.launchers.scheduler import Scheduler
 from oact_dagster.launchers.scheduler_launcher import SchedulerLauncher
@@ -16,6 +17,8 @@ def make_launcher(campaign: Campaign) -> Launcher:
     settings = campaign.launcher
     if settings.kind == "local":
         return LocalLauncher(settings.max_workers, settings.stop_grace_s)
+    if settings.kind == "parsl":
+        return make_parsl_launcher(campaign)
     return SchedulerLauncher(
         _slurm(settings) if settings.kind == "slurm" else _flux(settings),
         campaign.jobs_dir / ARRAYS_FOLDER,

@@ -141,6 +141,10 @@ class SchedulerLauncher:
         unclear = {token for one in self._unclear.values() for token in one.array.tokens}
         return [token for token in tokens if token not in unclear]
 
+    def closing(self) -> str:
+        """Jobs are taken at any time."""
+        return ""
+
     def _at_most(self) -> int:
         allowed = self._scheduler.largest_array()
         return allowed if self._max_array_size is None else min(allowed, self._max_array_size)
