@@ -197,6 +197,9 @@ class LauncherSettings(_Settings):
     )
     modules: tuple[str, ...] = Field(default=(), description="environment modules that a job loads")
     conda_env: str | None = Field(default=None, description="conda environment that a job activates")
+    conda_base: str | None = Field(
+        default=None, description="folder where conda is installed; null: the one on the job's PATH"
+    )
     setup_lines: tuple[str, ...] = Field(default=(), description="lines of bash that a job runs first")
     scratch_dir: str | None = Field(
         default=None,
@@ -250,7 +253,7 @@ class LauncherSettings(_Settings):
             return value
         raise ValueError("must be auto, none, or a number of MB")
 
-    @field_validator("queue", "qos", "allocation", "constraint", "conda_env", "scratch_dir")
+    @field_validator("queue", "qos", "allocation", "constraint", "conda_env", "conda_base", "scratch_dir")
     @classmethod
     def _is_one_line(cls, value: str | None) -> str | None:
         return None if value is None else _one_word_or_line(value)

@@ -14,6 +14,8 @@ from oact_dagster.launchers.attempt_files import (
     START_FILE,
     read_spec,
 )
+from oact_dagster.launchers.flux.job_file import FLUX_JOB_FILE
+from oact_dagster.launchers.slurm.job_file import SLURM_JOB_FILE
 
 
 def attempt_folders(job_dir: Path, number: int, token: str) -> list[Path]:
@@ -45,7 +47,7 @@ def retire(job_dir: Path) -> None:
         return
     names = {entry.name for entry in job_dir.iterdir()}
     never_began = ATTEMPT_FILE in names and names.isdisjoint({START_FILE, OUTPUT_FILE, EXIT_FILE})
-    if never_began or names <= {INPUT_FILE, PAYLOAD_LOG}:
+    if never_began or names <= {INPUT_FILE, PAYLOAD_LOG, SLURM_JOB_FILE, FLUX_JOB_FILE}:
         # An attempt that was given back before it began, or an input to look at: nothing that anybody computed.
         shutil.rmtree(job_dir)
         return

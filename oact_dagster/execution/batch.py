@@ -214,6 +214,10 @@ class BatchRun:
                 news = True
             if news:
                 yield from self._collect()
+            if not self._request.follow:
+                yield from self._give_back_untaken()
+                if not self._pending and not self._waiting:
+                    return
             yield from self._look_at_others()
             self._beat()
             if self._live or self._waiting:
@@ -471,6 +475,22 @@ class BatchRun:
                 # It would refuse the others, too.
                 self._broken = f"{reason}; nothing more was started"
             yield from self._given_back(given, reason)
+
+    def _give_back_untaken(self) -> Iterator[Event]:
+        """Of a batch that follows nothing: wait neither for room in a queue nor for other runs."""
+        for index in self._others:
+            yield NotRun(index, "another run has it")
+        self._others.clear()
+        # Those of which it is not known whether they have a job stay until the scheduler has said.
+        certain = self._launcher.withdraw(list(self._waiting))
+        if not certain:
+            return
+        for token in certain:
+            del self._waiting[token]
+        reason = f"{self._launcher.kind} does not take its job now"
+        yield from self._given_back(self._ledger.give_back([*certain]), reason)
+        yield from (NotRun(index, reason) for index in self._pending)
+        self._pending.clear()
 
     def _not_prepared(self, claim: Claim, error: ValueError | OSError | SetupError) -> Ending:
         if isinstance(error, OSError):

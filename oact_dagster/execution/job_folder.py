@@ -93,18 +93,8 @@ class FolderWriter:
             scratch_save_mb=launcher.scratch_save_mb,
             progress_s=progress_s,
         )
-        found = _MAXCORE.search(text)
-        maxcore = int(found[1]) if found else None
-        script = job_file(
-            launcher,
-            self._layout.folder(record.orig_index, record.id, record.job_dir),
-            engine.command,
-            spec.n_cores,
-            coming.time_limit_s,
-            launcher.memory_request_mb(maxcore, spec.n_cores),
-            claim.token,
-        )
-        files = {ATTEMPT_FILE: spec_text(spec), **script}
+        maxcore = _maxcore(text)
+        files = {ATTEMPT_FILE: spec_text(spec), **self._script(record, coming, text, engine, claim.token)}
         made = self._write(record, text, files, claim.token, coming.orbitals)
         return Preparation(
             token=claim.token,
@@ -125,6 +115,44 @@ class FolderWriter:
         """
         text = input_text(self._campaign, record, None)
         return self._write(record, text, {}, f"input-{os.getpid()}", None)
+
+    def preview(self, record: StructureRecord, coming: NextAttempt, engine: Engine) -> Prepared:
+        """Write what an attempt would be without making one: its input, and the script that submits it by hand.
+
+        Args:
+            record: the structure.
+            coming: what would be run.
+            engine: what would run it.
+
+        Raises:
+            InputRefused, GeometryError, StructureError: nothing was written.
+            SetupError: the user's function raised; nothing was left behind.
+            OSError: it could not be written.
+        """
+        text = input_text(
+            self._campaign,
+            record,
+            None,
+            structure=coming.structure,
+            settings=coming.settings,
+            remedy=coming.plan.remedy,
+        )
+        script = self._script(record, coming, text, engine, None)
+        return self._write(record, text, script, f"input-{os.getpid()}", coming.orbitals)
+
+    def _script(
+        self, record: StructureRecord, coming: NextAttempt, text: str, engine: Engine, token: str | None
+    ) -> dict[str, str]:
+        launcher, n_cores = self._campaign.launcher, coming.settings.n_cores
+        return job_file(
+            launcher,
+            self._layout.folder(record.orig_index, record.id, record.job_dir),
+            engine.command,
+            n_cores,
+            coming.time_limit_s,
+            launcher.memory_request_mb(_maxcore(text), n_cores),
+            token,
+        )
 
     def _write(
         self,
@@ -155,6 +183,12 @@ class FolderWriter:
 
         _replace(folder, fill, mark)
         return Prepared(folder, digest)
+
+
+def _maxcore(text: str) -> int | None:
+    """What an input says, MB for each process."""
+    found = _MAXCORE.search(text)
+    return int(found[1]) if found else None
 
 
 def _replace(folder: Path, fill: Callable[[Path], None], mark: str) -> None:

@@ -5,6 +5,8 @@ ended. Both are written under another name and moved, so that one that exists is
 only: the payload imports this on the compute node.
 """
 
+import errno
+import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -138,6 +140,20 @@ def claim_folder(folder: Path, record: StartRecord) -> bool:
             json.dump(asdict(record), stream)
     except FileExistsError:
         return False
+    return True
+
+
+def hold_folder(folder: Path) -> bool:
+    """Hold a folder without an attempt until this process ends: of two scripts submitted by hand one runs at a time.
+
+    Returns:
+        False where another process holds it. On a file system without locks it is not known, and this is True.
+    """
+    held = os.open(folder / START_FILE, os.O_RDWR | os.O_CREAT, 0o644)  # left open: the lock goes with it
+    try:
+        fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN)
     return True
 
 

@@ -21,6 +21,7 @@ from oact_dagster.launchers.job_script import (
     one_line,
     quoted,
     script_text,
+    whole_minutes,
     write_script,
 )
 from oact_dagster.launchers.protocol import Job
@@ -46,7 +47,7 @@ class ResourceRequest:
     @classmethod
     def of(cls, job: Job) -> Self:
         """The request of a job; time limits are whole minutes for every scheduler."""
-        return cls(job.n_cores, max(1, math.ceil(job.time_limit_s / 60)), job.memory_mb)
+        return cls(job.n_cores, whole_minutes(job.time_limit_s), job.memory_mb)
 
 
 @dataclass(frozen=True, slots=True)
