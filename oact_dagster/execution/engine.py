@@ -36,7 +36,7 @@ def find_engine(campaign: Campaign) -> Engine:
         EngineError: it is missing or cannot be executed.
     """
     command = campaign.orca.command
-    where = f"{campaign.file}: orca.command: {command}"
+    where = f"{campaign.orca_said}: {command}"
     if command == STANDIN:
         if importlib.util.find_spec("tblite") is None:
             raise EngineError(f"{where}: needs tblite: pip install 'oact-dagster[demo]'")
