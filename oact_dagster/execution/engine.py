@@ -29,6 +29,8 @@ ORCA_NAME = "ORCA"
 def find_engine(campaign: Campaign) -> Engine:
     """Find the campaign's engine before anything is marked running.
 
+    An ORCA whose absolute path is given may be there on a cluster's nodes only: a job that cannot start it says so.
+
     Returns:
         The engine with an absolute path: ORCA finds its own programs beside itself only then.
 
@@ -50,6 +52,8 @@ def find_engine(campaign: Campaign) -> Engine:
             raise EngineError(f"{where}: no such program on PATH; give the absolute path of orca")
         path = Path(os.path.abspath(found))
     if not path.exists():
+        if campaign.launcher.kind != "local" and Path(command).expanduser().is_absolute():
+            return Engine([str(path)], ORCA_NAME)
         raise EngineError(f"{where}: no such file; give the absolute path of orca")
     if not path.is_file() or not os.access(path, os.X_OK):
         raise EngineError(f"{where}: is not an executable file; give the absolute path of orca")

@@ -1,23 +1,24 @@
 """Slurm's commands: sbatch, squeue, sacct, scancel, scontrol."""
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from typing import Final
 
-from oact_dagster.launchers.job_array import NAME_PREFIX, JobArray
+from oact_dagster.launchers.job_array import NAME_PREFIX, JobArray, ResourceRequest
 from oact_dagster.launchers.protocol import JobState, Phase
-from oact_dagster.launchers.scheduler import Reply, SubmitAnswer
+from oact_dagster.launchers.scheduler import Finding, Reply, SubmitAnswer, Wanted
 from oact_dagster.launchers.scheduler_command import Answer, NoAnswerError, run_command
 from oact_dagster.launchers.slurm.errors import reply_of, words_of
+from oact_dagster.launchers.slurm.examination import examine
 from oact_dagster.launchers.slurm.states import job_state, why_pending
 
 IDS_AT_ONCE: Final = 500
 """Arrays or ranges of tasks in one command."""
 _FORMAT: Final = "%F|%K|%T|%j|%r"
-_USERS_DEFAULTS: Final = ("SQUEUE_", "SACCT_", "SCANCEL_", "SBATCH_WAIT")
+_USERS_DEFAULTS: Final = ("SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_", "SBATCH_WAIT")
 """A user's filter must hide no job from us, and no question must wait for an answer."""
 _NOT_THERE: Final = re.compile(
     r"Invalid job id|already completing or completed|Job/step already", re.IGNORECASE
@@ -76,18 +77,8 @@ class Slurm:
 
     def submit_command(self, array: JobArray) -> list[str]:
         """The command that submits an array: as options, which outrank a user's SBATCH_ variables."""
-        request, options = array.request, self._options
-        if request is None:
+        if array.request is None:
             raise ValueError(f"{array.name}: what its jobs ask for is not known")
-        margin = round(self._margin_s(request.minutes * 60.0))
-        named = {
-            "partition": options.queue,
-            "qos": options.qos,
-            "account": options.allocation,
-            "constraint": options.constraint,
-            "mem": None if request.memory_mb is None else f"{request.memory_mb}M",
-            "signal": f"B:USR1@{margin}" if margin else None,
-        }
         return [
             "sbatch",
             "--parsable",
@@ -100,13 +91,41 @@ class Slurm:
             # What an earlier run of the same job wrote stays; and no job runs twice behind our back.
             "--open-mode=append",
             "--no-requeue",
+            *self._asked(array.request),
+            str(array.script),
+        ]
+
+    def _asked(self, request: ResourceRequest) -> list[str]:
+        """What a job asks for, as options of sbatch."""
+        options = self._options
+        margin = round(self._margin_s(request.minutes * 60.0))
+        named = {
+            "partition": options.queue,
+            "qos": options.qos,
+            "account": options.allocation,
+            "constraint": options.constraint,
+            "mem": None if request.memory_mb is None else f"{request.memory_mb}M",
+            "signal": f"B:USR1@{margin}" if margin else None,
+        }
+        return [
             "--nodes=1",
             f"--ntasks-per-node={request.n_cores}",
             f"--time={request.minutes}",
             *(f"--{name}={value}" for name, value in named.items() if value is not None),
             *options.extra,
-            str(array.script),
         ]
+
+    def examine(self, wanted: Sequence[Wanted]) -> Iterator[Finding]:
+        """See :func:`oact_dagster.launchers.slurm.examination.examine`."""
+        options = self._options
+        return examine(
+            wanted,
+            queue=options.queue,
+            accounts={"launcher.allocation": options.allocation, "launcher.qos": options.qos},
+            asked=self._asked,
+            config=lambda: self._config,
+            run=self._run,
+        )
 
     def find(self, names: Collection[str]) -> Mapping[str, Mapping[int, str]]:
         """Look jobs up by name."""
