@@ -22,7 +22,17 @@ from oact_dagster.orca.outputs import Output, read_output
 class LiveAttempt:
     """An attempt of ours whose job has not ended."""
 
-    __slots__ = ("folder", "followed", "job_id", "running", "silent_since", "structure", "token")
+    __slots__ = (
+        "folder",
+        "followed",
+        "job_id",
+        "running",
+        "silent_since",
+        "structure",
+        "stuck",
+        "token",
+        "told_stuck",
+    )
 
     def __init__(self, structure: StructureRecord, token: str, folder: Path, job_id: str) -> None:
         self.structure = structure
@@ -33,6 +43,10 @@ class LiveAttempt:
         self.followed = False
         self.silent_since: float | None = None
         """Monotonic time since which its job has ended, or is not known, and its payload has not said how."""
+        self.stuck = ""
+        """Why its job may wait for ever, as the ledger has it."""
+        self.told_stuck: set[str] = set()
+        """The reasons that were told."""
 
 
 def has_run(folder: Path) -> bool:

@@ -54,6 +54,8 @@ class JobState:
     cause: Cause = Cause.ITSELF
     reason: str = ""
     """Why a queued job waits, in the scheduler's own words."""
+    stuck: str = ""
+    """The reason of a queued job that may wait for ever, with what to do; empty while it only waits for its turn."""
     log: str = ""
     """The last lines that scheduler and job script wrote, once it has ended."""
 

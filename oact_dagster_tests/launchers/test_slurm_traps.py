@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from oact_dagster.execution.events import Completed, Event, Failed, Note, NotRun, Running
+from oact_dagster.execution.events import Completed, Event, Failed, Note, NotRun, Running, Stuck
 from oact_dagster.execution.stopping import StopLevel, StopRequest
 from oact_dagster.launchers.job_array import JobArray
 from oact_dagster.launchers.job_script import JobEnvironment
@@ -338,20 +338,27 @@ def test_trap_9_without_its_database_sacct_says_nothing(slurm: RealSlurm) -> Non
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"queue": "short", "n_hours": 1.0}, "slurm: 2 jobs wait: Partition"),
+        ({"queue": "short", "n_hours": 1.0}, "PartitionTimeLimit (their time limit is above"),
         (
             {"resources": [{"max_atoms": 9, "n_cores": 65}]},
             "PartitionConfig (the queue cannot give what they ask for",
         ),
+        ({"extra_directives": ["--nodes=5"]}, "PartitionNodeLimit (they ask for more nodes"),
+        ({"queue": "two", "extra_directives": ["--nodes=2"]}, "PartitionNodeLimit (they ask for more nodes"),
+        ({"extra_directives": ["--dependency=afterok:FAILED"]}, "DependencyNeverSatisfied (they never start"),
         ({"queue": "last"}, "PartitionDown (the queue is down"),
         ({"queue": "last"}, "ReqNodeNotAvail"),
     ],
-    ids=["time", "cores", "down", "drained"],
+    ids=["time", "cores", "nodes", "nodes of a job", "dependency", "down", "drained"],
 )
 def test_trap_10_a_job_that_can_never_start_is_told_with_its_reason(
     tmp_path: Path, slurm: RealSlurm, engine: TestEngine, settings: dict[str, Any], reason: str
 ) -> None:
+    if reason.startswith("Dependency"):
+        settings = {"extra_directives": [f"--dependency=afterok:{failed_job(slurm, tmp_path)}"]}
     campaign, ledger = prepared(tmp_path, engine, 2, "slurm", **settings)
+    kept: list[tuple[str, int]] = []
+    word = reason.split(" (")[0]
     with unusable(slurm, reason):
         stop = StopRequest()
         events = []
@@ -359,13 +366,28 @@ def test_trap_10_a_job_that_can_never_start_is_told_with_its_reason(
         stop.ask = lambda: stop.raise_to(StopLevel.NOW, hold=True)
         for event in batch(campaign, ledger, [0, 1], stop=stop):
             events.append(event)
-            if isinstance(event, Note) and "jobs wait" in event.text:
-                stop.raise_to(StopLevel.NOW, hold=True)
-    told = [note for note in notes(events) if "jobs wait" in note]
-    assert len(told) == 1 and "slurm: 2 jobs wait: " in told[0] and reason in told[0]
-    assert all(isinstance(word, NotRun) for word in settled(events).values())
+            # At first Slurm may say PartitionConfig, until it has looked closer.
+            if isinstance(event, Stuck) and event.reason.startswith(word):
+                kept = ledger.stuck_by_reason()
+                if kept[0][1] == 2:
+                    stop.raise_to(StopLevel.NOW, hold=True)
+    assert [(why.startswith(word), count) for why, count in kept] == [(True, 2)]
+    assert {event.orig_index for event in events if isinstance(event, Stuck)} == {0, 1}
+    assert ledger.stuck_by_reason() == [], "what is cancelled waits no more"
+    (told,) = [note for note in notes(events) if f"slurm: 2 jobs wait: {word}" in note]
+    assert reason in told
+    assert all(isinstance(one, NotRun) for one in settled(events).values())
     assert not slurm.run("squeue", "-h", "-o", "%i").strip()
     assert ledger.count_by_status() == {Status.TO_RUN: 2}
+
+
+def failed_job(slurm: RealSlurm, tmp_path: Path) -> str:
+    """The id of a job that has failed."""
+    script = tmp_path / "fails.sh"
+    script.write_text("#!/bin/sh\nexit 1\n")
+    job_id = slurm.run("sbatch", "--parsable", "--output=/dev/null", str(script)).strip()
+    until(lambda: slurm.jobs("%T", job_id) == ["FAILED"])
+    return job_id
 
 
 class unusable:  # noqa: N801

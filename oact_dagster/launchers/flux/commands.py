@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from oact_dagster.launchers.flux.examination import examine
-from oact_dagster.launchers.flux.states import job_state, read_jobs
+from oact_dagster.launchers.flux.states import HELD, job_state, read_jobs
 from oact_dagster.launchers.job_array import JobArray
 from oact_dagster.launchers.protocol import JobState
 from oact_dagster.launchers.scheduler import Finding, Reply, SubmitAnswer, Wanted
@@ -122,8 +122,8 @@ class Flux:
         return examine(wanted, queue=options.queue, bank=options.allocation, run=self._run, words=_words)
 
     def why_pending(self, reason: str) -> str | None:
-        """Flux refuses what can never start."""
-        return None
+        """Flux refuses what can never start; what is held waits for a hand."""
+        return "they are held: `flux job urgency ID 16` lets one go" if reason == HELD else None
 
     def _jobs(self) -> dict[str, Mapping[str, Any]]:
         answer = self._run(["flux", "jobs", "-a", "-c0", "--json"])
