@@ -44,6 +44,7 @@ LONGEST_FOLDER_NAME = 180
 # YAML's true is no number of cores.
 Whole = Annotated[int, Field(strict=True)]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
+Megabytes = Annotated[float, Field(allow_inf_nan=False)]
 Hours = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -151,7 +152,18 @@ class LauncherSettings(_Settings):
     setup_lines: tuple[str, ...] = Field(default=(), description="lines of bash that a job runs first")
     scratch_dir: str | None = Field(
         default=None,
-        description="folder on the node for temporary files, such as $TMPDIR; null: the system's",
+        description="folder on the node in which calculations run, such as $TMPDIR or /scratch; null: they run in their"
+        " job folders",
+    )
+    scratch_save_mb: Megabytes = Field(
+        default=4000.0,
+        ge=0,
+        description="how much of what a calculation leaves in scratch_dir comes back into its job folder, MB",
+    )
+    progress_interval_s: Seconds | None = Field(
+        default=60.0,
+        ge=60.0,
+        description="time between two lines in the run's log about a running calculation, s; null: none",
     )
     poll_interval_s: Seconds = Field(default=30.0, gt=0, description="time between two looks at the queue, s")
     command_timeout_s: Seconds = Field(
@@ -192,6 +204,13 @@ class LauncherSettings(_Settings):
     @classmethod
     def _is_one_line(cls, value: str | None) -> str | None:
         return None if value is None else _one_word_or_line(value)
+
+    @field_validator("scratch_dir")
+    @classmethod
+    def _scratch_is_absolute(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("/", "$")):
+            raise ValueError("must be an absolute path on the node, or begin with a variable such as $TMPDIR")
+        return value
 
     @field_validator("extra_directives", "modules", "setup_lines")
     @classmethod

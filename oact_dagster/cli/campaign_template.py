@@ -73,6 +73,9 @@ launcher:
   stop_grace_s: @launcher.stop_grace_s  # time that running calculations get to end after Ctrl+C, s
   environment: @launcher.environment  # variables for each calculation: {LD_LIBRARY_PATH: /opt/openmpi/lib}
   resources: @launcher.resources  # by size: [{max_atoms: 30, n_cores: 4, n_hours: 2}, {max_atoms: 60, n_cores: 8}]
+  scratch_dir: @launcher.scratch_dir  # of the node, to run in: $TMPDIR; null: they run in their job folders
+  scratch_save_mb: @launcher.scratch_save_mb  # so much comes back from there into the job folder, MB
+  progress_interval_s: @launcher.progress_interval_s  # between two log lines of a running calculation; null: none
   # With kind local.
   max_workers: @launcher.max_workers  # calculations at once
   # With kind slurm or flux.
@@ -85,7 +88,6 @@ launcher:
   modules: @launcher.modules  # loaded by each job: [openmpi/4.1.8]
   conda_env: @launcher.conda_env  # activated by each job
   setup_lines: @launcher.setup_lines  # lines of bash that each job runs first
-  scratch_dir: @launcher.scratch_dir  # on the node, for temporary files: $TMPDIR; null: the system's
   poll_interval_s: @launcher.poll_interval_s  # time between two looks at the queue, s
   command_timeout_s: @launcher.command_timeout_s  # time limit of each call of a scheduler's command, s
   grace_s: @launcher.grace_s  # how long a job may be missing from the queue before it counts as lost, s

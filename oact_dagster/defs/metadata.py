@@ -113,14 +113,20 @@ def failure_metadata(event: Failed) -> Metadata:
         "attempts": attempts_table(event.attempts),
     }
     if event.tail:
-        # A table keeps the lines apart, where a text would run them together.
-        found["last_lines"] = MetadataValue.table(
-            [TableRecord({"output": line}) for line in event.tail.splitlines()],
-            schema=TableSchema(columns=[TableColumn("output", "string")]),
-        )
+        found["last_lines"] = _lines_table("output", event.tail)
+    if event.log:
+        found["scheduler_log"] = _lines_table("log", event.log)
     if event.structure.job_dir:
         found["job_dir"] = MetadataValue.path(event.structure.job_dir)
     return found
+
+
+def _lines_table(name: str, text: str) -> MetadataValue[Any]:
+    """Lines of text; a table keeps them apart, where a text would run them together."""
+    return MetadataValue.table(
+        [TableRecord({name: line}) for line in text.splitlines()],
+        schema=TableSchema(columns=[TableColumn(name, "string")]),
+    )
 
 
 def attempts_table(attempts: Sequence[AttemptRecord]) -> MetadataValue[Any]:

@@ -77,6 +77,8 @@ RECORD_GRACE_S: Final = 60.0
 STILLBORN_JOBS: Final = 3
 """So many jobs that end before their payload begins, and none that began: it is no fault of a node."""
 TAIL_LINES: Final = 20
+PROGRESS_LINES_PER_S: Final = 5.0
+"""Lines about running calculations in the log of a run, at most: each is an event in Dagster's storage."""
 _NOT_OURS: Final = (
     "is marked running and has no attempt here: another tool or somebody's hand marked it; set it back to to_run where"
     " nothing runs"
@@ -146,6 +148,7 @@ class BatchRun:
         self._unclear: set[str] = set()
         self._outside: set[str] = set()
         self._stillborn: set[str] = set()
+        self._logs: dict[str, str] = {}
         self._began = False
         self._others: set[int] = set()
         self._taken: set[int] = set()
@@ -380,6 +383,7 @@ class BatchRun:
 
     def _submit(self, claims: Sequence[Claim]) -> Iterator[Event]:
         parameters = self._messages.parameters() if self._messages is not None else {}
+        progress_s = self._progress_s(len(claims))
         ready: list[Claim] = []
         prepared: list[Preparation] = []
         unprepared: list[Ending] = []
@@ -392,7 +396,7 @@ class BatchRun:
                 ready, prepared, events = [], [], []
                 break
             try:
-                made = self._writer.attempt(claim, self._coming(claim), self._engine, parameters)
+                made = self._writer.attempt(claim, self._coming(claim), self._engine, parameters, progress_s)
             except (ValueError, OSError, SetupError) as error:
                 unprepared.append(self._not_prepared(claim, error))
                 self._look_at_space()
@@ -411,6 +415,13 @@ class BatchRun:
         yield from self._hand_over()
         yield from events
         yield from self._record(unprepared)
+
+    def _progress_s(self, claimed: int) -> float:
+        """Time between two messages of a calculation, s; 0 for none."""
+        interval = self._campaign.launcher.progress_interval_s
+        if interval is None or self._messages is None:
+            return 0.0
+        return max(interval, (len(self._live) + claimed) / PROGRESS_LINES_PER_S)
 
     def _job(self, made: Preparation) -> Job:
         settings = self._campaign.launcher
@@ -659,6 +670,8 @@ class BatchRun:
             self._began = True
         elif self._launcher.survives:
             self._stillborn.add(live.token)
+        if state.log:
+            self._logs[live.token] = state.log
         ending = ending_of(live, state, self._campaign.orca.n_cores, cancelled=stopped, now=self._clock())
         taken = of_the_ledgers_orca(self._ledger, ending)
         if taken is not ending:
@@ -702,7 +715,12 @@ class BatchRun:
                 yield Note(f"structure {structure.orig_index} was lost: {ending.message}", warning=True)
                 self._pending.append(structure.orig_index)
             elif ending.outcome is not Outcome.COMPLETED:
-                yield self._failed(structure, ending.message or "no message", ending.failure_class)
+                yield self._failed(
+                    structure,
+                    ending.message or "no message",
+                    ending.failure_class,
+                    self._logs.get(ending.token, ""),
+                )
 
     def _done_now(self, structures: Sequence[StructureRecord]) -> Iterator[Event]:
         done = [structure for structure in structures if structure.status is Status.COMPLETED]
@@ -712,13 +730,15 @@ class BatchRun:
                 apply_keep(self._campaign, Path(structure.job_dir))
             yield Completed(structure, attempts.get(structure.orig_index))
 
-    def _failed(self, structure: StructureRecord, message: str, failure_class: str | None = None) -> Failed:
+    def _failed(
+        self, structure: StructureRecord, message: str, failure_class: str | None = None, log: str = ""
+    ) -> Failed:
         attempts = self._ledger.attempts(structure.orig_index)
         last = attempts[-1] if attempts else None
         folder = last.job_dir if last is not None and last.job_dir else structure.job_dir
         shown = tail(Path(folder) / OUTPUT_FILE, TAIL_LINES) if folder else ""
         kind = failure_class or (last.failure_class if last is not None else None) or str(structure.status)
-        return Failed(structure, kind, message, shown, attempts)
+        return Failed(structure, kind, message, shown, attempts, log)
 
     def _follow(self, live: LiveAttempt) -> None:
         if self._messages is not None and not live.followed:

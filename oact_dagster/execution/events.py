@@ -76,6 +76,8 @@ class Failed:
     tail: str
     """Last lines of the output, where there is one."""
     attempts: Sequence[AttemptRecord]
+    log: str = ""
+    """Last lines that the scheduler and the job's script wrote, where there are any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,12 @@ class FolderWriter:
         self._setup = setup
 
     def attempt(
-        self, claim: Claim, coming: NextAttempt, engine: Engine, pipes: Mapping[str, str]
+        self,
+        claim: Claim,
+        coming: NextAttempt,
+        engine: Engine,
+        pipes: Mapping[str, str],
+        progress_s: float = 0.0,
     ) -> Preparation:
         """Write the folder of a new attempt; the one that was there is renamed as a whole.
 
@@ -57,6 +62,7 @@ class FolderWriter:
             coming: what is to be run.
             engine: what runs it.
             pipes: what its payload needs to write messages.
+            progress_s: time between two messages about its progress, s; 0 for none.
 
         Raises:
             InputRefused, GeometryError, StructureError: nothing was written.
@@ -83,6 +89,8 @@ class FolderWriter:
             environment=launcher.environment,
             pipes=dict(pipes),
             scratch_dir=launcher.scratch_dir,
+            scratch_save_mb=launcher.scratch_save_mb,
+            progress_s=progress_s,
         )
         found = _MAXCORE.search(text)
         maxcore = int(found[1]) if found else None

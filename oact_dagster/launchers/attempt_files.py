@@ -17,6 +17,7 @@ _T = TypeVar("_T")
 
 INPUT_FILE: Final = "orca.inp"
 OUTPUT_FILE: Final = "orca.out"
+ERRORS_FILE: Final = "orca.err"
 ATTEMPT_FILE: Final = "attempt.json"
 EXIT_FILE: Final = "exit.json"
 START_FILE: Final = "started.json"
@@ -58,7 +59,11 @@ class AttemptSpec:
     pipes: dict[str, str] = field(default_factory=dict)
     """Dagster Pipes' bootstrap parameters; empty when nobody listens."""
     scratch_dir: str | None = None
-    """Folder on the node for temporary files; variables in it are the node's. None: the system's."""
+    """Folder on the node in which the engine runs; variables in it are the node's. None: it runs in the job folder."""
+    scratch_save_mb: float = 0.0
+    """So much of what it leaves there comes back into the job folder, MB."""
+    progress_s: float = 0.0
+    """Time between two messages about its progress, s; 0 for none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,8 @@ class Job:
     time_limit_s: float = 7200.0
     memory_mb: int | None = None
     """What to ask for with all its processes; None leaves it to the scheduler."""
+    expected_cost: float = 0.0
+    """How dear it is against others; launchers that choose the order themselves begin with the dearest."""
 
 
 @dataclass(frozen=True, slots=True)
