@@ -327,7 +327,8 @@ class Ledger(LedgerByHand):
             "UPDATE attempts SET state = 'closed', pending_reason = NULL, outcome = ?, failure_class = ?, message = ?,"
             " counted = COALESCE(?, counted),"
             " host = COALESCE(?, host), started_at = COALESCE(?, started_at), ended_at = ?, elapsed = ?,"
-            " n_cores = COALESCE(?, n_cores), result = ?, engine = ?, evidence = ? WHERE token = ?",
+            " n_cores = COALESCE(?, n_cores), result = ?, engine = ?, evidence = ?, cpu_time_s = ?,"
+            " max_rss_mb = ? WHERE token = ?",
             (
                 ending.outcome,
                 ending.failure_class,
@@ -343,6 +344,8 @@ class Ledger(LedgerByHand):
                 else json.dumps({name: getattr(result, name) for name in _RESULT_FIELDS}),
                 None if result is None else result.engine,
                 json.dumps(dict(ending.evidence)) if ending.evidence else None,
+                ending.cpu_time_s,
+                ending.max_rss_mb,
                 ending.token,
             ),
         )

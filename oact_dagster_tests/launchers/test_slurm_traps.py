@@ -15,7 +15,7 @@ from oact_dagster.execution.stopping import StopLevel, StopRequest
 from oact_dagster.launchers.job_array import JobArray
 from oact_dagster.launchers.job_script import JobEnvironment
 from oact_dagster.launchers.leftovers import end_leftovers
-from oact_dagster.launchers.protocol import Cause, Job, JobState, LauncherError, Phase
+from oact_dagster.launchers.protocol import Cause, Job, JobCosts, JobState, LauncherError, Phase
 from oact_dagster.launchers.scheduler import Reply
 from oact_dagster.launchers.scheduler_command import NoAnswerError
 from oact_dagster.launchers.slurm.commands import Slurm, SlurmOptions
@@ -317,14 +317,20 @@ def test_what_squeue_forgot_is_asked_of_sacct(slurm: RealSlurm) -> None:
     slurm.put_fault("scontrol", "echo 'AccountingStorageType   = accounting_storage/slurmdbd'")
     slurm.put_fault(
         "sacct",
-        "echo '990_0|CANCELLED by 1000|0:0|oact-a'; echo '990_1|OUT_OF_MEMORY|0:125|oact-a'\n"
-        "echo '990_2|RUNNING|0:0|oact-a'; echo '990_3|FAILED|7:0|of somebody else'",
+        "cat <<END\n990_0|CANCELLED by 1000|0:0|00:00:01|00:00.075||n1|oact-a\n"
+        "990_0.batch|CANCELLED|0:15|00:00:01|00:00.075|17680K|n1|batch\n"
+        "990_1|OUT_OF_MEMORY|0:125|1-02:03:04|02:00:00||n2|oact-a\n"
+        "990_2|RUNNING|0:0|00:00:05|00:00:00||n1|oact-a\n"
+        "990_3|FAILED|7:0|00:00:05|00:00:00||n1|of somebody else\nEND",
     )
     found = Slurm(SlurmOptions()).states([f"990_{task}" for task in range(5)])
     assert {job_id: (state.phase, state.cause) for job_id, state in found.items()} == {
         "990_0": (Phase.ENDED, Cause.CANCELLED),
         "990_1": (Phase.ENDED, Cause.OUT_OF_MEMORY),
     }, "a record that was never closed, or is another's, says nothing"
+    assert found["990_0"].costs == JobCosts(1.0, 0.075, 17680 / 1024, "n1")
+    assert found["990_1"].costs == JobCosts(93784.0, 7200.0, None, "n2")
+    assert len(slurm.calls_of("sacct")) == 1
 
 
 def test_trap_9_without_its_database_sacct_says_nothing(slurm: RealSlurm) -> None:
@@ -332,7 +338,23 @@ def test_trap_9_without_its_database_sacct_says_nothing(slurm: RealSlurm) -> Non
     slurm.put_fault(
         "sacct", "echo 'sacct: error: Problem talking to the database: Connection refused' >&2; exit 1"
     )
-    assert Slurm(SlurmOptions()).states(["990_0"]) == {}
+    client = Slurm(SlurmOptions())
+    assert client.states(["990_0"]) == {} == client.states(["990_0"])
+    assert len(slurm.calls_of("sacct")) == 1, "it is not asked again soon"
+
+
+def test_trap_9_a_frozen_database_holds_no_run_up(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine
+) -> None:
+    slurm.put_fault(
+        "scontrol", "echo 'AccountingStorageType   = accounting_storage/slurmdbd'; echo 'MaxArraySize = 100'"
+    )
+    slurm.put_fault("sacct", "exec sleep 60")
+    campaign, ledger = prepared(tmp_path, engine, 3, "slurm", command_timeout_s=1.0)
+    words = settled(list(batch(campaign, ledger, [0, 1, 2])))
+    assert all(isinstance(word, Completed) for word in words.values())
+    assert len(slurm.calls_of("sacct")) == 1
+    assert all((ledger.attempts(index)[0].max_rss_mb or 0) > 1 for index in range(3)), "the payload tells"
 
 
 @pytest.mark.parametrize(
