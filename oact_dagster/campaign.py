@@ -14,7 +14,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -30,6 +29,8 @@ from oact_dagster.orca.canonical_level import canonical_level
 from oact_dagster.orca.input_settings import InputSettings
 from oact_dagster.orca.remedies import Ladders, check_ladders
 from oact_dagster.orca.templates import TEMPLATES
+from oact_dagster.profiles import ORCA_COMMAND, Profile, ProfileError, find_profile
+from oact_dagster.settings_text import read_settings
 
 CAMPAIGN_FILE = "campaign.yaml"
 """The name of a campaign's settings file in its folder."""
@@ -99,6 +100,9 @@ class LauncherSettings(_Settings):
     The settings of all kinds stand side by side, so that changing ``kind`` is all that it takes to move a campaign.
     """
 
+    profile: str | None = Field(
+        default=None, description="name of a site's settings in the profiles file; null: none"
+    )
     kind: Literal["local", "parsl", "slurm", "flux"] = "local"
     max_workers: Whole = Field(
         default=1, ge=1, description="local, parsl: calculations at once (on each node)"
@@ -458,6 +462,7 @@ class Campaign(_Settings):
     )
 
     _file: Path = PrivateAttr(default=Path(CAMPAIGN_FILE))
+    _orca_said: str = PrivateAttr(default=f"{CAMPAIGN_FILE}: orca.command")
 
     @field_validator("job_dir_pattern")
     @classmethod
@@ -551,6 +556,11 @@ class Campaign(_Settings):
         return self._file
 
     @property
+    def orca_said(self) -> str:
+        """Where ORCA's path was said, for messages: a file and its key."""
+        return self._orca_said
+
+    @property
     def folder(self) -> Path:
         """The folder of ``campaign.yaml``; relative paths in it are relative to this folder."""
         return self._file.parent
@@ -628,11 +638,12 @@ def _basis_name(value: str | None) -> str | None:
     return f"file with SHA-256 {_content(Path(value))}" if value is not None and is_file(value) else value
 
 
-def load_campaign(path: str | Path) -> Campaign:
+def load_campaign(path: str | Path, profile: str | None = None) -> Campaign:
     """Read and check a campaign's settings.
 
     Args:
         path: ``campaign.yaml``, or the folder that holds it.
+        profile: the site's, in place of ``launcher.profile``.
 
     Returns:
         The settings, with every path absolute (relative ones are relative to the file).
@@ -650,15 +661,16 @@ def load_campaign(path: str | Path) -> Campaign:
         raise CampaignError(f"{file}: no such file; `oact init CSV` writes one for your CSV") from None
     except (OSError, UnicodeDecodeError) as error:
         raise CampaignError(f"{file}: cannot be read: {error}") from None
-    return read_campaign(text, file)
+    return read_campaign(text, file, profile)
 
 
-def read_campaign(text: str, file: Path) -> Campaign:
+def read_campaign(text: str, file: Path, profile: str | None = None) -> Campaign:
     """Check a campaign's settings.
 
     Args:
         text: what ``campaign.yaml`` holds, or would hold.
         file: its absolute path; it need not exist.
+        profile: the site's, in place of ``launcher.profile``.
 
     Returns:
         The settings, with every path absolute (relative ones are relative to the file).
@@ -667,18 +679,17 @@ def read_campaign(text: str, file: Path) -> Campaign:
         CampaignError: it is not YAML, or a key or value is wrong.
     """
     try:
-        raw = yaml.load(text, _UniqueKeys)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise CampaignError(f"{file}{where}: not YAML: {problem}") from None
+        raw = read_settings(text)
+    except ValueError as error:
+        raise CampaignError(f"{file}{error}") from None
     if not isinstance(raw, dict):
         raise CampaignError(f"{file}: must hold settings as `key: value` lines, such as `name: demo`")
+    raw, site = _with_profile(raw, profile)
     try:
         campaign = Campaign.model_validate(raw)
     except ValidationError as error:
-        raise CampaignError(f"{file}: {_one_line(error)}") from None
+        beneath = "" if site is None else f" (with profile {site.name} of {site.file})"
+        raise CampaignError(f"{file}: {_one_line(error)}{beneath}") from None
     folder = file.parent
     campaign = campaign.model_copy(
         update={
@@ -689,7 +700,53 @@ def read_campaign(text: str, file: Path) -> Campaign:
         | {"orca": _with_basis_files(campaign.orca, file)}
     )
     campaign._file = file
+    campaign._orca_said = f"{file}: orca.command"
+    if site is not None and site.orca_command is not None and raw["orca"]["command"] is site.orca_command:
+        campaign._orca_said = f"{site.file}: profile {site.name}: {ORCA_COMMAND}"
     return campaign
+
+
+def checked_profile(name: str) -> Profile:
+    """A site's profile, each of whose settings is one of a launcher's and has a right value.
+
+    Raises:
+        CampaignError: there is none of this name, or a setting is wrong; the profiles' file and its profiles are named.
+    """
+    try:
+        profile = find_profile(name)
+    except ProfileError as error:
+        raise CampaignError(str(error)) from None
+    where = f"{profile.file}: profile {name}"
+    if "profile" in profile.launcher:
+        raise CampaignError(f"{where}: profile: a profile names no other one; {profile.there}")
+    try:
+        LauncherSettings.model_validate(dict(profile.launcher))
+    except ValidationError as error:
+        # How settings fit together is seen when the campaign's own are with them.
+        wrong = [{**item, "loc": ("launcher", *item["loc"])} for item in error.errors() if item["loc"]]
+        if wrong:
+            told = "; ".join(_explain(item).removeprefix("launcher.") for item in wrong)
+            raise CampaignError(f"{where}: {told}; {profile.there}") from None
+    return profile
+
+
+def _with_profile(raw: dict[Any, Any], name: str | None) -> tuple[dict[Any, Any], Profile | None]:
+    """A campaign's settings on top of those of its site, where it names one.
+
+    Raises:
+        CampaignError: there is no such profile, or it is wrong.
+    """
+    launcher = raw.get("launcher")
+    said: dict[Any, Any] = launcher if isinstance(launcher, dict) else {}
+    name = said.get("profile") if name is None else name
+    if not isinstance(name, str) or not (launcher is None or isinstance(launcher, dict)):
+        return raw, None
+    profile = checked_profile(name)
+    merged = {**raw, "launcher": {**profile.under(said), "profile": name}}
+    orca = raw.get("orca") if raw.get("orca") is not None else {}
+    if profile.orca_command is not None and isinstance(orca, dict) and orca.get("command") is None:
+        merged["orca"] = {**orca, "command": profile.orca_command}
+    return merged, profile
 
 
 def _with_basis_files(orca: OrcaSettings, file: Path) -> OrcaSettings:
@@ -710,19 +767,6 @@ def _with_basis_files(orca: OrcaSettings, file: Path) -> OrcaSettings:
             )
         found[key] = str(path)
     return orca.model_copy(update=found)
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error: otherwise the last one would win silently."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for (key_node, _), key in reversed(list(zip(node.value, keys, strict=True))):
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key} stands there twice", key_node.start_mark
-                )
-        return super().construct_mapping(node, deep)
 
 
 def _one_line(error: ValidationError) -> str:

@@ -26,6 +26,7 @@ from oact_dagster.execution.events import (
     NotRun,
     Running,
     Started,
+    Stuck,
     TakenIn,
 )
 from oact_dagster.execution.job_folder import FolderWriter
@@ -644,6 +645,7 @@ class BatchRun:
             if not live.running and state.phase in (Phase.RUNNING, Phase.ENDED):
                 live.running = True
                 started.append(live)
+        yield from self._tell_stuck([(by_job[job_id], state.stuck) for job_id, state in states.items()])
         self._ledger.mark_running([live.token for live in started], self._clock())
         for live in started:
             self._follow(live)
@@ -656,6 +658,20 @@ class BatchRun:
         for live, why in too_late:
             del self._live[live.token]
             yield from self._given_back(self._ledger.give_back([live.token]), why)
+
+    def _tell_stuck(self, found: Sequence[tuple[LiveAttempt, str]]) -> Iterator[Event]:
+        """Keep why jobs may wait for ever, and tell of each structure and reason once."""
+        changed = [(live, reason) for live, reason in found if reason != live.stuck]
+        if not changed:
+            return
+        self._ledger.mark_stuck({live.token: reason for live, reason in changed})
+        for live, reason in changed:
+            live.stuck = reason
+            # Names of nodes behind it come and go.
+            word = reason.split(",")[0]
+            if reason and word not in live.told_stuck:
+                live.told_stuck.add(word)
+                yield Stuck(live.structure.orig_index, reason)
 
     def _is_settled(self, live: LiveAttempt, state: JobState) -> bool:
         """Tell whether an attempt can be judged: its record is there, or has had the time to show.

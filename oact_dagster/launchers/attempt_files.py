@@ -96,6 +96,10 @@ class ExitRecord:
     host: str
     pid: int
     reason: str = ""
+    cpu_time_s: float | None = None
+    """Of the engine and all processes that it waited for, user and system."""
+    max_rss_mb: float | None = None
+    """Memory of the largest of these processes."""
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -26,7 +26,8 @@ LISTS_FOLDER: Final = ".pilots"
 def make_launcher(campaign: Campaign) -> Launcher:
     """Make the launcher of ``launcher.kind``; nothing runs before the first submit."""
     settings = campaign.launcher
-    if settings.kind == "local":
+    scheduler = make_scheduler(settings)
+    if scheduler is None:
         return LocalLauncher(settings.max_workers, settings.stop_grace_s)
     if settings.kind == "parsl":
         return make_parsl_launcher(campaign)
@@ -72,13 +73,20 @@ def make_pilot_launcher(campaign: Campaign) -> PilotLauncher:
 def _scheduler_launcher(campaign: Campaign, command: Sequence[str]) -> SchedulerLauncher:
     settings = campaign.launcher
     return SchedulerLauncher(
-        _slurm(settings) if settings.kind == "slurm" else _flux(settings),
+        scheduler,
         campaign.jobs_dir / ARRAYS_FOLDER,
         job_environment(settings),
         settings.poll_interval_s,
         max_array_size=settings.max_array_size,
         command=command,
     )
+
+
+def make_scheduler(settings: LauncherSettings) -> Scheduler | None:
+    """The scheduler of ``launcher.kind``; None for processes of this machine."""
+    if settings.kind == "local":
+        return None
+    return _slurm(settings) if settings.kind == "slurm" else _flux(settings)
 
 
 def _slurm(settings: LauncherSettings) -> Scheduler:

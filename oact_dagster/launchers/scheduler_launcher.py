@@ -242,17 +242,18 @@ class SchedulerLauncher:
             if state.phase in (Phase.ENDED, Phase.UNKNOWN) and job_id in self._places:
                 array, task = self._places[job_id]
                 state = replace(state, log=array.take_log(task))
+            if state.reason and (why := self._scheduler.why_pending(state.reason)) is not None:
+                state = replace(state, stuck=f"{state.reason} ({why})")
             self._states[job_id] = state
         self._tell_pending()
 
     def _tell_pending(self) -> None:
         """Tell once of each reason to wait that does not pass by itself."""
-        waiting = Counter(state.reason for state in self._states.values() if state.phase is Phase.QUEUED)
-        stuck = {reason: self._scheduler.why_pending(reason) for reason in waiting if reason}
-        for reason, why in stuck.items():
-            if why is not None and reason not in self._told_pending:
-                self._notes.append(f"{self.kind}: {waiting[reason]} jobs wait: {reason} ({why})")
-        self._told_pending = {reason for reason, why in stuck.items() if why is not None}
+        stuck = Counter(state.stuck for state in self._states.values() if state.stuck)
+        for reason, count in stuck.items():
+            if reason not in self._told_pending:
+                self._notes.append(f"{self.kind}: {count} jobs wait: {reason}")
+        self._told_pending = set(stuck)
 
     def _no_answer(self, told: str) -> None:
         if self._silent_since is None:

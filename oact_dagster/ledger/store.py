@@ -273,8 +273,17 @@ class Ledger(LedgerByHand):
         at = time.time() if now is None else now
         with self._transaction() as db:
             db.executemany(
-                "UPDATE attempts SET state = 'running', started_at = ? WHERE token = ? AND state = 'submitted'",
+                "UPDATE attempts SET state = 'running', started_at = ?, pending_reason = NULL"
+                " WHERE token = ? AND state = 'submitted'",
                 ((at, token) for token in tokens),
+            )
+
+    def mark_stuck(self, reasons: Mapping[str, str]) -> None:
+        """Keep why the jobs of these attempts may wait for ever; an empty reason is that they do not any more."""
+        with self._transaction() as db:
+            db.executemany(
+                "UPDATE attempts SET pending_reason = ? WHERE token = ? AND state = 'submitted'",
+                ((storable(reason) or None, token) for token, reason in reasons.items()),
             )
 
     def record(self, endings: Sequence[Ending]) -> set[str]:
@@ -315,10 +324,11 @@ class Ledger(LedgerByHand):
         # What was set failed by hand and counted stays counted when its attempt comes out lost.
         counted = failed if failed or ending.outcome is Outcome.COMPLETED else None
         db.execute(
-            "UPDATE attempts SET state = 'closed', outcome = ?, failure_class = ?, message = ?,"
+            "UPDATE attempts SET state = 'closed', pending_reason = NULL, outcome = ?, failure_class = ?, message = ?,"
             " counted = COALESCE(?, counted),"
             " host = COALESCE(?, host), started_at = COALESCE(?, started_at), ended_at = ?, elapsed = ?,"
-            " n_cores = COALESCE(?, n_cores), result = ?, engine = ?, evidence = ? WHERE token = ?",
+            " n_cores = COALESCE(?, n_cores), result = ?, engine = ?, evidence = ?, cpu_time_s = ?,"
+            " max_rss_mb = ? WHERE token = ?",
             (
                 ending.outcome,
                 ending.failure_class,
@@ -334,6 +344,8 @@ class Ledger(LedgerByHand):
                 else json.dumps({name: getattr(result, name) for name in _RESULT_FIELDS}),
                 None if result is None else result.engine,
                 json.dumps(dict(ending.evidence)) if ending.evidence else None,
+                ending.cpu_time_s,
+                ending.max_rss_mb,
                 ending.token,
             ),
         )

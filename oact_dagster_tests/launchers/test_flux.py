@@ -117,6 +117,14 @@ def test_final_states_are_read_as_they_were_recorded(job: dict[str, Any], cause:
     assert state.final.startswith(final)
 
 
+def test_a_job_that_is_held_waits_for_a_hand() -> None:
+    held = job_state({"state": "SCHED", "urgency": 0})
+    assert held.phase is Phase.QUEUED
+    assert "flux job urgency" in str(Flux(FluxOptions()).why_pending(held.reason))
+    waiting = job_state({"state": "SCHED", "urgency": 16})
+    assert (waiting.phase, Flux(FluxOptions()).why_pending(waiting.reason)) == (Phase.QUEUED, None)
+
+
 def test_a_frozen_broker_hangs_no_run(tmp_path: Path, flux: StandIn, engine: TestEngine) -> None:
     flux.fault("hang")
     client = Flux(FluxOptions(), 0.5)
