@@ -294,8 +294,8 @@ class BatchRun:
             if not self._may_be_claimed(record):
                 left.append(index)
                 continue
-            good = None if self._request.ignore_budget else stored_result(attempts, self._settings_hash)
-            if good is not None and self._ledger.restore(index, good.token, self._request.statuses):
+            good = None if self._request.ignore_budget else self._restored(record, attempts)
+            if good is not None:
                 yield Note(f"structure {index}: this input has a result already, of attempt {good.number}")
                 yield from self._done(list(self._ledger.structures([index]).values()))
                 continue
@@ -311,6 +311,18 @@ class BatchRun:
                 yield self._failed(record, f"not tried again: {coming.reason}")
         order = {index: place for place, index in enumerate(indices)}
         return sorted(left, key=order.__getitem__)
+
+    def _restored(self, record: StructureRecord, attempts: Sequence[AttemptRecord]) -> AttemptRecord | None:
+        """Take an earlier result of this very input as the structure's again; None where there is none."""
+        try:
+            found = stored_result(attempts, self._settings_hash, lambda: self._writer.setup_of(record))
+            if found is not None and self._ledger.restore(
+                record.orig_index, found.attempt.token, self._request.statuses, found.bring_back
+            ):
+                return found.attempt
+        except (ValueError, OSError, SetupError):
+            pass  # what is wrong is said when it is run
+        return None
 
     def _may_be_claimed(self, record: StructureRecord) -> bool:
         retry = self._campaign.retry

@@ -407,9 +407,8 @@ class _Check:
         larger = self._largest is None or functions > self._largest.amount
         if larger:
             self._largest = Largest(record.orig_index, size.natoms, functions)
-        orca = self._campaign.orca
-        maxcore = orca.maxcore or estimate_maxcore(functions, open_shell=size.spins == 2)
-        memory = maxcore * orca.n_cores
+        maxcore = self._campaign.orca.maxcore or estimate_maxcore(functions, open_shell=size.spins == 2)
+        memory = maxcore * input_settings(self._campaign, size.natoms).n_cores
         # Of structures that need the same, as all small ones do, the largest is named.
         if self._memory is None or memory > self._memory.amount or (larger and memory == self._memory.amount):
             self._memory = Largest(record.orig_index, size.natoms, memory)
