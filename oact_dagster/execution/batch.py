@@ -361,9 +361,18 @@ class BatchRun:
     def _explain(self, indices: Sequence[int]) -> Iterator[Event]:
         """Say why structures could not be claimed; those that another run took just now are followed."""
         followed = self._ledger.open_attempts(indices)
-        for index, structure in self._ledger.structures(indices).items():
+        structures = self._ledger.structures(indices)
+        stale = self._to_compute_again([i for i, s in structures.items() if s.status is Status.COMPLETED])
+        for index, structure in structures.items():
             retry = self._campaign.retry
             if structure.status is Status.COMPLETED:
+                if index in stale:
+                    why = (
+                        "is held: `oact release` releases it"
+                        if structure.held
+                        else "has used up its budget of attempts: a run with --ignore-budget computes it"
+                    )
+                    yield Note(f"structure {index} keeps its result of other settings, since it {why}", True)
                 yield from self._done([structure])
             elif structure.status is Status.RUNNING:
                 if any(live.structure.orig_index == index for live in self._live.values()):

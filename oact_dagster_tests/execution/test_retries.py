@@ -264,6 +264,21 @@ def test_results_of_other_settings_are_counted_and_computed_again_when_asked(
     assert trial.ledger.count_by_status() == {Status.COMPLETED: 3}
 
 
+def test_a_stale_result_without_a_budget_says_why_it_stays(tmp_path: Path, engine: TestEngine) -> None:
+    trial = Trial(tmp_path / "campaign", engine, retry={"max_failures": 1})
+    engine.set("scf_not_converged normal", 0)
+    trial.run()
+    trial.run(request=BatchRequest([0], ignore_budget=True))
+    trial.change(orca={"scf_maxiter": 300})
+    events = trial.run(request=resolve(trial.campaign, trial.ledger, Selection("stale")))
+    (note,) = (event for event in events if isinstance(event, Note))
+    assert note.warning and "structure 0 keeps its result of other settings" in note.text
+    assert "--ignore-budget" in note.text and engine.runs == [0, 0]
+    selection = Selection("stale", ignore_budget=True)
+    trial.run(request=resolve(trial.campaign, trial.ledger, selection))
+    assert engine.runs == [0, 0, 0] and stale_results(trial.campaign, trial.ledger) == 0
+
+
 def test_settings_that_are_set_back_bring_the_result_back(engine: TestEngine, trial: Trial) -> None:
     job = trial.campaign.jobs_dir / "job_0"
 
