@@ -28,7 +28,7 @@ from oact_dagster.orca.basis import is_file
 from oact_dagster.orca.canonical_level import canonical_level
 from oact_dagster.orca.input_settings import InputSettings
 from oact_dagster.orca.remedies import Ladders, check_ladders
-from oact_dagster.orca.templates import TEMPLATES
+from oact_dagster.orca.templates import DEFAULT_MAXITER, TEMPLATES
 from oact_dagster.profiles import ORCA_COMMAND, Profile, ProfileError, find_profile
 from oact_dagster.settings_text import read_settings
 
@@ -41,6 +41,9 @@ STANDIN = "standin"
 
 LONGEST_FOLDER_NAME = 180
 """Bytes: file systems allow 255, and the names of earlier attempts' folders are longer."""
+
+# How far an optimisation goes; not where to.
+_GEOMETRY_CYCLES = re.compile(r"\s*%geom\s+maxiter\s+\d+\s+end\s*", re.IGNORECASE)
 
 # YAML's true is no number of cores.
 Whole = Annotated[int, Field(strict=True)]
@@ -591,8 +594,9 @@ class Campaign(_Settings):
 
         Returns:
             The engine, template, Hamiltonian, functional, bases (files by their content) and ECP in one spelling,
-            grid, and what else changes energies. Cores, memory and iteration limits are no part of it. ORCA's major
-            version, which only an output tells, is fixed by the first result.
+            grid, and what else changes energies. Cores, memory and iteration limits, also those of an optimisation in
+            lines of one's own, are no part of it. ORCA's major version, which only an output tells, is fixed by the
+            first result.
         """
         orca = self.orca
         template = TEMPLATES[orca.simple_input]
@@ -604,7 +608,7 @@ class Campaign(_Settings):
             **self._canonical(),
             "opt": orca.opt,
             "uks_singlet": orca.uks_singlet,
-            "extra_lines": list(orca.extra_lines),
+            "extra_lines": [line for line in orca.extra_lines if not _GEOMETRY_CYCLES.fullmatch(line)],
         }
 
     def _canonical(self) -> dict[str, Any]:
@@ -622,6 +626,8 @@ class Campaign(_Settings):
         more cores without its results being called outdated. A basis file counts by what is in it.
         """
         orca = self.orca.model_dump(exclude={"command", "n_cores", "maxcore"}) | self._canonical()
+        if orca["scf_maxiter"] == DEFAULT_MAXITER:
+            orca["scf_maxiter"] = None  # which gives the same input
         return hashlib.sha256(json.dumps(orca, sort_keys=True).encode()).hexdigest()[:16]
 
 

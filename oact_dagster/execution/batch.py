@@ -309,8 +309,8 @@ class BatchRun:
             if not self._may_be_claimed(record):
                 left.append(index)
                 continue
-            good = None if self._request.ignore_budget else stored_result(attempts, self._settings_hash)
-            if good is not None and self._ledger.restore(index, good.token, self._request.statuses):
+            good = None if self._request.ignore_budget else self._restored(record, attempts)
+            if good is not None:
                 yield Note(f"structure {index}: this input has a result already, of attempt {good.number}")
                 yield from self._done(list(self._ledger.structures([index]).values()))
                 continue
@@ -326,6 +326,18 @@ class BatchRun:
                 yield self._failed(record, f"not tried again: {coming.reason}")
         order = {index: place for place, index in enumerate(indices)}
         return sorted(left, key=order.__getitem__)
+
+    def _restored(self, record: StructureRecord, attempts: Sequence[AttemptRecord]) -> AttemptRecord | None:
+        """Take an earlier result of this very input as the structure's again; None where there is none."""
+        try:
+            found = stored_result(attempts, self._settings_hash, lambda: self._writer.setup_of(record))
+            if found is not None and self._ledger.restore(
+                record.orig_index, found.attempt.token, self._request.statuses, found.bring_back
+            ):
+                return found.attempt
+        except (ValueError, OSError, SetupError):
+            pass  # what is wrong is said when it is run
+        return None
 
     def _may_be_claimed(self, record: StructureRecord) -> bool:
         retry = self._campaign.retry
@@ -364,9 +376,18 @@ class BatchRun:
     def _explain(self, indices: Sequence[int]) -> Iterator[Event]:
         """Say why structures could not be claimed; those that another run took just now are followed."""
         followed = self._ledger.open_attempts(indices)
-        for index, structure in self._ledger.structures(indices).items():
+        structures = self._ledger.structures(indices)
+        stale = self._to_compute_again([i for i, s in structures.items() if s.status is Status.COMPLETED])
+        for index, structure in structures.items():
             retry = self._campaign.retry
             if structure.status is Status.COMPLETED:
+                if index in stale:
+                    why = (
+                        "is held: `oact release` releases it"
+                        if structure.held
+                        else "has used up its budget of attempts: a run with --ignore-budget computes it"
+                    )
+                    yield Note(f"structure {index} keeps its result of other settings, since it {why}", True)
                 yield from self._done([structure])
             elif structure.status is Status.RUNNING:
                 if any(live.structure.orig_index == index for live in self._live.values()):

@@ -26,12 +26,14 @@ LISTS_FOLDER: Final = ".pilots"
 def make_launcher(campaign: Campaign) -> Launcher:
     """Make the launcher of ``launcher.kind``; nothing runs before the first submit."""
     settings = campaign.launcher
+    if settings.kind == "parsl":
+        return make_parsl_launcher(campaign)
     scheduler = make_scheduler(settings)
     if scheduler is None:
         return LocalLauncher(settings.max_workers, settings.stop_grace_s)
-    if settings.kind == "parsl":
-        return make_parsl_launcher(campaign)
-    return make_pilot_launcher(campaign) if settings.pilots else _scheduler_launcher(campaign, PAYLOAD)
+    if settings.pilots:
+        return make_pilot_launcher(campaign, scheduler)
+    return _scheduler_launcher(campaign, scheduler, PAYLOAD)
 
 
 def launcher_kind(campaign: Campaign) -> str:
@@ -40,7 +42,7 @@ def launcher_kind(campaign: Campaign) -> str:
     return f"{settings.kind}{PILOTS}" if settings.pilots else settings.kind
 
 
-def make_pilot_launcher(campaign: Campaign) -> PilotLauncher:
+def make_pilot_launcher(campaign: Campaign, scheduler: Scheduler) -> PilotLauncher:
     """Make the launcher of a campaign whose jobs are pilots."""
     settings = campaign.launcher
     # A list for each size of worker: where that is changed, pilots of before take nothing that does not fit.
@@ -61,7 +63,7 @@ def make_pilot_launcher(campaign: Campaign) -> PilotLauncher:
         heartbeat_threshold_s=settings.heartbeat_threshold_s,
     )
     return PilotLauncher(
-        _scheduler_launcher(campaign, PILOT),
+        _scheduler_launcher(campaign, scheduler, PILOT),
         shared,
         PilotRequest(settings.jobs, spec, settings.mem if isinstance(settings.mem, int) else None),
         interval_s=settings.poll_interval_s,
@@ -70,7 +72,9 @@ def make_pilot_launcher(campaign: Campaign) -> PilotLauncher:
     )
 
 
-def _scheduler_launcher(campaign: Campaign, command: Sequence[str]) -> SchedulerLauncher:
+def _scheduler_launcher(
+    campaign: Campaign, scheduler: Scheduler, command: Sequence[str]
+) -> SchedulerLauncher:
     settings = campaign.launcher
     return SchedulerLauncher(
         scheduler,
@@ -83,8 +87,8 @@ def _scheduler_launcher(campaign: Campaign, command: Sequence[str]) -> Scheduler
 
 
 def make_scheduler(settings: LauncherSettings) -> Scheduler | None:
-    """The scheduler of ``launcher.kind``; None for processes of this machine."""
-    if settings.kind == "local":
+    """The scheduler of ``launcher.kind``; None where there is none, or Parsl speaks to it."""
+    if settings.kind in ("local", "parsl"):
         return None
     return _slurm(settings) if settings.kind == "slurm" else _flux(settings)
 

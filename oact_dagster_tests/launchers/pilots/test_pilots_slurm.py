@@ -13,7 +13,7 @@ import pytest
 from oact_dagster.campaign import Campaign
 from oact_dagster.execution.events import Completed, Failed, Note, NotRun
 from oact_dagster.execution.stopping import StopLevel, StopRequest
-from oact_dagster.launchers.choose import make_pilot_launcher
+from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.launchers.protocol import Job, LauncherError
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
@@ -220,7 +220,7 @@ def test_a_calculation_that_no_pilot_has_time_for_is_refused(
     tmp_path: Path, slurm: RealSlurm, engine: TestEngine
 ) -> None:
     campaign, _ = campaign_of(tmp_path, engine, 1)
-    launcher = make_pilot_launcher(campaign)
+    launcher = make_launcher(campaign)
     answer = launcher.submit([Job("long", tmp_path, 1, 3590.0), Job("wide", tmp_path, 2, 60.0)])
     assert answer.taken == {}
     assert "3590 s does not fit into the 3480 s of a pilot" in answer.refused["long"]
