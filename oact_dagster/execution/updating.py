@@ -417,7 +417,7 @@ def launchers_of(campaign: Campaign | None, bare: Campaign | None = None) -> Lau
 
     def launcher_of(kind: str) -> Launcher | None:
         if campaign is not None and kind == launcher_kind(campaign):
-            return make_launcher(campaign)
+            return make_launcher(campaign, only_asks=True)
         if kind == LocalLauncher.kind:
             return LocalLauncher(1)
         command = _COMMANDS.get(kind)
@@ -425,7 +425,7 @@ def launchers_of(campaign: Campaign | None, bare: Campaign | None = None) -> Lau
             return None
         # To ask and to cancel needs none of the settings that a submit needs.
         settings = LauncherSettings.model_validate({"kind": kind})
-        return make_launcher(bare.model_copy(update={"launcher": settings}))
+        return make_launcher(bare.model_copy(update={"launcher": settings}), only_asks=True)
 
     return launcher_of
 

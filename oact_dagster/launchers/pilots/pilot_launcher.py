@@ -49,7 +49,7 @@ class PilotRequest:
     """What pilots are asked for."""
 
     jobs: int
-    """Pilots at once."""
+    """Pilots at once; with 0 none are submitted."""
     spec: PilotSpec
     """Of each, but for its token."""
     memory_mb: int | None = None
