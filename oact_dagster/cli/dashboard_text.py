@@ -14,6 +14,7 @@ _BAR: Final = 50
 _RULE: Final = 40
 GROUPS_SHOWN: Final = 5
 _MESSAGE_WIDTH: Final = 100
+_HOSTS_SHOWN: Final = 5
 
 _SPENT: Final = (
     (Outcome.COMPLETED, "good"),
@@ -131,6 +132,9 @@ def _beside(overview: Overview) -> Iterator[str]:
         yield "Core-hours of attempts: " + ", ".join(spent)
     if overview.failures:
         yield "Failures by class: " + ", ".join(f"{kind} {count}" for kind, count in overview.failures)
+    if overview.host_faults:
+        hosts = ", ".join(f"{host} {count}" for host, count in overview.host_faults[:_HOSTS_SHOWN])
+        yield f"Attempts that failed by a fault of their host: {hosts}"
 
 
 def _throughput(found: Throughput) -> str:

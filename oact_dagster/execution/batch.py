@@ -29,7 +29,7 @@ from oact_dagster.execution.events import (
 )
 from oact_dagster.execution.job_folder import FolderWriter
 from oact_dagster.execution.job_layout import JobLayout
-from oact_dagster.execution.next_attempt import NextAttempt, plan_next
+from oact_dagster.execution.next_attempt import AVOID, NextAttempt, plan_next
 from oact_dagster.execution.orca_version import of_the_ledgers_orca
 from oact_dagster.execution.restoring import stored_result
 from oact_dagster.execution.selection import BatchRequest
@@ -436,7 +436,8 @@ class BatchRun:
         settings = self._campaign.launcher
         limit = made.plan.get("time_limit_s", settings.job_timeout_s)
         memory = settings.memory_request_mb(made.plan.get("maxcore"), made.n_cores)
-        return Job(made.token, Path(made.job_dir), made.n_cores, limit, memory)
+        avoid = tuple(made.plan.get(AVOID, ()))
+        return Job(made.token, Path(made.job_dir), made.n_cores, limit, memory, avoid)
 
     def _hand_over(self) -> Iterator[Event]:
         """Submit what is prepared; what the launcher does not take yet stays here and is handed over again."""

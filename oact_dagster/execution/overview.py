@@ -77,6 +77,8 @@ class Overview:
     """Structures whose budget is used up; None where the budgets are not known."""
     metrics: Metrics | None
     """None where they were not asked for."""
+    host_faults: tuple[tuple[str, int], ...] = ()
+    """``(host, attempts)`` that failed by a fault of the host, most first."""
 
     @property
     def total(self) -> int:
@@ -166,6 +168,7 @@ def overview_of(
         throughput=_throughput(ledger, at),
         set_aside=None if retry is None else ledger.count_set_aside(retry.max_failures, retry.max_losses),
         metrics=figures,
+        host_faults=tuple(ledger.faults_by_host()),
     )
 
 

@@ -42,11 +42,13 @@ class ResourceRequest:
     n_cores: int
     minutes: int
     memory_mb: int | None
+    avoid: tuple[str, ...] = ()
+    """Hosts that it is not to run on."""
 
     @classmethod
     def of(cls, job: Job) -> Self:
         """The request of a job; time limits are whole minutes for every scheduler."""
-        return cls(job.n_cores, max(1, math.ceil(job.time_limit_s / 60)), job.memory_mb)
+        return cls(job.n_cores, max(1, math.ceil(job.time_limit_s / 60)), job.memory_mb, job.avoid)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,8 @@ class Job:
     time_limit_s: float = 7200.0
     memory_mb: int | None = None
     """What to ask for with all its processes; None leaves it to the scheduler."""
+    avoid: tuple[str, ...] = ()
+    """Hosts on which earlier attempts failed by no fault of theirs."""
 
 
 @dataclass(frozen=True, slots=True)
