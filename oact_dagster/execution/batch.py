@@ -372,7 +372,8 @@ class BatchRun:
                         if structure.held
                         else "has used up its budget of attempts: a run with --ignore-budget computes it"
                     )
-                    yield Note(f"structure {index} keeps its result of other settings, since it {why}", True)
+                    text = f"structure {index} keeps its result of other settings, since it {why}"
+                    yield Note(text, warning=True)
                 yield from self._done([structure])
             elif structure.status is Status.RUNNING:
                 if any(live.structure.orig_index == index for live in self._live.values()):

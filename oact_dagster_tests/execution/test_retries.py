@@ -365,9 +365,9 @@ def test_another_basis_file_of_the_same_name_is_another_level_of_theory(
 ) -> None:
     (tmp_path / "campaign").mkdir()
     basis = tmp_path / "campaign" / "light.bas"
-    basis.write_text("H 0\n")
+    basis.write_text("H 0\nS 1\n 1 1.0 1.0\nO 0\nS 1\n 1 1.0 1.0\n")
     trial = Trial(tmp_path / "campaign", engine, orca={"non_actinide_basis": "./light.bas"})
     trial.run()
-    basis.write_text("H 1\n")
+    basis.write_text("H 0\nS 1\n 1 2.0 1.0\nO 0\nS 1\n 1 1.0 1.0\n")
     with pytest.raises(LedgerError, match="non_actinide_basis=file with SHA-256"):
         trial.run()
