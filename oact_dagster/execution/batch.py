@@ -31,7 +31,7 @@ from oact_dagster.execution.events import (
 )
 from oact_dagster.execution.job_folder import FolderWriter
 from oact_dagster.execution.job_layout import JobLayout
-from oact_dagster.execution.next_attempt import NextAttempt, plan_next
+from oact_dagster.execution.next_attempt import AVOID, NextAttempt, plan_next
 from oact_dagster.execution.orca_version import of_the_ledgers_orca
 from oact_dagster.execution.restoring import stored_result
 from oact_dagster.execution.selection import BatchRequest
@@ -387,7 +387,8 @@ class BatchRun:
                         if structure.held
                         else "has used up its budget of attempts: a run with --ignore-budget computes it"
                     )
-                    yield Note(f"structure {index} keeps its result of other settings, since it {why}", True)
+                    text = f"structure {index} keeps its result of other settings, since it {why}"
+                    yield Note(text, warning=True)
                 yield from self._done([structure])
             elif structure.status is Status.RUNNING:
                 if any(live.structure.orig_index == index for live in self._live.values()):
@@ -460,7 +461,13 @@ class BatchRun:
         limit = made.plan.get("time_limit_s", settings.job_timeout_s)
         memory = settings.memory_request_mb(made.plan.get("maxcore"), made.n_cores)
         return Job(
-            made.token, Path(made.job_dir), made.n_cores, limit, memory, self._expected_cost(structure)
+            made.token,
+            Path(made.job_dir),
+            made.n_cores,
+            limit,
+            memory,
+            expected_cost=self._expected_cost(structure),
+            avoid=tuple(made.plan.get(AVOID, ())),
         )
 
     def _expected_cost(self, structure: StructureRecord) -> float:
