@@ -425,6 +425,16 @@ class RetrySettings(_Settings):
 
     max_failures: Whole = Field(default=3, ge=1, description="failed and timed-out attempts in all")
     max_losses: Whole = Field(default=5, ge=1, description="lost attempts (killed, node died) in all")
+    delay_s: Seconds = Field(
+        default=300.0,
+        ge=0,
+        description="time before a first retry that nobody asked for, s; it doubles each time",
+    )
+    longest_delay_s: Seconds = Field(default=21600.0, ge=0, description="that time at most, s")
+
+    def delay_after(self, attempts: int) -> float:
+        """How long a structure rests after so many attempts that failed or were lost, s."""
+        return min(self.longest_delay_s, self.delay_s * 2.0 ** min(max(0, attempts - 1), 60))
 
 
 class Campaign(_Settings):
@@ -618,6 +628,17 @@ class Campaign(_Settings):
     def ladders(self) -> Ladders:
         """The steps of the next attempts for each failure class: the defaults, and what ``remedies`` changes."""
         return check_ladders(self.remedies)
+
+    def retry_key(self) -> str:
+        """A short hash of the settings that decide whether there is anything left to try after a failure."""
+        launcher = self.launcher
+        limits = [launcher.memory_mb, launcher.longest_job_s, launcher.job_timeout_s]
+        decisive = [
+            self.settings_hash(),
+            {str(key): list(steps) for key, steps in self.ladders().items()},
+            limits,
+        ]
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
     def settings_hash(self) -> str:
         """A short hash of the settings that decide what an input computes: the code version of its partitions.

@@ -7,7 +7,7 @@ runs them. It knows no Dagster: it yields what happens.
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -54,6 +54,7 @@ from oact_dagster.launchers.protocol import (
     Phase,
 )
 from oact_dagster.ledger.owner import Owner
+from oact_dagster.ledger.queue import Due
 from oact_dagster.ledger.states import (
     AttemptRecord,
     AttemptState,
@@ -155,6 +156,9 @@ class BatchRun:
         self._stillborn: set[str] = set()
         self._logs: dict[str, str] = {}
         self._began = False
+        self._supply_left = request.supply
+        self._offered: set[int] = set()
+        self._retry_key = campaign.retry_key()
         self._others: set[int] = set()
         self._taken: set[int] = set()
         self._settled: set[int] = set()
@@ -181,7 +185,7 @@ class BatchRun:
         self._writer = FolderWriter(self._campaign, self._layout, setup)
         self._ledger.open_batch(self._batch_id, owner, self._clock())
         try:
-            yield Started(len(self._pending))
+            yield Started(len(self._pending) + self._supply_left)
             for event in self._run():
                 # One word for each structure: what this batch has settled it does not touch again.
                 if isinstance(event, NotRun):
@@ -196,7 +200,7 @@ class BatchRun:
 
     def _run(self) -> Iterator[Event]:
         news = True
-        while self._pending or self._live or self._waiting or self._others:
+        while self._pending or self._live or self._waiting or self._others or self._supply_left > 0:
             if self._stop.look() is not StopLevel.NONE or self._broken is not None:
                 if self._detaches():
                     yield from self._detach()
@@ -210,7 +214,7 @@ class BatchRun:
             elif self._waiting:
                 if news:
                     yield from self._hand_over()
-            elif self._pending and len(self._live) < self._campaign.max_in_flight:
+            elif len(self._live) < self._campaign.max_in_flight and (self._pending or self._refill()):
                 yield from self._admit()
                 news = True
             if news:
@@ -229,6 +233,30 @@ class BatchRun:
 
     # --- taking structures in -----------------------------------------------------------------------------------
 
+    def _refill(self) -> bool:
+        """Look for the next structures that are due, where the batch takes those; the claim decides whose they are.
+
+        Returns:
+            Whether there are any.
+        """
+        if self._supply_left <= 0:
+            return False
+        retry = self._campaign.retry
+        room = min(
+            self._supply_left,
+            self._campaign.batch_size,
+            self._campaign.max_in_flight - len(self._live),
+        )
+        due = Due(self._clock(), retry.max_failures, retry.max_losses, self._retry_key)
+        # What was offered before may have been given back, and is not taken again.
+        found = self._ledger.next_to_run(self._request.statuses, due, room + len(self._offered))
+        fresh = [index for index in found if index not in self._offered][:room]
+        if not fresh:
+            self._supply_left = 0
+        self._offered.update(fresh)
+        self._pending.extend(fresh)
+        return bool(fresh)
+
     def _admit(self) -> Iterator[Event]:
         """Take the next structures: tell of those that are done, follow others' and dead runs', claim the rest."""
         room = self._campaign.max_in_flight - len(self._live)
@@ -237,17 +265,23 @@ class BatchRun:
         ]
         chunk = [index for index in taken if index not in self._settled]
         known = self._ledger.structures(chunk)
-        yield TakenIn([known[index] for index in chunk if index in known and index not in self._taken])
-        self._taken.update(known)
+        if not self._request.supply:
+            yield self._take_in(known[index] for index in chunk if index in known)
         yield from (NotRun(index, "is not in the ledger") for index in chunk if index not in known)
         stale = self._to_compute_again(
             [i for i in chunk if i in known and known[i].status is Status.COMPLETED]
         )
         done = {i for i in chunk if i in known and known[i].status is Status.COMPLETED} - stale
         yield from self._done([known[i] for i in chunk if i in done])
-        yield from self._attach([i for i in chunk if i in known and known[i].status is Status.RUNNING])
+        if not self._request.supply:
+            yield from self._attach([i for i in chunk if i in known and known[i].status is Status.RUNNING])
         # Dead runs' attempts have been judged: what they left to run is claimed with the rest.
         yield from self._claim([i for i in chunk if i in known and i not in done])
+
+    def _take_in(self, structures: Iterable[StructureRecord]) -> TakenIn:
+        fresh = [one for one in structures if one.orig_index not in self._taken]
+        self._taken.update(one.orig_index for one in fresh)
+        return TakenIn(fresh)
 
     def _to_compute_again(self, completed: Sequence[int]) -> set[int]:
         """Of completed structures those whose result was made with other settings, where such were asked for."""
@@ -290,8 +324,13 @@ class BatchRun:
             settings_hash=self._settings_hash,
             now=self._clock(),
         )
-        yield from self._submit(claims)
         ours = {claim.structure.orig_index for claim in claims}
+        if self._request.supply:
+            self._supply_left -= len(ours - self._taken)
+            yield self._take_in(claim.structure for claim in claims)
+        yield from self._submit(claims)
+        if self._request.supply:
+            return
         yield from self._explain([index for index in wanted if index not in ours])
 
     def _plan(self, indices: Sequence[int]) -> Generator[Event, None, list[int]]:
@@ -323,6 +362,7 @@ class BatchRun:
                 self._plans[index] = (attempts[-1].number + 1, coming)
                 left.append(index)
             else:
+                self._ledger.set_aside(index, self._retry_key)
                 yield self._failed(record, f"not tried again: {coming.reason}")
         order = {index: place for place, index in enumerate(indices)}
         return sorted(left, key=order.__getitem__)
@@ -743,7 +783,14 @@ class BatchRun:
             self._stillborn.add(live.token)
         if state.log:
             self._logs[live.token] = state.log
-        ending = ending_of(live, state, self._campaign.n_cores, cancelled=stopped, now=self._clock())
+        ending = ending_of(
+            live,
+            state,
+            self._campaign.n_cores,
+            self._campaign.retry,
+            cancelled=stopped,
+            now=self._clock(),
+        )
         taken = of_the_ledgers_orca(self._ledger, ending)
         if taken is not ending:
             self._broken = self._broken or f"{taken.message}; nothing more was started"
@@ -866,6 +913,7 @@ class BatchRun:
             yield NotRun(index, reason if self._broken or closing else f"{reason} here")
         self._pending.clear()
         self._others.clear()
+        self._supply_left = 0
         if not self._waiting:
             return
         waiting = {token: live for token, (_, live) in self._waiting.items()}

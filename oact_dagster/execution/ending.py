@@ -3,6 +3,7 @@
 import socket
 from pathlib import Path
 
+from oact_dagster.campaign import RetrySettings
 from oact_dagster.execution.engine import ORCA_NAME, STANDIN_NAME
 from oact_dagster.execution.verdict import Evidence, judge
 from oact_dagster.launchers.attempt_files import (
@@ -54,13 +55,16 @@ def has_run(folder: Path) -> bool:
     return any((folder / name).exists() for name in (START_FILE, OUTPUT_FILE, EXIT_FILE))
 
 
-def ending_of(live: LiveAttempt, state: JobState, n_cores: int, *, cancelled: bool, now: float) -> Ending:
+def ending_of(
+    live: LiveAttempt, state: JobState, n_cores: int, retry: RetrySettings, *, cancelled: bool, now: float
+) -> Ending:
     """Judge an attempt whose job has ended.
 
     Args:
         live: which attempt, and where its files are.
         state: what the launcher says of its job.
         n_cores: cores that it was given, where its folder does not say.
+        retry: how long its structure rests.
         cancelled: the user has asked for a stop.
         now: Unix time, s.
     """
@@ -74,10 +78,12 @@ def ending_of(live: LiveAttempt, state: JobState, n_cores: int, *, cancelled: bo
     elapsed = record.elapsed_s if record is not None else None
     has_numbers = verdict.outcome is Outcome.COMPLETED or evidence.own_output
     failed = verdict.outcome in (Outcome.FAILED, Outcome.TIMEOUT, Outcome.LOST)
+    ended_at = record.ended_at if record is not None else now
+    before = live.structure.fail_count + live.structure.loss_count
     return Ending(
         token=live.token,
         outcome=verdict.outcome,
-        ended_at=record.ended_at if record is not None else now,
+        ended_at=ended_at,
         failure_class=verdict.failure_class,
         message=verdict.message,
         host=began.host if began is not None else costs.node or socket.gethostname(),
@@ -91,6 +97,7 @@ def ending_of(live: LiveAttempt, state: JobState, n_cores: int, *, cancelled: bo
         else {},
         cpu_time_s=costs.cpu_time_s or (record.cpu_time_s if record is not None else None),
         max_rss_mb=costs.max_rss_mb or (record.max_rss_mb if record is not None else None),
+        not_before=ended_at + retry.delay_after(before + 1) if failed else 0.0,
     )
 
 

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from oact_dagster.campaign import Campaign, LauncherSettings
+from oact_dagster.campaign import Campaign, LauncherSettings, RetrySettings
 from oact_dagster.execution.attempt_folders import attempt_folders
 from oact_dagster.execution.by_output import see_output, seen_ending, silence
 from oact_dagster.execution.ending import LiveAttempt, ending_of, has_run
@@ -112,6 +112,7 @@ def update_running(
     launcher_of: LauncherOf,
     *,
     silence_limit_s: float = SILENCE_LIMIT_S,
+    retry: RetrySettings | None = None,
     clock: Callable[[], float] = time.time,
 ) -> UpdateReport:
     """Judge every running structure.
@@ -121,12 +122,13 @@ def update_running(
         layout: where job folders are that the ledger does not name.
         launcher_of: gives the launcher that can be asked of attempts of a kind: the scheduler's side of the evidence.
         silence_limit_s: an output without an end that has not changed for so long is a timeout, s.
+        retry: how long failed structures rest; the campaign's.
         clock: Unix time, s.
 
     Raises:
         LedgerError: the ledger cannot be written; what was recorded before that stays.
     """
-    return _Update(ledger, layout, launcher_of, silence_limit_s, clock).run()
+    return _Update(ledger, layout, launcher_of, silence_limit_s, retry or RetrySettings(), clock).run()
 
 
 class _Update:
@@ -138,12 +140,14 @@ class _Update:
         layout: JobLayout,
         launcher_of: LauncherOf,
         silence_limit_s: float,
+        retry: RetrySettings,
         clock: Callable[[], float],
     ) -> None:
         self._ledger = ledger
         self._layout = layout
         self._launcher_of = launcher_of
         self._silence_limit_s = silence_limit_s
+        self._retry = retry
         self._clock = clock
         self._batch_id = f"update-{secrets.token_hex(4)}"
         self._batch_is_open = False
@@ -383,7 +387,7 @@ class _Update:
     def _ending(self, live: LiveAttempt, state: JobState) -> Ending:
         if state.cause is Cause.CANCELLED:
             self._cancelled[live.token] = live.structure
-        ending = ending_of(live, state, 1, cancelled=False, now=self._clock())
+        ending = ending_of(live, state, 1, self._retry, cancelled=False, now=self._clock())
         return of_the_ledgers_orca(self._ledger, ending)
 
     def _record(self, endings: Sequence[Ending]) -> None:
