@@ -285,7 +285,9 @@ def _tell_problems(done: "Submitted", tally: "Tally") -> bool:
 def _exit_code(done: "Submitted", problems: bool, tally: "Tally") -> int:
     if done.stopped:
         return EXIT_INTERRUPTED
-    if not (done.begun or tally.failed):
+    from oact_dagster.execution.batch import OWNED
+
+    if not (done.begun or tally.failed or tally.not_run[OWNED]):
         return EXIT_REFUSED
     return EXIT_NOT_ALL if problems else 0
 

@@ -63,6 +63,7 @@ def node_settings(
         environment = {"LD_LIBRARY_PATH": f"{ld_library_path}:{there}" if there else ld_library_path}
     settings = {
         "kind": "parsl",
+        "provider": "local",
         "max_workers": max_workers,
         "cores_per_worker": cores_per_worker,
         "job_timeout_s": timeout_s,
