@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from oact_dagster.campaign import Campaign, LauncherSettings, OrcaSettings, RetrySettings
 from oact_dagster.orca.remedies import STEPS
+from oact_dagster.profiles import Profile
 
 DEFINITIONS: Final = """\
 from pathlib import Path
@@ -63,6 +64,7 @@ orca:
 
 # How calculations are run.
 launcher:
+  profile: @launcher.profile  # a site's settings, of ~/.config/oact/profiles.yaml; what is not null here wins
   kind: @launcher.kind  # local: processes on this machine; slurm or flux: jobs of the scheduler
   job_timeout_s: @launcher.job_timeout_s  # time limit of one calculation, s
   n_hours: @launcher.n_hours  # the same in hours, in place of job_timeout_s; null: job_timeout_s holds
@@ -115,9 +117,21 @@ def campaign_text(
     charge_column: str | None,
     spin_column: str | None,
     annotate: Sequence[str],
-    orca_command: str,
+    orca_command: str | None,
+    profile: Profile | None = None,
 ) -> str:
-    """The text of a ``campaign.yaml`` with all settings, their defaults, and what is allowed."""
+    """The text of a ``campaign.yaml`` with all settings, their defaults, and what is allowed.
+
+    Args:
+        name: of the campaign.
+        csv: its path.
+        geometry_column: of the CSV.
+        charge_column: of the CSV; None for 0 in all rows.
+        spin_column: likewise.
+        annotate: columns that inputs carry.
+        orca_command: None leaves it to the profile.
+        profile: of the site; what it says is shown, and left to it.
+    """
     values: dict[str, Any] = {
         **_defaults(Campaign, ""),
         **_defaults(OrcaSettings, "orca."),
@@ -130,9 +144,22 @@ def campaign_text(
         "spin_column": spin_column,
         "annotate": list(annotate),
         "orca.command": orca_command,
+        "launcher.profile": None if profile is None else profile.name,
     }
     template = _TEMPLATE.replace("@steps", ", ".join(STEPS))
-    return re.sub(r"@([a-z_.]*[a-z_])", lambda match: yaml_value(values[match[1]]), template)
+    text = re.sub(r"@([a-z_.]*[a-z_])", lambda match: yaml_value(values[match[1]]), template)
+    if profile is None:
+        return text
+    left: dict[str, Any] = dict(profile.launcher)
+    if left.keys() & {"n_hours", "job_timeout_s"}:
+        # They are two names of one setting: either here would win over the site's.
+        left = {"n_hours": None, "job_timeout_s": None, **left}
+    if orca_command is None:
+        left["command"] = profile.orca_command
+    for key, value in left.items():
+        line = f"  # {key}: {yaml_value(value)}  # left to profile {profile.name}"
+        text = re.sub(rf"^  {key}: .*$", lambda _, line=line: line, text, flags=re.MULTILINE)  # type: ignore[misc]
+    return text
 
 
 def _defaults(model: type[BaseModel], prefix: str) -> dict[str, Any]:

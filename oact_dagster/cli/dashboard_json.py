@@ -28,11 +28,13 @@ def dashboard_json(overview: Overview) -> dict[str, Any]:
         },
         "total": overview.total,
         "running_queued": overview.queued,
+        "stuck_by_reason": dict(overview.stuck),
         "held": overview.held,
         "set_aside": overview.set_aside,
         "rejected_rows": overview.rejected,
         "left": overview.left,
         "failures_by_class": dict(overview.failures),
+        "faults_by_host": dict(overview.host_faults),
         "failures_by_message": [
             {
                 "failure_class": group.failure_class,

@@ -14,6 +14,8 @@ _BAR: Final = 50
 _RULE: Final = 40
 GROUPS_SHOWN: Final = 5
 _MESSAGE_WIDTH: Final = 100
+_REASON_WIDTH: Final = 200
+_HOSTS_SHOWN: Final = 5
 
 _SPENT: Final = (
     (Outcome.COMPLETED, "good"),
@@ -114,6 +116,11 @@ def _beside(overview: Overview) -> Iterator[str]:
         )
     if overview.running:
         yield f"running {overview.running} ({overview.queued} queued)"
+    for reason, count in overview.stuck[:GROUPS_SHOWN]:
+        yield f"  {count} may wait for ever: {one_line(reason, _REASON_WIDTH)}"
+    if len(overview.stuck) > GROUPS_SHOWN:
+        rest = overview.stuck[GROUPS_SHOWN:]
+        yield f"  {sum(count for _, count in rest)} may wait for ever for {len(rest)} other reasons"
     if overview.held:
         yield f"held {overview.held} (run only after `oact release`, or when named)"
     if overview.set_aside:
@@ -131,6 +138,9 @@ def _beside(overview: Overview) -> Iterator[str]:
         yield "Core-hours of attempts: " + ", ".join(spent)
     if overview.failures:
         yield "Failures by class: " + ", ".join(f"{kind} {count}" for kind, count in overview.failures)
+    if overview.host_faults:
+        hosts = ", ".join(f"{host} {count}" for host, count in overview.host_faults[:_HOSTS_SHOWN])
+        yield f"Attempts that failed by a fault of their host: {hosts}"
 
 
 def _throughput(found: Throughput) -> str:

@@ -24,6 +24,8 @@ _ATTEMPT_COLUMNS = TableSchema(
         TableColumn("host", "string"),
         TableColumn("started", "string"),
         TableColumn("elapsed_s", "float"),
+        TableColumn("core_hours", "float"),
+        TableColumn("max_rss_mb", "float"),
     ]
 )
 
@@ -65,6 +67,8 @@ def result_metadata(event: Completed, input_hash: str | None) -> Metadata:
             "wall_time_s": result.get("wall_time"),
             "n_cores": result.get("n_cores"),
             "core_hours": core_hours(result),
+            "cpu_time_s": attempt.cpu_time_s,
+            "max_rss_mb": attempt.max_rss_mb,
             "host": attempt.host,
             "attempt": attempt.number,
             "remedy": attempt.remedy or "none",
@@ -143,6 +147,8 @@ def attempts_table(attempts: Sequence[AttemptRecord]) -> MetadataValue[Any]:
                     "host": attempt.host or "",
                     "started": _time(attempt.started_at) or "",
                     "elapsed_s": round(attempt.elapsed or 0.0, 3),
+                    "core_hours": round((attempt.elapsed or 0.0) * (attempt.n_cores or 0) / 3600.0, 5),
+                    "max_rss_mb": round(attempt.max_rss_mb or 0.0, 1),
                 }
             )
             for attempt in attempts

@@ -26,17 +26,19 @@ from oact_dagster.execution.events import (
     NotRun,
     Running,
     Started,
+    Stuck,
     TakenIn,
 )
 from oact_dagster.execution.job_folder import FolderWriter
 from oact_dagster.execution.job_layout import JobLayout
-from oact_dagster.execution.next_attempt import NextAttempt, plan_next
+from oact_dagster.execution.next_attempt import AVOID, NextAttempt, plan_next
 from oact_dagster.execution.orca_version import of_the_ledgers_orca
 from oact_dagster.execution.restoring import stored_result
 from oact_dagster.execution.selection import BatchRequest
 from oact_dagster.execution.setup_hook import SetupError, load_setup_func
 from oact_dagster.execution.stopping import StopLevel, StopRequest
 from oact_dagster.launchers.attempt_files import MESSAGES_FILE, OUTPUT_FILE, read_exit
+from oact_dagster.launchers.kinds import settings_of
 from oact_dagster.launchers.leftovers import end_leftovers
 from oact_dagster.launchers.packing import expected_cost
 from oact_dagster.launchers.protocol import (
@@ -308,8 +310,8 @@ class BatchRun:
             if not self._may_be_claimed(record):
                 left.append(index)
                 continue
-            good = None if self._request.ignore_budget else stored_result(attempts, self._settings_hash)
-            if good is not None and self._ledger.restore(index, good.token, self._request.statuses):
+            good = None if self._request.ignore_budget else self._restored(record, attempts)
+            if good is not None:
                 yield Note(f"structure {index}: this input has a result already, of attempt {good.number}")
                 yield from self._done(list(self._ledger.structures([index]).values()))
                 continue
@@ -325,6 +327,18 @@ class BatchRun:
                 yield self._failed(record, f"not tried again: {coming.reason}")
         order = {index: place for place, index in enumerate(indices)}
         return sorted(left, key=order.__getitem__)
+
+    def _restored(self, record: StructureRecord, attempts: Sequence[AttemptRecord]) -> AttemptRecord | None:
+        """Take an earlier result of this very input as the structure's again; None where there is none."""
+        try:
+            found = stored_result(attempts, self._settings_hash, lambda: self._writer.setup_of(record))
+            if found is not None and self._ledger.restore(
+                record.orig_index, found.attempt.token, self._request.statuses, found.bring_back
+            ):
+                return found.attempt
+        except (ValueError, OSError, SetupError):
+            pass  # what is wrong is said when it is run
+        return None
 
     def _may_be_claimed(self, record: StructureRecord) -> bool:
         retry = self._campaign.retry
@@ -363,9 +377,19 @@ class BatchRun:
     def _explain(self, indices: Sequence[int]) -> Iterator[Event]:
         """Say why structures could not be claimed; those that another run took just now are followed."""
         followed = self._ledger.open_attempts(indices)
-        for index, structure in self._ledger.structures(indices).items():
+        structures = self._ledger.structures(indices)
+        stale = self._to_compute_again([i for i, s in structures.items() if s.status is Status.COMPLETED])
+        for index, structure in structures.items():
             retry = self._campaign.retry
             if structure.status is Status.COMPLETED:
+                if index in stale:
+                    why = (
+                        "is held: `oact release` releases it"
+                        if structure.held
+                        else "has used up its budget of attempts: a run with --ignore-budget computes it"
+                    )
+                    text = f"structure {index} keeps its result of other settings, since it {why}"
+                    yield Note(text, warning=True)
                 yield from self._done([structure])
             elif structure.status is Status.RUNNING:
                 if any(live.structure.orig_index == index for live in self._live.values()):
@@ -438,7 +462,13 @@ class BatchRun:
         limit = made.plan.get("time_limit_s", settings.job_timeout_s)
         memory = settings.memory_request_mb(made.plan.get("maxcore"), made.n_cores)
         return Job(
-            made.token, Path(made.job_dir), made.n_cores, limit, memory, self._expected_cost(structure)
+            made.token,
+            Path(made.job_dir),
+            made.n_cores,
+            limit,
+            memory,
+            expected_cost=self._expected_cost(structure),
+            avoid=tuple(made.plan.get(AVOID, ())),
         )
 
     def _expected_cost(self, structure: StructureRecord) -> float:
@@ -520,8 +550,8 @@ class BatchRun:
                 # Its job may run, and only its own scheduler knows: to run it here would compute it twice.
                 yield NotRun(
                     index,
-                    f"a run that is gone left it to {attempt.launcher}, and launcher.kind is {self._launcher.kind}"
-                    f" now: a run with launcher.kind: {attempt.launcher} finishes it",
+                    f"a run that is gone left it to {settings_of(attempt.launcher)}, and now there is"
+                    f" {settings_of(self._launcher.kind)}: a run with those settings finishes it",
                 )
             elif self._ledger.take_over(attempt, self._batch_id):
                 orphans.append(attempt)
@@ -644,6 +674,7 @@ class BatchRun:
             if not live.running and state.phase in (Phase.RUNNING, Phase.ENDED):
                 live.running = True
                 started.append(live)
+        yield from self._tell_stuck([(by_job[job_id], state.stuck) for job_id, state in states.items()])
         self._ledger.mark_running([live.token for live in started], self._clock())
         for live in started:
             self._follow(live)
@@ -656,6 +687,20 @@ class BatchRun:
         for live, why in too_late:
             del self._live[live.token]
             yield from self._given_back(self._ledger.give_back([live.token]), why)
+
+    def _tell_stuck(self, found: Sequence[tuple[LiveAttempt, str]]) -> Iterator[Event]:
+        """Keep why jobs may wait for ever, and tell of each structure and reason once."""
+        changed = [(live, reason) for live, reason in found if reason != live.stuck]
+        if not changed:
+            return
+        self._ledger.mark_stuck({live.token: reason for live, reason in changed})
+        for live, reason in changed:
+            live.stuck = reason
+            # Names of nodes behind it come and go.
+            word = reason.split(",")[0]
+            if reason and word not in live.told_stuck:
+                live.told_stuck.add(word)
+                yield Stuck(live.structure.orig_index, reason)
 
     def _is_settled(self, live: LiveAttempt, state: JobState) -> bool:
         """Tell whether an attempt can be judged: its record is there, or has had the time to show.

@@ -7,9 +7,10 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution.attempt_folders import retire
+from oact_dagster.execution.attempt_folders import mark_input_only, retire
 from oact_dagster.execution.engine import Engine
 from oact_dagster.execution.input_text import input_text
 from oact_dagster.execution.job_layout import JobLayout
@@ -32,6 +33,8 @@ class Prepared:
     folder: Path
     input_hash: str
     """The data version of the input."""
+    setup: str | None
+    """What counts in it beside the input: the string that the user's function returned."""
 
 
 class FolderWriter:
@@ -102,7 +105,7 @@ class FolderWriter:
             input_hash=made.input_hash,
             n_cores=coming.settings.n_cores,
             remedy=coming.plan.remedy,
-            plan=coming.kept(maxcore),
+            plan=coming.kept(maxcore, made.setup),
         )
 
     def input_only(self, record: StructureRecord) -> Prepared:
@@ -154,6 +157,23 @@ class FolderWriter:
             token,
         )
 
+    def setup_of(self, record: StructureRecord) -> str | None:
+        """Return what the user's function returns for a structure now: called with a folder that is thrown away.
+
+        Raises:
+            InputRefused, GeometryError, StructureError: structure and settings do not go together.
+            SetupError: the user's function raised.
+            OSError: the folder could not be written.
+        """
+        if self._setup is None:
+            return None
+        folder = self._layout.folder(record.orig_index, record.id, record.job_dir)
+        files = {INPUT_FILE: input_text(self._campaign, record, None)}
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as fresh:
+            (Path(fresh) / INPUT_FILE).write_text(files[INPUT_FILE], encoding="utf-8")
+            return run_setup(self._setup, Path(fresh), job_record(record, str(folder)), files)
+
     def _write(
         self,
         record: StructureRecord,
@@ -164,10 +184,11 @@ class FolderWriter:
     ) -> Prepared:
         folder = self._layout.folder(record.orig_index, record.id, record.job_dir)
         digest = input_hash(text)
+        counts: str | None = None
         files = {INPUT_FILE: text, **more}
 
         def fill(fresh: Path) -> None:
-            nonlocal digest
+            nonlocal digest, counts
             for name, content in files.items():
                 (fresh / name).write_text(content, encoding="utf-8")
                 if content.startswith("#!"):
@@ -180,9 +201,12 @@ class FolderWriter:
                 counts = run_setup(self._setup, fresh, job_record(record, str(folder)), files)
                 if counts is not None:
                     digest = hashlib.sha256(f"{digest}\n{counts}".encode()).hexdigest()[:16]
+                if not more:
+                    # Beside the user's files it could not be told from a folder that somebody has worked in.
+                    mark_input_only(fresh)
 
         _replace(folder, fill, mark)
-        return Prepared(folder, digest)
+        return Prepared(folder, digest, counts)
 
 
 def _maxcore(text: str) -> int | None:

@@ -32,7 +32,7 @@ from oact_dagster.launchers.attempt_files import (
     How,
     read_exit,
 )
-from oact_dagster.launchers.choose import make_launcher
+from oact_dagster.launchers.choose import launcher_kind, make_launcher
 from oact_dagster.launchers.local import LocalLauncher
 from oact_dagster.launchers.protocol import Cause, JobState, Launcher, LauncherError, Orphan, Phase
 from oact_dagster.ledger.owner import Owner
@@ -416,8 +416,8 @@ def launchers_of(campaign: Campaign | None, bare: Campaign | None = None) -> Lau
     """
 
     def launcher_of(kind: str) -> Launcher | None:
-        if campaign is not None and kind == campaign.launcher.kind:
-            return make_launcher(campaign)
+        if campaign is not None and kind == launcher_kind(campaign):
+            return make_launcher(campaign, only_asks=True)
         if kind == LocalLauncher.kind:
             return LocalLauncher(1)
         command = _COMMANDS.get(kind)
@@ -425,7 +425,7 @@ def launchers_of(campaign: Campaign | None, bare: Campaign | None = None) -> Lau
             return None
         # To ask and to cancel needs none of the settings that a submit needs.
         settings = LauncherSettings.model_validate({"kind": kind})
-        return make_launcher(bare.model_copy(update={"launcher": settings}))
+        return make_launcher(bare.model_copy(update={"launcher": settings}), only_asks=True)
 
     return launcher_of
 

@@ -96,6 +96,10 @@ class ExitRecord:
     host: str
     pid: int
     reason: str = ""
+    cpu_time_s: float | None = None
+    """Of the engine and all processes that it waited for, user and system."""
+    max_rss_mb: float | None = None
+    """Memory of the largest of these processes."""
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -123,7 +127,7 @@ def spec_text(spec: AttemptSpec) -> str:
 
 def read_spec(folder: Path) -> AttemptSpec | None:
     """The attempt whose folder this is, or None where there is none that can be read."""
-    return _read(folder / ATTEMPT_FILE, AttemptSpec)
+    return read_record(folder / ATTEMPT_FILE, AttemptSpec)
 
 
 def claim_folder(folder: Path, record: StartRecord) -> bool:
@@ -159,7 +163,7 @@ def hold_folder(folder: Path) -> bool:
 
 def read_start(folder: Path, token: str) -> StartRecord | None:
     """Which payload runs or ran an attempt, or None where none of this attempt did."""
-    record = _read(folder / START_FILE, StartRecord)
+    record = read_record(folder / START_FILE, StartRecord)
     return record if record is not None and record.token == token else None
 
 
@@ -170,7 +174,7 @@ def exit_text(record: ExitRecord) -> str:
 
 def read_exit(folder: Path, token: str) -> ExitRecord | None:
     """The payload's record in a folder, or None where there is none of this attempt."""
-    record = _read(folder / EXIT_FILE, ExitRecord)
+    record = read_record(folder / EXIT_FILE, ExitRecord)
     if record is None or record.token != token:
         return None
     try:
@@ -180,7 +184,8 @@ def read_exit(folder: Path, token: str) -> ExitRecord | None:
     return ExitRecord(**{**asdict(record), "how": how})
 
 
-def _read(path: Path, kind: type[_T]) -> _T | None:
+def read_record(path: Path, kind: type[_T]) -> _T | None:
+    """A dataclass from a file of JSON; None where there is none that can be read. Unknown keys are passed over."""
     try:
         raw: Any = json.loads(path.read_bytes())
     except (OSError, ValueError):

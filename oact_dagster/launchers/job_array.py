@@ -43,11 +43,13 @@ class ResourceRequest:
     n_cores: int
     minutes: int
     memory_mb: int | None
+    avoid: tuple[str, ...] = ()
+    """Hosts that it is not to run on."""
 
     @classmethod
     def of(cls, job: Job) -> Self:
         """The request of a job; time limits are whole minutes for every scheduler."""
-        return cls(job.n_cores, whole_minutes(job.time_limit_s), job.memory_mb)
+        return cls(job.n_cores, whole_minutes(job.time_limit_s), job.memory_mb, job.avoid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class JobArray:
         jobs: Sequence[Job],
         environment: JobEnvironment,
         task_variable: str,
+        command: Sequence[str] = PAYLOAD,
     ) -> Self:
         """Write the folder of an array that is about to be submitted.
 
@@ -85,6 +88,7 @@ class JobArray:
             jobs: all with the same resource request.
             environment: what a task sets up.
             task_variable: of the environment, in which the scheduler tells a job its number in the array, from 0.
+            command: what a task runs in its folder, with the option ``--token``.
 
         Raises:
             ValueError: a path has more than one line.
@@ -103,7 +107,7 @@ class JobArray:
             f'    echo "task ${task_variable}: no folder for it" >&2; exit 4',
             "fi",
             *environment.lines(),
-            f'exec {" ".join(map(quoted, PAYLOAD))} --token "$token"',
+            f'exec {" ".join(map(quoted, command))} --token "$token"',
         ]
         write_script(folder / _SCRIPT, script_text([], body))
         return cls(folder, [job.token for job in jobs], ResourceRequest.of(jobs[0]))

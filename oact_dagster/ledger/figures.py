@@ -84,6 +84,16 @@ class LedgerFigures(LedgerFile):
             " WHERE a.state != 'closed' AND a.state = 'running' AND s.status = 'running'"
         )
 
+    def stuck_by_reason(self) -> list[tuple[str, int]]:
+        """``(reason, structures)`` of running structures whose jobs may wait for ever; most first."""
+        rows = self._rows(
+            "SELECT a.pending_reason AS reason, COUNT(*) AS n FROM attempts a"
+            " JOIN structures s ON s.id = a.structure_id"
+            " WHERE a.pending_reason IS NOT NULL AND a.state != 'closed' AND s.status = 'running'"
+            " GROUP BY reason ORDER BY n DESC, reason"
+        )
+        return [(str(row[0]), int(row[1])) for row in rows]
+
     def count_held(self) -> int:
         """How many structures are held until they are released or named."""
         return self._number("SELECT COUNT(*) FROM structure_state WHERE held != 0")
@@ -132,6 +142,15 @@ class LedgerFigures(LedgerFile):
             found.setdefault(key, [text, 0, orig_index])[1] += 1
         groups = [(kind, text, count, index) for (kind, _), (text, count, index) in found.items()]
         return sorted(groups, key=lambda group: (-group[2], group[0], group[1]))
+
+    def faults_by_host(self) -> list[tuple[str, int]]:
+        """``(host, attempts)`` that failed there by a fault of the host (its disk, its MPI); most first."""
+        rows = self._rows(
+            "SELECT host, COUNT(*) AS n FROM attempts WHERE outcome = 'failed' AND failure_class IN"
+            " ('disk_full', 'mpi_error') AND host IS NOT NULL"
+            " GROUP BY host ORDER BY n DESC, host LIMIT 20"
+        )
+        return [(str(row[0]), int(row[1])) for row in rows]
 
     def newest_attempts(self, limit: int) -> list[AttemptTimes]:
         """When the attempts that were opened last began and ended; bounded, since there may be millions."""

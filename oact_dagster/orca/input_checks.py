@@ -46,7 +46,7 @@ def check_settings(settings: InputSettings, elements: Iterable[str]) -> list[str
             basis, or with one that was made for another; a basis file that is none, or lacks an element.
     """
     wanted = frozenset(elements)
-    return [*checked(settings, wanted), *_check_files(settings, wanted)]
+    return [*checked(settings, wanted), *check_files(settings, wanted)]
 
 
 @lru_cache(maxsize=4096)
@@ -174,10 +174,13 @@ def _check_cores(settings: InputSettings, elements: frozenset[str]) -> None:
             )
 
 
-def _check_files(settings: InputSettings, elements: frozenset[str]) -> list[str]:
+def check_files(settings: InputSettings, elements: frozenset[str]) -> list[str]:
     """Refuse a basis file that is none or lacks an element; say what cannot be told.
 
-    A file that is not there is for whoever knows the folder to say.
+    Apart from ``checked``, since a file may change. One that is not there is for whoever knows the folder to say.
+
+    Raises:
+        InputRefused: See ``check_settings``.
     """
     warnings = []
     for what, basis, role in (
@@ -263,8 +266,9 @@ def _instead(settings: InputSettings, elements: frozenset[str], what: str) -> st
 def _unknown_names(settings: InputSettings, elements: frozenset[str]) -> list[str]:
     unknown = functional_doubt(settings.functional.split())
     warnings = [unknown] if unknown else []
-    bases = sorted({basis for element in elements if (basis := settings.basis_of(element))})
-    for basis in bases:
+    # That of the line is read also where no element has it.
+    named = {settings.line_basis, *map(settings.basis_of, elements)}
+    for basis in sorted(basis for basis in named if basis):
         if not is_file(basis) and known_basis(basis) is None:
             warnings.append(
                 f"the basis {basis} is in no table: whether it covers every element is not checked"

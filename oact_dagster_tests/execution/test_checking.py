@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from oact_dagster.campaign import Campaign, load_campaign
+from oact_dagster.cli.check_json import check_json
+from oact_dagster.cli.check_text import check_lines
 from oact_dagster.execution import checking
 from oact_dagster.execution.checking import Report, check_campaign
 from oact_dagster.execution.disk_estimate import Sizes, documented_model
@@ -337,6 +339,33 @@ def test_memory_and_its_limit(tmp_path: Path) -> None:
     notes = check_campaign(load_campaign(tmp_path)).notes
     assert any("may need 8000 MB, and launcher.memory_mb is 6000" in note for note in notes)
     assert any("at once may need 8000000000 MB, and this machine has" in note for note in notes)
+
+
+def test_a_basis_file_that_lacks_elements(tmp_path: Path) -> None:
+    (tmp_path / "own.bas").write_text("OXYGEN\nS 1\n  1 1.0 1.0\nHYDROGEN\nS 1\n  1 1.0 1.0\n")
+    rows = [row(0), row(1, aligned_csd_core=IODIDE)]
+    settings = campaign(tmp_path, rows, {"non_actinide_basis": "own.bas"})
+    report = check_campaign(settings)
+    (group,) = report.refused
+    assert (group.what, group.count) == ("basis without functions for an element", 1)
+    assert group.examples[0].message.endswith(
+        "own.bas has no functions for I (it has H, O); add them, or name another basis"
+    )
+    assert report.runnable == 1
+
+
+def test_memory_goes_by_the_cores_of_the_structures_size(tmp_path: Path) -> None:
+    settings = campaign(tmp_path, [row(0)], {"n_cores": 4, "maxcore": 2000})
+    values = yaml.safe_load(settings.file.read_text())
+    values["launcher"] = {"resources": [{"max_atoms": 2, "n_cores": 2}, {"max_atoms": 50, "n_cores": 16}]}
+    settings.file.write_text(yaml.safe_dump(values))
+    settings = load_campaign(tmp_path)
+    report = check_campaign(settings)
+    assert report.memory is not None and report.memory.amount == 32_000
+    assert "32,000 MB for one calculation (structure 0: %maxcore 2,000 MB, 16 cores)" in "\n".join(
+        check_lines(settings, report)
+    )
+    assert check_json(settings, report)["memory"] == {"row": 0, "MB": 32_000, "cores": 16}
 
 
 def test_results_of_other_settings_are_counted(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What the next attempt of a structure changes, and when there is none: with real processes and a real ledger."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from oact_dagster.execution.batch import BatchRun
 from oact_dagster.execution.engine import find_engine
 from oact_dagster.execution.events import Completed, Event, Failed, InputWritten, Note
 from oact_dagster.execution.intake import take_in
+from oact_dagster.execution.next_attempt import NextAttempt, plan_next
 from oact_dagster.execution.selection import BatchRequest, Selection, resolve
 from oact_dagster.execution.staleness import stale_results
 from oact_dagster.launchers.choose import make_launcher
@@ -162,6 +164,20 @@ def test_a_longer_limit_after_a_timeout(tmp_path: Path, engine: TestEngine) -> N
     assert trial.ledger.structures([0])[0].status is Status.TIMEOUT
 
 
+def test_hosts_at_fault_are_left_out(engine: TestEngine, trial: Trial) -> None:
+    engine.set("crash", 0)
+    trial.run()
+    here = trial.attempts()[0].host
+    at_fault = {"disk_full": "n7.cluster", "mpi_error": "n2", "lost": "n7.other", "aborted": "n9"}
+    kept = {kind: replace(trial.attempts()[0], failure_class=kind, host=at_fault[kind]) for kind in at_fault}
+    attempts = [*kept.values(), replace(trial.attempts()[0], failure_class="lost", host=here)]
+    record = trial.ledger.structures([0])[0]
+    coming = plan_next(trial.campaign, record, attempts, settings_hash=trial.campaign.settings_hash())
+    assert isinstance(coming, NextAttempt)
+    assert coming.avoid == ("n2", "n7"), "not where the input failed, nor where no job ran"
+    assert coming.kept(2000, None)["avoid_hosts"] == ["n2", "n7"]
+
+
 def test_an_input_error_is_not_tried_again_until_the_settings_change(
     engine: TestEngine, trial: Trial
 ) -> None:
@@ -264,6 +280,68 @@ def test_results_of_other_settings_are_counted_and_computed_again_when_asked(
     assert trial.ledger.count_by_status() == {Status.COMPLETED: 3}
 
 
+def test_a_stale_result_without_a_budget_says_why_it_stays(tmp_path: Path, engine: TestEngine) -> None:
+    trial = Trial(tmp_path / "campaign", engine, retry={"max_failures": 1})
+    engine.set("scf_not_converged normal", 0)
+    trial.run()
+    trial.run(request=BatchRequest([0], ignore_budget=True))
+    trial.change(orca={"scf_maxiter": 300})
+    events = trial.run(request=resolve(trial.campaign, trial.ledger, Selection("stale")))
+    (note,) = (event for event in events if isinstance(event, Note))
+    assert note.warning and "structure 0 keeps its result of other settings" in note.text
+    assert "--ignore-budget" in note.text and engine.runs == [0, 0]
+    selection = Selection("stale", ignore_budget=True)
+    trial.run(request=resolve(trial.campaign, trial.ledger, selection))
+    assert engine.runs == [0, 0, 0] and stale_results(trial.campaign, trial.ledger) == 0
+
+
+def test_settings_that_are_set_back_bring_the_result_back(engine: TestEngine, trial: Trial) -> None:
+    job = trial.campaign.jobs_dir / "job_0"
+
+    def stale() -> list[Event]:
+        return trial.run(request=resolve(trial.campaign, trial.ledger, Selection("stale")))
+
+    trial.run()
+    plain = trial.input
+    trial.change(orca={"kdiis": True})
+    stale()
+    assert engine.runs == [0, 0] and "KDIIS" in trial.input
+    trial.change(orca={"kdiis": False})
+    (done,) = (event for event in stale() if isinstance(event, Completed))
+    assert engine.runs == [0, 0], "it has been computed"
+    assert done.attempt is not None and done.attempt.number == 1
+    assert trial.input == plain and (job / "orca.out").is_file()
+    assert "KDIIS" in (job.with_name("job_0.attempt-2") / "orca.inp").read_text(), "nothing is lost"
+    assert stale_results(trial.campaign, trial.ledger) == 0
+    trial.change(orca={"kdiis": True})
+    assert stale_results(trial.campaign, trial.ledger) == 1
+    (done,) = (event for event in stale() if isinstance(event, Completed))
+    assert engine.runs == [0, 0] and "KDIIS" in trial.input
+    assert done.attempt is not None and done.attempt.number == 2
+    assert sorted(path.name for path in job.parent.iterdir()) == ["job_0", "job_0.attempt-1"]
+
+
+def test_what_the_users_own_function_returns_counts_in_a_result(tmp_path: Path, engine: TestEngine) -> None:
+    (tmp_path / "campaign").mkdir()
+    module = tmp_path / "campaign" / "versions.py"
+    code = "def add(job_dir, job_record):\n    return '{}'\n"
+    module.write_text(code.format("v1"))
+    trial = Trial(tmp_path / "campaign", engine, setup_func="versions:add")
+
+    def again() -> None:
+        with trial.ledger._transaction() as db:
+            db.execute("UPDATE structures SET status = 'to_run', final_energy = NULL")
+        trial.run()
+
+    trial.run()
+    again()
+    assert engine.runs == [0]
+    module.write_text(code.format("v2 is another"))
+    again()
+    assert engine.runs == [0, 0]
+    assert sorted(path.name for path in trial.campaign.jobs_dir.iterdir()) == ["job_0", "job_0.attempt-1"]
+
+
 def test_a_result_of_another_orca_is_not_taken(tmp_path: Path, engine: TestEngine) -> None:
     trial = Trial(tmp_path / "campaign", engine, structures=4, launcher={"max_workers": 1})
     trial.run(0)
@@ -287,9 +365,9 @@ def test_another_basis_file_of_the_same_name_is_another_level_of_theory(
 ) -> None:
     (tmp_path / "campaign").mkdir()
     basis = tmp_path / "campaign" / "light.bas"
-    basis.write_text("H 0\n")
+    basis.write_text("H 0\nS 1\n 1 1.0 1.0\nO 0\nS 1\n 1 1.0 1.0\n")
     trial = Trial(tmp_path / "campaign", engine, orca={"non_actinide_basis": "./light.bas"})
     trial.run()
-    basis.write_text("H 1\n")
+    basis.write_text("H 0\nS 1\n 1 2.0 1.0\nO 0\nS 1\n 1 1.0 1.0\n")
     with pytest.raises(LedgerError, match="non_actinide_basis=file with SHA-256"):
         trial.run()
