@@ -88,6 +88,7 @@ _NOT_OURS: Final = (
     "is marked running and has no attempt here: another tool or somebody's hand marked it; set it back to to_run where"
     " nothing runs"
 )
+OWNED: Final = "another run has it"
 LEAST_SPACE_B: Final = 1_000_000
 """With less free space than this the disk of the job folders counts as full, bytes."""
 
@@ -548,7 +549,7 @@ class BatchRun:
     def _give_back_untaken(self) -> Iterator[Event]:
         """Of a batch that follows nothing: wait neither for room in a queue nor for other runs."""
         for index in self._others:
-            yield NotRun(index, "another run has it")
+            yield NotRun(index, OWNED)
         self._others.clear()
         # Those of which it is not known whether they have a job stay until the scheduler has said.
         certain = self._launcher.withdraw(list(self._waiting))
