@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -27,7 +28,7 @@ from oact_dagster.orca.basis import is_file
 from oact_dagster.orca.canonical_level import canonical_level
 from oact_dagster.orca.input_settings import InputSettings
 from oact_dagster.orca.remedies import Ladders, check_ladders
-from oact_dagster.orca.templates import TEMPLATES
+from oact_dagster.orca.templates import DEFAULT_MAXITER, TEMPLATES
 from oact_dagster.profiles import ORCA_COMMAND, Profile, ProfileError, find_profile
 from oact_dagster.settings_text import read_settings
 
@@ -40,6 +41,9 @@ STANDIN = "standin"
 
 LONGEST_FOLDER_NAME = 180
 """Bytes: file systems allow 255, and the names of earlier attempts' folders are longer."""
+
+# How far an optimisation goes; not where to.
+_GEOMETRY_CYCLES = re.compile(r"\s*%geom\s+maxiter\s+\d+\s+end\s*", re.IGNORECASE)
 
 # YAML's true is no number of cores.
 Whole = Annotated[int, Field(strict=True)]
@@ -94,7 +98,7 @@ class SizedResources(_Settings):
 
 
 class LauncherSettings(_Settings):
-    """How attempts are run: as processes of this machine (``local``), or as jobs of a scheduler.
+    """How attempts are run: as processes of this machine (``local``), by Parsl, or as jobs of a scheduler.
 
     The settings of all kinds stand side by side, so that changing ``kind`` is all that it takes to move a campaign.
     """
@@ -102,8 +106,10 @@ class LauncherSettings(_Settings):
     profile: str | None = Field(
         default=None, description="name of a site's settings in the profiles file; null: none"
     )
-    kind: Literal["local", "slurm", "flux"] = "local"
-    max_workers: Whole = Field(default=1, ge=1, description="local: calculations at once")
+    kind: Literal["local", "parsl", "slurm", "flux"] = "local"
+    max_workers: Whole = Field(
+        default=1, ge=1, description="local, parsl: calculations at once (on each node)"
+    )
     job_timeout_s: Seconds = Field(default=7200.0, gt=0, description="time limit of one calculation, s")
     n_hours: Hours | None = Field(
         default=None,
@@ -130,6 +136,55 @@ class LauncherSettings(_Settings):
         default=(), description="cores and time limit by size, the smallest max_atoms first"
     )
 
+    # Of Parsl's workers.
+    cores_per_worker: Whole | None = Field(
+        default=None, ge=1, description="cores of each calculation, in place of orca.n_cores; null: those"
+    )
+    cpu_affinity: Literal["block", "block-reverse", "alternating", "none"] = Field(
+        default="block", description="which cores of the node each worker keeps to"
+    )
+    oversubscribe: bool = Field(
+        default=False, description="let the workers have more cores in all than the node offers"
+    )
+    worker_init: tuple[str, ...] = Field(
+        default=(), description="lines of bash that run before the workers start, after setup_lines"
+    )
+    heartbeat_period_s: Whole = Field(
+        default=10, ge=1, description="how often workers are looked for and give a sign of life, s"
+    )
+    heartbeat_threshold_s: Whole = Field(
+        default=60, ge=2, description="how long workers may be silent before they count as lost, s"
+    )
+    allocation_end: datetime | None = Field(
+        default=None,
+        description="when the allocation ends, such as 2030-01-31T18:00:00; null: as Slurm or Flux say",
+    )
+    provider: Literal["local", "slurm"] = Field(
+        default="local",
+        description="where the workers are: in this allocation or on this node, or in blocks of nodes that Parsl asks"
+        " Slurm for",
+    )
+    init_blocks: Whole = Field(default=1, ge=0, description="blocks that are asked for at the start")
+    min_blocks: Whole = Field(
+        default=0, ge=0, description="blocks that are kept also when there is little to do"
+    )
+    max_blocks: Whole = Field(default=1, ge=1, description="most blocks at a time")
+    nodes_per_block: Whole = Field(default=1, ge=1, description="nodes of a block")
+    block_hours: Hours | None = Field(
+        default=None, gt=0, description="time limit of a block, h; needed with provider slurm"
+    )
+
+    # Of pilots.
+    per_job: Literal["parsl"] | None = Field(
+        default=None,
+        description="slurm, flux: parsl makes each job a pilot that runs many structures, max_workers at once, through"
+        " Parsl; null: a job for each structure",
+    )
+    jobs: Whole = Field(default=1, ge=1, description="pilots at once, in the queue and running")
+    idle_s: Seconds = Field(
+        default=60.0, ge=0, description="how long a pilot waits for more when nothing is left to run, s"
+    )
+
     # Of schedulers' jobs.
     queue: str | None = Field(
         default=None, description="partition (Slurm) or queue (Flux); null: the default one"
@@ -149,6 +204,9 @@ class LauncherSettings(_Settings):
     )
     modules: tuple[str, ...] = Field(default=(), description="environment modules that a job loads")
     conda_env: str | None = Field(default=None, description="conda environment that a job activates")
+    conda_base: str | None = Field(
+        default=None, description="folder where conda is installed; null: the one on the job's PATH"
+    )
     setup_lines: tuple[str, ...] = Field(default=(), description="lines of bash that a job runs first")
     scratch_dir: str | None = Field(
         default=None,
@@ -187,6 +245,8 @@ class LauncherSettings(_Settings):
     @classmethod
     def _hours_are_seconds(cls, values: Any) -> Any:
         hours = values.get("n_hours") if isinstance(values, dict) else None
+        if isinstance(values, dict) and values.get("per_job") is not None:
+            return values  # there they are those of a pilot, which runs many calculations
         if isinstance(hours, (int, float)) and not isinstance(hours, bool):
             return {**values, "job_timeout_s": hours * 3600.0}
         return values
@@ -200,7 +260,7 @@ class LauncherSettings(_Settings):
             return value
         raise ValueError("must be auto, none, or a number of MB")
 
-    @field_validator("queue", "qos", "allocation", "constraint", "conda_env", "scratch_dir")
+    @field_validator("queue", "qos", "allocation", "constraint", "conda_env", "conda_base", "scratch_dir")
     @classmethod
     def _is_one_line(cls, value: str | None) -> str | None:
         return None if value is None else _one_word_or_line(value)
@@ -212,7 +272,7 @@ class LauncherSettings(_Settings):
             raise ValueError("must be an absolute path on the node, or begin with a variable such as $TMPDIR")
         return value
 
-    @field_validator("extra_directives", "modules", "setup_lines")
+    @field_validator("extra_directives", "modules", "setup_lines", "worker_init")
     @classmethod
     def _are_lines(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(map(_one_word_or_line, value))
@@ -242,6 +302,20 @@ class LauncherSettings(_Settings):
         longest = self.max_job_timeout_s
         if longest is not None and longest < self.job_timeout_s:
             raise ValueError(f"max_job_timeout_s {longest:g} is below job_timeout_s {self.job_timeout_s:g}")
+        if self.heartbeat_threshold_s <= self.heartbeat_period_s:
+            raise ValueError(
+                f"heartbeat_threshold_s {self.heartbeat_threshold_s} must be above heartbeat_period_s"
+                f" {self.heartbeat_period_s}"
+            )
+        if self.kind == "parsl" and self.provider == "slurm" and self.block_hours is None:
+            raise ValueError(
+                "block_hours is missing; provider slurm needs the time limit of a block of nodes"
+            )
+        self._check_pilots()
+        if self.min_blocks > self.max_blocks or self.init_blocks > self.max_blocks:
+            raise ValueError(
+                f"max_blocks {self.max_blocks} is below init_blocks {self.init_blocks} or min_blocks {self.min_blocks}"
+            )
         for one in self.resources:
             if longest is not None and one.n_hours is not None and one.n_hours * 3600.0 > longest:
                 raise ValueError(
@@ -249,6 +323,53 @@ class LauncherSettings(_Settings):
                     f" {one.max_atoms} atoms"
                 )
         return self
+
+    def _check_pilots(self) -> None:
+        if self.per_job is None:
+            return
+        if self.kind not in ("slurm", "flux"):
+            raise ValueError(f"per_job: {self.per_job} is for kind slurm and flux (given: {self.kind})")
+        if self.n_hours is None:
+            raise ValueError(
+                "n_hours is missing; with per_job it is the time limit of each pilot, such as 12"
+            )
+        longest = max(
+            self.job_timeout_s,
+            *(one.n_hours * 3600.0 for one in self.resources if one.n_hours is not None),
+            0.0,
+        )
+        if longest > self.pilot_s - self.pilot_margin_s:
+            raise ValueError(
+                f"n_hours {self.n_hours:g} of a pilot is too short for calculations of up to {longest:g} s, and"
+                f" {self.pilot_margin_s:g} s at its end (signal_before_limit_s)"
+            )
+
+    @property
+    def pilots(self) -> bool:
+        """Whether a scheduler's jobs run many structures each."""
+        return self.per_job is not None
+
+    @property
+    def pilot_s(self) -> float:
+        """Time limit of a pilot's job, s."""
+        return (self.n_hours or 0.0) * 3600.0
+
+    @property
+    def pilot_margin_s(self) -> float:
+        """A pilot's calculations have ended so long before its job's limit, s."""
+        return min(self.signal_before_limit_s, self.pilot_s / 4)
+
+    @property
+    def longest_job_s(self) -> float | None:
+        """The longest time limit that a retry may get, s; None: there is none."""
+        limits = [self.max_job_timeout_s] if self.max_job_timeout_s is not None else []
+        limits += [self.pilot_s - self.pilot_margin_s] if self.pilots else []
+        return min(limits, default=None)
+
+    @property
+    def in_workers(self) -> bool:
+        """Whether calculations run in workers of Parsl's."""
+        return self.kind == "parsl" or self.pilots
 
     def resources_of(self, natoms: int) -> SizedResources | None:
         """What ``resources`` say of a structure of this size; None where they say nothing."""
@@ -276,7 +397,19 @@ class LauncherSettings(_Settings):
 
     def margin_s(self, time_limit_s: float) -> float:
         """How long before its job's time limit a calculation is ended, s: at most a quarter of it."""
-        return 0.0 if self.kind == "local" else min(self.signal_before_limit_s, time_limit_s / 4)
+        if self.in_workers or self.kind == "local":
+            return 0.0
+        return min(self.signal_before_limit_s, time_limit_s / 4)
+
+    @property
+    def worker_affinity(self) -> str:
+        """Which cores Parsl's workers keep to; where there are fewer than they want, none has its own."""
+        return "none" if self.oversubscribe else self.cpu_affinity
+
+    @property
+    def workers_are_bound(self) -> bool:
+        """Whether a calculation finds itself on cores of its own."""
+        return self.in_workers and self.worker_affinity != "none"
 
 
 def _one_word_or_line(value: str) -> str:
@@ -436,6 +569,22 @@ class Campaign(_Settings):
         return self._file.parent
 
     @property
+    def n_cores(self) -> int:
+        """Cores of one calculation: ``orca.n_cores``, or those of a worker of Parsl's."""
+        follows = self.launcher.in_workers and self.launcher.cores_per_worker is not None
+        return self.launcher.cores_per_worker or 1 if follows else self.orca.n_cores
+
+    @property
+    def notices(self) -> list[str]:
+        """What its settings do that their author may not expect."""
+        if self.n_cores == self.orca.n_cores:
+            return []
+        return [
+            f"orca.n_cores {self.orca.n_cores} is not launcher.cores_per_worker {self.n_cores}: each calculation gets"
+            f" {self.n_cores} cores"
+        ]
+
+    @property
     def partitions_name(self) -> str:
         """The name of the campaign's dynamic partitions in a Dagster instance."""
         return f"structures_{self.name}"
@@ -445,8 +594,9 @@ class Campaign(_Settings):
 
         Returns:
             The engine, template, Hamiltonian, functional, bases (files by their content) and ECP in one spelling,
-            grid, and what else changes energies. Cores, memory and iteration limits are no part of it. ORCA's major
-            version, which only an output tells, is fixed by the first result.
+            grid, and what else changes energies. Cores, memory and iteration limits, also those of an optimisation in
+            lines of one's own, are no part of it. ORCA's major version, which only an output tells, is fixed by the
+            first result.
         """
         orca = self.orca
         template = TEMPLATES[orca.simple_input]
@@ -458,7 +608,7 @@ class Campaign(_Settings):
             **self._canonical(),
             "opt": orca.opt,
             "uks_singlet": orca.uks_singlet,
-            "extra_lines": list(orca.extra_lines),
+            "extra_lines": [line for line in orca.extra_lines if not _GEOMETRY_CYCLES.fullmatch(line)],
         }
 
     def _canonical(self) -> dict[str, Any]:
@@ -476,6 +626,8 @@ class Campaign(_Settings):
         more cores without its results being called outdated. A basis file counts by what is in it.
         """
         orca = self.orca.model_dump(exclude={"command", "n_cores", "maxcore"}) | self._canonical()
+        if orca["scf_maxiter"] == DEFAULT_MAXITER:
+            orca["scf_maxiter"] = None  # which gives the same input
         return hashlib.sha256(json.dumps(orca, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -87,6 +87,7 @@ launcher:
   extra_directives: @launcher.extra_directives  # more options of sbatch or flux submit: ["--exclusive"]
   modules: @launcher.modules  # loaded by each job: [openmpi/4.1.8]
   conda_env: @launcher.conda_env  # activated by each job
+  conda_base: @launcher.conda_base  # folder where conda is installed; null: the one on the job's PATH
   setup_lines: @launcher.setup_lines  # lines of bash that each job runs first
   poll_interval_s: @launcher.poll_interval_s  # time between two looks at the queue, s
   command_timeout_s: @launcher.command_timeout_s  # time limit of each call of a scheduler's command, s

@@ -149,7 +149,8 @@ def _throughput(found: Throughput) -> str:
 
 def _groups(groups: Sequence[FailureGroup], shown: int) -> Iterator[str]:
     for group in groups[:shown]:
-        message = one_line(group.message, _MESSAGE_WIDTH) or "no message"
+        told = (group.message or "").removeprefix(f"{group.failure_class}: ")
+        message = one_line(told, _MESSAGE_WIDTH) or "no message"
         where = "" if group.example is None else f" (structure {group.example})"
         yield f"  {group.count:>5}  {group.failure_class}: {message}{where}"
     if len(groups) > shown:

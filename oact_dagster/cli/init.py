@@ -232,6 +232,7 @@ def say_what_next(campaign: "Campaign") -> None:
         told = "there is no such program yet" if missing and command != STANDIN else "it cannot run yet"
         warn(f"{told}: {error}")
     click.echo("\nNext:")
+    click.echo(f"  oact check {shown_path(campaign.file)}")
     click.echo(f"  oact run {shown_path(campaign.file)}")
     click.echo(f"  oact web {shown_path(campaign.folder)}")
     click.echo("For Dagster's own commands:")

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from oact_dagster.campaign import Campaign
 from oact_dagster.execution.attempt_folders import attempt_folders
 from oact_dagster.execution.clean_folder import apply_keep
+from oact_dagster.execution.disk_estimate import Sizes
 from oact_dagster.execution.ending import LiveAttempt, ending_of, has_run
 from oact_dagster.execution.engine import Engine
 from oact_dagster.execution.events import (
@@ -37,10 +38,13 @@ from oact_dagster.execution.selection import BatchRequest
 from oact_dagster.execution.setup_hook import SetupError, load_setup_func
 from oact_dagster.execution.stopping import StopLevel, StopRequest
 from oact_dagster.launchers.attempt_files import MESSAGES_FILE, OUTPUT_FILE, read_exit
+from oact_dagster.launchers.kinds import settings_of
 from oact_dagster.launchers.leftovers import end_leftovers
+from oact_dagster.launchers.packing import expected_cost
 from oact_dagster.launchers.protocol import (
     GONE,
     NEVER_STARTED,
+    OUT_OF_TIME,
     Cause,
     Job,
     JobState,
@@ -140,6 +144,7 @@ class BatchRun:
         self._layout = JobLayout.of(campaign, ledger)
         self._writer = FolderWriter(campaign, self._layout)
         self._settings_hash = campaign.settings_hash()
+        self._sizes = Sizes(campaign)
         self._plans: dict[int, tuple[int, NextAttempt]] = {}
         self._pending: deque[int] = deque(request.orig_indices)
         self._live: dict[str, LiveAttempt] = {}
@@ -200,6 +205,8 @@ class BatchRun:
                 if not self._live:
                     break
                 news = True
+            elif reason := self._launcher.closing():
+                yield from self._nothing_more(reason)
             elif self._waiting:
                 if news:
                     yield from self._hand_over()
@@ -208,6 +215,10 @@ class BatchRun:
                 news = True
             if news:
                 yield from self._collect()
+            if not self._request.follow:
+                yield from self._give_back_untaken()
+                if not self._pending and not self._waiting:
+                    return
             yield from self._look_at_others()
             self._beat()
             if self._live or self._waiting:
@@ -272,7 +283,7 @@ class BatchRun:
             # What is to_run by now (given back by another run, or lost) is wanted too.
             statuses=(Status.TO_RUN, *self._request.statuses),
             launcher=self._launcher.kind,
-            n_cores=self._campaign.orca.n_cores,
+            n_cores=self._campaign.n_cores,
             max_failures=None if self._request.ignore_budget else retry.max_failures,
             max_losses=None if self._request.ignore_budget else retry.max_losses,
             release_held=self._request.named,
@@ -298,8 +309,8 @@ class BatchRun:
             if not self._may_be_claimed(record):
                 left.append(index)
                 continue
-            good = None if self._request.ignore_budget else stored_result(attempts, self._settings_hash)
-            if good is not None and self._ledger.restore(index, good.token, self._request.statuses):
+            good = None if self._request.ignore_budget else self._restored(record, attempts)
+            if good is not None:
                 yield Note(f"structure {index}: this input has a result already, of attempt {good.number}")
                 yield from self._done(list(self._ledger.structures([index]).values()))
                 continue
@@ -315,6 +326,18 @@ class BatchRun:
                 yield self._failed(record, f"not tried again: {coming.reason}")
         order = {index: place for place, index in enumerate(indices)}
         return sorted(left, key=order.__getitem__)
+
+    def _restored(self, record: StructureRecord, attempts: Sequence[AttemptRecord]) -> AttemptRecord | None:
+        """Take an earlier result of this very input as the structure's again; None where there is none."""
+        try:
+            found = stored_result(attempts, self._settings_hash, lambda: self._writer.setup_of(record))
+            if found is not None and self._ledger.restore(
+                record.orig_index, found.attempt.token, self._request.statuses, found.bring_back
+            ):
+                return found.attempt
+        except (ValueError, OSError, SetupError):
+            pass  # what is wrong is said when it is run
+        return None
 
     def _may_be_claimed(self, record: StructureRecord) -> bool:
         retry = self._campaign.retry
@@ -353,9 +376,18 @@ class BatchRun:
     def _explain(self, indices: Sequence[int]) -> Iterator[Event]:
         """Say why structures could not be claimed; those that another run took just now are followed."""
         followed = self._ledger.open_attempts(indices)
-        for index, structure in self._ledger.structures(indices).items():
+        structures = self._ledger.structures(indices)
+        stale = self._to_compute_again([i for i, s in structures.items() if s.status is Status.COMPLETED])
+        for index, structure in structures.items():
             retry = self._campaign.retry
             if structure.status is Status.COMPLETED:
+                if index in stale:
+                    why = (
+                        "is held: `oact release` releases it"
+                        if structure.held
+                        else "has used up its budget of attempts: a run with --ignore-budget computes it"
+                    )
+                    yield Note(f"structure {index} keeps its result of other settings, since it {why}", True)
                 yield from self._done([structure])
             elif structure.status is Status.RUNNING:
                 if any(live.structure.orig_index == index for live in self._live.values()):
@@ -411,7 +443,7 @@ class BatchRun:
         self._ledger.mark_prepared(prepared)
         for claim, made in zip(ready, prepared, strict=True):
             live = LiveAttempt(claim.structure, claim.token, Path(made.job_dir), "")
-            self._waiting[claim.token] = (self._job(made), live)
+            self._waiting[claim.token] = (self._job(made, claim.structure), live)
         yield from self._hand_over()
         yield from events
         yield from self._record(unprepared)
@@ -423,11 +455,20 @@ class BatchRun:
             return 0.0
         return max(interval, (len(self._live) + claimed) / PROGRESS_LINES_PER_S)
 
-    def _job(self, made: Preparation) -> Job:
+    def _job(self, made: Preparation, structure: StructureRecord) -> Job:
         settings = self._campaign.launcher
         limit = made.plan.get("time_limit_s", settings.job_timeout_s)
         memory = settings.memory_request_mb(made.plan.get("maxcore"), made.n_cores)
-        return Job(made.token, Path(made.job_dir), made.n_cores, limit, memory)
+        return Job(
+            made.token, Path(made.job_dir), made.n_cores, limit, memory, self._expected_cost(structure)
+        )
+
+    def _expected_cost(self, structure: StructureRecord) -> float:
+        try:
+            size = self._sizes.of(structure.elements.split(";"), structure.multiplicity)
+        except InputRefused:
+            return 0.0
+        return expected_cost(size.basis_functions, size.spins, opt=self._campaign.orca.opt)
 
     def _hand_over(self) -> Iterator[Event]:
         """Submit what is prepared; what the launcher does not take yet stays here and is handed over again."""
@@ -457,6 +498,22 @@ class BatchRun:
                 self._broken = f"{reason}; nothing more was started"
             yield from self._given_back(given, reason)
 
+    def _give_back_untaken(self) -> Iterator[Event]:
+        """Of a batch that follows nothing: wait neither for room in a queue nor for other runs."""
+        for index in self._others:
+            yield NotRun(index, "another run has it")
+        self._others.clear()
+        # Those of which it is not known whether they have a job stay until the scheduler has said.
+        certain = self._launcher.withdraw(list(self._waiting))
+        if not certain:
+            return
+        for token in certain:
+            del self._waiting[token]
+        reason = f"{self._launcher.kind} does not take its job now"
+        yield from self._given_back(self._ledger.give_back([*certain]), reason)
+        yield from (NotRun(index, reason) for index in self._pending)
+        self._pending.clear()
+
     def _not_prepared(self, claim: Claim, error: ValueError | OSError | SetupError) -> Ending:
         if isinstance(error, OSError):
             kind = FailureClass.NOT_WRITTEN
@@ -485,8 +542,8 @@ class BatchRun:
                 # Its job may run, and only its own scheduler knows: to run it here would compute it twice.
                 yield NotRun(
                     index,
-                    f"a run that is gone left it to {attempt.launcher}, and launcher.kind is {self._launcher.kind}"
-                    f" now: a run with launcher.kind: {attempt.launcher} finishes it",
+                    f"a run that is gone left it to {settings_of(attempt.launcher)}, and now there is"
+                    f" {settings_of(self._launcher.kind)}: a run with those settings finishes it",
                 )
             elif self._ledger.take_over(attempt, self._batch_id):
                 orphans.append(attempt)
@@ -592,11 +649,15 @@ class BatchRun:
         yield from (Note(text, warning=True) for text in self._launcher.notes())
         started: list[LiveAttempt] = []
         unbegun: list[LiveAttempt] = []
+        too_late: list[tuple[LiveAttempt, str]] = []
         ended: list[tuple[LiveAttempt, JobState]] = []
         for job_id, state in states.items():
             live = by_job[job_id]
             if state.phase in (Phase.QUEUED, Phase.RUNNING):
                 live.silent_since = None
+            elif state.final == OUT_OF_TIME:
+                too_late.append((live, state.reason))
+                continue
             elif _never_began(live, state):
                 unbegun.append(live)
                 continue
@@ -615,6 +676,9 @@ class BatchRun:
             self._unfollow(live)
         yield from self._record(endings)
         yield from self._cancelled_in_queue(unbegun)
+        for live, why in too_late:
+            del self._live[live.token]
+            yield from self._given_back(self._ledger.give_back([live.token]), why)
 
     def _tell_stuck(self, found: Sequence[tuple[LiveAttempt, str]]) -> Iterator[Event]:
         """Keep why jobs may wait for ever, and tell of each structure and reason once."""
@@ -672,7 +736,7 @@ class BatchRun:
             self._stillborn.add(live.token)
         if state.log:
             self._logs[live.token] = state.log
-        ending = ending_of(live, state, self._campaign.orca.n_cores, cancelled=stopped, now=self._clock())
+        ending = ending_of(live, state, self._campaign.n_cores, cancelled=stopped, now=self._clock())
         taken = of_the_ledgers_orca(self._ledger, ending)
         if taken is not ending:
             self._broken = self._broken or f"{taken.message}; nothing more was started"
@@ -784,11 +848,15 @@ class BatchRun:
         for live in self._live.values():
             yield NotRun(live.structure.orig_index, "its job goes on in the queue; the next run follows it")
 
-    def _nothing_more(self) -> Iterator[Event]:
-        """Start nothing more: settle all that has no job yet."""
-        reason = self._broken or "the run was stopped before it was started"
+    def _nothing_more(self, closing: str = "") -> Iterator[Event]:
+        """Start nothing more: settle all that has no job yet.
+
+        Args:
+            closing: why the launcher takes nothing more; it is this that ends the run then, and nothing else.
+        """
+        reason = self._broken or closing or "the run was stopped before it was started"
         for index in (*self._pending, *self._others):
-            yield NotRun(index, f"{reason} here" if self._broken is None else reason)
+            yield NotRun(index, reason if self._broken or closing else f"{reason} here")
         self._pending.clear()
         self._others.clear()
         if not self._waiting:

@@ -417,10 +417,9 @@ class _Check:
         larger = self._largest is None or functions > self._largest.amount
         if larger:
             self._largest = Largest(record.orig_index, size.natoms, functions)
-        orca = self._campaign.orca
-        maxcore = orca.maxcore or estimate_maxcore(functions, open_shell=size.spins == 2)
+        maxcore = self._campaign.orca.maxcore or estimate_maxcore(functions, open_shell=size.spins == 2)
         self._requests.add(size.natoms, maxcore)
-        memory = maxcore * orca.n_cores
+        memory = maxcore * input_settings(self._campaign, size.natoms).n_cores
         # Of structures that need the same, as all small ones do, the largest is named.
         if self._memory is None or memory > self._memory.amount or (larger and memory == self._memory.amount):
             self._memory = Largest(record.orig_index, size.natoms, memory)

@@ -208,7 +208,9 @@ def _jobs(ledger: LedgerReader, launcher_of: LauncherOf, now: float) -> Found:
     """Ask schedulers for the jobs of open attempts; processes of this machine are no scheduler's."""
     found = Found(_HAS_JOB)
     attempts = (
-        one for one in ledger.every_open_attempt() if one.scheduler_job_id and one.launcher != "local"
+        one
+        for one in ledger.every_open_attempt()
+        if one.scheduler_job_id and one.launcher not in ("local", "parsl")
     )
     while chunk := list(islice(attempts, _ASKED_AT_ONCE)):
         for kind in dict.fromkeys(one.launcher for one in chunk):

@@ -15,7 +15,8 @@ def input_settings(campaign: Campaign, natoms: int | None = None) -> InputSettin
     """What the campaign's settings say of every input, or of those of structures of this size."""
     settings = _settings_of(campaign.orca)
     sized = campaign.launcher.resources_of(natoms) if natoms is not None else None
-    return settings if sized is None or sized.n_cores is None else replace(settings, n_cores=sized.n_cores)
+    n_cores = campaign.n_cores if sized is None or sized.n_cores is None else sized.n_cores
+    return settings if n_cores == settings.n_cores else replace(settings, n_cores=n_cores)
 
 
 @lru_cache(maxsize=16)

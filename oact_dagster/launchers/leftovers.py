@@ -20,13 +20,26 @@ def end_leftovers(tokens: Collection[str]) -> int:
     Returns:
         How many processes were ended.
     """
-    wanted = set(tokens)
+    return end_marked(TOKEN_VARIABLE, tokens)
+
+
+def end_marked(variable: str, values: Collection[str]) -> int:
+    """End every process on this host whose environment says so.
+
+    Args:
+        variable: of the environment.
+        values: any of them.
+
+    Returns:
+        How many processes were ended.
+    """
+    wanted = set(values)
     found: list[psutil.Process] = []
     if not wanted:
         return 0
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(TOKEN_VARIABLE) in wanted:
+            if process.environ().get(variable) in wanted:
                 found.append(process)
     for process in found:
         with contextlib.suppress(psutil.Error):

@@ -38,6 +38,7 @@ from oact_dagster.launchers.attempt_files import (
     StartRecord,
     claim_folder,
     exit_text,
+    hold_folder,
     read_spec,
     write_whole,
 )
@@ -108,6 +109,9 @@ def main(arguments: list[str]) -> int:
             )
             return EXIT_NOT_MINE
     else:
+        if not hold_folder(Path()):
+            print("payload: another job runs in this folder; nothing was run", file=sys.stderr)
+            return EXIT_NOT_MINE
         spec = AttemptSpec("", 0, -1, given.command[:-1], 1, math.inf, STOP_GRACE_S)
     with _pipes(spec) as messages:
         input_file = given.command[-1] if given.command else INPUT_FILE

@@ -21,6 +21,9 @@ NEVER_STARTED: Final = "never started"
 NOT_STARTED: Final = "not started"
 """How ``JobState.final`` begins of a job whose command could not be started, with the reason behind it."""
 
+OUT_OF_TIME: Final = "out of time"
+"""``JobState.final`` of a job that was not started since it could not have ended in time; ``reason`` says more."""
+
 GONE: Final = "no longer known"
 """``JobState.final`` of a job that the scheduler does not know any more."""
 
@@ -88,7 +91,7 @@ class Job:
     memory_mb: int | None = None
     """What to ask for with all its processes; None leaves it to the scheduler."""
     expected_cost: float = 0.0
-    """How dear it is against others; launchers that choose the order themselves begin with the dearest."""
+    """How dear it is against the others, in a unit without meaning; 0 where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,9 @@ class Launcher(Protocol):
         Returns:
             Those of which it is certain that no scheduler has them.
         """
+
+    def closing(self) -> str:
+        """Why jobs that are not handed over yet had better not be any more; empty while they may."""
 
     def states(self, job_ids: Collection[str]) -> Mapping[str, JobState]:
         """The state of each of these jobs, as of the last time that the scheduler said."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from oact_dagster.launchers.job_array import JobArray, find_arrays, split
-from oact_dagster.launchers.job_script import JobEnvironment
+from oact_dagster.launchers.job_script import PAYLOAD, JobEnvironment
 from oact_dagster.launchers.protocol import Cause, Job, JobState, LauncherError, Orphan, Phase, Submission
 from oact_dagster.launchers.scheduler import Reply, Scheduler
 from oact_dagster.launchers.scheduler_command import NoAnswerError
@@ -46,6 +46,7 @@ class SchedulerLauncher:
         environment: what a job sets up.
         poll_interval_s: time between two looks at the queue, s.
         max_array_size: most jobs in one call; None for what the scheduler allows.
+        command: what a job runs in its folder.
         clock: monotonic time, s.
     """
 
@@ -59,6 +60,7 @@ class SchedulerLauncher:
         poll_interval_s: float,
         *,
         max_array_size: int | None = None,
+        command: Sequence[str] = PAYLOAD,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.kind = scheduler.kind
@@ -67,6 +69,7 @@ class SchedulerLauncher:
         self._environment = environment
         self._interval = poll_interval_s
         self._max_array_size = max_array_size
+        self._command = command
         self._clock = clock
         self._states: dict[str, JobState] = {}
         self._places: dict[str, tuple[JobArray, int]] = {}
@@ -141,13 +144,19 @@ class SchedulerLauncher:
         unclear = {token for one in self._unclear.values() for token in one.array.tokens}
         return [token for token in tokens if token not in unclear]
 
+    def closing(self) -> str:
+        """Jobs are taken at any time."""
+        return ""
+
     def _at_most(self) -> int:
         allowed = self._scheduler.largest_array()
         return allowed if self._max_array_size is None else min(allowed, self._max_array_size)
 
     def _write(self, group: Sequence[Job]) -> JobArray:
         try:
-            return JobArray.write(self._folder, group, self._environment, self._scheduler.task_variable)
+            return JobArray.write(
+                self._folder, group, self._environment, self._scheduler.task_variable, self._command
+            )
         except (OSError, ValueError) as error:
             raise LauncherError(f"{self._folder}: a job script could not be written: {error}") from error
 

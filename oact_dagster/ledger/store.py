@@ -4,7 +4,7 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -394,13 +394,20 @@ class Ledger(LedgerByHand):
             )
         return True
 
-    def restore(self, orig_index: int, token: str, statuses: Sequence[Status]) -> bool:
-        """Take the result of an earlier attempt as the structure's again.
+    def restore(
+        self,
+        orig_index: int,
+        token: str,
+        statuses: Sequence[Status],
+        bring_back: Callable[[], None] | None = None,
+    ) -> bool:
+        """Take the result of an earlier attempt as the structure's again, in place of any later one's.
 
         Args:
             orig_index: the structure.
             token: of its attempt that completed.
             statuses: the structure must have one of these (``ready`` counts as ``to_run``).
+            bring_back: called when nothing can come between any more; what it raises undoes all.
 
         Returns:
             Whether it is completed now; False when its status has changed, or the attempt has no result.
@@ -417,7 +424,13 @@ class Ledger(LedgerByHand):
             if row is None or row["result"] is None:
                 return False
             result = json.loads(row["result"])
-            db.execute("UPDATE attempts SET undone = 0 WHERE token = ?", (token,))
+            db.execute(
+                "UPDATE attempts SET undone = (token != ?) WHERE structure_id = ? AND outcome = 'completed'"
+                " AND number >= (SELECT number FROM attempts WHERE token = ?)",
+                (token, row["structure_id"], token),
+            )
+            if bring_back is not None:
+                bring_back()
             db.execute(
                 _COMPLETE,
                 (*(result.get(name) for name in _RESULT_COLUMNS), row["structure_id"]),

@@ -1,6 +1,5 @@
 """The list of attempts from which pilots take the next one: files in folders that all nodes see.
 
-An attempt is taken by one rename, which a file system does for one of two processes only, and no file is ever locked:
 An attempt is taken by one rename, which a file system does for one of two processes only, and no file is ever
 locked: on a parallel file system locks may be off. ``waiting/`` holds one file for each attempt, named so that the
 dearest comes first; a pilot moves it to ``taken/``, and tells its end in ``ended/``. ``cancelled/`` holds a mark for

@@ -1,0 +1,131 @@
+"""How many cores this node offers, and whether the workers fit on it: no Dagster, no ledger."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from oact_dagster.launchers.protocol import LauncherError
+from oact_dagster.launchers.scheduler_command import run_command
+
+FLUX_ANSWER_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """A limit, and who sets it."""
+
+    count: int
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.count} by {self.source}"
+
+
+def cores_here(environ: Mapping[str, str], root: Path = Path("/")) -> list[Cores]:
+    """All limits on the cores that processes of this one may use, the smallest first.
+
+    Args:
+        environ: of this process; schedulers' variables are read.
+        root: where ``proc`` and ``sys`` are found.
+    """
+    found = [_affinity(), _slurm(environ), _flux(environ), _cgroup_quota(root)]
+    return sorted((limit for limit in found if limit is not None), key=lambda limit: limit.count)
+
+
+def cores_missing(max_workers: int, cores_per_worker: int, limits: list[Cores]) -> str:
+    """Say why workers do not fit on this node.
+
+    Args:
+        max_workers: workers on this node.
+        cores_per_worker: cores of each.
+        limits: as :func:`cores_here` finds them.
+
+    Returns:
+        One line with the numbers; empty where they fit.
+    """
+    wanted = max_workers * cores_per_worker
+    if not limits or wanted <= limits[0].count:
+        return ""
+    return (
+        f"launcher.max_workers {max_workers} times launcher.cores_per_worker {cores_per_worker} is {wanted} cores, and"
+        f" this node offers {limits[0].count} ({', '.join(map(str, limits))}); lower one of them, or set"
+        " launcher.oversubscribe: true"
+    )
+
+
+def _affinity() -> Cores:
+    if hasattr(os, "sched_getaffinity"):
+        return Cores(len(os.sched_getaffinity(0)), "the affinity mask")
+    return Cores(os.cpu_count() or 1, "the number of processors")
+
+
+def _slurm(environ: Mapping[str, str]) -> Cores | None:
+    if not environ.get("SLURM_JOB_ID"):
+        return None
+    told = environ.get("SLURM_CPUS_ON_NODE", "")
+    if told.isdecimal():
+        return Cores(int(told), "SLURM_CPUS_ON_NODE")
+    # 64(x2),32: which of them this node is it does not say.
+    each = [
+        int(count) for count in re.findall(r"(\d+)(?:\(x\d+\))?", environ.get("SLURM_JOB_CPUS_PER_NODE", ""))
+    ]
+    return Cores(min(each), "SLURM_JOB_CPUS_PER_NODE") if each else None
+
+
+def _flux(environ: Mapping[str, str]) -> Cores | None:
+    """Cores of each node of the Flux instance that an allocation is; Flux has no variable for it."""
+    if not environ.get("FLUX_ENCLOSING_ID"):
+        return None
+    command = ["flux", "resource", "list", "-s", "all", "-n", "-o", "{nnodes} {ncores}"]
+    try:
+        answer = run_command(command, FLUX_ANSWER_S)
+    except LauncherError:
+        return None
+    words = answer.stdout.split()
+    if answer.returncode != 0 or len(words) != 2 or not all(word.isdecimal() for word in words):
+        return None
+    nodes, cores = map(int, words)
+    return Cores(cores // nodes, "flux resource list") if nodes and cores else None
+
+
+def _cgroup_quota(root: Path) -> Cores | None:
+    """The CPU time that a container or a job may use, in cores; the tightest of the groups around this process."""
+    quotas = []
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, group = rest.partition(":")
+        if controllers == "":
+            top, read = root / "sys/fs/cgroup", _quota_v2
+            top = top if (top / "cgroup.controllers").exists() else top / "unified"
+        elif "cpu" in controllers.split(","):
+            top, read = root / "sys/fs/cgroup" / controllers, _quota_v1
+            top = top if top.exists() else root / "sys/fs/cgroup/cpu"
+        else:
+            continue
+        folder = top / group.lstrip("/")
+        for place in (folder, *folder.parents):
+            quotas.append(read(place))
+            if place == top:
+                break
+    known = [quota for quota in quotas if quota is not None]
+    return Cores(max(1, int(min(known))), "the cgroup's CPU quota") if known else None
+
+
+def _quota_v2(group: Path) -> float | None:
+    words = _text(group / "cpu.max").split()
+    return int(words[0]) / int(words[1]) if len(words) == 2 and all(map(str.isdecimal, words)) else None
+
+
+def _quota_v1(group: Path) -> float | None:
+    quota, period = (_text(group / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period"))
+    # Without a limit the quota is -1.
+    return int(quota) / int(period) if quota.isdecimal() and period.isdecimal() and int(period) else None
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""

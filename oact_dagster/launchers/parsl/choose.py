@@ -1,0 +1,91 @@
+"""The Parsl launcher that a campaign's settings ask for, and what there is to say of them beforehand."""
+
+import os
+from typing import Final
+
+from oact_dagster.campaign import Campaign, LauncherSettings
+from oact_dagster.launchers.allocation_end import AllocationEnd, find_allocation_end
+from oact_dagster.launchers.job_files import job_environment
+from oact_dagster.launchers.node_cores import cores_here, cores_missing
+from oact_dagster.launchers.parsl.config import Blocks, PoolOptions, require_parsl
+from oact_dagster.launchers.parsl.launcher import ParslLauncher
+from oact_dagster.launchers.protocol import LauncherError
+
+FOLDER: Final = ".parsl"
+"""In the jobs folder: for workers on other nodes."""
+
+
+def make_parsl_launcher(campaign: Campaign) -> ParslLauncher:
+    """Make it; Parsl starts with the first submit."""
+    settings = campaign.launcher
+
+    def end() -> AllocationEnd | None:
+        # A block has an end of its own, at which Parsl drains it.
+        return None if settings.provider == "slurm" else _allocation_end(settings)
+
+    return ParslLauncher(
+        pool_options(campaign),
+        campaign.jobs_dir / FOLDER,
+        settings.stop_grace_s,
+        missing=lambda: workers_refused(campaign),
+        allocation_end=end,
+        end_margin_s=settings.signal_before_limit_s,
+        notices=campaign.notices,
+    )
+
+
+def pool_options(campaign: Campaign) -> PoolOptions:
+    """What the pool of a campaign is to be."""
+    settings = campaign.launcher
+    return PoolOptions(
+        workers=settings.max_workers,
+        cores_per_worker=campaign.n_cores,
+        cpu_affinity=settings.worker_affinity,
+        setup=[*job_environment(settings).lines(), *settings.worker_init],
+        heartbeat_period_s=settings.heartbeat_period_s,
+        heartbeat_threshold_s=settings.heartbeat_threshold_s,
+        nodes=1 if settings.provider == "slurm" else _nodes_here(),
+        blocks=_blocks(settings) if settings.provider == "slurm" else None,
+    )
+
+
+def workers_refused(campaign: Campaign) -> str:
+    """Say in one line why a campaign's workers cannot be run here; empty where they can."""
+    settings = campaign.launcher
+    try:
+        require_parsl()
+    except LauncherError as error:
+        return str(error)
+    if settings.oversubscribe or settings.provider == "slurm":
+        return ""
+    refused = cores_missing(settings.max_workers, campaign.n_cores, cores_here(os.environ))
+    return f"{campaign.file}: {refused}" if refused else ""
+
+
+def _allocation_end(settings: LauncherSettings) -> AllocationEnd | None:
+    if settings.allocation_end is not None:
+        return AllocationEnd(settings.allocation_end.timestamp(), "launcher.allocation_end")
+    return find_allocation_end(os.environ)
+
+
+def _nodes_here() -> int:
+    """Nodes of the Slurm job in which this process runs."""
+    told = os.environ.get("SLURM_JOB_NUM_NODES", "") if os.environ.get("SLURM_JOB_ID") else ""
+    return int(told) if told.isdecimal() and int(told) > 0 else 1
+
+
+def _blocks(settings: LauncherSettings) -> Blocks:
+    longest = max((one.n_hours or 0.0 for one in settings.resources), default=0.0) * 3600.0
+    return Blocks(
+        seconds=(settings.block_hours or 0.0) * 3600.0,
+        job_limit_s=max(settings.job_timeout_s, settings.max_job_timeout_s or 0.0, longest),
+        init=settings.init_blocks,
+        least=settings.min_blocks,
+        most=settings.max_blocks,
+        nodes=settings.nodes_per_block,
+        queue=settings.queue,
+        qos=settings.qos,
+        allocation=settings.allocation,
+        constraint=settings.constraint,
+        extra_directives=settings.extra_directives,
+    )

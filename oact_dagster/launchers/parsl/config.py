@@ -1,0 +1,238 @@
+"""Parsl's configuration of a pool of workers, on this node or in blocks of a scheduler's nodes."""
+
+import math
+import os
+import re
+import shlex
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from oact_dagster.launchers.protocol import LauncherError
+
+if TYPE_CHECKING:
+    from parsl.config import Config
+
+LABEL: Final = "oact"
+
+POOL_VARIABLE: Final = "OACT_POOL"
+"""Environment variable that names the pool to every process of it, so that leftovers can be found."""
+
+INTERCHANGE: Final = "oact_dagster.launchers.parsl.interchange"
+
+LOOPBACK: Final = "127.0.0.1"
+
+POLL_MS: Final = 200
+"""How long Parsl's threads sleep while nothing comes; what comes wakes them at once. Its own 10 ms cost CPU."""
+
+FIRST_LOOK_S: Final = 0.5
+"""How soon, and how often, Parsl's scaling thread looks at a pool on this node, s."""
+
+IDLE_BLOCK_S: Final = 60.0
+"""A block of nodes whose workers have had nothing to do for so long is given back, s."""
+
+DRAIN_MARGIN_S: Final = 120.0
+"""What a block needs for its start and its end beside its calculations, s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Nodes that Parsl asks Slurm for, in blocks."""
+
+    seconds: float
+    """Time limit of a block, s."""
+    job_limit_s: float
+    """The longest time limit of a calculation: a block takes none any more that it could not finish, s."""
+    init: int = 1
+    least: int = 0
+    most: int = 1
+    nodes: int = 1
+    """Nodes of each block."""
+    queue: str | None = None
+    qos: str | None = None
+    allocation: str | None = None
+    constraint: str | None = None
+    extra_directives: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PoolOptions:
+    """What a pool of workers is to be."""
+
+    workers: int
+    """On each node."""
+    cores_per_worker: int
+    cpu_affinity: str = "block"
+    setup: Sequence[str] = ()
+    """Lines of bash that are run before the workers start."""
+    heartbeat_period_s: int = 10
+    heartbeat_threshold_s: int = 60
+    nodes: int = 1
+    """Of this allocation; workers run on each."""
+    blocks: Blocks | None = None
+    """None: on this node, or in this allocation."""
+
+    @property
+    def here(self) -> bool:
+        """Whether all workers are on this node."""
+        return self.blocks is None and self.nodes == 1
+
+    @property
+    def most_workers(self) -> int:
+        """Workers at once, on all nodes."""
+        nodes = self.nodes if self.blocks is None else self.blocks.most * self.blocks.nodes
+        return self.workers * nodes
+
+
+def require_parsl() -> None:
+    """Check that Parsl is installed.
+
+    Raises:
+        LauncherError: it is not.
+    """
+    try:
+        found = find_spec("parsl") is not None
+    except (ImportError, ValueError):
+        found = False
+    if not found:
+        raise LauncherError("launcher.kind: parsl: Parsl is not installed: pip install 'parsl>=2025.1.13'")
+
+
+def build_config(options: PoolOptions, run: str, folder: Path) -> "Config":
+    """Parsl's configuration.
+
+    Args:
+        options: what the pool is to be.
+        run: names it to its processes, and its blocks to the scheduler.
+        folder: for Parsl's files; its path holds no blanks, since Parsl pastes it into shell lines.
+
+    Raises:
+        LauncherError: the folder's path, or a setting, cannot be given to Parsl.
+    """
+    from parsl.config import Config
+    from parsl.executors import HighThroughputExecutor
+    from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
+
+    if not re.fullmatch(r"[\w./+@%:,~-]+", str(folder)):
+        raise LauncherError(
+            f"{folder}: Parsl's folder must have no blanks and no characters that a shell reads; move the campaign, or"
+            " TMPDIR where it is there"
+        )
+    script, rest = DEFAULT_LAUNCH_CMD.split(" ", 1)
+    pool = f"-m parsl.executors.high_throughput.{Path(script).stem}"
+    # Not by name: an interpreter that was called by its path has its programs not on PATH.
+    python = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
+    blocks = options.blocks
+    executor = HighThroughputExecutor(
+        label=LABEL if blocks is None else f"{LABEL}-{run}",
+        provider=_local(options, run) if blocks is None else _slurm(options, blocks, run),
+        launch_cmd=f"{python} {pool} {rest}",
+        interchange_launch_cmd=[sys.executable, "-P", "-m", INTERCHANGE, str(os.getpid())],
+        address=LOOPBACK if options.here else None,
+        loopback_address=LOOPBACK,
+        cores_per_worker=float(options.cores_per_worker),
+        max_workers_per_node=options.workers,
+        cpu_affinity=options.cpu_affinity,
+        heartbeat_period=options.heartbeat_period_s,
+        heartbeat_threshold=options.heartbeat_threshold_s,
+        poll_period=POLL_MS,
+        # Also on the loopback: whoever reaches an interchange's port can make its workers run anything.
+        encrypted=True,
+        drain_period=None if blocks is None else _drain_s(blocks),
+        # On this node we look ourselves, and start a pool again.
+        block_error_handler=blocks is not None,
+    )
+    return Config(
+        executors=[executor],
+        run_dir=str(folder),
+        # The budget of attempts is the ledger's.
+        retries=0,
+        strategy="none" if blocks is None else "htex_auto_scale",
+        # The first block is asked for at the first look.
+        strategy_period=FIRST_LOOK_S if blocks is None else 5,
+        max_idletime=IDLE_BLOCK_S,
+        initialize_logging=False,
+        usage_tracking=0,
+    )
+
+
+def _local(options: PoolOptions, run: str) -> Any:
+    from parsl.launchers import SingleNodeLauncher, SrunLauncher, WrappedLauncher
+    from parsl.providers import LocalProvider
+
+    lines = [*_common_lines(options, run), *options.setup, *_guard()]
+    launcher: Any = SingleNodeLauncher()
+    if options.nodes > 1 and os.environ.get("SLURM_JOB_ID"):
+        launcher = SrunLauncher(overrides=f"--nodes={options.nodes} --ntasks-per-node=1 --cpu-bind=none")
+    elif options.nodes > 1:
+        launcher = WrappedLauncher(prepend=f"flux run -N {options.nodes} -n {options.nodes} --exclusive")
+    return LocalProvider(  # type: ignore[no-untyped-call]
+        nodes_per_block=options.nodes,
+        launcher=launcher,
+        init_blocks=1,
+        min_blocks=1,
+        max_blocks=1,
+        worker_init="\n".join(lines),
+    )
+
+
+def _slurm(options: PoolOptions, blocks: Blocks, run: str) -> Any:
+    from parsl.launchers import SrunLauncher
+    from parsl.providers import SlurmProvider
+
+    whole_minutes = math.ceil(blocks.seconds / 60)
+    return SlurmProvider(
+        partition=blocks.queue,
+        account=blocks.allocation,
+        qos=blocks.qos,
+        constraint=blocks.constraint,
+        nodes_per_block=blocks.nodes,
+        cores_per_node=options.workers * options.cores_per_worker,
+        init_blocks=blocks.init,
+        min_blocks=blocks.least,
+        max_blocks=blocks.most,
+        walltime=f"{whole_minutes // 60:02d}:{whole_minutes % 60:02d}:00",
+        scheduler_options="\n".join(f"#SBATCH {option}" for option in blocks.extra_directives),
+        worker_init="\n".join([*_common_lines(options, run), *options.setup]),
+        # A controller that is busy answers late, and a submit that Parsl gives up would be made twice.
+        cmd_timeout=60,
+        exclusive=False,
+        launcher=SrunLauncher(
+            overrides=f"--ntasks-per-node=1 --cpus-per-task={options.workers * options.cores_per_worker}"
+            " --cpu-bind=none"
+        ),
+    )
+
+
+def _common_lines(options: PoolOptions, run: str) -> list[str]:
+    return [
+        f"export {POOL_VARIABLE}={run}",
+        # Parsl starts fewer workers where it counts fewer cores than they want; we have counted already.
+        f"export PARSL_CORES={options.workers * options.cores_per_worker}",
+    ]
+
+
+def _guard() -> list[str]:
+    """Lines that end a pool with everything in its process group when the batch, or the pool itself, has died.
+
+    Parsl's own way is to miss an interchange's heartbeats, which takes minutes, and leaves behind the helpers of a
+    pool that was killed.
+    """
+    return [
+        f"( while kill -0 {os.getpid()} && kill -0 $$; do sleep 1; done; kill -KILL 0 ) >/dev/null 2>&1 &",
+        f"echo pool on {shlex.quote(socket.gethostname())}",
+    ]
+
+
+def _drain_s(blocks: Blocks) -> int:
+    seconds = int(blocks.seconds - blocks.job_limit_s - DRAIN_MARGIN_S)
+    if seconds < 1:
+        raise LauncherError(
+            f"launcher.block_hours {blocks.seconds / 3600:g} is too short for calculations of up to"
+            f" {blocks.job_limit_s / 3600:g} h: a block needs {DRAIN_MARGIN_S:g} s more than its longest one"
+        )
+    return seconds

@@ -1,0 +1,182 @@
+"""A pool of Parsl's workers: its start, its health, and its end. All that touches a running Parsl is here."""
+
+import atexit
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Final
+
+from oact_dagster.launchers.leftovers import end_marked
+from oact_dagster.launchers.parsl.app import run_attempt
+from oact_dagster.launchers.parsl.config import POOL_VARIABLE, PoolOptions, build_config, require_parsl
+from oact_dagster.launchers.parsl.control import ControlFolder
+from oact_dagster.launchers.protocol import LauncherError
+
+CLEANUP_S: Final = 20.0
+"""How long Parsl may take to close: it waits for answers of processes that may be dead, s."""
+
+LOG_LINES: Final = 3
+
+
+class Pool:
+    """Workers, and Parsl's kernel that gives them their tasks.
+
+    Args:
+        options: what it is to be.
+        run: names it to its processes.
+        shared: folder that other nodes see, for a pool that is not on this node alone.
+    """
+
+    def __init__(self, options: PoolOptions, run: str, shared: Path) -> None:
+        require_parsl()
+        self._options = options
+        self._run = run
+        self._folder = _folder(options, run, shared)
+        self.control = ControlFolder(self._folder / "orders")
+        self._kernel: Any = None
+        self._executor: Any = None
+        self._app: Any = None
+        self._group: int | None = None
+        try:
+            self._start()
+        except BaseException:
+            self.kill()
+            raise
+
+    def _start(self) -> None:
+        logging.getLogger("parsl").addHandler(logging.NullHandler())
+        config = build_config(self._options, self._run, self._folder)
+        from parsl.app.python import PythonApp
+        from parsl.dataflow.dflow import DataFlowKernel
+
+        self.control.open()
+        self._executor = config.executors[0]
+        try:
+            self._kernel = DataFlowKernel(config)
+        except LauncherError:
+            raise
+        except Exception as error:
+            raise LauncherError(f"Parsl does not start: {error}{self._log()}") from error
+        app: Any = PythonApp
+        self._app = app(
+            run_attempt, data_flow_kernel=self._kernel, executors=[self._executor.label], cache=False
+        )
+
+    def submit(
+        self, token: str, folder: Path, start_before: float | None
+    ) -> "Future[tuple[bool, str, float]]":
+        """Give the workers an attempt; what comes of it is told as ``run_attempt`` does.
+
+        Args:
+            token: of the attempt.
+            folder: its job folder.
+            start_before: Unix time after which it is not to be started any more, s; None: at any time.
+
+        Raises:
+            Exception: Parsl takes none any more.
+        """
+        future: Future[tuple[bool, str, float]] = self._app(
+            token, str(folder), str(self.control.path), start_before
+        )
+        return future
+
+    def trouble(self) -> str:
+        """Why nothing more comes from this pool; empty while it works."""
+        interchange = self._executor.interchange_proc
+        if interchange is not None and (code := interchange.poll()) is not None:
+            return f"its interchange has ended ({_ending(code)})"
+        if self._executor.bad_state_is_set:
+            return f"its blocks of nodes fail: {_one_line(str(self._executor.executor_exception))}"
+        if self._options.blocks is None:
+            return self._trouble_here()
+        return ""
+
+    def _trouble_here(self) -> str:
+        failed = self._executor._simulated_status
+        if failed:
+            return f"its workers were not started: {_one_line(next(iter(failed.values())).message or '')}"
+        for job in list(self._executor.blocks_to_job_id.values()):
+            if self._group is None:
+                with contextlib.suppress(ProcessLookupError):
+                    self._group = os.getpgid(int(job))
+            (state,) = self._executor.provider.status([job])
+            if state.terminal:
+                said = _one_line(state.stderr_summary or "")
+                code = "" if state.exit_code is None else f" (exit code {state.exit_code})"
+                return f"its workers have ended{code}{': ' if said else ''}{said}"
+        return ""
+
+    def close(self) -> None:
+        """End the workers and Parsl, in a bounded time; calculations have ended before, or end now."""
+        self.control.stop()
+        if self._kernel is not None and not self.trouble():
+            # It hangs for ever where the interchange dies meanwhile.
+            cleanup = threading.Thread(target=self._clean_up, name="parsl-cleanup", daemon=True)
+            cleanup.start()
+            cleanup.join(CLEANUP_S)
+        self.kill()
+
+    def _clean_up(self) -> None:
+        with contextlib.suppress(Exception):
+            self._kernel.cleanup()
+
+    def kill(self) -> None:
+        """End whatever is left of the pool, without asking Parsl, and remove its files."""
+        self.control.close()
+        if self._kernel is not None:
+            atexit.unregister(self._kernel.atexit_cleanup)
+            self._kernel.job_status_poller._kill_event.set()
+            self._kernel._task_launch_pool.shutdown(wait=False)
+        if self._executor is not None:
+            self._executor._result_queue_thread_exit.set()
+            interchange = self._executor.interchange_proc
+            if interchange is not None:
+                interchange.kill()
+                interchange.wait()
+        if self._group is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._group, signal.SIGKILL)
+        if self._options.blocks is None:
+            end_marked(POOL_VARIABLE, [self._run])
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @staticmethod
+    def remove(folder: Path) -> None:
+        """Remove the folder of a pool whose batch is gone."""
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def _log(self) -> str:
+        """The last line of the interchange's log, where there is one."""
+        for log in sorted(self._folder.glob("*/*/interchange.log")):
+            with contextlib.suppress(OSError):
+                lines = log.read_text(errors="replace").strip().splitlines()
+                return f" ({lines[-1]})" if lines else ""
+        return ""
+
+
+def _folder(options: PoolOptions, run: str, shared: Path) -> Path:
+    """A new folder for Parsl's files: on this node's own disk where no other node needs them."""
+    try:
+        if options.here:
+            return Path(tempfile.mkdtemp(prefix=f"oact-parsl-{run}-"))
+        shared.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f"{run}-", dir=shared))
+    except OSError as error:
+        raise LauncherError(
+            f"{error.filename or shared}: no folder for Parsl's files: {error.strerror or error}"
+        ) from None
+
+
+def _ending(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _one_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return "; ".join(lines[-LOG_LINES:])
