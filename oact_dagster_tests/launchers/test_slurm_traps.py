@@ -423,6 +423,32 @@ def test_trap_10_a_job_that_can_never_start_is_told_with_its_reason(
     assert ledger.count_by_status() == {Status.TO_RUN: 2}
 
 
+def test_trap_10_pilots_that_can_never_start_are_told_with_what_waits_for_them(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine
+) -> None:
+    campaign, ledger = prepared(
+        tmp_path,
+        engine,
+        2,
+        "slurm",
+        queue="last",
+        per_job="parsl",
+        n_hours=1.0,
+        job_timeout_s=60.0,
+        max_workers=2,
+    )
+    kept: list[tuple[str, int]] = []
+    with unusable(slurm, "PartitionDown"):
+        stop = StopRequest()
+        stop.ask = lambda: stop.raise_to(StopLevel.NOW, hold=True)
+        for event in batch(campaign, ledger, [0, 1], stop=stop):
+            if isinstance(event, Stuck) and (kept := ledger.stuck_by_reason())[0][1] == 2:
+                stop.raise_to(StopLevel.NOW, hold=True)
+    assert kept == [("PartitionDown (the queue is down)", 2)]
+    assert ledger.count_by_status() == {Status.TO_RUN: 2}
+    until(lambda: not slurm.run("squeue", "-h", "-o", "%i").strip())
+
+
 def failed_job(slurm: RealSlurm, tmp_path: Path) -> str:
     """The id of a job that has failed."""
     script = tmp_path / "fails.sh"
