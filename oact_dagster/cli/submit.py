@@ -77,6 +77,7 @@ def submit(ctx: click.Context, /, db: str, jobs_dir: Path | None, **flags: Any) 
 
 
 def _settings(ledger: Path, jobs: Path, beside: "Campaign | None", flags: dict[str, Any]) -> "Campaign":
+    from oact_dagster.campaign import checked_profile, load_campaign
     from oact_dagster.execution.bare_campaign import campaign_with
     from oact_dagster.execution.submitting import WITHOUT_LIMIT, node_settings
 
@@ -94,8 +95,16 @@ def _settings(ledger: Path, jobs: Path, beside: "Campaign | None", flags: dict[s
     else:
         cores = flags["n_cores"] or (DEFAULT_CORES if beside is None else None)
         launcher = job_settings(flags)
-        launcher["kind"] = flags["scheduler"] or _scheduler(beside)
-        if beside is None:
+        site: dict[str, Any] = {}
+        if flags["profile"] is not None and beside is not None:
+            beside = load_campaign(beside.file, flags["profile"])
+        elif flags["profile"] is not None:
+            site = dict(checked_profile(flags["profile"]).launcher)
+            launcher["profile"] = flags["profile"]
+        launcher["kind"] = flags["scheduler"] or _scheduler(
+            beside.launcher.kind if beside else site.get("kind")
+        )
+        if beside is None and site.keys().isdisjoint(("n_hours", "job_timeout_s")):
             launcher.setdefault("n_hours", DEFAULT_HOURS)
     if cores is not None:
         orca["n_cores"] = cores
@@ -113,10 +122,10 @@ def _settings(ledger: Path, jobs: Path, beside: "Campaign | None", flags: dict[s
     )
 
 
-def _scheduler(beside: "Campaign | None") -> str:
+def _scheduler(settings: str | None) -> str:
     """The scheduler where none is named: the settings', else the one that is there, else Flux, as ever."""
-    if beside is not None and beside.launcher.kind in ("slurm", "flux"):
-        return beside.launcher.kind
+    if settings in ("slurm", "flux"):
+        return settings
     return next((kind for kind in ("flux", "slurm") if shutil.which(_PROGRAMS[kind])), "flux")
 
 

@@ -44,6 +44,11 @@ _OPTIONS: Final = (
     click.option(
         "--scheduler", type=click.Choice(["flux", "slurm"]), help="Default: the one that is on PATH."
     ),
+    click.option(
+        "--profile",
+        metavar="NAME",
+        help="A site's settings, of ~/.config/oact/profiles.yaml or OACT_PROFILES.",
+    ),
     click.option("--n-cores", type=_COUNT, metavar="N", help="Cores of one calculation (default 4)."),
     click.option(
         "--n-hours", type=_TIME, metavar="H", help="Time limit of a job, h, such as 0.5 (default 2)."
@@ -145,7 +150,7 @@ _JOB: Final[Mapping[str, str]] = {
 
 _ON_THIS_NODE: Final = ("max_workers", "cores_per_worker", "oversubscribe", "job_timeout")
 _OF_WORKERS: Final = ("module", "conda_env", "conda_base", "setup_line", "scratch_dir")
-_OF_A_SCHEDULER: Final = ("scheduler", *(flag for flag in _JOB if flag not in _OF_WORKERS))
+_OF_A_SCHEDULER: Final = ("scheduler", "profile", *(flag for flag in _JOB if flag not in _OF_WORKERS))
 
 
 def submit_options(command: _F) -> _F:

@@ -18,6 +18,9 @@ class LauncherError(Exception):
 NEVER_STARTED: Final = "never started"
 """``JobState.final`` of a job that was cancelled while it was queued: its command never ran."""
 
+NOT_STARTED: Final = "not started"
+"""How ``JobState.final`` begins of a job whose command could not be started, with the reason behind it."""
+
 OUT_OF_TIME: Final = "out of time"
 """``JobState.final`` of a job that was not started since it could not have ended in time; ``reason`` says more."""
 

@@ -75,6 +75,49 @@ def ended(jobs: Path, *indices: int) -> Callable[[], bool]:
     return lambda: all((jobs / f"job_{index}" / "exit.json").exists() for index in indices)
 
 
+# --- a site's profile -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def profiles(tmp_path: Path, engine: TestEngine, monkeypatch: pytest.MonkeyPatch) -> Path:
+    file = tmp_path / "profiles.yaml"
+    file.write_text(
+        f"tuolumne: {{kind: flux, queue: pbatch, allocation: dnn-sim, n_hours: 3, orca_command: '{engine.path}',"
+        " resources: [{max_atoms: 9, n_cores: 7}]}\n"
+    )
+    monkeypatch.setenv("OACT_PROFILES", str(file))
+    return file
+
+
+def test_a_profile_without_a_campaign(tmp_path: Path, engine: TestEngine, flux: Path, profiles: Path) -> None:
+    db, jobs = ledger_of(tmp_path, 1), tmp_path / "jobs"
+    done = oact("submit", db, jobs, "--dry-run", "--profile", "tuolumne", "--queue", "pdebug")
+    assert done.returncode == 0, done.stderr
+    script = (jobs / "job_0" / "flux_job.flux").read_text()
+    for line in ("-n 7", "-q pdebug", "-B dnn-sim", "-t 180m"):
+        assert f"#flux: {line}\n" in script
+    assert script.rstrip().endswith(f"-- {engine.path} orca.inp")
+    assert_one_line(oact("submit", db, jobs, "--profile", "tuolumn"), f"{profiles}: no profile tuolumn")
+
+
+def test_a_profile_beneath_a_campaign(tmp_path: Path, engine: TestEngine, flux: Path, profiles: Path) -> None:
+    campaign = write_campaign(
+        tmp_path / "campaign", 2, engine.path, settings={"launcher": {"kind": "flux", "queue": "its-own"}}
+    )
+    assert oact("ingest", campaign.csv_file, campaign.ledger).returncode == 0
+    done = oact("submit", campaign.file, "--dry-run", "--batch-size", "1", "--profile", "tuolumne")
+    assert done.returncode == 0, done.stderr
+    script = (campaign.jobs_dir / "job_0" / "flux_job.flux").read_text()
+    for line in ("-n 7", "-q its-own", "-B dnn-sim", "-t 180m"):
+        assert f"#flux: {line}\n" in script
+    # A number of cores holds for structures of all sizes, also where the sizes are the profile's.
+    (campaign.jobs_dir / "job_0").rename(tmp_path / "away")
+    done = oact(
+        "submit", campaign.file, "--dry-run", "--batch-size", "1", "--profile", "tuolumne", "--n-cores", "2"
+    )
+    assert "#flux: -n 2\n" in (campaign.jobs_dir / "job_0" / "flux_job.flux").read_text(), done.stderr
+
+
 # --- to a scheduler -------------------------------------------------------------------------------------------------
 
 
