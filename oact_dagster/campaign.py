@@ -227,6 +227,11 @@ class LauncherSettings(_Settings):
     command_timeout_s: Seconds = Field(
         default=60.0, gt=0, description="time limit of each call of a scheduler's command, s"
     )
+    silence_limit_s: Seconds = Field(
+        default=21600.0,
+        gt=0,
+        description="a running calculation whose output has not changed for so long is ended as timed out, s",
+    )
     grace_s: Seconds = Field(
         default=300.0,
         ge=0,
@@ -437,6 +442,49 @@ class RetrySettings(_Settings):
         return min(self.longest_delay_s, self.delay_s * 2.0 ** min(max(0, attempts - 1), 60))
 
 
+class FeedSettings(_Settings):
+    """How a campaign feeds itself, and when it stops doing so."""
+
+    order: Literal["given", "cheap_first", "dear_first"] = Field(
+        default="given", description="in which order structures of one priority are run"
+    )
+    priority_column: str | None = Field(
+        default=None,
+        description="column of the CSV with a number for each structure; the largest is run first",
+    )
+    trial: Whole = Field(
+        default=20, ge=0, description="structures that are tried before the others are begun; 0: no trial"
+    )
+    pause_at_failure_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
+        default=0.5, description="pause when a larger share of the trial, or of the last attempts, has failed"
+    )
+    window: Whole = Field(default=50, ge=5, description="how many of the last attempts are looked at")
+    core_hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        default=None,
+        description="budget of all attempts; when it is spent nothing more is begun; null: no budget",
+    )
+    bad_host_after: Whole = Field(
+        default=3,
+        ge=1,
+        description="a host on which so many different structures were lost or crashed, and fewer completed, is left"
+        " out",
+    )
+
+
+class NotifySettings(_Settings):
+    """Who is told when a campaign pauses, has spent its budget, or is done."""
+
+    command: tuple[str, ...] = Field(
+        default=(),
+        description='a program with arguments that gets the text on stdin: ["mail", "-s", "ORCA", "me"]',
+    )
+    webhook: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="address to which the text is posted as JSON, such as https://example.org/hook",
+    )
+
+
 class Campaign(_Settings):
     """All settings of a campaign. Paths are absolute after loading."""
 
@@ -461,6 +509,8 @@ class Campaign(_Settings):
     orca: OrcaSettings
     launcher: LauncherSettings = LauncherSettings()
     retry: RetrySettings = RetrySettings()
+    feed: FeedSettings = FeedSettings()
+    notify: NotifySettings = NotifySettings()
     remedies: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
         description="for a failure class the steps that its next attempts take, in their order",

@@ -15,7 +15,7 @@ from oact_dagster.campaign import Campaign
 from oact_dagster.execution.attempt_folders import attempt_folders
 from oact_dagster.execution.clean_folder import apply_keep
 from oact_dagster.execution.disk_estimate import Sizes
-from oact_dagster.execution.ending import LiveAttempt, ending_of, has_run
+from oact_dagster.execution.ending import LiveAttempt, ending_of, has_run, overdue, timed_out
 from oact_dagster.execution.engine import Engine
 from oact_dagster.execution.events import (
     Completed,
@@ -89,6 +89,8 @@ _NOT_OURS: Final = (
     " nothing runs"
 )
 OWNED: Final = "another run has it"
+LOOK_FOR_SILENT_S: Final = 60.0
+"""How often a batch looks whether its calculations have come to a standstill, s."""
 LEAST_SPACE_B: Final = 1_000_000
 """With less free space than this the disk of the job folders counts as full, bytes."""
 
@@ -156,6 +158,8 @@ class BatchRun:
         self._outside: set[str] = set()
         self._stillborn: set[str] = set()
         self._logs: dict[str, str] = {}
+        # Why we have ended attempts that had come to a standstill.
+        self._overdue: dict[str, str] = {}
         self._began = False
         self._supply_left = request.supply
         self._offered: set[int] = set()
@@ -166,6 +170,8 @@ class BatchRun:
         self._grace_over: float | None = None
         self._broken: str | None = None
         self._last_beat = self._last_look = 0.0
+        self._began_at, self._last_silent = clock(), time.monotonic()
+        self._began_monotonic = self._last_silent
 
     def run(self) -> Generator[Event]:
         """Run the batch.
@@ -220,6 +226,7 @@ class BatchRun:
                 news = True
             if news:
                 yield from self._collect()
+            yield from self._end_overdue()
             if not self._request.follow:
                 yield from self._give_back_untaken()
                 if not self._pending and not self._waiting:
@@ -742,6 +749,29 @@ class BatchRun:
                 live.told_stuck.add(word)
                 yield Stuck(live.structure.orig_index, reason)
 
+    def _end_overdue(self) -> Iterator[Event]:
+        """End calculations that have come to a standstill; a queued one never has."""
+        if time.monotonic() - self._last_silent < min(
+            LOOK_FOR_SILENT_S, self._campaign.launcher.silence_limit_s
+        ):
+            return
+        self._last_silent = time.monotonic()
+        # A clock that jumps while the batch runs makes nothing old.
+        now = self._began_at + self._last_silent - self._began_monotonic
+        fresh: dict[str, str] = {}
+        for live in self._live.values():
+            if live.running and live.token not in self._overdue:
+                reason = overdue(live, self._campaign.launcher.silence_limit_s, now)
+                if reason:
+                    fresh[live.token] = reason
+                    text = f"structure {live.structure.orig_index}: {reason}; its job is cancelled"
+                    yield Note(text, warning=True)
+        self._overdue |= fresh
+        # Also those of before whose job has not ended yet.
+        stuck = [live.job_id for live in self._live.values() if live.token in self._overdue]
+        if stuck:
+            self._launcher.cancel(stuck)
+
     def _is_settled(self, live: LiveAttempt, state: JobState) -> bool:
         """Tell whether an attempt can be judged: its record is there, or has had the time to show.
 
@@ -776,7 +806,8 @@ class BatchRun:
         if state.phase is Phase.UNKNOWN:
             state = JobState(Phase.ENDED, GONE, log=state.log)
         stopped = self._stop.level is not StopLevel.NONE
-        if state.cause is Cause.CANCELLED and not stopped:
+        reason = self._overdue.get(live.token)
+        if state.cause is Cause.CANCELLED and not stopped and reason is None:
             self._outside.add(live.token)
         if has_run(live.folder):
             self._began = True
@@ -792,6 +823,8 @@ class BatchRun:
             cancelled=stopped,
             now=self._clock(),
         )
+        if reason is not None:
+            ending = timed_out(ending, reason)
         taken = of_the_ledgers_orca(self._ledger, ending)
         if taken is not ending:
             self._broken = self._broken or f"{taken.message}; nothing more was started"

@@ -12,7 +12,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,7 @@ from typing import Final
 from oact_dagster.campaign import Campaign, LauncherSettings, RetrySettings
 from oact_dagster.execution.attempt_folders import attempt_folders
 from oact_dagster.execution.by_output import see_output, seen_ending, silence
-from oact_dagster.execution.ending import LiveAttempt, ending_of, has_run
+from oact_dagster.execution.ending import LiveAttempt, ending_of, has_run, timed_out
 from oact_dagster.execution.job_layout import JobLayout
 from oact_dagster.execution.orca_version import of_the_ledgers_orca
 from oact_dagster.execution.verdict import Evidence
@@ -46,7 +46,6 @@ from oact_dagster.ledger.states import (
     StructureRecord,
 )
 from oact_dagster.ledger.store import Ledger
-from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.outputs import read_output
 from oact_dagster.orca.silence import SILENCE_LIMIT_S, silent_for_s
 
@@ -348,7 +347,7 @@ class _Update:
         for attempt, live, quiet in silent:
             state = after[ids[attempt.token]]
             if state.phase in (Phase.ENDED, Phase.UNKNOWN):
-                yield self._timed_out(self._ending(live, state), quiet)
+                yield timed_out(self._ending(live, state), silence(quiet))
             else:
                 self._report.note(
                     "is silent, was cancelled and has not ended yet: update again", attempt.structure_id
@@ -363,17 +362,6 @@ class _Update:
             launcher.wait(1.0)
             states = dict(launcher.states(job_ids))
         return {job_id: states.get(job_id, _UNKNOWN) for job_id in job_ids}
-
-    @staticmethod
-    def _timed_out(ending: Ending, quiet: float) -> Ending:
-        if ending.outcome not in (Outcome.LOST, Outcome.CANCELLED):
-            return ending
-        return replace(
-            ending,
-            outcome=Outcome.TIMEOUT,
-            failure_class=FailureClass.TIMEOUT,
-            message=f"{silence(quiet)}; its job was cancelled",
-        )
 
     def _launcher(self, kind: str) -> Launcher | None:
         if kind not in self._launchers:

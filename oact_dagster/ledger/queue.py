@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Final
 
 from oact_dagster.ledger.chunks import marks
-from oact_dagster.ledger.figures import LedgerFigures
+from oact_dagster.ledger.health import LedgerHealth
 from oact_dagster.ledger.rows import REACHABLE
 from oact_dagster.ledger.states import Status
 
@@ -41,7 +41,7 @@ class Due:
         return (self.max_failures, self.max_losses, self.retry_key, self.now, self.now + LONGEST_DELAY_S)
 
 
-class LedgerQueue(LedgerFigures):
+class LedgerQueue(LedgerHealth):
     """The order in which structures are run."""
 
     def select(self, statuses: Sequence[Status], limit: int | None = None) -> list[int]:
