@@ -48,6 +48,8 @@ def campaign_with(beside: Campaign | None, ledger: Path, jobs_dir: Path, **setti
     values = beside.model_dump(mode="json", exclude_unset=True)
     said = settings.get("launcher") or {}
     base = values.setdefault("launcher", {})
+    if said.get("kind", "slurm") not in ("slurm", "flux") and base.pop("per_job", None) is not None:
+        base.pop("n_hours", None)  # of a pilot
     if not {"n_hours", "job_timeout_s"}.isdisjoint(said):
         base.pop("n_hours", None)
         base.pop("job_timeout_s", None)
