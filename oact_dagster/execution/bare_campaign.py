@@ -60,6 +60,8 @@ def campaign_with(beside: Campaign | None, ledger: Path, jobs_dir: Path, **setti
     base = values.setdefault("launcher", {})
     # What its profile says is in the values already; read again, it would bring back what is taken out here.
     base.pop("profile", None)
+    if said.get("kind", "slurm") not in ("slurm", "flux") and base.pop("per_job", None) is not None:
+        base.pop("n_hours", None)  # of a pilot
     if not {"n_hours", "job_timeout_s"}.isdisjoint(said):
         base.pop("n_hours", None)
         base.pop("job_timeout_s", None)

@@ -512,6 +512,15 @@ def test_the_campaign_beside_the_ledger_says_the_rest(
         ledger.fix_level_of_theory(campaign.level_of_theory())
 
 
+def test_a_campaign_of_pilots_runs_here_all_the_same(tmp_path: Path, engine: TestEngine) -> None:
+    settings = {"launcher": {"kind": "slurm", "per_job": "parsl", "n_hours": 12, "mem": "none"}}
+    campaign = write_campaign(tmp_path / "c", 1, engine.path, settings=settings)
+    assert oact("ingest", campaign.csv_file, campaign.ledger).returncode == 0
+    done = oact("submit", campaign.file, "--use-parsl", "--max-workers", "1")
+    assert done.returncode == 0, done.stderr
+    assert counts(campaign.ledger) == {Status.COMPLETED: 1}
+
+
 # --- on this node -----------------------------------------------------------------------------------------------------
 
 
