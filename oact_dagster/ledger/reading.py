@@ -320,6 +320,53 @@ class LedgerReader(LedgerQueue):
         for row in rows:
             yield open_attempt_of(row)
 
+    def left_by_dead_batches(self, now: float | None = None) -> list[int]:
+        """``orig_index`` of structures whose attempt is open and followed by nobody, in the order of the CSV."""
+        batches = self._rows("SELECT DISTINCT batch_id FROM attempts WHERE state != 'closed'")
+        dead = [str(row[0]) for row in batches if not self.batch_lives(str(row[0]), now)]
+        found: list[int] = []
+        for chunk in chunks(dead):
+            rows = self._rows(
+                "SELECT s.orig_index FROM attempts a JOIN structures s ON s.id = a.structure_id"
+                f" WHERE a.state != 'closed' AND a.batch_id IN ({marks(chunk)}) AND s.status = 'running'"
+                f" AND {REACHABLE}",
+                tuple(chunk),
+            )
+            found += [int(row[0]) for row in rows]
+        return sorted(found)
+
+    def count_running_without_attempt(self) -> int:
+        """How many structures are marked running and have no open attempt: another tool, or a hand, marked them."""
+        return self._number(
+            "SELECT COUNT(*) FROM structures s WHERE s.status = 'running' AND NOT EXISTS"
+            " (SELECT 1 FROM attempts a WHERE a.structure_id = s.id AND a.state != 'closed')"
+        )
+
+    def completed_indices(self) -> Iterator[int]:
+        """``orig_index`` of every completed structure, in the order of the CSV."""
+        rows = self._stream(
+            f"SELECT s.orig_index FROM structures s WHERE s.status = 'completed' AND {REACHABLE}"
+            " ORDER BY s.orig_index"
+        )
+        for row in rows:
+            yield int(row[0])
+
+    def dead_batches(self, batch_ids: Sequence[str]) -> list[str]:
+        """Those of these batches whose process is known to be gone; not those that the ledger does not know."""
+        found = []
+        for batch_id in batch_ids:
+            row = self._one("SELECT * FROM batches WHERE id = ?", (batch_id,))
+            if row is None:
+                continue
+            owner = Owner(row["host"], row["boot_id"], row["pid"], row["pid_started"])
+            if owner.lives() is False:
+                found.append(batch_id)
+        return found
+
+    def knows_batch(self, batch_id: str) -> bool:
+        """Whether a batch has begun."""
+        return self._one("SELECT 1 FROM batches WHERE id = ?", (batch_id,)) is not None
+
     def indices_of(self, tokens: Sequence[str]) -> dict[str, int]:
         """``orig_index`` of the structure of each attempt."""
         found = {}
