@@ -162,7 +162,7 @@ def test_running_jobs_on_this_node(tmp_path: Path, engine: TestEngine) -> None:
     with workflow_of(tmp_path, 4) as workflow:
         with pytest.warns(UserWarning, match="n_cores 16 is not cores_per_worker 1"):
             done = submit_batch_parsl(
-                workflow, tmp_path / "jobs", 3, max_workers=3, cores_per_worker=1, orca_config=config(engine),
+                workflow, tmp_path / "jobs", 3, max_workers=1, cores_per_worker=1, orca_config=config(engine),
                 setup_func=add_notes, timeout_seconds=1, randomize=False,
             )  # fmt: skip
         assert done == [1, 2, 3] and sorted(engine.runs) == [0, 1, 2] and seen == [0, 1, 2]
@@ -174,7 +174,13 @@ def test_running_jobs_on_this_node(tmp_path: Path, engine: TestEngine) -> None:
         assert "nprocs 1" in (tmp_path / "jobs" / "job_0" / "orca.inp").read_text().replace("\n", " ")
         # The next call takes the rest.
         assert submit_batch_parsl(
-            workflow, tmp_path / "jobs", 9, cores_per_worker=1, n_cores=1, orca_config=config(engine)
+            workflow,
+            tmp_path / "jobs",
+            9,
+            max_workers=1,
+            cores_per_worker=1,
+            n_cores=1,
+            orca_config=config(engine),
         ) == [4]
         assert workflow.count_by_status()[JobStatus.COMPLETED] == 2
 
@@ -185,8 +191,8 @@ def test_chronic_failures_are_left_out(tmp_path: Path, engine: TestEngine) -> No
     with workflow_of(tmp_path, 1) as workflow:
         for _ in range(5):
             done = submit_batch_parsl(
-                workflow, tmp_path / "jobs", 5, cores_per_worker=1, n_cores=1, orca_config=config(engine),
-                max_fail_count=3,
+                workflow, tmp_path / "jobs", 5, max_workers=1, cores_per_worker=1, n_cores=1,
+                orca_config=config(engine), max_fail_count=3,
             )  # fmt: skip
             attempts += len(done)
             workflow.reset_failed_jobs()
@@ -200,6 +206,7 @@ def test_a_dry_run_writes_folders_only(tmp_path: Path, engine: TestEngine) -> No
             workflow,
             tmp_path / "jobs",
             2,
+            max_workers=1,
             cores_per_worker=1,
             n_cores=1,
             orca_config=config(engine),
@@ -230,6 +237,7 @@ def test_what_cannot_be_submitted(tmp_path: Path) -> None:
                 workflow,
                 tmp_path / "jobs",
                 1,
+                max_workers=1,
                 cores_per_worker=1,
                 n_cores=1,
                 orca_config={"orca_path": "/no/orca"},

@@ -11,7 +11,13 @@ import click
 from oact_dagster.cli.environment import shown_path
 from oact_dagster.cli.errors import EXIT_INTERRUPTED, EXIT_REFUSED, RefusedError, warn
 from oact_dagster.cli.ledger_argument import found_ledger
-from oact_dagster.cli.submit_options import job_settings, orca_settings, submit_options, without_effect
+from oact_dagster.cli.submit_options import (
+    job_settings,
+    orca_settings,
+    submit_options,
+    without_effect,
+    worker_settings,
+)
 
 if TYPE_CHECKING:
     from oact_dagster.campaign import Campaign
@@ -77,16 +83,15 @@ def _settings(ledger: Path, jobs: Path, beside: "Campaign | None", flags: dict[s
 
     orca = orca_settings(flags)
     if flags["use_parsl"]:
-        on_node = beside is not None and beside.launcher.kind not in ("slurm", "flux")
+        on_node = beside is not None and beside.launcher.kind not in _PROGRAMS
         cores = flags["cores_per_worker"] or flags["n_cores"]
         if cores is None and beside is None:
             cores = DEFAULT_CORES_PER_WORKER
         if flags["n_cores"] is not None and flags["n_cores"] != cores:
             warn(f"--n-cores {flags['n_cores']} gives way to --cores-per-worker {cores}")
-        launcher = node_settings(
+        launcher = worker_settings(flags) | node_settings(
             flags["max_workers"] or (None if on_node else DEFAULT_WORKERS), cores, flags["job_timeout"]
         )
-        launcher |= {"scratch_dir": flags["scratch_dir"]} if flags["scratch_dir"] is not None else {}
     else:
         cores = flags["n_cores"] or (DEFAULT_CORES if beside is None else None)
         launcher = job_settings(flags)
@@ -229,11 +234,9 @@ def _check(campaign: "Campaign", beside: "Campaign | None", flags: dict[str, Any
 
 
 def _run_here(campaign: "Campaign", ledger: "Ledger", chosen: list[int], flags: dict[str, Any]) -> int:
-    from oact_dagster.cli.foreground import warn_of_cores
     from oact_dagster.cli.progress import make_progress
     from oact_dagster.execution.submitting import submit as run
 
-    warn_of_cores(campaign)
     with make_progress() as progress:
         done = run(campaign, ledger, chosen, follow=True, take_over=flags["take_over"], watch=progress.watch)
     problems = _tell_problems(done, progress.tally)
@@ -291,7 +294,9 @@ def _tell_problems(done: "Submitted", tally: "Tally") -> bool:
 def _exit_code(done: "Submitted", problems: bool, tally: "Tally") -> int:
     if done.stopped:
         return EXIT_INTERRUPTED
-    if not (done.begun or tally.failed):
+    from oact_dagster.execution.batch import OWNED
+
+    if not (done.begun or tally.failed or tally.not_run[OWNED]):
         return EXIT_REFUSED
     return EXIT_NOT_ALL if problems else 0
 

@@ -23,8 +23,13 @@ LISTS_FOLDER: Final = ".pilots"
 """Of pilots and their lists, in the jobs folder."""
 
 
-def make_launcher(campaign: Campaign) -> Launcher:
-    """Make the launcher of ``launcher.kind``; nothing runs before the first submit."""
+def make_launcher(campaign: Campaign, *, only_asks: bool = False) -> Launcher:
+    """Make the launcher of ``launcher.kind``; nothing runs before the first submit.
+
+    Args:
+        campaign: the settings.
+        only_asks: it is to tell of jobs and end them, and submits nothing of its own, such as another pilot.
+    """
     settings = campaign.launcher
     if settings.kind == "parsl":
         return make_parsl_launcher(campaign)
@@ -32,7 +37,7 @@ def make_launcher(campaign: Campaign) -> Launcher:
     if scheduler is None:
         return LocalLauncher(settings.max_workers, settings.stop_grace_s)
     if settings.pilots:
-        return make_pilot_launcher(campaign, scheduler)
+        return make_pilot_launcher(campaign, scheduler, only_asks=only_asks)
     return _scheduler_launcher(campaign, scheduler, PAYLOAD)
 
 
@@ -42,7 +47,7 @@ def launcher_kind(campaign: Campaign) -> str:
     return f"{settings.kind}{PILOTS}" if settings.pilots else settings.kind
 
 
-def make_pilot_launcher(campaign: Campaign, scheduler: Scheduler) -> PilotLauncher:
+def make_pilot_launcher(campaign: Campaign, scheduler: Scheduler, *, only_asks: bool) -> PilotLauncher:
     """Make the launcher of a campaign whose jobs are pilots."""
     settings = campaign.launcher
     # A list for each size of worker: where that is changed, pilots of before take nothing that does not fit.
@@ -65,7 +70,9 @@ def make_pilot_launcher(campaign: Campaign, scheduler: Scheduler) -> PilotLaunch
     return PilotLauncher(
         _scheduler_launcher(campaign, scheduler, PILOT),
         shared,
-        PilotRequest(settings.jobs, spec, settings.mem if isinstance(settings.mem, int) else None),
+        PilotRequest(
+            0 if only_asks else settings.jobs, spec, settings.mem if isinstance(settings.mem, int) else None
+        ),
         interval_s=settings.poll_interval_s,
         grace_s=settings.grace_s,
         notices=campaign.notices,

@@ -92,6 +92,8 @@ class Job:
     """What to ask for with all its processes; None leaves it to the scheduler."""
     expected_cost: float = 0.0
     """How dear it is against the others, in a unit without meaning; 0 where that is not known."""
+    avoid: tuple[str, ...] = ()
+    """Hosts on which earlier attempts failed by no fault of theirs."""
 
 
 @dataclass(frozen=True, slots=True)

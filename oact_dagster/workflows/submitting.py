@@ -128,8 +128,8 @@ def submit_batch_parsl(
         orca_config: what ORCA computes.
         setup_func: called with each new folder and its job's record.
         n_cores: cores of one calculation; another number than ``cores_per_worker`` gives way to that, with a warning.
-        conda_env: kept for old scripts: calculations run in the environment of the calling script.
-        conda_base: likewise.
+        conda_env: conda environment that Parsl's workers activate.
+        conda_base: where conda is installed; None: the one on PATH.
         ld_library_path: put before the calculations' own.
         dry_run: write folders only; nothing is run, and no status changes.
         max_fail_count: jobs that have failed as often are left out.
@@ -158,7 +158,12 @@ def submit_batch_parsl(
         orca_config=orca_config,
         n_cores=cores_per_worker,
         launcher=node_settings(
-            max_workers, cores_per_worker, timeout_seconds, ld_library_path=ld_library_path
+            max_workers,
+            cores_per_worker,
+            timeout_seconds,
+            conda_env=conda_env,
+            conda_base=conda_base,
+            ld_library_path=ld_library_path,
         ),
         setup_func=setup_func,
         max_fail_count=max_fail_count,

@@ -271,6 +271,29 @@ def test_a_run_killed_with_9_is_taken_over(tmp_path: Path, flux: StandIn, engine
     assert len(flux.calls("submit")) == 1
 
 
+@pytest.mark.parsl
+def test_pilots_share_the_structures(tmp_path: Path, flux: StandIn, engine: TestEngine) -> None:
+    campaign, ledger = prepared(
+        tmp_path,
+        engine,
+        12,
+        "flux",
+        per_job="parsl",
+        jobs=2,
+        n_hours=1,
+        job_timeout_s=600,
+        max_workers=2,
+        oversubscribe=True,
+        idle_s=1,
+    )
+    words = settled(list(batch(campaign, ledger, list(range(12)))))
+    assert all(isinstance(word, Completed) for word in words.values())
+    assert Counter(engine.runs) == dict.fromkeys(range(12), 1)
+    (call,) = flux.calls("submit")
+    assert "--cc=0-1" in call and "-c2" in call and "-t60m" in call
+    until(lambda: all(job["state"] == "INACTIVE" for job in Flux(FluxOptions())._jobs().values()))
+
+
 def test_the_job_script(tmp_path: Path) -> None:
     folder = tmp_path / "it's $(touch pwned)"
     folder.mkdir()

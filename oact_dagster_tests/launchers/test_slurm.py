@@ -74,6 +74,28 @@ def test_jobs_ask_for_what_the_settings_say(tmp_path: Path, slurm: RealSlurm, en
     assert "--open-mode=append" in call and "--signal=B:USR1@100" in call
 
 
+@pytest.mark.parametrize(
+    ("host", "calls"), [("n1.cluster.example", 2), ("another-name-for-it", 3), ("n[1-3]", 3)]
+)
+def test_after_a_fault_of_a_host_the_next_attempt_runs_elsewhere(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine, host: str, calls: int
+) -> None:
+    engine.set("exit3 slow")
+    campaign, ledger = prepared(tmp_path, engine, 1, "slurm")
+    list(batch(campaign, ledger, [0]))
+    with ledger._transaction() as db:
+        db.execute("UPDATE attempts SET failure_class = 'mpi_error', host = ?", (host,))
+    told = ""
+    for event in batch(campaign, ledger, [0], "again"):
+        if isinstance(event, Running):
+            told = slurm.run("scontrol", "show", "job", str(ledger.attempts(0)[1].scheduler_job_id))
+    assert ledger.count_by_status() == {Status.COMPLETED: 1}
+    assert len(slurm.calls_of("sbatch")) == calls, "what Slurm refuses is asked for without it"
+    assert f"--exclude={host.partition('.')[0]}" in slurm.calls_of("sbatch")[1]
+    assert ("ExcNodeList=n1\n" in told and "NodeList=n2" in told) == (calls == 2), told
+    assert ledger.attempts(0)[1].plan["avoid_hosts"] == [host.partition(".")[0]]
+
+
 def test_arrays_are_split_by_request_and_at_the_largest_size(tmp_path: Path, slurm: RealSlurm) -> None:
     jobs = [Job(f"t{n}", tmp_path, 1 + n % 2, 3600.0 if n < 8 else 3601.0, None) for n in range(12)]
     groups = list(split(jobs, 3))

@@ -62,10 +62,10 @@ def main(arguments: list[str]) -> int:
         reason = pilot.run()
     except LauncherError as error:
         print(f"pilot {token}: {error}", file=sys.stderr)
-        write_end(folder, PilotEnd(token, str(error), pilot.taken))
+        write_end(folder, PilotEnd(token, str(error), pilot.finished))
         return 1
-    print(f"pilot {token}: {reason}; {pilot.taken} structures were taken")
-    write_end(folder, PilotEnd(token, reason, pilot.taken))
+    print(f"pilot {token}: {reason}; {pilot.finished} calculations have ended")
+    write_end(folder, PilotEnd(token, reason, pilot.finished))
     return 0
 
 
@@ -78,8 +78,8 @@ class Pilot:
     """
 
     def __init__(self, spec: PilotSpec, folder: Path) -> None:
-        self.taken = 0
-        """Attempts that it took from the list."""
+        self.finished = 0
+        """Attempts whose payload it saw to its end."""
         self._spec = spec
         self._folder = folder
         self._list = SharedList(Path(spec.shared))
@@ -162,7 +162,6 @@ class Pilot:
             if entry is None:
                 self._next_take = now + EMPTY_LOOK_S
                 return
-            self.taken += 1
             self._running[entry.token] = entry
             try:
                 answer = self._launcher.submit([entry.job()])
@@ -208,6 +207,7 @@ class Pilot:
     def _tell_end(self, entry: Entry, final: str) -> None:
         self._forget(entry)
         self._list.end(entry.token, self._spec.token, final)
+        self.finished += final.startswith("exit ")
 
     def _give_back(self, entry: Entry) -> None:
         self._forget(entry)

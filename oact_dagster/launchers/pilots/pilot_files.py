@@ -55,8 +55,8 @@ class PilotEnd:
 
     token: str
     reason: str
-    taken: int
-    """Attempts that it took."""
+    finished: int
+    """Attempts whose payload it saw to its end."""
 
 
 def spec_text(spec: PilotSpec) -> str:

@@ -40,7 +40,7 @@ from oact_dagster.launchers.scheduler_launcher import SchedulerLauncher
 LIST_LOOK_S: Final = 5.0
 """How often the list is looked at, at least, s."""
 BARREN_PILOTS: Final = 3
-"""So many pilots, one after the other, that end before they have taken anything: it is no fault of a node."""
+"""So many pilots, one after the other, that see no calculation to its end: it is no fault of a node."""
 _LIVES: Final = (Phase.QUEUED, Phase.RUNNING)
 
 
@@ -49,7 +49,7 @@ class PilotRequest:
     """What pilots are asked for."""
 
     jobs: int
-    """Pilots at once."""
+    """Pilots at once; with 0 none are submitted."""
     spec: PilotSpec
     """Of each, but for its token."""
     memory_mb: int | None = None
@@ -283,7 +283,7 @@ class PilotLauncher:
             final = said.reason if said is not None else state.final or "no longer known to its scheduler"
             self._gone[token] = replace(state, phase=Phase.ENDED, final=f"{job_id}: {final}")
             self._retire(token)
-            if said is not None and said.taken:
+            if said is not None and said.finished:
                 self._barren = 0
             elif self._waiting or not began:
                 self._count_barren(self._gone[token])
@@ -299,7 +299,7 @@ class PilotLauncher:
         return recently_seen or self._clock() - pilot.unknown_since < self._grace_s
 
     def _count_barren(self, gone: JobState) -> None:
-        """Count a pilot that ended without having taken anything although something waited.
+        """Count a pilot that saw no calculation to its end although something waited.
 
         Raises:
             LauncherError: so did those before it.
@@ -311,7 +311,7 @@ class PilotLauncher:
         log = gone.log.strip().rsplit("\n", 1)[-1]
         more = f"; its log ends: {log}" if log else ""
         raise LauncherError(
-            f"pilots end before they run anything ({gone.final}{more}); nothing more was started"
+            f"pilots end before anything that they run ({gone.final}{more}); nothing more was started"
         )
 
     def _learn(self) -> None:

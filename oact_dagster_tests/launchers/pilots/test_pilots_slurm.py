@@ -193,7 +193,7 @@ def test_pilots_that_cannot_run_anything_stop_the_run_with_their_reason(
     tmp_path: Path, slurm: RealSlurm, engine: TestEngine
 ) -> None:
     campaign, ledger = campaign_of(tmp_path, engine, 4, setup_lines=["echo no such module >&2; exit 7"])
-    with pytest.raises(LauncherError, match=r"pilots end before they run anything .*no such module"):
+    with pytest.raises(LauncherError, match=r"pilots end before anything that they run .*no such module"):
         list(batch(campaign, ledger, list(range(4))))
     assert engine.runs == []
     # The next run finds that nothing of it runs, and begins anew.
