@@ -305,8 +305,10 @@ def test_the_typical_workflow_of_the_document(tmp_path: Path, engine: TestEngine
     jobs = tmp_path / "jobs"
     assert old("submit_jobs", *flags).startswith("submitted 4 of 4 structures to slurm\n")
     until(ended(jobs, 0, 1, 3))
-    until((jobs / "job_2" / "orca.out").exists)
-    age(jobs / "job_2" / "orca.out", 7)
+    hanging = jobs / "job_2" / "orca.out"
+    # Its last line before it hangs: what is written after that would make it young again.
+    until(lambda: hanging.exists() and "Multiplicity" in hanging.read_text())
+    age(hanging, 7)
     assert "Updated 4 of 4 running jobs: 2 completed, 1 failed, 1 timeout" in old(
         "dashboard", "--update", "jobs/"
     )
