@@ -146,10 +146,11 @@ def test_without_parsl_it_is_said() -> None:
         "try:\n    build_parsl_config_flux()\nexcept ImportError as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout == "Parsl is not installed: pip install 'parsl>=2024.1'\n", done.stderr
+    assert done.stdout == "Parsl is not installed: pip install 'parsl>=2025.1.13'\n", done.stderr
     assert builtins.__import__ is not None
 
 
+@pytest.mark.parsl
 def test_running_jobs_on_this_node(tmp_path: Path, engine: TestEngine) -> None:
     engine.set("scf_not_converged", 1)
     engine.set("hang", 2)
@@ -162,7 +163,7 @@ def test_running_jobs_on_this_node(tmp_path: Path, engine: TestEngine) -> None:
     with workflow_of(tmp_path, 4) as workflow:
         with pytest.warns(UserWarning, match="n_cores 16 is not cores_per_worker 1"):
             done = submit_batch_parsl(
-                workflow, tmp_path / "jobs", 3, max_workers=3, cores_per_worker=1, orca_config=config(engine),
+                workflow, tmp_path / "jobs", 3, max_workers=2, cores_per_worker=1, orca_config=config(engine),
                 setup_func=add_notes, timeout_seconds=1, randomize=False,
             )  # fmt: skip
         assert done == [1, 2, 3] and sorted(engine.runs) == [0, 1, 2] and seen == [0, 1, 2]
@@ -174,18 +175,25 @@ def test_running_jobs_on_this_node(tmp_path: Path, engine: TestEngine) -> None:
         assert "nprocs 1" in (tmp_path / "jobs" / "job_0" / "orca.inp").read_text().replace("\n", " ")
         # The next call takes the rest.
         assert submit_batch_parsl(
-            workflow, tmp_path / "jobs", 9, cores_per_worker=1, n_cores=1, orca_config=config(engine)
+            workflow,
+            tmp_path / "jobs",
+            9,
+            max_workers=2,
+            cores_per_worker=1,
+            n_cores=1,
+            orca_config=config(engine),
         ) == [4]
         assert workflow.count_by_status()[JobStatus.COMPLETED] == 2
 
 
+@pytest.mark.parsl
 def test_chronic_failures_are_left_out(tmp_path: Path, engine: TestEngine) -> None:
     engine.set("scf_not_converged", 0)
     attempts = 0
     with workflow_of(tmp_path, 1) as workflow:
         for _ in range(5):
             done = submit_batch_parsl(
-                workflow, tmp_path / "jobs", 5, cores_per_worker=1, n_cores=1, orca_config=config(engine),
+                workflow, tmp_path / "jobs", 5, max_workers=1, cores_per_worker=1, n_cores=1, orca_config=config(engine),
                 max_fail_count=3,
             )  # fmt: skip
             attempts += len(done)

@@ -22,6 +22,7 @@ from oact_dagster.ledger.states import Status
 from oact_dagster.workflows.job_scripts import write_flux_job_file, write_slurm_job_file
 from oact_dagster.workflows.live_setup import named_setup
 from oact_dagster.workflows.orca_config import OrcaConfig, campaign_of
+from oact_dagster.workflows.parsl_config import worker_lines
 from oact_dagster.workflows.preparing import SetupFunc, prepare_job_directory
 from oact_dagster.workflows.workflow import ArchitectorWorkflow
 
@@ -175,8 +176,8 @@ def submit_batch_parsl(
         orca_config: what ORCA computes; what it leaves out is the template's.
         setup_func: called with each new folder and its job's record.
         n_cores: cores of one calculation; another number than ``cores_per_worker`` gives way to that, with a warning.
-        conda_env: kept for old scripts: calculations run in the environment of the calling script.
-        conda_base: likewise.
+        conda_env: conda environment that is activated for the calculations; the workers run the calling Python.
+        conda_base: where conda is installed; None: the one on PATH.
         ld_library_path: put before the calculations' own.
         dry_run: write folders only; nothing is run, and no status changes.
         max_fail_count: jobs that have failed as often are left out.
@@ -198,10 +199,12 @@ def submit_batch_parsl(
             stacklevel=2,
         )
     given = {
-        "kind": "local",
+        "kind": "parsl",
+        "provider": "local",
         "max_workers": max_workers,
+        "cores_per_worker": cores_per_worker,
         "job_timeout_s": float(timeout_seconds),
-        "environment": {} if ld_library_path is None else {"LD_LIBRARY_PATH": ld_library_path},
+        "worker_init": worker_lines(conda_env, conda_base, ld_library_path, " || exit 5") or None,
     }
     indices = _choose(workflow, num_jobs, max_fail_count, randomize=randomize)
     with named_setup(setup_func) as name:

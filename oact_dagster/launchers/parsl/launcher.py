@@ -190,7 +190,8 @@ class ParslLauncher:
         if needed <= left:
             return False
         reason = (
-            f"it may take {_duration(needed)}, and the allocation ends {self._end}: a later run starts it"
+            f"it may take {_duration(needed)}, and the allocation ends {self._end}; it runs in a longer one, or with a"
+            " shorter time limit"
         )
         self._states[self._job_id(job.token)] = JobState(Phase.ENDED, OUT_OF_TIME, reason=reason)
         self._closing = self._closing or f"the allocation ends {self._end}"

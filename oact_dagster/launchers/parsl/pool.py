@@ -23,6 +23,9 @@ CLEANUP_S: Final = 20.0
 
 LOG_LINES: Final = 3
 
+_GIVEN_UP: Final[list[Any]] = []
+"""Kernels that were not closed. When Python collects one, its sockets wait for ever for a peer that is dead."""
+
 
 class Pool:
     """Workers, and Parsl's kernel that gives them their tasks.
@@ -40,6 +43,7 @@ class Pool:
         self._folder = _folder(options, run, shared)
         self.control = ControlFolder(self._folder / "orders")
         self._kernel: Any = None
+        self._closed = False
         self._executor: Any = None
         self._app: Any = None
         self._group: int | None = None
@@ -125,10 +129,13 @@ class Pool:
     def _clean_up(self) -> None:
         with contextlib.suppress(Exception):
             self._kernel.cleanup()
+            self._closed = True
 
     def kill(self) -> None:
         """End whatever is left of the pool, without asking Parsl, and remove its files."""
         self.control.close()
+        if not self._closed:
+            _GIVEN_UP.append((self._kernel, self._executor))
         if self._kernel is not None:
             atexit.unregister(self._kernel.atexit_cleanup)
             self._kernel.job_status_poller._kill_event.set()
