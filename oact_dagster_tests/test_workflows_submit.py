@@ -193,8 +193,8 @@ def test_chronic_failures_are_left_out(tmp_path: Path, engine: TestEngine) -> No
     with workflow_of(tmp_path, 1) as workflow:
         for _ in range(5):
             done = submit_batch_parsl(
-                workflow, tmp_path / "jobs", 5, max_workers=1, cores_per_worker=1, n_cores=1, orca_config=config(engine),
-                max_fail_count=3,
+                workflow, tmp_path / "jobs", 5, max_workers=1, cores_per_worker=1, n_cores=1,
+                orca_config=config(engine), max_fail_count=3,
             )  # fmt: skip
             attempts += len(done)
             workflow.reset_failed_jobs()
