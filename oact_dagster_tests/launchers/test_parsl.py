@@ -34,6 +34,7 @@ from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.launchers.marked import mark, marked
+from oact_dagster_tests.launchers.real_slurm import RealSlurm
 from oact_dagster_tests.launchers.running import WORKER, prepared
 from oact_dagster_tests.requirements import lacking
 from oact_dagster_tests.waiting import until
@@ -381,6 +382,58 @@ def test_what_runs_when_the_allocation_ends_is_ended_in_time(tmp_path: Path, our
     assert record is not None and record.how is How.STOPPED
     launcher.close()
     assert engine.runs == [0]
+
+
+# --- blocks of nodes -----------------------------------------------------------------------------------------------
+
+
+BLOCKS = {
+    "provider": "slurm",
+    "block_hours": 0.3,
+    "job_timeout_s": 60.0,
+    "max_workers": 1,
+    "max_blocks": 2,
+    "init_blocks": 2,
+    "mem": "none",
+    "stop_grace_s": 1.0,
+}
+
+
+def names_in_queue(slurm: RealSlurm) -> list[str]:
+    done = subprocess.run(["squeue", "-h", "-o", "%j"], capture_output=True, text=True, check=True)
+    return [name for name in done.stdout.split() if name.startswith("parsl.")]
+
+
+@pytest.mark.slurm
+def test_blocks_of_slurm_run_a_batch_and_end_with_it(tmp_path: Path, slurm: RealSlurm, ours: str) -> None:
+    engine = TestEngine(tmp_path, "slow")
+    campaign, ledger = campaign_of(tmp_path, engine, 8, **BLOCKS)
+    most = 0
+    for event in batch(campaign, ledger, list(range(8))):
+        if isinstance(event, Completed):
+            most = max(most, len(names_in_queue(slurm)))
+    assert ledger.count_by_status() == {Status.COMPLETED: 8}
+    assert most == 2
+    until(lambda: not names_in_queue(slurm), "the end of the blocks")
+    until(lambda: not marked(ours))
+
+
+@pytest.mark.slurm
+def test_the_next_run_ends_the_blocks_of_a_killed_one(tmp_path: Path, slurm: RealSlurm, ours: str) -> None:
+    engine = TestEngine(tmp_path, "hang")
+    campaign, ledger = campaign_of(tmp_path, engine, 2, **BLOCKS, **{"heartbeat_threshold_s": 600})
+    ledger.close()
+    with process(campaign, "first", "0-1") as one:
+        until(lambda: len(engine.runs) >= 2)
+        one.kill()
+    old = names_in_queue(slurm)
+    assert len(old) == 2, "they go on by themselves until they miss the run"
+    engine.set("normal")
+    with Ledger(campaign.ledger) as again:
+        run(campaign, again, 2, batch_id="second")
+        assert again.count_by_status() == {Status.COMPLETED: 2}
+    assert not set(old) & set(names_in_queue(slurm))
+    until(lambda: not marked(ours))
 
 
 # --- without parsl -------------------------------------------------------------------------------------------------

@@ -125,7 +125,7 @@ def build_config(options: PoolOptions, run: str, folder: Path) -> "Config":
         )
     blocks = options.blocks
     executor = HighThroughputExecutor(
-        label=LABEL if blocks is None else f"{LABEL}-{run}",
+        label=LABEL if blocks is None else block_label(run),
         provider=_local(options, run) if blocks is None else _slurm(options, blocks, run),
         launch_cmd=worker_command(),
         interchange_launch_cmd=[sys.executable, "-P", "-m", INTERCHANGE, str(os.getpid())],
@@ -155,6 +155,11 @@ def build_config(options: PoolOptions, run: str, folder: Path) -> "Config":
         initialize_logging=False,
         usage_tracking=0,
     )
+
+
+def block_label(run: str) -> str:
+    """The name of an executor with blocks of nodes, by which a scheduler's jobs are found: ``parsl.LABEL.block-0…``."""
+    return f"{LABEL}-{run}"
 
 
 def worker_command() -> str:

@@ -17,7 +17,8 @@ from oact_dagster.launchers.attempt_files import read_start
 from oact_dagster.launchers.leftovers import end_leftovers, end_marked
 from oact_dagster.launchers.packing import RunTimes
 from oact_dagster.launchers.parsl.app import CANCELLED, TOO_LATE
-from oact_dagster.launchers.parsl.config import POOL_VARIABLE, PoolOptions
+from oact_dagster.launchers.parsl.blocks import end_blocks
+from oact_dagster.launchers.parsl.config import POOL_VARIABLE, PoolOptions, require_parsl
 from oact_dagster.launchers.parsl.pool import Pool
 from oact_dagster.launchers.protocol import (
     NEVER_STARTED,
@@ -117,6 +118,7 @@ class ParslLauncher:
             LauncherError: the workers do not fit on this node, or Parsl does not start.
         """
         if not self._asked:
+            require_parsl()
             if refusal := self._missing():
                 raise LauncherError(refusal)
             self._end = self._find_end()
@@ -331,12 +333,18 @@ class ParslLauncher:
         return ""
 
     def adopt(self, orphans: Sequence[Orphan]) -> Mapping[str, str]:
-        """Nothing of a dead run can be followed here: what is left of it is ended, its workers first."""
+        """Nothing of a dead run can be followed here: what is left of it is ended, its workers first.
+
+        Raises:
+            LauncherError: whether its blocks of nodes have ended is not known.
+        """
         runs = {orphan.job_id.partition(":")[0] for orphan in orphans if orphan.job_id}
         for run in runs:
             for folder in self._folder.glob(f"{run}-*"):
                 # To workers on other nodes this is the order to end.
                 Pool.remove(folder)
+        if runs and self._options.blocks is not None:
+            end_blocks(runs)
         end_marked(POOL_VARIABLE, runs)
         end_leftovers([orphan.token for orphan in orphans])
         return {}

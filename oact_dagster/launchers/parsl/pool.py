@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from oact_dagster.launchers.leftovers import end_marked
 from oact_dagster.launchers.parsl.app import run_attempt
-from oact_dagster.launchers.parsl.config import POOL_VARIABLE, PoolOptions, build_config, require_parsl
+from oact_dagster.launchers.parsl.blocks import end_blocks
+from oact_dagster.launchers.parsl.config import POOL_VARIABLE, PoolOptions, build_config
 from oact_dagster.launchers.parsl.control import ControlFolder
 from oact_dagster.launchers.protocol import LauncherError
 
@@ -37,7 +38,6 @@ class Pool:
     """
 
     def __init__(self, options: PoolOptions, run: str, shared: Path) -> None:
-        require_parsl()
         self._options = options
         self._run = run
         self._folder = _folder(options, run, shared)
@@ -151,6 +151,10 @@ class Pool:
                 os.killpg(self._group, signal.SIGKILL)
         if self._options.blocks is None:
             end_marked(POOL_VARIABLE, [self._run])
+        elif not self._closed and self._kernel is not None:
+            # Their workers end by themselves where Slurm does not answer: they miss the interchange.
+            with contextlib.suppress(LauncherError):
+                end_blocks([self._run])
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @staticmethod
