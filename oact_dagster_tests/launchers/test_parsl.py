@@ -313,6 +313,14 @@ def kill_interchange(ledger: Ledger, mark_: str) -> None:
     interchange.kill()
 
 
+def quick_job(tmp_path: Path, token: str, command: str = "true") -> Job:
+    folder = tmp_path / token
+    folder.mkdir()
+    (folder / "orca.inp").write_text("# structure 0 of 1\n")
+    (folder / ATTEMPT_FILE).write_text(spec_text(AttemptSpec(token, 1, 0, [command], 1, 1000.0, 0.3)))
+    return Job(token, folder, 1, 1.0)
+
+
 @pytest.mark.parametrize("fault", [kill_worker, kill_manager, kill_interchange])
 def test_what_ran_in_a_worker_that_was_killed_is_lost_and_the_batch_goes_on(
     tmp_path: Path, ours: str, fault: Any
@@ -345,6 +353,25 @@ def test_the_interchange_listens_on_the_loopback_alone(tmp_path: Path, ours: str
     assert heard == {"127.0.0.1"}
 
 
+def test_workers_that_wait_for_ever_are_started_again(tmp_path: Path, ours: str) -> None:
+    jobs = [quick_job(tmp_path, "before"), quick_job(tmp_path, "after")]
+    launcher = ParslLauncher(
+        PoolOptions(2, 1, "none", heartbeat_period_s=1, heartbeat_threshold_s=2), tmp_path, 0.3
+    )
+    (before,) = launcher.submit(jobs[:1]).taken.values()
+    while launcher.states([before])[before].phase is not Phase.ENDED:
+        launcher.wait(0.2)
+    # One of them waits for the next task, and with it dies the lock that it holds.
+    for worker in marked(ours, "spawn_main"):
+        worker.kill()
+    (after,) = launcher.submit(jobs[1:]).taken.values()
+    while launcher.states([after])[after].phase is not Phase.ENDED:
+        launcher.wait(0.2)
+    assert launcher.states([after])[after].final == "exit 0"
+    assert len([text for text in launcher.notes() if "its workers start again" in text]) == 1
+    launcher.close()
+
+
 # --- walltime ------------------------------------------------------------------------------------------------------
 
 
@@ -360,25 +387,21 @@ def test_what_cannot_end_before_the_allocation_does_is_not_started(tmp_path: Pat
 
 
 def test_what_runs_when_the_allocation_ends_is_ended_in_time(tmp_path: Path, ours: str) -> None:
-    folder = tmp_path / "job"
-    folder.mkdir()
     engine = TestEngine(tmp_path, "hang")
-    (folder / "orca.inp").write_text("# structure 0 of 1\n")
-    spec = AttemptSpec("token", 1, 0, [str(engine.path)], 1, 1000.0, 0.3)
-    (folder / ATTEMPT_FILE).write_text(spec_text(spec))
+    # It was expected to need a second.
+    job = quick_job(tmp_path, "token", str(engine.path))
     end = AllocationEnd(time.time() + 20.0, "a test")
     launcher = ParslLauncher(
         PoolOptions(1, 1, "none"), tmp_path, 0.3, allocation_end=lambda: end, end_margin_s=8.0
     )
-    # It was expected to need a second.
-    (job_id,) = launcher.submit([Job("token", folder, 1, 1.0)]).taken.values()
+    (job_id,) = launcher.submit([job]).taken.values()
     while launcher.states([job_id])[job_id].phase is not Phase.ENDED:
         launcher.wait(0.2)
     state = launcher.states([job_id])[job_id]
     assert time.time() < end.at
     assert state.cause is Cause.PREEMPTED and "the allocation ends" in state.final
     assert "the allocation ends" in launcher.closing()
-    record = read_exit(folder, "token")
+    record = read_exit(job.folder, "token")
     assert record is not None and record.how is How.STOPPED
     launcher.close()
     assert engine.runs == [0]
@@ -433,6 +456,36 @@ def test_the_next_run_ends_the_blocks_of_a_killed_one(tmp_path: Path, slurm: Rea
         run(campaign, again, 2, batch_id="second")
         assert again.count_by_status() == {Status.COMPLETED: 2}
     assert not set(old) & set(names_in_queue(slurm))
+    until(lambda: not marked(ours))
+
+
+@pytest.mark.slurm
+def test_an_allocation_of_two_nodes_has_workers_on_both(tmp_path: Path, slurm: RealSlurm, ours: str) -> None:
+    engine = TestEngine(tmp_path, "slow")
+    wrapper = tmp_path / "where"
+    wrapper.write_text(
+        f"#!/bin/sh\necho $SLURMD_NODENAME >> '{tmp_path}/nodes'\nexec '{engine.path}' \"$1\"\n"
+    )
+    wrapper.chmod(0o755)
+    engine.path = wrapper
+    campaign, ledger = campaign_of(
+        tmp_path, engine, 6, max_workers=1, oversubscribe=False, job_timeout_s=60.0
+    )
+    ledger.close()
+    script = tmp_path / "batch.py"
+    script.write_text(WORKER)
+    job = ["sbatch", "--wait", "-N", "2", "-t", "10", "-o", f"{tmp_path}/printed", "--wrap"]
+    subprocess.run(
+        [*job, f"exec {sys.executable} {script} {campaign.file} inside 0-5"],
+        check=True,
+        timeout=120,
+        stdout=subprocess.DEVNULL,
+    )
+    printed = (tmp_path / "printed").read_text()
+    assert printed.count("Completed") == 6, printed
+    assert "this allocation ends" in printed
+    nodes = (tmp_path / "nodes").read_text().split()
+    assert len(set(nodes)) == 2, "each has its share"
     until(lambda: not marked(ours))
 
 

@@ -13,7 +13,7 @@ ANSWER_S: Final = 60.0
 """How long Slurm may take to answer, s."""
 
 GONE_S: Final = 90.0
-"""How long blocks may take to leave the queue after they were cancelled: Slurm waits 30 s for what ignores SIGTERM, s."""
+"""How long cancelled blocks may take to leave the queue: Slurm waits 30 s for what ignores SIGTERM, s."""
 
 
 def blocks_of(runs: Collection[str]) -> list[str]:

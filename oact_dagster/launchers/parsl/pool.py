@@ -22,6 +22,8 @@ from oact_dagster.launchers.protocol import LauncherError
 CLEANUP_S: Final = 20.0
 """How long Parsl may take to close: it waits for answers of processes that may be dead, s."""
 
+_HERE: Final = "oact-parsl-"
+
 LOG_LINES: Final = 3
 
 _GIVEN_UP: Final[list[Any]] = []
@@ -156,11 +158,9 @@ class Pool:
             with contextlib.suppress(LauncherError):
                 end_blocks([self._run])
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    @staticmethod
-    def remove(folder: Path) -> None:
-        """Remove the folder of a pool whose batch is gone."""
-        shutil.rmtree(folder, ignore_errors=True)
+        if not self._options.here:
+            with contextlib.suppress(OSError):
+                self._folder.parent.rmdir()
 
     def _log(self) -> str:
         """The last line of the interchange's log, where there is one."""
@@ -171,11 +171,22 @@ class Pool:
         return ""
 
 
+def remove_folders(run: str, shared: Path) -> None:
+    """Remove the folders of pools whose batch is gone: to workers on other nodes this is the order to end.
+
+    Args:
+        run: the name of the pools.
+        shared: as in :class:`Pool`.
+    """
+    for folder in (*Path(tempfile.gettempdir()).glob(f"{_HERE}{run}-*"), *shared.glob(f"{run}-*")):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _folder(options: PoolOptions, run: str, shared: Path) -> Path:
     """A new folder for Parsl's files: on this node's own disk where no other node needs them."""
     try:
         if options.here:
-            return Path(tempfile.mkdtemp(prefix=f"oact-parsl-{run}-"))
+            return Path(tempfile.mkdtemp(prefix=f"{_HERE}{run}-"))
         shared.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=f"{run}-", dir=shared))
     except OSError as error:
