@@ -14,7 +14,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -29,7 +28,9 @@ from oact_dagster.orca.basis import is_file
 from oact_dagster.orca.canonical_level import canonical_level
 from oact_dagster.orca.input_settings import InputSettings
 from oact_dagster.orca.remedies import Ladders, check_ladders
-from oact_dagster.orca.templates import TEMPLATES
+from oact_dagster.orca.templates import DEFAULT_MAXITER, TEMPLATES
+from oact_dagster.profiles import ORCA_COMMAND, Profile, ProfileError, find_profile
+from oact_dagster.settings_text import read_settings
 
 CAMPAIGN_FILE = "campaign.yaml"
 """The name of a campaign's settings file in its folder."""
@@ -41,9 +42,13 @@ STANDIN = "standin"
 LONGEST_FOLDER_NAME = 180
 """Bytes: file systems allow 255, and the names of earlier attempts' folders are longer."""
 
+# How far an optimisation goes; not where to.
+_GEOMETRY_CYCLES = re.compile(r"\s*%geom\s+maxiter\s+\d+\s+end\s*", re.IGNORECASE)
+
 # YAML's true is no number of cores.
 Whole = Annotated[int, Field(strict=True)]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
+Megabytes = Annotated[float, Field(allow_inf_nan=False)]
 Hours = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -98,6 +103,9 @@ class LauncherSettings(_Settings):
     The settings of all kinds stand side by side, so that changing ``kind`` is all that it takes to move a campaign.
     """
 
+    profile: str | None = Field(
+        default=None, description="name of a site's settings in the profiles file; null: none"
+    )
     kind: Literal["local", "parsl", "slurm", "flux"] = "local"
     max_workers: Whole = Field(
         default=1, ge=1, description="local, parsl: calculations at once (on each node)"
@@ -166,6 +174,17 @@ class LauncherSettings(_Settings):
         default=None, gt=0, description="time limit of a block, h; needed with provider slurm"
     )
 
+    # Of pilots.
+    per_job: Literal["parsl"] | None = Field(
+        default=None,
+        description="slurm, flux: parsl makes each job a pilot that runs many structures, max_workers at once, through"
+        " Parsl; null: a job for each structure",
+    )
+    jobs: Whole = Field(default=1, ge=1, description="pilots at once, in the queue and running")
+    idle_s: Seconds = Field(
+        default=60.0, ge=0, description="how long a pilot waits for more when nothing is left to run, s"
+    )
+
     # Of schedulers' jobs.
     queue: str | None = Field(
         default=None, description="partition (Slurm) or queue (Flux); null: the default one"
@@ -185,10 +204,24 @@ class LauncherSettings(_Settings):
     )
     modules: tuple[str, ...] = Field(default=(), description="environment modules that a job loads")
     conda_env: str | None = Field(default=None, description="conda environment that a job activates")
+    conda_base: str | None = Field(
+        default=None, description="folder where conda is installed; null: the one on the job's PATH"
+    )
     setup_lines: tuple[str, ...] = Field(default=(), description="lines of bash that a job runs first")
     scratch_dir: str | None = Field(
         default=None,
-        description="folder on the node for temporary files, such as $TMPDIR; null: the system's",
+        description="folder on the node in which calculations run, such as $TMPDIR or /scratch; null: they run in their"
+        " job folders",
+    )
+    scratch_save_mb: Megabytes = Field(
+        default=4000.0,
+        ge=0,
+        description="how much of what a calculation leaves in scratch_dir comes back into its job folder, MB",
+    )
+    progress_interval_s: Seconds | None = Field(
+        default=60.0,
+        ge=60.0,
+        description="time between two lines in the run's log about a running calculation, s; null: none",
     )
     poll_interval_s: Seconds = Field(default=30.0, gt=0, description="time between two looks at the queue, s")
     command_timeout_s: Seconds = Field(
@@ -212,6 +245,8 @@ class LauncherSettings(_Settings):
     @classmethod
     def _hours_are_seconds(cls, values: Any) -> Any:
         hours = values.get("n_hours") if isinstance(values, dict) else None
+        if isinstance(values, dict) and values.get("per_job") is not None:
+            return values  # there they are those of a pilot, which runs many calculations
         if isinstance(hours, (int, float)) and not isinstance(hours, bool):
             return {**values, "job_timeout_s": hours * 3600.0}
         return values
@@ -225,10 +260,17 @@ class LauncherSettings(_Settings):
             return value
         raise ValueError("must be auto, none, or a number of MB")
 
-    @field_validator("queue", "qos", "allocation", "constraint", "conda_env", "scratch_dir")
+    @field_validator("queue", "qos", "allocation", "constraint", "conda_env", "conda_base", "scratch_dir")
     @classmethod
     def _is_one_line(cls, value: str | None) -> str | None:
         return None if value is None else _one_word_or_line(value)
+
+    @field_validator("scratch_dir")
+    @classmethod
+    def _scratch_is_absolute(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("/", "$")):
+            raise ValueError("must be an absolute path on the node, or begin with a variable such as $TMPDIR")
+        return value
 
     @field_validator("extra_directives", "modules", "setup_lines", "worker_init")
     @classmethod
@@ -269,6 +311,7 @@ class LauncherSettings(_Settings):
             raise ValueError(
                 "block_hours is missing; provider slurm needs the time limit of a block of nodes"
             )
+        self._check_pilots()
         if self.min_blocks > self.max_blocks or self.init_blocks > self.max_blocks:
             raise ValueError(
                 f"max_blocks {self.max_blocks} is below init_blocks {self.init_blocks} or min_blocks {self.min_blocks}"
@@ -280,6 +323,53 @@ class LauncherSettings(_Settings):
                     f" {one.max_atoms} atoms"
                 )
         return self
+
+    def _check_pilots(self) -> None:
+        if self.per_job is None:
+            return
+        if self.kind not in ("slurm", "flux"):
+            raise ValueError(f"per_job: {self.per_job} is for kind slurm and flux (given: {self.kind})")
+        if self.n_hours is None:
+            raise ValueError(
+                "n_hours is missing; with per_job it is the time limit of each pilot, such as 12"
+            )
+        longest = max(
+            self.job_timeout_s,
+            *(one.n_hours * 3600.0 for one in self.resources if one.n_hours is not None),
+            0.0,
+        )
+        if longest > self.pilot_s - self.pilot_margin_s:
+            raise ValueError(
+                f"n_hours {self.n_hours:g} of a pilot is too short for calculations of up to {longest:g} s, and"
+                f" {self.pilot_margin_s:g} s at its end (signal_before_limit_s)"
+            )
+
+    @property
+    def pilots(self) -> bool:
+        """Whether a scheduler's jobs run many structures each."""
+        return self.per_job is not None
+
+    @property
+    def pilot_s(self) -> float:
+        """Time limit of a pilot's job, s."""
+        return (self.n_hours or 0.0) * 3600.0
+
+    @property
+    def pilot_margin_s(self) -> float:
+        """A pilot's calculations have ended so long before its job's limit, s."""
+        return min(self.signal_before_limit_s, self.pilot_s / 4)
+
+    @property
+    def longest_job_s(self) -> float | None:
+        """The longest time limit that a retry may get, s; None: there is none."""
+        limits = [self.max_job_timeout_s] if self.max_job_timeout_s is not None else []
+        limits += [self.pilot_s - self.pilot_margin_s] if self.pilots else []
+        return min(limits, default=None)
+
+    @property
+    def in_workers(self) -> bool:
+        """Whether calculations run in workers of Parsl's."""
+        return self.kind == "parsl" or self.pilots
 
     def resources_of(self, natoms: int) -> SizedResources | None:
         """What ``resources`` say of a structure of this size; None where they say nothing."""
@@ -307,7 +397,9 @@ class LauncherSettings(_Settings):
 
     def margin_s(self, time_limit_s: float) -> float:
         """How long before its job's time limit a calculation is ended, s: at most a quarter of it."""
-        return 0.0 if self.kind in ("local", "parsl") else min(self.signal_before_limit_s, time_limit_s / 4)
+        if self.in_workers or self.kind == "local":
+            return 0.0
+        return min(self.signal_before_limit_s, time_limit_s / 4)
 
     @property
     def worker_affinity(self) -> str:
@@ -317,7 +409,7 @@ class LauncherSettings(_Settings):
     @property
     def workers_are_bound(self) -> bool:
         """Whether a calculation finds itself on cores of its own."""
-        return self.kind == "parsl" and self.worker_affinity != "none"
+        return self.in_workers and self.worker_affinity != "none"
 
 
 def _one_word_or_line(value: str) -> str:
@@ -373,6 +465,7 @@ class Campaign(_Settings):
     )
 
     _file: Path = PrivateAttr(default=Path(CAMPAIGN_FILE))
+    _orca_said: str = PrivateAttr(default=f"{CAMPAIGN_FILE}: orca.command")
 
     @field_validator("job_dir_pattern")
     @classmethod
@@ -466,6 +559,11 @@ class Campaign(_Settings):
         return self._file
 
     @property
+    def orca_said(self) -> str:
+        """Where ORCA's path was said, for messages: a file and its key."""
+        return self._orca_said
+
+    @property
     def folder(self) -> Path:
         """The folder of ``campaign.yaml``; relative paths in it are relative to this folder."""
         return self._file.parent
@@ -473,7 +571,7 @@ class Campaign(_Settings):
     @property
     def n_cores(self) -> int:
         """Cores of one calculation: ``orca.n_cores``, or those of a worker of Parsl's."""
-        follows = self.launcher.kind == "parsl" and self.launcher.cores_per_worker is not None
+        follows = self.launcher.in_workers and self.launcher.cores_per_worker is not None
         return self.launcher.cores_per_worker or 1 if follows else self.orca.n_cores
 
     @property
@@ -496,8 +594,9 @@ class Campaign(_Settings):
 
         Returns:
             The engine, template, Hamiltonian, functional, bases (files by their content) and ECP in one spelling,
-            grid, and what else changes energies. Cores, memory and iteration limits are no part of it. ORCA's major
-            version, which only an output tells, is fixed by the first result.
+            grid, and what else changes energies. Cores, memory and iteration limits, also those of an optimisation in
+            lines of one's own, are no part of it. ORCA's major version, which only an output tells, is fixed by the
+            first result.
         """
         orca = self.orca
         template = TEMPLATES[orca.simple_input]
@@ -509,7 +608,7 @@ class Campaign(_Settings):
             **self._canonical(),
             "opt": orca.opt,
             "uks_singlet": orca.uks_singlet,
-            "extra_lines": list(orca.extra_lines),
+            "extra_lines": [line for line in orca.extra_lines if not _GEOMETRY_CYCLES.fullmatch(line)],
         }
 
     def _canonical(self) -> dict[str, Any]:
@@ -527,6 +626,8 @@ class Campaign(_Settings):
         more cores without its results being called outdated. A basis file counts by what is in it.
         """
         orca = self.orca.model_dump(exclude={"command", "n_cores", "maxcore"}) | self._canonical()
+        if orca["scf_maxiter"] == DEFAULT_MAXITER:
+            orca["scf_maxiter"] = None  # which gives the same input
         return hashlib.sha256(json.dumps(orca, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -543,11 +644,12 @@ def _basis_name(value: str | None) -> str | None:
     return f"file with SHA-256 {_content(Path(value))}" if value is not None and is_file(value) else value
 
 
-def load_campaign(path: str | Path) -> Campaign:
+def load_campaign(path: str | Path, profile: str | None = None) -> Campaign:
     """Read and check a campaign's settings.
 
     Args:
         path: ``campaign.yaml``, or the folder that holds it.
+        profile: the site's, in place of ``launcher.profile``.
 
     Returns:
         The settings, with every path absolute (relative ones are relative to the file).
@@ -565,15 +667,16 @@ def load_campaign(path: str | Path) -> Campaign:
         raise CampaignError(f"{file}: no such file; `oact init CSV` writes one for your CSV") from None
     except (OSError, UnicodeDecodeError) as error:
         raise CampaignError(f"{file}: cannot be read: {error}") from None
-    return read_campaign(text, file)
+    return read_campaign(text, file, profile)
 
 
-def read_campaign(text: str, file: Path) -> Campaign:
+def read_campaign(text: str, file: Path, profile: str | None = None) -> Campaign:
     """Check a campaign's settings.
 
     Args:
         text: what ``campaign.yaml`` holds, or would hold.
         file: its absolute path; it need not exist.
+        profile: the site's, in place of ``launcher.profile``.
 
     Returns:
         The settings, with every path absolute (relative ones are relative to the file).
@@ -582,18 +685,17 @@ def read_campaign(text: str, file: Path) -> Campaign:
         CampaignError: it is not YAML, or a key or value is wrong.
     """
     try:
-        raw = yaml.load(text, _UniqueKeys)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise CampaignError(f"{file}{where}: not YAML: {problem}") from None
+        raw = read_settings(text)
+    except ValueError as error:
+        raise CampaignError(f"{file}{error}") from None
     if not isinstance(raw, dict):
         raise CampaignError(f"{file}: must hold settings as `key: value` lines, such as `name: demo`")
+    raw, site = _with_profile(raw, profile)
     try:
         campaign = Campaign.model_validate(raw)
     except ValidationError as error:
-        raise CampaignError(f"{file}: {_one_line(error)}") from None
+        beneath = "" if site is None else f" (with profile {site.name} of {site.file})"
+        raise CampaignError(f"{file}: {_one_line(error)}{beneath}") from None
     folder = file.parent
     campaign = campaign.model_copy(
         update={
@@ -604,7 +706,53 @@ def read_campaign(text: str, file: Path) -> Campaign:
         | {"orca": _with_basis_files(campaign.orca, file)}
     )
     campaign._file = file
+    campaign._orca_said = f"{file}: orca.command"
+    if site is not None and site.orca_command is not None and raw["orca"]["command"] is site.orca_command:
+        campaign._orca_said = f"{site.file}: profile {site.name}: {ORCA_COMMAND}"
     return campaign
+
+
+def checked_profile(name: str) -> Profile:
+    """A site's profile, each of whose settings is one of a launcher's and has a right value.
+
+    Raises:
+        CampaignError: there is none of this name, or a setting is wrong; the profiles' file and its profiles are named.
+    """
+    try:
+        profile = find_profile(name)
+    except ProfileError as error:
+        raise CampaignError(str(error)) from None
+    where = f"{profile.file}: profile {name}"
+    if "profile" in profile.launcher:
+        raise CampaignError(f"{where}: profile: a profile names no other one; {profile.there}")
+    try:
+        LauncherSettings.model_validate(dict(profile.launcher))
+    except ValidationError as error:
+        # How settings fit together is seen when the campaign's own are with them.
+        wrong = [{**item, "loc": ("launcher", *item["loc"])} for item in error.errors() if item["loc"]]
+        if wrong:
+            told = "; ".join(_explain(item).removeprefix("launcher.") for item in wrong)
+            raise CampaignError(f"{where}: {told}; {profile.there}") from None
+    return profile
+
+
+def _with_profile(raw: dict[Any, Any], name: str | None) -> tuple[dict[Any, Any], Profile | None]:
+    """A campaign's settings on top of those of its site, where it names one.
+
+    Raises:
+        CampaignError: there is no such profile, or it is wrong.
+    """
+    launcher = raw.get("launcher")
+    said: dict[Any, Any] = launcher if isinstance(launcher, dict) else {}
+    name = said.get("profile") if name is None else name
+    if not isinstance(name, str) or not (launcher is None or isinstance(launcher, dict)):
+        return raw, None
+    profile = checked_profile(name)
+    merged = {**raw, "launcher": {**profile.under(said), "profile": name}}
+    orca = raw.get("orca") if raw.get("orca") is not None else {}
+    if profile.orca_command is not None and isinstance(orca, dict) and orca.get("command") is None:
+        merged["orca"] = {**orca, "command": profile.orca_command}
+    return merged, profile
 
 
 def _with_basis_files(orca: OrcaSettings, file: Path) -> OrcaSettings:
@@ -625,19 +773,6 @@ def _with_basis_files(orca: OrcaSettings, file: Path) -> OrcaSettings:
             )
         found[key] = str(path)
     return orca.model_copy(update=found)
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error: otherwise the last one would win silently."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for (key_node, _), key in reversed(list(zip(node.value, keys, strict=True))):
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key} stands there twice", key_node.start_mark
-                )
-        return super().construct_mapping(node, deep)
 
 
 def _one_line(error: ValidationError) -> str:

@@ -161,7 +161,7 @@ def test_a_basis_file_is_found_from_the_job_folder(tmp_path: Path) -> None:
     [
         (("name: demo", "name: other"), "name: is 'other', and was 'demo' when the CSV was taken in"),
         (("orca:", "asset_prefix: [b]\norca:"), r"asset_prefix: is \['b'\], and was \[\]"),
-        (("/opt/orca/orca", "standin"), "engine=ORCA; campaign.yaml now says engine=standin"),
+        (("/opt/orca/orca", "standin"), "engine=ORCA; the settings now say engine=standin"),
     ],
 )
 def test_what_identifies_a_campaign_cannot_change(tmp_path: Path, change: tuple[str, str], said: str) -> None:
@@ -184,3 +184,20 @@ def test_another_spelling_is_no_other_level_of_theory(tmp_path: Path) -> None:
     other = load_campaign(write(tmp_path, GOOD + spelt + "  functional: wb97m-v\n"))
     assert other.level_of_theory() == plain.level_of_theory()
     assert other.settings_hash() == plain.settings_hash()
+
+
+def test_how_many_cycles_are_allowed_is_no_level_of_theory(tmp_path: Path) -> None:
+    plain = load_campaign(write(tmp_path, GOOD))
+    more = load_campaign(write(tmp_path, GOOD + "  extra_lines: ['%geom MaxIter 300 end']\n"))
+    assert more.level_of_theory() == plain.level_of_theory()
+    assert more.settings_hash() != plain.settings_hash(), "it is written into the input"
+    tighter = load_campaign(write(tmp_path, GOOD + "  extra_lines: ['%geom MaxIter 300 TolE 1e-7 end']\n"))
+    assert tighter.level_of_theory() != plain.level_of_theory()
+
+
+def test_the_templates_own_limit_may_be_written_out(tmp_path: Path) -> None:
+    hashes = [
+        load_campaign(write(tmp_path, GOOD + f"  scf_maxiter: {limit}\n")).settings_hash()
+        for limit in ("null", "500", "501")
+    ]
+    assert hashes[0] == hashes[1] != hashes[2]

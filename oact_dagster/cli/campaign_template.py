@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from oact_dagster.campaign import Campaign, LauncherSettings, OrcaSettings, RetrySettings
 from oact_dagster.orca.remedies import STEPS
+from oact_dagster.profiles import Profile
 
 DEFINITIONS: Final = """\
 from pathlib import Path
@@ -63,6 +64,7 @@ orca:
 
 # How calculations are run.
 launcher:
+  profile: @launcher.profile  # a site's settings, of ~/.config/oact/profiles.yaml; what is not null here wins
   kind: @launcher.kind  # local: processes on this machine; parsl: its workers; slurm or flux: jobs of the scheduler
   job_timeout_s: @launcher.job_timeout_s  # time limit of one calculation, s
   n_hours: @launcher.n_hours  # the same in hours, in place of job_timeout_s; null: job_timeout_s holds
@@ -71,6 +73,9 @@ launcher:
   stop_grace_s: @launcher.stop_grace_s  # time that running calculations get to end after Ctrl+C, s
   environment: @launcher.environment  # variables for each calculation: {LD_LIBRARY_PATH: /opt/openmpi/lib}
   resources: @launcher.resources  # by size: [{max_atoms: 30, n_cores: 4, n_hours: 2}, {max_atoms: 60, n_cores: 8}]
+  scratch_dir: @launcher.scratch_dir  # of the node, to run in: $TMPDIR; null: they run in their job folders
+  scratch_save_mb: @launcher.scratch_save_mb  # so much comes back from there into the job folder, MB
+  progress_interval_s: @launcher.progress_interval_s  # between two log lines of a running calculation; null: none
   # With kind local or parsl.
   max_workers: @launcher.max_workers  # calculations at once; with parsl on each node
   # With kind parsl: several calculations side by side in an allocation. docs/parsl.md tells more.
@@ -87,6 +92,10 @@ launcher:
   min_blocks: @launcher.min_blocks  # also when there is little to do
   max_blocks: @launcher.max_blocks  # at a time
   nodes_per_block: @launcher.nodes_per_block
+  # With kind slurm or flux, to run many structures in a few jobs of a whole node each (pilots).
+  per_job: @launcher.per_job  # parsl: each job is a pilot with max_workers; null: a job for each structure
+  jobs: @launcher.jobs  # pilots at once
+  idle_s: @launcher.idle_s  # how long a pilot waits for more when nothing is left to run, s
   # With kind slurm or flux.
   queue: @launcher.queue  # partition (Slurm) or queue (Flux); null: the default one
   qos: @launcher.qos  # Slurm: quality of service; null: the default one
@@ -96,8 +105,8 @@ launcher:
   extra_directives: @launcher.extra_directives  # more options of sbatch or flux submit: ["--exclusive"]
   modules: @launcher.modules  # loaded by each job: [openmpi/4.1.8]
   conda_env: @launcher.conda_env  # activated by each job
+  conda_base: @launcher.conda_base  # folder where conda is installed; null: the one on the job's PATH
   setup_lines: @launcher.setup_lines  # lines of bash that each job runs first
-  scratch_dir: @launcher.scratch_dir  # on the node, for temporary files: $TMPDIR; null: the system's
   poll_interval_s: @launcher.poll_interval_s  # time between two looks at the queue, s
   command_timeout_s: @launcher.command_timeout_s  # time limit of each call of a scheduler's command, s
   grace_s: @launcher.grace_s  # how long a job may be missing from the queue before it counts as lost, s
@@ -126,9 +135,21 @@ def campaign_text(
     charge_column: str | None,
     spin_column: str | None,
     annotate: Sequence[str],
-    orca_command: str,
+    orca_command: str | None,
+    profile: Profile | None = None,
 ) -> str:
-    """The text of a ``campaign.yaml`` with all settings, their defaults, and what is allowed."""
+    """The text of a ``campaign.yaml`` with all settings, their defaults, and what is allowed.
+
+    Args:
+        name: of the campaign.
+        csv: its path.
+        geometry_column: of the CSV.
+        charge_column: of the CSV; None for 0 in all rows.
+        spin_column: likewise.
+        annotate: columns that inputs carry.
+        orca_command: None leaves it to the profile.
+        profile: of the site; what it says is shown, and left to it.
+    """
     values: dict[str, Any] = {
         **_defaults(Campaign, ""),
         **_defaults(OrcaSettings, "orca."),
@@ -141,9 +162,22 @@ def campaign_text(
         "spin_column": spin_column,
         "annotate": list(annotate),
         "orca.command": orca_command,
+        "launcher.profile": None if profile is None else profile.name,
     }
     template = _TEMPLATE.replace("@steps", ", ".join(STEPS))
-    return re.sub(r"@([a-z_.]*[a-z_])", lambda match: yaml_value(values[match[1]]), template)
+    text = re.sub(r"@([a-z_.]*[a-z_])", lambda match: yaml_value(values[match[1]]), template)
+    if profile is None:
+        return text
+    left: dict[str, Any] = dict(profile.launcher)
+    if left.keys() & {"n_hours", "job_timeout_s"}:
+        # They are two names of one setting: either here would win over the site's.
+        left = {"n_hours": None, "job_timeout_s": None, **left}
+    if orca_command is None:
+        left["command"] = profile.orca_command
+    for key, value in left.items():
+        line = f"  # {key}: {yaml_value(value)}  # left to profile {profile.name}"
+        text = re.sub(rf"^  {key}: .*$", lambda _, line=line: line, text, flags=re.MULTILINE)  # type: ignore[misc]
+    return text
 
 
 def _defaults(model: type[BaseModel], prefix: str) -> dict[str, Any]:

@@ -28,18 +28,19 @@ def check(ctx: click.Context, campaign: str, as_json: bool) -> None:
     """Check a whole campaign before it runs: every structure, the settings, and what it will need.
 
     CAMPAIGN is a campaign.yaml or its folder. Every input is made as for a run and thrown away: nothing is written,
-    and nothing is run. It tells which structures would be refused and why, what is doubtful, whether ORCA is there,
-    and estimates disk space, files and memory.
+    and nothing is run. It tells which structures would be refused and why, what is doubtful, whether ORCA is there and
+    the scheduler would take the jobs, and estimates disk space, files and memory.
     """
     from oact_dagster.campaign import load_campaign
     from oact_dagster.cli.bar import bar_on_stderr
-    from oact_dagster.cli.check_instance import instance_problems
+    from oact_dagster.cli.check_instance import instance_notes, instance_problems
     from oact_dagster.execution.checking import check_campaign
 
     settings = load_campaign(campaign)
     with bar_on_stderr("checking") as progress:
         report = check_campaign(settings, progress)
     report.blocking.extend(instance_problems(settings))
+    report.notes.extend(instance_notes(settings))
     if as_json:
         from oact_dagster.cli.check_json import check_json
 

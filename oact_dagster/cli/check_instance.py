@@ -1,4 +1,4 @@
-"""Whether a campaign's Dagster instance lies where its database is safe."""
+"""Whether a campaign's Dagster instance lies where its database is safe, and lets enough runs at work."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -11,6 +11,8 @@ from oact_dagster.campaign import Campaign
 from oact_dagster.ledger.filesystem import network_filesystem
 
 SETTINGS: Final = "dagster.yaml"
+PROJECTS_SETTINGS: Final = Path(__file__).parents[1] / "defs" / SETTINGS
+"""With which an instance is made."""
 _OLD_KEYS: Final = ("run_storage", "event_log_storage", "schedule_storage")
 
 
@@ -23,11 +25,11 @@ def instance_problems(campaign: Campaign) -> Iterator[str]:
     Args:
         campaign: whose instance: ``DAGSTER_HOME`` if set, else ``.dagster`` beside ``campaign.yaml``.
     """
-    named = os.environ.get("DAGSTER_HOME")
-    home = Path(os.path.abspath(Path(named).expanduser())) if named else campaign.folder / ".dagster"
+    home = _home(campaign)
     place = _sqlite_folder(home)
     if place is None or (kind := network_filesystem(place)) is None:
         return
+    named = os.environ.get("DAGSTER_HOME")
     what = "DAGSTER_HOME" if named else "Dagster's instance (DAGSTER_HOME is not set)"
     yield (
         f"{place}: {what} lies on a network file system ({kind}), where Dagster's SQLite corrupts: set DAGSTER_HOME to "
@@ -36,14 +38,57 @@ def instance_problems(campaign: Campaign) -> Iterator[str]:
     )
 
 
+def instance_notes(campaign: Campaign) -> Iterator[str]:
+    """Tell in a line where fewer structures can be in a scheduler's queue than ``max_in_flight`` says.
+
+    Args:
+        campaign: whose instance, and whose settings.
+    """
+    if campaign.launcher.kind == "local":
+        return
+    file = _home(campaign) / SETTINGS
+    # An instance that is not there yet is made with the project's settings.
+    runs = _concurrent_runs(_settings(file if file.exists() else PROJECTS_SETTINGS))
+    if runs is not None and campaign.max_in_flight > campaign.batch_size * runs:
+        yield (
+            f"max_in_flight {campaign.max_in_flight} is above batch_size {campaign.batch_size} times {runs} concurrent"
+            f" runs: at most {campaign.batch_size * runs} structures are in the queue at a time; raise batch_size, or"
+            f" max_concurrent_runs in {file}"
+        )
+
+
+def _concurrent_runs(settings: Mapping[str, Any]) -> int | None:
+    """How many runs an instance lets at work at once; None for no limit, or where that is not said."""
+    for keys in (
+        ("concurrency", "runs", "max_concurrent_runs"),
+        ("run_coordinator", "config", "max_concurrent_runs"),
+        ("run_queue", "max_concurrent_runs"),
+    ):
+        value: Any = settings
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value if value >= 0 else None
+    return None
+
+
+def _home(campaign: Campaign) -> Path:
+    named = os.environ.get("DAGSTER_HOME")
+    return Path(os.path.abspath(Path(named).expanduser())) if named else campaign.folder / ".dagster"
+
+
+def _settings(file: Path) -> Mapping[str, Any]:
+    """An instance's settings; none where they cannot be read."""
+    try:
+        settings: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    return settings if isinstance(settings, Mapping) else {}
+
+
 def _sqlite_folder(home: Path) -> Path | None:
     """Where an instance keeps its SQLite files; None where it keeps its data elsewhere."""
-    try:
-        settings: Any = yaml.safe_load((home / SETTINGS).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return home
-    if not isinstance(settings, Mapping):
-        return home
+    settings = _settings(home / SETTINGS)
     if all(isinstance(settings.get(key), Mapping) for key in _OLD_KEYS):
         modules = [str(settings[key].get("module", "")) for key in _OLD_KEYS]
         return None if not any(module.startswith("dagster.") for module in modules) else home

@@ -4,6 +4,7 @@ from typing import Any
 
 from oact_dagster.campaign import Campaign
 from oact_dagster.execution.checking import DiskNeed, Group, Report
+from oact_dagster.execution.input_text import input_settings
 
 
 def check_json(campaign: Campaign, report: Report) -> dict[str, Any]:
@@ -32,7 +33,11 @@ def check_json(campaign: Campaign, report: Report) -> dict[str, Any]:
         else {"row": largest.orig_index, "atoms": largest.natoms, "basis_functions": largest.amount},
         "memory": None
         if memory is None
-        else {"row": memory.orig_index, "MB": memory.amount, "cores": campaign.orca.n_cores},
+        else {
+            "row": memory.orig_index,
+            "MB": memory.amount,
+            "cores": input_settings(campaign, memory.natoms).n_cores,
+        },
         "disk": _disk(report.disk),
         "ledger": None
         if kept is None

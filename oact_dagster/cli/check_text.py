@@ -6,6 +6,7 @@ from typing import Final
 
 from oact_dagster.campaign import Campaign
 from oact_dagster.execution.checking import DiskNeed, Example, Group, Kept, Report
+from oact_dagster.execution.input_text import input_settings
 
 _WIDTH: Final = 14
 _UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -53,7 +54,7 @@ def _sizes(report: Report) -> Iterator[str]:
 
 def _needs(campaign: Campaign, report: Report) -> Iterator[str]:
     if report.memory is not None:
-        cores = campaign.orca.n_cores
+        cores = input_settings(campaign, report.memory.natoms).n_cores
         yield _row(
             "memory",
             f"up to {report.memory.amount:,} MB for one calculation (structure {report.memory.orig_index}: %maxcore "

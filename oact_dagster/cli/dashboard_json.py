@@ -28,6 +28,7 @@ def dashboard_json(overview: Overview) -> dict[str, Any]:
         },
         "total": overview.total,
         "running_queued": overview.queued,
+        "stuck_by_reason": dict(overview.stuck),
         "held": overview.held,
         "set_aside": overview.set_aside,
         "rejected_rows": overview.rejected,

@@ -14,6 +14,7 @@ _BAR: Final = 50
 _RULE: Final = 40
 GROUPS_SHOWN: Final = 5
 _MESSAGE_WIDTH: Final = 100
+_REASON_WIDTH: Final = 200
 
 _SPENT: Final = (
     (Outcome.COMPLETED, "good"),
@@ -114,6 +115,11 @@ def _beside(overview: Overview) -> Iterator[str]:
         )
     if overview.running:
         yield f"running {overview.running} ({overview.queued} queued)"
+    for reason, count in overview.stuck[:GROUPS_SHOWN]:
+        yield f"  {count} may wait for ever: {one_line(reason, _REASON_WIDTH)}"
+    if len(overview.stuck) > GROUPS_SHOWN:
+        rest = overview.stuck[GROUPS_SHOWN:]
+        yield f"  {sum(count for _, count in rest)} may wait for ever for {len(rest)} other reasons"
     if overview.held:
         yield f"held {overview.held} (run only after `oact release`, or when named)"
     if overview.set_aside:
@@ -143,7 +149,8 @@ def _throughput(found: Throughput) -> str:
 
 def _groups(groups: Sequence[FailureGroup], shown: int) -> Iterator[str]:
     for group in groups[:shown]:
-        message = one_line(group.message, _MESSAGE_WIDTH) or "no message"
+        told = (group.message or "").removeprefix(f"{group.failure_class}: ")
+        message = one_line(told, _MESSAGE_WIDTH) or "no message"
         where = "" if group.example is None else f" (structure {group.example})"
         yield f"  {group.count:>5}  {group.failure_class}: {message}{where}"
     if len(groups) > shown:

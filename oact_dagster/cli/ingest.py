@@ -44,7 +44,20 @@ _NULL: Final = "null"
     show_default=True,
     help="Holds the unpaired electrons; null: 0 for all.",
 )
-def ingest(csv: Path, db: Path, geometry_column: str, charge_column: str, spin_column: str) -> None:
+@click.option(
+    "--annotate",
+    metavar="COLUMN",
+    multiple=True,
+    help="Written into each input as a comment, such as metal_ox, which the stand-in engine needs; repeatable.",
+)
+def ingest(
+    csv: Path,
+    db: Path,
+    geometry_column: str,
+    charge_column: str,
+    spin_column: str,
+    annotate: tuple[str, ...],
+) -> None:
     """Take a CSV into a ledger that has no campaign.yaml; of one that is there, the rows that are new.
 
     Every row is checked; one that cannot be computed is kept apart with the reason. The CSV may only grow at its end
@@ -64,6 +77,7 @@ def ingest(csv: Path, db: Path, geometry_column: str, charge_column: str, spin_c
             geometry_column=geometry_column,
             charge_column=_column(charge_column),
             spin_column=_column(spin_column),
+            annotate=annotate or None,
             progress=progress,
         )
     for line in report.lines():

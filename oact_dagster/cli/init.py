@@ -13,6 +13,7 @@ from oact_dagster.cli.errors import RefusedError, warn
 if TYPE_CHECKING:
     from oact_dagster.campaign import Campaign
     from oact_dagster.execution.intake_guess import GuessedColumns
+    from oact_dagster.profiles import Profile
 
 DRY_ROWS: Final = 5
 NULL: Final = "null"
@@ -44,6 +45,9 @@ Example:
 )
 @click.option("--name", help="The campaign's name; from the CSV's name.")
 @click.option("--orca", metavar="PATH", help="The orca program, or standin; from PATH.")
+@click.option(
+    "--profile", metavar="NAME", help="A site's settings, of ~/.config/oact/profiles.yaml or OACT_PROFILES."
+)
 @click.option("--geometry-column", metavar="COLUMN", help="Geometries, instead of the guessed one.")
 @click.option("--charge-column", metavar="COLUMN", help="Charges; null for 0 in all rows.")
 @click.option("--spin-column", metavar="COLUMN", help="Unpaired electrons; null for 0 in all rows.")
@@ -55,6 +59,7 @@ def init(
     folder: Path,
     name: str | None,
     orca: str | None,
+    profile: str | None,
     geometry_column: str | None,
     charge_column: str | None,
     spin_column: str | None,
@@ -72,11 +77,11 @@ def init(
             raise click.UsageError("columns are a CSV's; with --from-db the structures are in the ledger")
         from oact_dagster.cli.init_from_db import init_from_db
 
-        init_from_db(from_db, folder, name=name, orca=orca, jobs_dir=jobs_dir, force=force)
+        init_from_db(from_db, folder, name=name, orca=orca, jobs_dir=jobs_dir, force=force, profile=profile)
         return
     if jobs_dir is not None:
         raise click.UsageError("--jobs-dir goes with --from-db")
-    _init_from_csv(csv, folder, name, orca, geometry_column, charge_column, spin_column, force=force)
+    _init_from_csv(csv, folder, name, orca, profile, geometry_column, charge_column, spin_column, force=force)
 
 
 def _init_from_csv(
@@ -84,19 +89,21 @@ def _init_from_csv(
     folder: Path,
     name: str | None,
     orca: str | None,
+    profile: str | None,
     geometry_column: str | None,
     charge_column: str | None,
     spin_column: str | None,
     *,
     force: bool,
 ) -> None:
-    from oact_dagster.campaign import CAMPAIGN_FILE, read_campaign
+    from oact_dagster.campaign import CAMPAIGN_FILE, checked_profile, read_campaign
     from oact_dagster.cli.campaign_template import campaign_text
     from oact_dagster.execution.dry_run import dry_run
 
     assert csv is not None
     csv, folder = (Path(os.path.abspath(path.expanduser())) for path in (csv, folder))
     file = new_file(folder, CAMPAIGN_FILE, force=force)
+    site = None if profile is None else checked_profile(profile)
     columns = _columns(csv, geometry_column, charge_column, spin_column)
     text = campaign_text(
         name=name or valid_name(csv.stem),
@@ -105,7 +112,8 @@ def _init_from_csv(
         charge_column=columns.charge,
         spin_column=columns.spin,
         annotate=columns.annotate,
-        orca_command=orca_command(orca),
+        orca_command=orca_command(orca, site),
+        profile=site,
     )
     campaign = read_campaign(text, file)
     rows = list(dry_run(campaign, DRY_ROWS))
@@ -175,10 +183,12 @@ def _columns(csv: Path, geometry: str | None, charge: str | None, spin: str | No
     return guess_columns(csv, stated)
 
 
-def orca_command(given: str | None) -> str:
-    """The value of ``orca.command`` for what the user gave, or for the orca on PATH."""
+def orca_command(given: str | None, profile: "Profile | None" = None) -> str | None:
+    """The value of ``orca.command`` for what the user gave, or for the orca on PATH; None leaves it to the profile."""
     from oact_dagster.campaign import STANDIN
 
+    if given is None and profile is not None and profile.orca_command is not None:
+        return None
     if given == STANDIN:
         return STANDIN
     if given is not None and (os.sep in given or Path(given).is_file()):
@@ -222,6 +232,7 @@ def say_what_next(campaign: "Campaign") -> None:
         told = "there is no such program yet" if missing and command != STANDIN else "it cannot run yet"
         warn(f"{told}: {error}")
     click.echo("\nNext:")
+    click.echo(f"  oact check {shown_path(campaign.file)}")
     click.echo(f"  oact run {shown_path(campaign.file)}")
     click.echo(f"  oact web {shown_path(campaign.folder)}")
     click.echo("For Dagster's own commands:")

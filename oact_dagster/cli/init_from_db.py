@@ -19,16 +19,24 @@ _SETTINGS: Final = ("ledger", "jobs_dir", "job_dir_pattern")
 
 
 def init_from_db(
-    db: Path, folder: Path, *, name: str | None, orca: str | None, jobs_dir: Path | None, force: bool
+    db: Path,
+    folder: Path,
+    *,
+    name: str | None,
+    orca: str | None,
+    jobs_dir: Path | None,
+    force: bool,
+    profile: str | None = None,
 ) -> None:
     """Write a ``campaign.yaml`` for a ledger, after its keys and results were checked; the ledger is only read.
 
     Raises:
         RefusedError: a campaign.yaml is there already.
+        CampaignError: there is no such profile, or it is wrong.
         FromLedgerRefused: rows have no ``orig_index``, or share one.
         LedgerError: the file cannot be read.
     """
-    from oact_dagster.campaign import CAMPAIGN_FILE, read_campaign
+    from oact_dagster.campaign import CAMPAIGN_FILE, checked_profile, read_campaign
     from oact_dagster.cli.campaign_template import campaign_text
     from oact_dagster.cli.init import new_file, orca_command, say_what_next, valid_name, write_files
     from oact_dagster.execution.from_ledger import check_keys, check_results, guess_folders
@@ -37,6 +45,7 @@ def init_from_db(
 
     db, folder = (Path(os.path.abspath(path.expanduser())) for path in (db, folder))
     file = new_file(folder, CAMPAIGN_FILE, force=force)
+    site = None if profile is None else checked_profile(profile)
     with LedgerReader.open(db) as ledger:
         total = check_keys(ledger)
         guess = guess_folders(ledger)
@@ -48,7 +57,8 @@ def init_from_db(
             charge_column="charge",
             spin_column="uhf",
             annotate=(),
-            orca_command=orca_command(orca),
+            orca_command=orca_command(orca, site),
+            profile=site,
         )
         for key, value in zip(
             _SETTINGS, (_shown(db, folder), _shown(guessed, folder), guess.pattern), strict=True

@@ -27,7 +27,7 @@ class Failures:
     def line(self, kind: str) -> str:
         """What is told of them."""
         shown = ", ".join(map(str, self.first)) + (", …" if self.count > len(self.first) else "")
-        return f"{self.count} failed, {kind} (structures {shown}): {self.message}"
+        return f"{self.count} failed, {kind} (structures {shown}): {self.message.removeprefix(f'{kind}: ')}"
 
 
 @dataclass(slots=True)

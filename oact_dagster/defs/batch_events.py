@@ -16,7 +16,7 @@ from oact_dagster.defs.metadata import (
     result_metadata,
 )
 from oact_dagster.defs.versions import version_tags
-from oact_dagster.execution.events import Completed, Event, Failed, InputWritten, NotRun
+from oact_dagster.execution.events import Completed, Event, Failed, InputWritten, NotRun, Stuck
 from oact_dagster.orca.failures import FailureClass
 
 SHOWN_FAILURES = 20
@@ -78,6 +78,14 @@ class BatchReport:
             for key in red:
                 if key in self._selected:
                     yield AssetObservation(key, partition=str(index), metadata=failure_metadata(event))
+        elif isinstance(event, Stuck):
+            if self._keys.orca_results in self._selected:
+                yield AssetObservation(
+                    self._keys.orca_results,
+                    partition=str(event.orig_index),
+                    description="its job may wait for ever",
+                    metadata={"pending_reason": event.reason},
+                )
         elif isinstance(event, NotRun):
             self.counts["not_run"] += 1
             self._show(f"structure {event.orig_index}: {event.reason}")

@@ -24,6 +24,8 @@ _ATTEMPT_COLUMNS = TableSchema(
         TableColumn("host", "string"),
         TableColumn("started", "string"),
         TableColumn("elapsed_s", "float"),
+        TableColumn("core_hours", "float"),
+        TableColumn("max_rss_mb", "float"),
     ]
 )
 
@@ -65,6 +67,8 @@ def result_metadata(event: Completed, input_hash: str | None) -> Metadata:
             "wall_time_s": result.get("wall_time"),
             "n_cores": result.get("n_cores"),
             "core_hours": core_hours(result),
+            "cpu_time_s": attempt.cpu_time_s,
+            "max_rss_mb": attempt.max_rss_mb,
             "host": attempt.host,
             "attempt": attempt.number,
             "remedy": attempt.remedy or "none",
@@ -113,14 +117,20 @@ def failure_metadata(event: Failed) -> Metadata:
         "attempts": attempts_table(event.attempts),
     }
     if event.tail:
-        # A table keeps the lines apart, where a text would run them together.
-        found["last_lines"] = MetadataValue.table(
-            [TableRecord({"output": line}) for line in event.tail.splitlines()],
-            schema=TableSchema(columns=[TableColumn("output", "string")]),
-        )
+        found["last_lines"] = _lines_table("output", event.tail)
+    if event.log:
+        found["scheduler_log"] = _lines_table("log", event.log)
     if event.structure.job_dir:
         found["job_dir"] = MetadataValue.path(event.structure.job_dir)
     return found
+
+
+def _lines_table(name: str, text: str) -> MetadataValue[Any]:
+    """Lines of text; a table keeps them apart, where a text would run them together."""
+    return MetadataValue.table(
+        [TableRecord({name: line}) for line in text.splitlines()],
+        schema=TableSchema(columns=[TableColumn(name, "string")]),
+    )
 
 
 def attempts_table(attempts: Sequence[AttemptRecord]) -> MetadataValue[Any]:
@@ -137,6 +147,8 @@ def attempts_table(attempts: Sequence[AttemptRecord]) -> MetadataValue[Any]:
                     "host": attempt.host or "",
                     "started": _time(attempt.started_at) or "",
                     "elapsed_s": round(attempt.elapsed or 0.0, 3),
+                    "core_hours": round((attempt.elapsed or 0.0) * (attempt.n_cores or 0) / 3600.0, 5),
+                    "max_rss_mb": round(attempt.max_rss_mb or 0.0, 1),
                 }
             )
             for attempt in attempts

@@ -3,6 +3,7 @@
 import json
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from oact_dagster.launchers.attempt_files import MESSAGES_FILE
 
 FASTEST_S: Final = 0.1
 SLOWEST_S: Final = 5.0
+LARGEST_SHARE: Final = 0.02
+"""Of a core, at most, for looking whether files have grown."""
 
 
 class BatchMessageReader(PipesMessageReader):
@@ -68,25 +71,30 @@ class BatchMessageReader(PipesMessageReader):
         return f"Attempted to read messages from {MESSAGES_FILE} in each job folder."
 
     def _read_all(self, handler: PipesMessageHandler) -> None:
-        pause = FASTEST_S
+        pause, next_look = FASTEST_S, 0.0
         while True:
             over = self._over
             with self._lock:
-                files, finished = dict(self._files), set(self._finished)
-            moved = False
-            for file, position in files.items():
-                end = self._read_new(handler, file, position)
-                moved = moved or end > position
+                files, finished = dict(self._files), self._finished
+                self._finished = set()
+            grown: set[Path] = set()
+            if over or time.monotonic() >= next_look:
+                began = time.thread_time()
+                grown = {file for file, position in files.items() if _size(file) > position}
+                pause = FASTEST_S if grown else min(pause * 1.5, SLOWEST_S)
+                # With many files a look is dear, also when one of them moves all the time.
+                pause = max(pause, (time.thread_time() - began) / LARGEST_SHARE)
+                next_look = time.monotonic() + pause
+            for file in grown | (finished & files.keys()):
+                end = self._read_new(handler, file, files[file])
                 with self._lock:
-                    if file in finished:
-                        del self._files[file]
-                        self._finished.discard(file)
-                    else:
-                        self._files[file] = end
+                    self._files[file] = end
+            with self._lock:
+                for file in finished:
+                    self._files.pop(file, None)
             if over:
                 return
-            pause = FASTEST_S if moved else min(pause * 1.5, SLOWEST_S)
-            self._wake.wait(pause)
+            self._wake.wait(max(0.0, next_look - time.monotonic()))
             self._wake.clear()
 
     @staticmethod
@@ -107,6 +115,13 @@ class BatchMessageReader(PipesMessageReader):
             except Exception:
                 handler.report_pipes_framework_exception(str(file), sys.exc_info())
         return position + len(whole) + 1
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
 
 
 class BatchPipes:

@@ -1,9 +1,12 @@
 """The folders of a structure's attempts: the newest in the job folder, earlier ones beside it under other names."""
 
+import json
 import shutil
+import stat
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
+from typing import Final
 
 from oact_dagster.launchers.attempt_files import (
     ATTEMPT_FILE,
@@ -14,6 +17,11 @@ from oact_dagster.launchers.attempt_files import (
     START_FILE,
     read_spec,
 )
+from oact_dagster.launchers.flux.job_file import FLUX_JOB_FILE
+from oact_dagster.launchers.slurm.job_file import SLURM_JOB_FILE
+
+INPUT_ONLY: Final = ".input_only"
+"""Beside an input to look at: what was written with it, the files of the user's own function, too."""
 
 
 def attempt_folders(job_dir: Path, number: int, token: str) -> list[Path]:
@@ -45,7 +53,11 @@ def retire(job_dir: Path) -> None:
         return
     names = {entry.name for entry in job_dir.iterdir()}
     never_began = ATTEMPT_FILE in names and names.isdisjoint({START_FILE, OUTPUT_FILE, EXIT_FILE})
-    if never_began or names <= {INPUT_FILE, PAYLOAD_LOG}:
+    if (
+        never_began
+        or names <= {INPUT_FILE, PAYLOAD_LOG, SLURM_JOB_FILE, FLUX_JOB_FILE}
+        or _only_looked_at(job_dir)
+    ):
         # An attempt that was given back before it began, or an input to look at: nothing that anybody computed.
         shutil.rmtree(job_dir)
         return
@@ -54,6 +66,30 @@ def retire(job_dir: Path) -> None:
         if not target.exists():
             job_dir.rename(target)
             return
+
+
+def mark_input_only(job_dir: Path) -> None:
+    """Say of a folder that has just been written that nothing ran in it, and that all in it can be made again."""
+    (job_dir / INPUT_ONLY).write_text(_contents(job_dir), encoding="utf-8")
+
+
+def _only_looked_at(job_dir: Path) -> bool:
+    """Whether nothing was added, changed or taken away since an input to look at was written."""
+    try:
+        return (job_dir / INPUT_ONLY).read_text(encoding="utf-8") == _contents(job_dir)
+    except (OSError, UnicodeError):
+        return False
+
+
+def _contents(job_dir: Path) -> str:
+    """Every file and folder in a job folder, with size and time of change."""
+    found = {}
+    for path in job_dir.rglob("*"):
+        status = path.lstat()
+        times = [] if stat.S_ISDIR(status.st_mode) else [status.st_size, status.st_mtime_ns]
+        found[str(path.relative_to(job_dir))] = times
+    found.pop(INPUT_ONLY, None)
+    return json.dumps(found, sort_keys=True)
 
 
 def _names(job_dir: Path, number: int) -> Iterator[Path]:

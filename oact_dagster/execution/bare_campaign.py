@@ -26,20 +26,48 @@ def bare_campaign(ledger: Path, jobs_dir: Path, **settings: Any) -> Campaign:
         CampaignError: a setting is wrong; the text is one line that names it.
     """
     path = ledger.expanduser().absolute()
-    values: dict[str, Any] = {
-        "name": "workflow",
-        "csv": None,
-        "ledger": str(path),
-        "jobs_dir": str(jobs_dir.expanduser().absolute()),
-        "orca": {"command": "orca"},
-    }
+    # Messages name the ledger, which is all that the user has.
+    return _checked({"name": "workflow", "orca": {"command": "orca"}}, path, path, jobs_dir, settings)
+
+
+def campaign_with(beside: Campaign | None, ledger: Path, jobs_dir: Path, **settings: Any) -> Campaign:
+    """What a command or a script says, and beneath it the settings of the campaign beside the ledger.
+
+    Args:
+        beside: see :func:`campaign_beside`; None is as with :func:`bare_campaign`.
+        ledger: the SQLite file.
+        jobs_dir: the job folders.
+        **settings: as with :func:`bare_campaign`; a group of them (``orca``, ``launcher``) changes what it names. A
+            number of cores or a time limit holds for structures of all sizes.
+
+    Raises:
+        CampaignError: a setting is wrong; the text is one line that names it.
+    """
+    if beside is None:
+        return bare_campaign(ledger, jobs_dir, **settings)
+    values = beside.model_dump(mode="json", exclude_unset=True)
+    said = settings.get("launcher") or {}
+    base = values.setdefault("launcher", {})
+    if not {"n_hours", "job_timeout_s"}.isdisjoint(said):
+        base.pop("n_hours", None)
+        base.pop("job_timeout_s", None)
+        base.pop("resources", None)
+    if "n_cores" in (settings.get("orca") or {}):
+        base.pop("resources", None)
+    return _checked(values, beside.file, ledger.expanduser().absolute(), jobs_dir, settings)
+
+
+def _checked(
+    values: dict[str, Any], file: Path, ledger: Path, jobs_dir: Path, settings: Mapping[str, Any]
+) -> Campaign:
+    values |= {"csv": None, "ledger": str(ledger), "jobs_dir": str(jobs_dir.expanduser().absolute())}
     for key, value in settings.items():
         if isinstance(value, Mapping):
             values[key] = {**values.get(key, {}), **value}
         elif value is not None or key in _MAY_BE_NULL:
             values[key] = value
-    # What is JSON is YAML; messages name the ledger, which is all that the user has.
-    return read_campaign(json.dumps(values), path)
+    # What is JSON is YAML.
+    return read_campaign(json.dumps(values), file)
 
 
 def is_ledger_file(path: Path) -> bool:

@@ -26,6 +26,7 @@ from oact_dagster.execution.events import (
     NotRun,
     Running,
     Started,
+    Stuck,
     TakenIn,
 )
 from oact_dagster.execution.job_folder import FolderWriter
@@ -37,6 +38,7 @@ from oact_dagster.execution.selection import BatchRequest
 from oact_dagster.execution.setup_hook import SetupError, load_setup_func
 from oact_dagster.execution.stopping import StopLevel, StopRequest
 from oact_dagster.launchers.attempt_files import MESSAGES_FILE, OUTPUT_FILE, read_exit
+from oact_dagster.launchers.kinds import settings_of
 from oact_dagster.launchers.leftovers import end_leftovers
 from oact_dagster.launchers.packing import expected_cost
 from oact_dagster.launchers.protocol import (
@@ -79,6 +81,8 @@ RECORD_GRACE_S: Final = 60.0
 STILLBORN_JOBS: Final = 3
 """So many jobs that end before their payload begins, and none that began: it is no fault of a node."""
 TAIL_LINES: Final = 20
+PROGRESS_LINES_PER_S: Final = 5.0
+"""Lines about running calculations in the log of a run, at most: each is an event in Dagster's storage."""
 _NOT_OURS: Final = (
     "is marked running and has no attempt here: another tool or somebody's hand marked it; set it back to to_run where"
     " nothing runs"
@@ -149,12 +153,14 @@ class BatchRun:
         self._unclear: set[str] = set()
         self._outside: set[str] = set()
         self._stillborn: set[str] = set()
+        self._logs: dict[str, str] = {}
         self._began = False
         self._others: set[int] = set()
         self._taken: set[int] = set()
         self._settled: set[int] = set()
         self._grace_over: float | None = None
         self._broken: str | None = None
+        self._gave_up = False
         self._last_beat = self._last_look = 0.0
 
     def run(self) -> Generator[Event]:
@@ -186,6 +192,9 @@ class BatchRun:
                 yield event
             if self._broken is not None:
                 raise LauncherError(self._broken)
+        except LauncherError:
+            self._gave_up = True
+            raise
         finally:
             self._abandon()
 
@@ -210,6 +219,10 @@ class BatchRun:
                 news = True
             if news:
                 yield from self._collect()
+            if not self._request.follow:
+                yield from self._give_back_untaken()
+                if not self._pending and not self._waiting:
+                    return
             yield from self._look_at_others()
             self._beat()
             if self._live or self._waiting:
@@ -300,8 +313,8 @@ class BatchRun:
             if not self._may_be_claimed(record):
                 left.append(index)
                 continue
-            good = None if self._request.ignore_budget else stored_result(attempts, self._settings_hash)
-            if good is not None and self._ledger.restore(index, good.token, self._request.statuses):
+            good = None if self._request.ignore_budget else self._restored(record, attempts)
+            if good is not None:
                 yield Note(f"structure {index}: this input has a result already, of attempt {good.number}")
                 yield from self._done(list(self._ledger.structures([index]).values()))
                 continue
@@ -317,6 +330,18 @@ class BatchRun:
                 yield self._failed(record, f"not tried again: {coming.reason}")
         order = {index: place for place, index in enumerate(indices)}
         return sorted(left, key=order.__getitem__)
+
+    def _restored(self, record: StructureRecord, attempts: Sequence[AttemptRecord]) -> AttemptRecord | None:
+        """Take an earlier result of this very input as the structure's again; None where there is none."""
+        try:
+            found = stored_result(attempts, self._settings_hash, lambda: self._writer.setup_of(record))
+            if found is not None and self._ledger.restore(
+                record.orig_index, found.attempt.token, self._request.statuses, found.bring_back
+            ):
+                return found.attempt
+        except (ValueError, OSError, SetupError):
+            pass  # what is wrong is said when it is run
+        return None
 
     def _may_be_claimed(self, record: StructureRecord) -> bool:
         retry = self._campaign.retry
@@ -355,9 +380,18 @@ class BatchRun:
     def _explain(self, indices: Sequence[int]) -> Iterator[Event]:
         """Say why structures could not be claimed; those that another run took just now are followed."""
         followed = self._ledger.open_attempts(indices)
-        for index, structure in self._ledger.structures(indices).items():
+        structures = self._ledger.structures(indices)
+        stale = self._to_compute_again([i for i, s in structures.items() if s.status is Status.COMPLETED])
+        for index, structure in structures.items():
             retry = self._campaign.retry
             if structure.status is Status.COMPLETED:
+                if index in stale:
+                    why = (
+                        "is held: `oact release` releases it"
+                        if structure.held
+                        else "has used up its budget of attempts: a run with --ignore-budget computes it"
+                    )
+                    yield Note(f"structure {index} keeps its result of other settings, since it {why}", True)
                 yield from self._done([structure])
             elif structure.status is Status.RUNNING:
                 if any(live.structure.orig_index == index for live in self._live.values()):
@@ -385,6 +419,7 @@ class BatchRun:
 
     def _submit(self, claims: Sequence[Claim]) -> Iterator[Event]:
         parameters = self._messages.parameters() if self._messages is not None else {}
+        progress_s = self._progress_s(len(claims))
         ready: list[Claim] = []
         prepared: list[Preparation] = []
         unprepared: list[Ending] = []
@@ -397,7 +432,7 @@ class BatchRun:
                 ready, prepared, events = [], [], []
                 break
             try:
-                made = self._writer.attempt(claim, self._coming(claim), self._engine, parameters)
+                made = self._writer.attempt(claim, self._coming(claim), self._engine, parameters, progress_s)
             except (ValueError, OSError, SetupError) as error:
                 unprepared.append(self._not_prepared(claim, error))
                 self._look_at_space()
@@ -416,6 +451,13 @@ class BatchRun:
         yield from self._hand_over()
         yield from events
         yield from self._record(unprepared)
+
+    def _progress_s(self, claimed: int) -> float:
+        """Time between two messages of a calculation, s; 0 for none."""
+        interval = self._campaign.launcher.progress_interval_s
+        if interval is None or self._messages is None:
+            return 0.0
+        return max(interval, (len(self._live) + claimed) / PROGRESS_LINES_PER_S)
 
     def _job(self, made: Preparation, structure: StructureRecord) -> Job:
         settings = self._campaign.launcher
@@ -460,6 +502,22 @@ class BatchRun:
                 self._broken = f"{reason}; nothing more was started"
             yield from self._given_back(given, reason)
 
+    def _give_back_untaken(self) -> Iterator[Event]:
+        """Of a batch that follows nothing: wait neither for room in a queue nor for other runs."""
+        for index in self._others:
+            yield NotRun(index, "another run has it")
+        self._others.clear()
+        # Those of which it is not known whether they have a job stay until the scheduler has said.
+        certain = self._launcher.withdraw(list(self._waiting))
+        if not certain:
+            return
+        for token in certain:
+            del self._waiting[token]
+        reason = f"{self._launcher.kind} does not take its job now"
+        yield from self._given_back(self._ledger.give_back([*certain]), reason)
+        yield from (NotRun(index, reason) for index in self._pending)
+        self._pending.clear()
+
     def _not_prepared(self, claim: Claim, error: ValueError | OSError | SetupError) -> Ending:
         if isinstance(error, OSError):
             kind = FailureClass.NOT_WRITTEN
@@ -488,8 +546,8 @@ class BatchRun:
                 # Its job may run, and only its own scheduler knows: to run it here would compute it twice.
                 yield NotRun(
                     index,
-                    f"a run that is gone left it to {attempt.launcher}, and launcher.kind is {self._launcher.kind}"
-                    f" now: a run with launcher.kind: {attempt.launcher} finishes it",
+                    f"a run that is gone left it to {settings_of(attempt.launcher)}, and now there is"
+                    f" {settings_of(self._launcher.kind)}: a run with those settings finishes it",
                 )
             elif self._ledger.take_over(attempt, self._batch_id):
                 orphans.append(attempt)
@@ -612,6 +670,7 @@ class BatchRun:
             if not live.running and state.phase in (Phase.RUNNING, Phase.ENDED):
                 live.running = True
                 started.append(live)
+        yield from self._tell_stuck([(by_job[job_id], state.stuck) for job_id, state in states.items()])
         self._ledger.mark_running([live.token for live in started], self._clock())
         for live in started:
             self._follow(live)
@@ -624,6 +683,20 @@ class BatchRun:
         for live, why in too_late:
             del self._live[live.token]
             yield from self._given_back(self._ledger.give_back([live.token]), why)
+
+    def _tell_stuck(self, found: Sequence[tuple[LiveAttempt, str]]) -> Iterator[Event]:
+        """Keep why jobs may wait for ever, and tell of each structure and reason once."""
+        changed = [(live, reason) for live, reason in found if reason != live.stuck]
+        if not changed:
+            return
+        self._ledger.mark_stuck({live.token: reason for live, reason in changed})
+        for live, reason in changed:
+            live.stuck = reason
+            # Names of nodes behind it come and go.
+            word = reason.split(",")[0]
+            if reason and word not in live.told_stuck:
+                live.told_stuck.add(word)
+                yield Stuck(live.structure.orig_index, reason)
 
     def _is_settled(self, live: LiveAttempt, state: JobState) -> bool:
         """Tell whether an attempt can be judged: its record is there, or has had the time to show.
@@ -658,13 +731,15 @@ class BatchRun:
     def _ending(self, live: LiveAttempt, state: JobState) -> Ending:
         if state.phase is Phase.UNKNOWN:
             state = JobState(Phase.ENDED, GONE, log=state.log)
-        stopped = self._stop.level is not StopLevel.NONE
+        stopped = self._stop.level is not StopLevel.NONE or self._gave_up
         if state.cause is Cause.CANCELLED and not stopped:
             self._outside.add(live.token)
         if has_run(live.folder):
             self._began = True
         elif self._launcher.survives:
             self._stillborn.add(live.token)
+        if state.log:
+            self._logs[live.token] = state.log
         ending = ending_of(live, state, self._campaign.n_cores, cancelled=stopped, now=self._clock())
         taken = of_the_ledgers_orca(self._ledger, ending)
         if taken is not ending:
@@ -708,7 +783,12 @@ class BatchRun:
                 yield Note(f"structure {structure.orig_index} was lost: {ending.message}", warning=True)
                 self._pending.append(structure.orig_index)
             elif ending.outcome is not Outcome.COMPLETED:
-                yield self._failed(structure, ending.message or "no message", ending.failure_class)
+                yield self._failed(
+                    structure,
+                    ending.message or "no message",
+                    ending.failure_class,
+                    self._logs.get(ending.token, ""),
+                )
 
     def _done_now(self, structures: Sequence[StructureRecord]) -> Iterator[Event]:
         done = [structure for structure in structures if structure.status is Status.COMPLETED]
@@ -718,13 +798,15 @@ class BatchRun:
                 apply_keep(self._campaign, Path(structure.job_dir))
             yield Completed(structure, attempts.get(structure.orig_index))
 
-    def _failed(self, structure: StructureRecord, message: str, failure_class: str | None = None) -> Failed:
+    def _failed(
+        self, structure: StructureRecord, message: str, failure_class: str | None = None, log: str = ""
+    ) -> Failed:
         attempts = self._ledger.attempts(structure.orig_index)
         last = attempts[-1] if attempts else None
         folder = last.job_dir if last is not None and last.job_dir else structure.job_dir
         shown = tail(Path(folder) / OUTPUT_FILE, TAIL_LINES) if folder else ""
         kind = failure_class or (last.failure_class if last is not None else None) or str(structure.status)
-        return Failed(structure, kind, message, shown, attempts)
+        return Failed(structure, kind, message, shown, attempts, log)
 
     def _follow(self, live: LiveAttempt) -> None:
         if self._messages is not None and not live.followed:
@@ -832,7 +914,7 @@ class BatchRun:
             self._launcher.close()
             self._give_back_unstarted(except_for=left)
             return
-        if live:
+        if live and not self._gave_up:
             self._stop.raise_to(StopLevel.NOW)
             self._stop.look()
         self._launcher.close()

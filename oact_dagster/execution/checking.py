@@ -37,8 +37,10 @@ from oact_dagster.execution.intake import MANY_STRUCTURES, tell_nobody
 from oact_dagster.execution.intake_columns import Columns
 from oact_dagster.execution.intake_report import IntakeRefused
 from oact_dagster.execution.intake_rows import checked, record_of, whole_number
+from oact_dagster.execution.job_requests import JobRequests
 from oact_dagster.execution.setup_hook import load_setup_func
 from oact_dagster.execution.staleness import stale_results
+from oact_dagster.launchers.examining import examine_jobs
 from oact_dagster.launchers.parsl.choose import workers_refused
 from oact_dagster.launchers.parsl.config import require_parsl
 from oact_dagster.launchers.protocol import LauncherError
@@ -231,6 +233,7 @@ class _Check:
         self._memory: Largest | None = None
         self._bytes = self._files = self._bytes_done = self._files_done = 0.0
         self._kept: Kept | None = None
+        self._requests = JobRequests(campaign)
 
     def run(self) -> Report:
         self._look_at_settings()
@@ -249,6 +252,7 @@ class _Check:
                 self._read_csv(ledger)
         disk = self._disk_need()
         self._look_at_machine(disk)
+        self._look_at_scheduler()
         return Report(
             source=source,
             rows=self._rows,
@@ -270,9 +274,15 @@ class _Check:
 
     def _look_at_settings(self) -> None:
         try:
-            find_engine(self._campaign)
+            engine = find_engine(self._campaign)
         except EngineError as error:
             self._blocking.append(str(error))
+        else:
+            if not Path(engine.command[0]).exists():
+                self._notes.append(
+                    f"{self._campaign.orca_said}: {engine.command[0]}: is not seen from this machine; whether"
+                    " it is there on the nodes is not checked"
+                )
         if self._campaign.launcher.kind == "parsl":
             self._look_at_workers()
         try:
@@ -422,9 +432,9 @@ class _Check:
         larger = self._largest is None or functions > self._largest.amount
         if larger:
             self._largest = Largest(record.orig_index, size.natoms, functions)
-        orca = self._campaign.orca
-        maxcore = orca.maxcore or estimate_maxcore(functions, open_shell=size.spins == 2)
-        memory = maxcore * self._campaign.n_cores
+        maxcore = self._campaign.orca.maxcore or estimate_maxcore(functions, open_shell=size.spins == 2)
+        self._requests.add(size.natoms, maxcore)
+        memory = maxcore * input_settings(self._campaign, size.natoms).n_cores
         # Of structures that need the same, as all small ones do, the largest is named.
         if self._memory is None or memory > self._memory.amount or (larger and memory == self._memory.amount):
             self._memory = Largest(record.orig_index, size.natoms, memory)
@@ -465,6 +475,10 @@ class _Check:
                 f"{self._rows} structures: Dagster advises at most {MANY_STRUCTURES} partitions; split the CSV into "
                 "several campaigns"
             )
+
+    def _look_at_scheduler(self) -> None:
+        for finding in examine_jobs(self._campaign.launcher, self._requests.wanted()):
+            (self._blocking if finding.blocks else self._notes).append(finding.text)
 
 
 class _Completed:

@@ -23,6 +23,7 @@ from oact_dagster.campaign import STANDIN, Campaign
 from oact_dagster.execution.input_text import input_settings
 from oact_dagster.launchers.attempt_files import (
     ATTEMPT_FILE,
+    ERRORS_FILE,
     EXIT_FILE,
     INPUT_FILE,
     MESSAGES_FILE,
@@ -67,7 +68,7 @@ STANDIN_BYTES: Final = 10_000.0
 STANDIN_ATOM_BYTES: Final = 425.0
 """Of a calculation of the stand-in engine, for each atom and geometry."""
 
-RECORDS: Final = (INPUT_FILE, ATTEMPT_FILE, EXIT_FILE, MESSAGES_FILE, PAYLOAD_LOG, OUTPUT_FILE, "orca.err")
+RECORDS: Final = (INPUT_FILE, ATTEMPT_FILE, EXIT_FILE, MESSAGES_FILE, PAYLOAD_LOG, OUTPUT_FILE, ERRORS_FILE)
 """What any attempt leaves."""
 
 ORCA_FILES: Final = (

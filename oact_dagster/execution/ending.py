@@ -22,7 +22,17 @@ from oact_dagster.orca.outputs import Output, read_output
 class LiveAttempt:
     """An attempt of ours whose job has not ended."""
 
-    __slots__ = ("folder", "followed", "job_id", "running", "silent_since", "structure", "token")
+    __slots__ = (
+        "folder",
+        "followed",
+        "job_id",
+        "running",
+        "silent_since",
+        "structure",
+        "stuck",
+        "token",
+        "told_stuck",
+    )
 
     def __init__(self, structure: StructureRecord, token: str, folder: Path, job_id: str) -> None:
         self.structure = structure
@@ -33,6 +43,10 @@ class LiveAttempt:
         self.followed = False
         self.silent_since: float | None = None
         """Monotonic time since which its job has ended, or is not known, and its payload has not said how."""
+        self.stuck = ""
+        """Why its job may wait for ever, as the ledger has it."""
+        self.told_stuck: set[str] = set()
+        """The reasons that were told."""
 
 
 def has_run(folder: Path) -> bool:
@@ -56,6 +70,7 @@ def ending_of(live: LiveAttempt, state: JobState, n_cores: int, *, cancelled: bo
     evidence = Evidence(live.token, record, output, state, cancelled)
     verdict = judge(evidence)
     began = record or read_start(live.folder, live.token)
+    costs = state.costs
     elapsed = record.elapsed_s if record is not None else None
     has_numbers = verdict.outcome is Outcome.COMPLETED or evidence.own_output
     failed = verdict.outcome in (Outcome.FAILED, Outcome.TIMEOUT, Outcome.LOST)
@@ -65,14 +80,17 @@ def ending_of(live: LiveAttempt, state: JobState, n_cores: int, *, cancelled: bo
         ended_at=record.ended_at if record is not None else now,
         failure_class=verdict.failure_class,
         message=verdict.message,
-        host=began.host if began is not None else socket.gethostname(),
+        host=began.host if began is not None else costs.node or socket.gethostname(),
         started_at=began.started_at if began is not None else None,
         result=_result(live, output, elapsed) if has_numbers else None,
-        elapsed=elapsed,
+        # What the allocation pays for is the job's time; a record of it there may be none.
+        elapsed=costs.elapsed_s or elapsed,
         n_cores=spec.n_cores if spec is not None and spec.token == live.token else n_cores,
         evidence=read_evidence(output.file).to_json()
         if failed and evidence.own_output and output.file
         else {},
+        cpu_time_s=costs.cpu_time_s or (record.cpu_time_s if record is not None else None),
+        max_rss_mb=costs.max_rss_mb or (record.max_rss_mb if record is not None else None),
     )
 
 

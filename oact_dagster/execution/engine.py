@@ -29,6 +29,8 @@ ORCA_NAME = "ORCA"
 def find_engine(campaign: Campaign) -> Engine:
     """Find the campaign's engine before anything is marked running.
 
+    An ORCA whose absolute path is given may be there on a cluster's nodes only: a job that cannot start it says so.
+
     Returns:
         The engine with an absolute path: ORCA finds its own programs beside itself only then.
 
@@ -36,7 +38,7 @@ def find_engine(campaign: Campaign) -> Engine:
         EngineError: it is missing or cannot be executed.
     """
     command = campaign.orca.command
-    where = f"{campaign.file}: orca.command: {command}"
+    where = f"{campaign.orca_said}: {command}"
     if command == STANDIN:
         if importlib.util.find_spec("tblite") is None:
             raise EngineError(f"{where}: needs tblite: pip install 'oact-dagster[demo]'")
@@ -50,6 +52,8 @@ def find_engine(campaign: Campaign) -> Engine:
             raise EngineError(f"{where}: no such program on PATH; give the absolute path of orca")
         path = Path(os.path.abspath(found))
     if not path.exists():
+        if campaign.launcher.kind != "local" and Path(command).expanduser().is_absolute():
+            return Engine([str(path)], ORCA_NAME)
         raise EngineError(f"{where}: no such file; give the absolute path of orca")
     if not path.is_file() or not os.access(path, os.X_OK):
         raise EngineError(f"{where}: is not an executable file; give the absolute path of orca")

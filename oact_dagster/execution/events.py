@@ -45,6 +45,15 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
+class Stuck:
+    """The job of a structure may wait for ever."""
+
+    orig_index: int
+    reason: str
+    """The scheduler's, with what to do."""
+
+
+@dataclass(frozen=True, slots=True)
 class Completed:
     """A structure has its result."""
 
@@ -67,6 +76,8 @@ class Failed:
     tail: str
     """Last lines of the output, where there is one."""
     attempts: Sequence[AttemptRecord]
+    log: str = ""
+    """Last lines that the scheduler and the job's script wrote, where there are any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +96,4 @@ class Note:
     warning: bool = False
 
 
-Event = Started | TakenIn | InputWritten | Running | Completed | Failed | NotRun | Note
+Event = Started | TakenIn | InputWritten | Running | Stuck | Completed | Failed | NotRun | Note

@@ -1,8 +1,9 @@
 """Taking a CSV into a ledger that has no ``campaign.yaml`` (yet)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from oact_dagster.execution.bare_campaign import bare_campaign
+from oact_dagster.execution.bare_campaign import bare_campaign, campaign_beside
 from oact_dagster.execution.intake import Progress, take_in
 from oact_dagster.execution.intake_report import IntakeReport
 from oact_dagster.execution.job_layout import keep_flat
@@ -16,6 +17,7 @@ def ingest(
     geometry_column: str,
     charge_column: str | None,
     spin_column: str | None,
+    annotate: Sequence[str] | None = None,
     flat: bool = False,
     progress: Progress | None = None,
 ) -> IntakeReport:
@@ -27,6 +29,8 @@ def ingest(
         geometry_column: holds the geometries.
         charge_column: holds the charges; None: 0 for all.
         spin_column: holds the unpaired electrons; None: 0 for all.
+        annotate: columns that are kept with the structures, and written into their inputs as comments; None: those of
+            the ``campaign.yaml`` beside the ledger.
         flat: all job folders are to lie side by side, also those of very many structures.
         progress: called now and then with the bytes done and the bytes in all.
 
@@ -34,6 +38,9 @@ def ingest(
         IntakeRefused: the CSV is refused whole; nothing was written.
         LedgerError: the ledger cannot be written.
     """
+    if annotate is None and ledger.exists():
+        beside = campaign_beside(ledger)
+        annotate = beside.annotate if beside is not None else ()
     campaign = bare_campaign(
         ledger,
         ledger.expanduser().absolute().parent / "jobs",
@@ -41,6 +48,7 @@ def ingest(
         geometry_column=geometry_column,
         charge_column=charge_column,
         spin_column=spin_column,
+        annotate=list(annotate or ()),
     )
     new = not campaign.ledger.exists()
     try:

@@ -7,9 +7,10 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution.attempt_folders import retire
+from oact_dagster.execution.attempt_folders import mark_input_only, retire
 from oact_dagster.execution.engine import Engine
 from oact_dagster.execution.input_text import input_text
 from oact_dagster.execution.job_layout import JobLayout
@@ -32,6 +33,8 @@ class Prepared:
     folder: Path
     input_hash: str
     """The data version of the input."""
+    setup: str | None
+    """What counts in it beside the input: the string that the user's function returned."""
 
 
 class FolderWriter:
@@ -49,7 +52,12 @@ class FolderWriter:
         self._setup = setup
 
     def attempt(
-        self, claim: Claim, coming: NextAttempt, engine: Engine, pipes: Mapping[str, str]
+        self,
+        claim: Claim,
+        coming: NextAttempt,
+        engine: Engine,
+        pipes: Mapping[str, str],
+        progress_s: float = 0.0,
     ) -> Preparation:
         """Write the folder of a new attempt; the one that was there is renamed as a whole.
 
@@ -58,6 +66,7 @@ class FolderWriter:
             coming: what is to be run.
             engine: what runs it.
             pipes: what its payload needs to write messages.
+            progress_s: time between two messages about its progress, s; 0 for none.
 
         Raises:
             InputRefused, GeometryError, StructureError: nothing was written.
@@ -84,19 +93,11 @@ class FolderWriter:
             environment=calculation_environment(launcher.environment, bound=launcher.workers_are_bound),
             pipes=dict(pipes),
             scratch_dir=launcher.scratch_dir,
+            scratch_save_mb=launcher.scratch_save_mb,
+            progress_s=progress_s,
         )
-        found = _MAXCORE.search(text)
-        maxcore = int(found[1]) if found else None
-        script = job_file(
-            launcher,
-            self._layout.folder(record.orig_index, record.id, record.job_dir),
-            engine.command,
-            spec.n_cores,
-            coming.time_limit_s,
-            launcher.memory_request_mb(maxcore, spec.n_cores),
-            claim.token,
-        )
-        files = {ATTEMPT_FILE: spec_text(spec), **script}
+        maxcore = _maxcore(text)
+        files = {ATTEMPT_FILE: spec_text(spec), **self._script(record, coming, text, engine, claim.token)}
         made = self._write(record, text, files, claim.token, coming.orbitals)
         return Preparation(
             token=claim.token,
@@ -104,7 +105,7 @@ class FolderWriter:
             input_hash=made.input_hash,
             n_cores=coming.settings.n_cores,
             remedy=coming.plan.remedy,
-            plan=coming.kept(maxcore),
+            plan=coming.kept(maxcore, made.setup),
         )
 
     def input_only(self, record: StructureRecord) -> Prepared:
@@ -118,6 +119,61 @@ class FolderWriter:
         text = input_text(self._campaign, record, None)
         return self._write(record, text, {}, f"input-{os.getpid()}", None)
 
+    def preview(self, record: StructureRecord, coming: NextAttempt, engine: Engine) -> Prepared:
+        """Write what an attempt would be without making one: its input, and the script that submits it by hand.
+
+        Args:
+            record: the structure.
+            coming: what would be run.
+            engine: what would run it.
+
+        Raises:
+            InputRefused, GeometryError, StructureError: nothing was written.
+            SetupError: the user's function raised; nothing was left behind.
+            OSError: it could not be written.
+        """
+        text = input_text(
+            self._campaign,
+            record,
+            None,
+            structure=coming.structure,
+            settings=coming.settings,
+            remedy=coming.plan.remedy,
+        )
+        script = self._script(record, coming, text, engine, None)
+        return self._write(record, text, script, f"input-{os.getpid()}", coming.orbitals)
+
+    def _script(
+        self, record: StructureRecord, coming: NextAttempt, text: str, engine: Engine, token: str | None
+    ) -> dict[str, str]:
+        launcher, n_cores = self._campaign.launcher, coming.settings.n_cores
+        return job_file(
+            launcher,
+            self._layout.folder(record.orig_index, record.id, record.job_dir),
+            engine.command,
+            n_cores,
+            coming.time_limit_s,
+            launcher.memory_request_mb(_maxcore(text), n_cores),
+            token,
+        )
+
+    def setup_of(self, record: StructureRecord) -> str | None:
+        """Return what the user's function returns for a structure now: called with a folder that is thrown away.
+
+        Raises:
+            InputRefused, GeometryError, StructureError: structure and settings do not go together.
+            SetupError: the user's function raised.
+            OSError: the folder could not be written.
+        """
+        if self._setup is None:
+            return None
+        folder = self._layout.folder(record.orig_index, record.id, record.job_dir)
+        files = {INPUT_FILE: input_text(self._campaign, record, None)}
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as fresh:
+            (Path(fresh) / INPUT_FILE).write_text(files[INPUT_FILE], encoding="utf-8")
+            return run_setup(self._setup, Path(fresh), job_record(record, str(folder)), files)
+
     def _write(
         self,
         record: StructureRecord,
@@ -128,10 +184,11 @@ class FolderWriter:
     ) -> Prepared:
         folder = self._layout.folder(record.orig_index, record.id, record.job_dir)
         digest = input_hash(text)
+        counts: str | None = None
         files = {INPUT_FILE: text, **more}
 
         def fill(fresh: Path) -> None:
-            nonlocal digest
+            nonlocal digest, counts
             for name, content in files.items():
                 (fresh / name).write_text(content, encoding="utf-8")
                 if content.startswith("#!"):
@@ -144,9 +201,18 @@ class FolderWriter:
                 counts = run_setup(self._setup, fresh, job_record(record, str(folder)), files)
                 if counts is not None:
                     digest = hashlib.sha256(f"{digest}\n{counts}".encode()).hexdigest()[:16]
+                if not more:
+                    # Beside the user's files it could not be told from a folder that somebody has worked in.
+                    mark_input_only(fresh)
 
         _replace(folder, fill, mark)
-        return Prepared(folder, digest)
+        return Prepared(folder, digest, counts)
+
+
+def _maxcore(text: str) -> int | None:
+    """What an input says, MB for each process."""
+    found = _MAXCORE.search(text)
+    return int(found[1]) if found else None
 
 
 def _replace(folder: Path, fill: Callable[[Path], None], mark: str) -> None:

@@ -1,10 +1,12 @@
 """Where the folders of a campaign's structures are."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.launchers.attempt_files import INPUT_FILE
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.store import Ledger
 
@@ -44,12 +46,14 @@ class JobLayout:
                 it is, so that another pattern or layout moves nothing.
         """
         if kept is not None:
-            folder = Path(kept)
-            if folder.is_relative_to(self.jobs_dir) and folder.is_dir():
+            # An old ledger may hold anything: jobs/../data is not below jobs, and jobs itself is no job folder.
+            folder = Path(os.path.abspath(kept))
+            if folder != self.jobs_dir and folder.is_relative_to(self.jobs_dir) and folder.is_dir():
                 return folder
         name = self.pattern.format(orig_index=orig_index, id=structure_id)
         flat = self.jobs_dir / name
-        if not self.sharded or flat.is_dir():
+        # By its input: with the pattern {orig_index} the name may be that of a subfolder, 100 or 1000.
+        if not self.sharded or (flat / INPUT_FILE).is_file():
             return flat
         return self.jobs_dir / f"{orig_index // SHARD_SIZE:03d}" / name
 

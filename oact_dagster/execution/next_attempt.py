@@ -18,6 +18,9 @@ from oact_dagster.orca.remedies import Limits, PastAttempt, Plan, Stop, next_inp
 from oact_dagster.orca.restart import Leftovers, find_leftovers
 from oact_dagster.orca.structure import Structure
 
+SETUP: Final = "setup"
+"""In what the ledger keeps of an attempt: what the user's own function returned, where that was a string."""
+
 _COUNTING: Final = (Outcome.FAILED, Outcome.TIMEOUT, Outcome.LOST)
 
 
@@ -35,13 +38,15 @@ class NextAttempt:
     time_limit_s: float
     """Of its job; the calculation in it is ended a little before."""
 
-    def kept(self, maxcore: int | None) -> dict[str, Any]:
+    def kept(self, maxcore: int | None, setup: str | None) -> dict[str, Any]:
         """What the ledger keeps of it.
 
         Args:
             maxcore: what the input says, MB for each process.
+            setup: what the user's own function returned.
         """
-        return {"changes": self.plan.to_json(), "maxcore": maxcore, "time_limit_s": self.time_limit_s}
+        kept = {"changes": self.plan.to_json(), "maxcore": maxcore, "time_limit_s": self.time_limit_s}
+        return kept if setup is None else {**kept, SETUP: setup}
 
 
 def plan_next(
@@ -89,7 +94,7 @@ def plan_next(
         structure,
         [_past(attempt, campaign) for attempt in tried],
         left=left,
-        limits=Limits(_memory_mb(campaign), campaign.launcher.max_job_timeout_s),
+        limits=Limits(_memory_mb(campaign), campaign.launcher.longest_job_s),
         ladders=campaign.ladders(),
         time_limit_s=limit,
     )

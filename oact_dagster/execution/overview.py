@@ -77,6 +77,8 @@ class Overview:
     """Structures whose budget is used up; None where the budgets are not known."""
     metrics: Metrics | None
     """None where they were not asked for."""
+    stuck: tuple[tuple[str, int], ...] = ()
+    """``(reason, structures)`` of queued ones whose jobs may wait for ever, most first."""
 
     @property
     def total(self) -> int:
@@ -166,6 +168,7 @@ def overview_of(
         throughput=_throughput(ledger, at),
         set_aside=None if retry is None else ledger.count_set_aside(retry.max_failures, retry.max_losses),
         metrics=figures,
+        stuck=tuple(ledger.stuck_by_reason()) if counts.get(Status.RUNNING) else (),
     )
 
 

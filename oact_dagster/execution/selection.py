@@ -60,6 +60,9 @@ class BatchRequest:
     """Run also what has used up its budget of failures or losses."""
     take_over: bool = False
     """Take the ledger from another host that has not shown itself for some time."""
+    follow: bool = True
+    """Follow each structure to its end. Otherwise jobs are left to their scheduler as soon as it has them; what it
+    does not take now is given back, and what another run owns is left to that run."""
 
 
 def parse_indices(text: str) -> list[int]:

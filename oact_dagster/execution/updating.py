@@ -29,11 +29,12 @@ from oact_dagster.launchers.attempt_files import (
     EXIT_FILE,
     OUTPUT_FILE,
     START_FILE,
+    How,
     read_exit,
 )
-from oact_dagster.launchers.choose import make_launcher
+from oact_dagster.launchers.choose import launcher_kind, make_launcher
 from oact_dagster.launchers.local import LocalLauncher
-from oact_dagster.launchers.protocol import JobState, Launcher, LauncherError, Orphan, Phase
+from oact_dagster.launchers.protocol import Cause, JobState, Launcher, LauncherError, Orphan, Phase
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.states import (
     AttemptState,
@@ -62,7 +63,10 @@ EXAMPLES: Final = 5
 
 _COMMANDS: Final = {"slurm": "squeue", "flux": "flux"}
 _UNKNOWN: Final = JobState(Phase.UNKNOWN)
+_RUN_IS_GONE: Final = JobState(Phase.ENDED, "its run is gone")
 _SIGNS: Final = (ATTEMPT_FILE, START_FILE, OUTPUT_FILE, EXIT_FILE)
+
+_HELD: Final = "its job was cancelled: it is held until `oact release`, or a run that names it"
 
 LauncherOf = Callable[[str], Launcher | None]
 """The launcher of a kind, or None where none of this kind can be asked here."""
@@ -146,6 +150,8 @@ class _Update:
         self._alive: dict[str, bool] = {}
         self._launchers: dict[str, Launcher | None] = {}
         self._report = UpdateReport()
+        self._cancelled: dict[str, StructureRecord] = {}
+        """Those whose jobs the scheduler calls cancelled, by their tokens."""
 
     def run(self) -> UpdateReport:
         try:
@@ -224,14 +230,37 @@ class _Update:
     def _judge(self, kind: str, pairs: Sequence[tuple[OpenAttempt, LiveAttempt]]) -> None:
         endings: list[Ending] = []
         to_ask: list[tuple[OpenAttempt, LiveAttempt]] = []
+        stopped: list[tuple[OpenAttempt, LiveAttempt]] = []
         for attempt, live in pairs:
-            if read_exit(live.folder, live.token) is not None:
-                endings.append(self._ending(live, JobState(Phase.ENDED, "its run is gone")))
-            else:
+            record = read_exit(live.folder, live.token)
+            if record is None:
                 to_ask.append((attempt, live))
+            elif record.how is How.STOPPED:
+                stopped.append((attempt, live))
+            else:
+                endings.append(self._ending(live, _RUN_IS_GONE))
+        if stopped:
+            endings += self._ended_from_outside(kind, stopped)
         if to_ask:
             endings += self._ask(kind, to_ask)
         self._record(endings)
+
+    def _ended_from_outside(
+        self, kind: str, pairs: Sequence[tuple[OpenAttempt, LiveAttempt]]
+    ) -> Iterator[Ending]:
+        """Judge those that were told to stop: whether by the user or for want of a node only the scheduler knows."""
+        launcher = self._launcher(kind)
+        job_ids: Mapping[str, str] = {}
+        states: Mapping[str, JobState] = {}
+        if launcher is not None and launcher.survives:
+            with contextlib.suppress(LauncherError):
+                job_ids = launcher.adopt(
+                    [Orphan(one.token, live.folder, one.scheduler_job_id) for one, live in pairs]
+                )
+                states = launcher.states(list(job_ids.values()))
+        for attempt, live in pairs:
+            state = states.get(job_ids.get(attempt.token, ""), _UNKNOWN)
+            yield self._ending(live, state if state.phase is Phase.ENDED else _RUN_IS_GONE)
 
     def _ask(self, kind: str, pairs: Sequence[tuple[OpenAttempt, LiveAttempt]]) -> Iterator[Ending]:
         """Ask the scheduler of attempts whose payload has left no record."""
@@ -275,9 +304,8 @@ class _Update:
     def _by_their_word(self, pairs: Sequence[tuple[OpenAttempt, LiveAttempt]], why: str) -> Iterator[Ending]:
         """Judge those whose own output says how they ended; the others stay as they are."""
         for attempt, live in pairs:
-            said = JobState(Phase.ENDED, "its run is gone")
-            if Evidence(live.token, None, read_output(live.folder), said).speaks:
-                yield self._ending(live, said)
+            if Evidence(live.token, None, read_output(live.folder), _RUN_IS_GONE).speaks:
+                yield self._ending(live, _RUN_IS_GONE)
             else:
                 self._report.note(why, attempt.structure_id)
 
@@ -289,6 +317,9 @@ class _Update:
         states: Mapping[str, JobState],
     ) -> Iterator[Ending]:
         """Of attempts whose job the scheduler has, judge those that ended, and end those that are silent."""
+        self._ledger.mark_submitted({one.token: job_ids[one.token] for one, _ in pairs}, self._clock())
+        begun = [o.token for o, _ in pairs if states.get(job_ids[o.token], _UNKNOWN).phase is Phase.RUNNING]
+        self._ledger.mark_running(begun, self._clock())
         silent: list[tuple[OpenAttempt, LiveAttempt, float]] = []
         for attempt, live in pairs:
             state = states.get(job_ids[attempt.token], _UNKNOWN)
@@ -350,6 +381,8 @@ class _Update:
         return seen is None or self._clock() - seen >= GRACE_S
 
     def _ending(self, live: LiveAttempt, state: JobState) -> Ending:
+        if state.cause is Cause.CANCELLED:
+            self._cancelled[live.token] = live.structure
         ending = ending_of(live, state, 1, cancelled=False, now=self._clock())
         return of_the_ledgers_orca(self._ledger, ending)
 
@@ -359,6 +392,10 @@ class _Update:
             if ending.token in recorded:
                 gone = ending.outcome in (Outcome.LOST, Outcome.CANCELLED)
                 self._report.changed[str(Status.TO_RUN if gone else ending.outcome)] += 1
+                if ending.outcome is Outcome.CANCELLED and ending.token in self._cancelled:
+                    structure = self._cancelled[ending.token]
+                    self._ledger.hold([structure.orig_index])
+                    self._report.note(_HELD, structure.id)
 
 
 def last_sign(folder: Path) -> float | None:
@@ -379,8 +416,8 @@ def launchers_of(campaign: Campaign | None, bare: Campaign | None = None) -> Lau
     """
 
     def launcher_of(kind: str) -> Launcher | None:
-        if campaign is not None and kind == campaign.launcher.kind:
-            return make_launcher(campaign)
+        if campaign is not None and kind == launcher_kind(campaign):
+            return make_launcher(campaign, only_asks=True)
         if kind == LocalLauncher.kind:
             return LocalLauncher(1)
         command = _COMMANDS.get(kind)
@@ -388,7 +425,7 @@ def launchers_of(campaign: Campaign | None, bare: Campaign | None = None) -> Lau
             return None
         # To ask and to cancel needs none of the settings that a submit needs.
         settings = LauncherSettings.model_validate({"kind": kind})
-        return make_launcher(bare.model_copy(update={"launcher": settings}))
+        return make_launcher(bare.model_copy(update={"launcher": settings}), only_asks=True)
 
     return launcher_of
 

@@ -5,6 +5,8 @@ ended. Both are written under another name and moved, so that one that exists is
 only: the payload imports this on the compute node.
 """
 
+import errno
+import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -17,6 +19,7 @@ _T = TypeVar("_T")
 
 INPUT_FILE: Final = "orca.inp"
 OUTPUT_FILE: Final = "orca.out"
+ERRORS_FILE: Final = "orca.err"
 ATTEMPT_FILE: Final = "attempt.json"
 EXIT_FILE: Final = "exit.json"
 START_FILE: Final = "started.json"
@@ -58,7 +61,11 @@ class AttemptSpec:
     pipes: dict[str, str] = field(default_factory=dict)
     """Dagster Pipes' bootstrap parameters; empty when nobody listens."""
     scratch_dir: str | None = None
-    """Folder on the node for temporary files; variables in it are the node's. None: the system's."""
+    """Folder on the node in which the engine runs; variables in it are the node's. None: it runs in the job folder."""
+    scratch_save_mb: float = 0.0
+    """So much of what it leaves there comes back into the job folder, MB."""
+    progress_s: float = 0.0
+    """Time between two messages about its progress, s; 0 for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,10 @@ class ExitRecord:
     host: str
     pid: int
     reason: str = ""
+    cpu_time_s: float | None = None
+    """Of the engine and all processes that it waited for, user and system."""
+    max_rss_mb: float | None = None
+    """Memory of the largest of these processes."""
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -116,7 +127,7 @@ def spec_text(spec: AttemptSpec) -> str:
 
 def read_spec(folder: Path) -> AttemptSpec | None:
     """The attempt whose folder this is, or None where there is none that can be read."""
-    return _read(folder / ATTEMPT_FILE, AttemptSpec)
+    return read_record(folder / ATTEMPT_FILE, AttemptSpec)
 
 
 def claim_folder(folder: Path, record: StartRecord) -> bool:
@@ -136,9 +147,23 @@ def claim_folder(folder: Path, record: StartRecord) -> bool:
     return True
 
 
+def hold_folder(folder: Path) -> bool:
+    """Hold a folder without an attempt until this process ends: of two scripts submitted by hand one runs at a time.
+
+    Returns:
+        False where another process holds it. On a file system without locks it is not known, and this is True.
+    """
+    held = os.open(folder / START_FILE, os.O_RDWR | os.O_CREAT, 0o644)  # left open: the lock goes with it
+    try:
+        fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN)
+    return True
+
+
 def read_start(folder: Path, token: str) -> StartRecord | None:
     """Which payload runs or ran an attempt, or None where none of this attempt did."""
-    record = _read(folder / START_FILE, StartRecord)
+    record = read_record(folder / START_FILE, StartRecord)
     return record if record is not None and record.token == token else None
 
 
@@ -149,7 +174,7 @@ def exit_text(record: ExitRecord) -> str:
 
 def read_exit(folder: Path, token: str) -> ExitRecord | None:
     """The payload's record in a folder, or None where there is none of this attempt."""
-    record = _read(folder / EXIT_FILE, ExitRecord)
+    record = read_record(folder / EXIT_FILE, ExitRecord)
     if record is None or record.token != token:
         return None
     try:
@@ -159,7 +184,8 @@ def read_exit(folder: Path, token: str) -> ExitRecord | None:
     return ExitRecord(**{**asdict(record), "how": how})
 
 
-def _read(path: Path, kind: type[_T]) -> _T | None:
+def read_record(path: Path, kind: type[_T]) -> _T | None:
+    """A dataclass from a file of JSON; None where there is none that can be read. Unknown keys are passed over."""
     try:
         raw: Any = json.loads(path.read_bytes())
     except (OSError, ValueError):

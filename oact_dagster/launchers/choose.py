@@ -1,38 +1,114 @@
 """The launcher that a campaign's settings ask for."""
 
+from collections.abc import Sequence
+from typing import Final
+
 from oact_dagster.campaign import Campaign, LauncherSettings
 from oact_dagster.launchers.flux.commands import Flux, FluxOptions
 from oact_dagster.launchers.job_array import ARRAYS_FOLDER
 from oact_dagster.launchers.job_files import job_environment
+from oact_dagster.launchers.job_script import PAYLOAD
+from oact_dagster.launchers.kinds import PILOTS
 from oact_dagster.launchers.local import LocalLauncher
 from oact_dagster.launchers.parsl.choose import make_parsl_launcher
+from oact_dagster.launchers.pilots.pilot_files import PILOT, PilotSpec
+from oact_dagster.launchers.pilots.pilot_launcher import PilotLauncher, PilotRequest
+from oact_dagster.launchers.pilots.shared_list import SharedList
 from oact_dagster.launchers.protocol import Launcher
 from oact_dagster.launchers.scheduler import Scheduler
 from oact_dagster.launchers.scheduler_launcher import SchedulerLauncher
 from oact_dagster.launchers.slurm.commands import Slurm, SlurmOptions
 
+LISTS_FOLDER: Final = ".pilots"
+"""Of pilots and their lists, in the jobs folder."""
 
-def make_launcher(campaign: Campaign) -> Launcher:
-    """Make the launcher of ``launcher.kind``; nothing runs before the first submit."""
+
+def make_launcher(campaign: Campaign, *, only_asks: bool = False) -> Launcher:
+    """Make the launcher of ``launcher.kind``; nothing runs before the first submit.
+
+    Args:
+        campaign: the settings.
+        only_asks: it is to tell of jobs and end them, and submits nothing of its own, such as another pilot.
+    """
     settings = campaign.launcher
-    if settings.kind == "local":
-        return LocalLauncher(settings.max_workers, settings.stop_grace_s)
     if settings.kind == "parsl":
         return make_parsl_launcher(campaign)
+    scheduler = make_scheduler(settings)
+    if scheduler is None:
+        return LocalLauncher(settings.max_workers, settings.stop_grace_s)
+    if settings.pilots:
+        return make_pilot_launcher(campaign, scheduler, only_asks=only_asks)
+    return _scheduler_launcher(campaign, scheduler, PAYLOAD)
+
+
+def launcher_kind(campaign: Campaign) -> str:
+    """The name under which the ledger keeps the attempts of :func:`make_launcher`."""
+    settings = campaign.launcher
+    return f"{settings.kind}{PILOTS}" if settings.pilots else settings.kind
+
+
+def make_pilot_launcher(campaign: Campaign, scheduler: Scheduler, *, only_asks: bool) -> PilotLauncher:
+    """Make the launcher of a campaign whose jobs are pilots."""
+    settings = campaign.launcher
+    # A list for each size of worker: where that is changed, pilots of before take nothing that does not fit.
+    shared = SharedList(campaign.jobs_dir / LISTS_FOLDER / f"cores-{campaign.n_cores}")
+    spec = PilotSpec(
+        token="",
+        shared=str(shared.folder),
+        max_workers=settings.max_workers,
+        cores_per_worker=campaign.n_cores,
+        time_limit_s=settings.pilot_s,
+        margin_s=settings.pilot_margin_s,
+        idle_s=settings.idle_s,
+        stop_grace_s=settings.stop_grace_s,
+        cpu_affinity=settings.worker_affinity,
+        worker_init=list(settings.worker_init),
+        oversubscribe=settings.oversubscribe,
+        heartbeat_period_s=settings.heartbeat_period_s,
+        heartbeat_threshold_s=settings.heartbeat_threshold_s,
+    )
+    return PilotLauncher(
+        _scheduler_launcher(campaign, scheduler, PILOT),
+        shared,
+        PilotRequest(
+            0 if only_asks else settings.jobs, spec, settings.mem if isinstance(settings.mem, int) else None
+        ),
+        interval_s=settings.poll_interval_s,
+        grace_s=settings.grace_s,
+        notices=campaign.notices,
+    )
+
+
+def _scheduler_launcher(
+    campaign: Campaign, scheduler: Scheduler, command: Sequence[str]
+) -> SchedulerLauncher:
+    settings = campaign.launcher
     return SchedulerLauncher(
-        _slurm(settings) if settings.kind == "slurm" else _flux(settings),
+        scheduler,
         campaign.jobs_dir / ARRAYS_FOLDER,
         job_environment(settings),
         settings.poll_interval_s,
         max_array_size=settings.max_array_size,
+        command=command,
     )
+
+
+def make_scheduler(settings: LauncherSettings) -> Scheduler | None:
+    """The scheduler of ``launcher.kind``; None where there is none, or Parsl speaks to it."""
+    if settings.kind in ("local", "parsl"):
+        return None
+    return _slurm(settings) if settings.kind == "slurm" else _flux(settings)
 
 
 def _slurm(settings: LauncherSettings) -> Scheduler:
     options = SlurmOptions(
         settings.queue, settings.qos, settings.allocation, settings.constraint, settings.extra_directives
     )
-    return Slurm(options, settings.command_timeout_s, settings.margin_s)
+
+    def margin_s(time_limit_s: float) -> float:
+        return settings.pilot_margin_s if settings.pilots else settings.margin_s(time_limit_s)
+
+    return Slurm(options, settings.command_timeout_s, margin_s)
 
 
 def _flux(settings: LauncherSettings) -> Scheduler:

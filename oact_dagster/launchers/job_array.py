@@ -21,6 +21,7 @@ from oact_dagster.launchers.job_script import (
     one_line,
     quoted,
     script_text,
+    whole_minutes,
     write_script,
 )
 from oact_dagster.launchers.protocol import Job
@@ -46,7 +47,7 @@ class ResourceRequest:
     @classmethod
     def of(cls, job: Job) -> Self:
         """The request of a job; time limits are whole minutes for every scheduler."""
-        return cls(job.n_cores, max(1, math.ceil(job.time_limit_s / 60)), job.memory_mb)
+        return cls(job.n_cores, whole_minutes(job.time_limit_s), job.memory_mb)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class JobArray:
         jobs: Sequence[Job],
         environment: JobEnvironment,
         task_variable: str,
+        command: Sequence[str] = PAYLOAD,
     ) -> Self:
         """Write the folder of an array that is about to be submitted.
 
@@ -84,6 +86,7 @@ class JobArray:
             jobs: all with the same resource request.
             environment: what a task sets up.
             task_variable: of the environment, in which the scheduler tells a job its number in the array, from 0.
+            command: what a task runs in its folder, with the option ``--token``.
 
         Raises:
             ValueError: a path has more than one line.
@@ -102,7 +105,7 @@ class JobArray:
             f'    echo "task ${task_variable}: no folder for it" >&2; exit 4',
             "fi",
             *environment.lines(),
-            f'exec {" ".join(map(quoted, PAYLOAD))} --token "$token"',
+            f'exec {" ".join(map(quoted, command))} --token "$token"',
         ]
         write_script(folder / _SCRIPT, script_text([], body))
         return cls(folder, [job.token for job in jobs], ResourceRequest.of(jobs[0]))

@@ -1,18 +1,19 @@
 """The script that lies in each job folder, by which a user can submit that calculation by hand."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from oact_dagster.campaign import LauncherSettings
 from oact_dagster.launchers.flux.job_file import FLUX_JOB_FILE, flux_job_text
-from oact_dagster.launchers.job_script import JobEnvironment
+from oact_dagster.launchers.job_script import JobEnvironment, whole_minutes
 from oact_dagster.launchers.slurm.job_file import SLURM_JOB_FILE, slurm_job_text
 
 
 def job_environment(settings: LauncherSettings) -> JobEnvironment:
     """What every job of a campaign sets up."""
-    return JobEnvironment(settings.modules, settings.conda_env, settings.setup_lines)
+    return JobEnvironment(
+        settings.modules, settings.conda_env, settings.setup_lines, conda_base=settings.conda_base
+    )
 
 
 def job_file(
@@ -38,7 +39,7 @@ def job_file(
     Raises:
         ValueError: a value has more than one line.
     """
-    minutes = max(1, math.ceil(time_limit_s / 60))
+    minutes = whole_minutes(time_limit_s)
     environment = job_environment(settings)
     if settings.kind == "slurm":
         text = slurm_job_text(

@@ -1,5 +1,6 @@
 """What the job scripts of all schedulers have in common: the environment that they set up, and safe quoting."""
 
+import math
 import shlex
 import sys
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ class JobEnvironment:
     """Lines of bash as the user wrote them: the only text that a shell reads as code."""
     ld_library_path: str | None = None
     """Put before what is there."""
+    conda_base: str | None = None
+    """Where conda is installed; None: the one on PATH."""
 
     def lines(self) -> list[str]:
         """The lines of bash that set it up.
@@ -33,9 +36,12 @@ class JobEnvironment:
         if self.modules:
             found.append(f"module load {' '.join(map(quoted, self.modules))}")
         if self.conda_env is not None:
+            # A job's bash is no login shell: conda's function must be made first.
+            made = 'eval "$("${CONDA_EXE:-conda}" shell.bash hook)"'
+            if self.conda_base is not None:
+                made = f". {quoted(f'{self.conda_base}/etc/profile.d/conda.sh')}"
             found += [
-                # A job's bash is no login shell: conda's function must be made first.
-                'eval "$("${CONDA_EXE:-conda}" shell.bash hook)" || exit 5',
+                f"{made} || exit 5",
                 f"conda activate {quoted(self.conda_env)} || exit 5",
             ]
         if self.ld_library_path is not None:
@@ -44,6 +50,12 @@ class JobEnvironment:
                 "${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
             )
         return [*found, *map(one_line, self.setup_lines)]
+
+
+def whole_minutes(seconds: float) -> int:
+    """A time limit as schedulers take it: 1 min at least, and rounded up."""
+    # 0.55 h are 1980.0000000000002 s, and no minute more.
+    return max(1, math.ceil(round(seconds / 60, 6)))
 
 
 def one_line(value: str) -> str:

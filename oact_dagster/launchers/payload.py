@@ -11,8 +11,10 @@ It imports the standard library, :mod:`oact_dagster.orca` and, where somebody li
 
 import argparse
 import contextlib
+import errno
 import math
 import os
+import resource
 import select
 import signal
 import socket
@@ -25,6 +27,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from oact_dagster.launchers.attempt_files import (
+    ERRORS_FILE,
     EXIT_FILE,
     INPUT_FILE,
     OUTPUT_FILE,
@@ -35,9 +38,11 @@ from oact_dagster.launchers.attempt_files import (
     StartRecord,
     claim_folder,
     exit_text,
+    hold_folder,
     read_spec,
     write_whole,
 )
+from oact_dagster.launchers.node_scratch import NodeScratch, is_full
 
 EXIT_NOT_MINE: Final = 3
 """Exit code when the folder belongs to another attempt, or to another payload of this one: nothing was written."""
@@ -104,9 +109,13 @@ def main(arguments: list[str]) -> int:
             )
             return EXIT_NOT_MINE
     else:
+        if not hold_folder(Path()):
+            print("payload: another job runs in this folder; nothing was run", file=sys.stderr)
+            return EXIT_NOT_MINE
         spec = AttemptSpec("", 0, -1, given.command[:-1], 1, math.inf, STOP_GRACE_S)
     with _pipes(spec) as messages:
-        record = run_engine(spec, given.lifeline, given.command[-1] if given.command else INPUT_FILE)
+        input_file = given.command[-1] if given.command else INPUT_FILE
+        record = run_engine(spec, given.lifeline, messages, input_file)
         write_whole(Path(EXIT_FILE), exit_text(record))
         _tell(spec, record, messages)
     return 0
@@ -124,12 +133,15 @@ def _job_id() -> str:
     return next((os.environ[name] for name in JOB_ID_VARIABLES if os.environ.get(name)), "")
 
 
-def run_engine(spec: AttemptSpec, lifeline: int | None, input_file: str = INPUT_FILE) -> ExitRecord:
+def run_engine(
+    spec: AttemptSpec, lifeline: int | None, messages: Messages, input_file: str = INPUT_FILE
+) -> ExitRecord:
     """Run the engine to its end, its time limit, or the order to stop.
 
     Args:
         spec: what to run.
         lifeline: see :func:`main`.
+        messages: told of its progress.
         input_file: the engine's last argument.
 
     Returns:
@@ -140,19 +152,26 @@ def run_engine(spec: AttemptSpec, lifeline: int | None, input_file: str = INPUT_
     returncode: int | None = None
     how, reason = How.NOT_STARTED, ""
     try:
-        with _scratch(spec) as scratch:
+        with _temporary(spec) as temporary:
+            scratch = NodeScratch.of(Path(), Path(temporary, "job")) if spec.scratch_dir is not None else None
             try:
-                engine = _start(spec, scratch, input_file)
+                engine = _start(spec, temporary, scratch.folder if scratch is not None else None, input_file)
             except OSError as error:
                 reason = f"{spec.command[0]}: {error.strerror or error}"
                 if isinstance(error, FileNotFoundError) and Path(spec.command[0]).exists():
                     reason += " (the file is there; what it needs to run, such as its interpreter, is not)"
             else:
-                how, reason = _wait(engine, spec, bell, lifeline, clock)
+                watch = _Watch(spec, messages)
+                how, reason = _wait(engine, spec, bell, lifeline, clock, watch)
                 returncode = _end_group(engine, spec.stop_grace_s if how is not How.EXITED else 0.0)
+                if scratch is not None:
+                    _save(scratch, spec, messages)
     except OSError as error:
         if how is How.NOT_STARTED:
-            reason = f"no folder for temporary files: {error.filename or ''}: {error.strerror or error}"
+            where = "the node's folder for temporary files"
+            reason = f"{where}: {error.filename or ''}: {error.strerror or error}"
+            # A node whose disk is full says nothing of other nodes.
+            how = How.STOPPED if is_full(error) else how
     return ExitRecord(
         token=spec.token,
         how=how,
@@ -163,7 +182,16 @@ def run_engine(spec: AttemptSpec, lifeline: int | None, input_file: str = INPUT_
         host=socket.gethostname(),
         pid=os.getpid(),
         reason=reason,
+        **(_costs() if returncode is not None else {}),
     )
+
+
+def _costs() -> dict[str, float]:
+    """What the engine took, with the processes that it waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Linux counts in kB, macOS in bytes.
+    megabytes = used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return {"cpu_time_s": used.ru_utime + used.ru_stime, "max_rss_mb": megabytes}
 
 
 class _Bell:
@@ -184,7 +212,35 @@ class _Bell:
         self.stop = self.stop or signal.Signals(number)
 
 
-def _scratch(spec: AttemptSpec) -> "tempfile.TemporaryDirectory[str]":
+class _Watch:
+    """Tells now and then how far the calculation has come."""
+
+    def __init__(self, spec: AttemptSpec, messages: Messages) -> None:
+        self._name = f"structure {spec.orig_index}, attempt {spec.attempt}"
+        self._interval = spec.progress_s
+        self._messages = messages
+        self._due = math.inf
+        if spec.progress_s > 0 and not isinstance(messages, _Silence):
+            from oact_dagster.orca.progress import ProgressReader
+
+            self._reader = ProgressReader(Path(OUTPUT_FILE))
+            self._due = time.monotonic() + spec.progress_s
+
+    def wait_s(self) -> float:
+        """Time to the next look, s."""
+        return max(0.0, self._due - time.monotonic())
+
+    def look(self) -> None:
+        """Look and tell, where it is time."""
+        if time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + self._interval
+        progress = self._reader.look()
+        if progress is not None:
+            self._messages.log(f"{self._name}: {progress}")
+
+
+def _temporary(spec: AttemptSpec) -> "tempfile.TemporaryDirectory[str]":
     """A folder of the calculation's own for temporary files, which goes with it.
 
     Raises:
@@ -193,19 +249,33 @@ def _scratch(spec: AttemptSpec) -> "tempfile.TemporaryDirectory[str]":
     parent = None
     if spec.scratch_dir is not None:
         parent = os.path.expandvars(spec.scratch_dir)
+        if not Path(parent).is_absolute() or "$" in parent:
+            # A variable that this node does not set would make a folder of that name in the job folder.
+            raise FileNotFoundError(errno.ENOENT, "no absolute path on this node", spec.scratch_dir)
         Path(parent).mkdir(parents=True, exist_ok=True)
     return tempfile.TemporaryDirectory(prefix="oact-", dir=parent, ignore_cleanup_errors=True)
 
 
-def _start(spec: AttemptSpec, scratch: str, input_file: str) -> "subprocess.Popen[bytes]":
+def _save(scratch: NodeScratch, spec: AttemptSpec, messages: Messages) -> None:
+    left_out = scratch.save(round(spec.scratch_save_mb * 1e6))
+    if left_out:
+        text = f"structure {spec.orig_index}: did not come back from {scratch.folder}: {', '.join(left_out)}"
+        print(text, file=sys.stderr)
+        messages.log(text)
+
+
+def _start(
+    spec: AttemptSpec, temporary: str, folder: Path | None, input_file: str
+) -> "subprocess.Popen[bytes]":
     environment = {key: value for key, value in os.environ.items() if not key.startswith(SCRUBBED)}
     environment |= {"OMP_NUM_THREADS": "1"}
     environment |= spec.environment
-    environment |= {"TMPDIR": scratch, TOKEN_VARIABLE: spec.token}
+    environment |= {"TMPDIR": temporary, TOKEN_VARIABLE: spec.token}
     # Files and never pipes: a pipe that nobody reads holds 64 KB, and the engine hangs.
-    with Path(OUTPUT_FILE).open("wb") as output, Path("orca.err").open("wb") as errors:
+    with Path(OUTPUT_FILE).open("wb") as output, Path(ERRORS_FILE).open("wb") as errors:
         return subprocess.Popen(
             [*spec.command, input_file],
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=errors,
@@ -215,7 +285,12 @@ def _start(spec: AttemptSpec, scratch: str, input_file: str) -> "subprocess.Pope
 
 
 def _wait(
-    engine: "subprocess.Popen[bytes]", spec: AttemptSpec, bell: _Bell, lifeline: int | None, clock: float
+    engine: "subprocess.Popen[bytes]",
+    spec: AttemptSpec,
+    bell: _Bell,
+    lifeline: int | None,
+    clock: float,
+    watch: _Watch,
 ) -> tuple[How, str]:
     deadline = clock + spec.time_limit_s
     watched = [bell.fd] if lifeline is None else [bell.fd, lifeline]
@@ -232,7 +307,8 @@ def _wait(
         left = deadline - time.monotonic()
         if left <= 0:
             return How.TIME_LIMIT, f"time limit of {spec.time_limit_s:g} s reached"
-        ready, _, _ = select.select(watched, [], [], min(left, LONGEST_WAIT_S))
+        ready, _, _ = select.select(watched, [], [], min(left, watch.wait_s(), LONGEST_WAIT_S))
+        watch.look()
         if bell.fd in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(bell.fd, 4096)

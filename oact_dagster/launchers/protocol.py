@@ -48,6 +48,18 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class JobCosts:
+    """What a job took, as its scheduler's accounting tells; None for what it does not tell."""
+
+    elapsed_s: float | None = None
+    cpu_time_s: float | None = None
+    """Of all its processes, user and system."""
+    max_rss_mb: float | None = None
+    """Its largest memory."""
+    node: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class JobState:
     """What the scheduler says of a job."""
 
@@ -57,8 +69,12 @@ class JobState:
     cause: Cause = Cause.ITSELF
     reason: str = ""
     """Why a queued job waits, in the scheduler's own words."""
+    stuck: str = ""
+    """The reason of a queued job that may wait for ever, with what to do; empty while it only waits for its turn."""
     log: str = ""
     """The last lines that scheduler and job script wrote, once it has ended."""
+    costs: JobCosts = JobCosts()
+    """Once it has ended."""
 
 
 @dataclass(frozen=True, slots=True)

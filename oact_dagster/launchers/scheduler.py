@@ -1,11 +1,11 @@
 """What the launchers of Slurm and Flux want of their scheduler."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from oact_dagster.launchers.job_array import JobArray
+from oact_dagster.launchers.job_array import JobArray, ResourceRequest
 from oact_dagster.launchers.protocol import JobState
 
 
@@ -32,6 +32,24 @@ class SubmitAnswer:
     """Its words, in one line."""
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Jobs that a campaign would submit."""
+
+    request: ResourceRequest
+    whose: str
+    """Of which structures, for messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a scheduler says of a campaign's jobs before any is submitted."""
+
+    text: str
+    blocks: bool = False
+    """They would be refused, or never start."""
+
+
 class Scheduler(Protocol):
     """A scheduler's commands. Where it does not answer, NoAnswerError is raised and nothing is known."""
 
@@ -56,6 +74,9 @@ class Scheduler(Protocol):
 
     def how_to_cancel(self, job_ids: Collection[str], names: Collection[str]) -> str:
         """The command by which a user ends these jobs, which are all jobs of the arrays with these names."""
+
+    def examine(self, wanted: Sequence[Wanted]) -> Iterator[Finding]:
+        """Ask whether jobs would be taken, and could start; nothing is submitted."""
 
     def why_pending(self, reason: str) -> str | None:
         """What a user should know of a reason to wait; None for one that passes by itself."""

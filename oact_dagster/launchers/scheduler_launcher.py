@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from oact_dagster.launchers.job_array import JobArray, find_arrays, split
-from oact_dagster.launchers.job_script import JobEnvironment
+from oact_dagster.launchers.job_script import PAYLOAD, JobEnvironment
 from oact_dagster.launchers.protocol import Cause, Job, JobState, LauncherError, Orphan, Phase, Submission
 from oact_dagster.launchers.scheduler import Reply, Scheduler
 from oact_dagster.launchers.scheduler_command import NoAnswerError
@@ -46,6 +46,7 @@ class SchedulerLauncher:
         environment: what a job sets up.
         poll_interval_s: time between two looks at the queue, s.
         max_array_size: most jobs in one call; None for what the scheduler allows.
+        command: what a job runs in its folder.
         clock: monotonic time, s.
     """
 
@@ -59,6 +60,7 @@ class SchedulerLauncher:
         poll_interval_s: float,
         *,
         max_array_size: int | None = None,
+        command: Sequence[str] = PAYLOAD,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.kind = scheduler.kind
@@ -67,6 +69,7 @@ class SchedulerLauncher:
         self._environment = environment
         self._interval = poll_interval_s
         self._max_array_size = max_array_size
+        self._command = command
         self._clock = clock
         self._states: dict[str, JobState] = {}
         self._places: dict[str, tuple[JobArray, int]] = {}
@@ -151,7 +154,9 @@ class SchedulerLauncher:
 
     def _write(self, group: Sequence[Job]) -> JobArray:
         try:
-            return JobArray.write(self._folder, group, self._environment, self._scheduler.task_variable)
+            return JobArray.write(
+                self._folder, group, self._environment, self._scheduler.task_variable, self._command
+            )
         except (OSError, ValueError) as error:
             raise LauncherError(f"{self._folder}: a job script could not be written: {error}") from error
 
@@ -237,17 +242,18 @@ class SchedulerLauncher:
             if state.phase in (Phase.ENDED, Phase.UNKNOWN) and job_id in self._places:
                 array, task = self._places[job_id]
                 state = replace(state, log=array.take_log(task))
+            if state.reason and (why := self._scheduler.why_pending(state.reason)) is not None:
+                state = replace(state, stuck=f"{state.reason} ({why})")
             self._states[job_id] = state
         self._tell_pending()
 
     def _tell_pending(self) -> None:
         """Tell once of each reason to wait that does not pass by itself."""
-        waiting = Counter(state.reason for state in self._states.values() if state.phase is Phase.QUEUED)
-        stuck = {reason: self._scheduler.why_pending(reason) for reason in waiting if reason}
-        for reason, why in stuck.items():
-            if why is not None and reason not in self._told_pending:
-                self._notes.append(f"{self.kind}: {waiting[reason]} jobs wait: {reason} ({why})")
-        self._told_pending = {reason for reason, why in stuck.items() if why is not None}
+        stuck = Counter(state.stuck for state in self._states.values() if state.stuck)
+        for reason, count in stuck.items():
+            if reason not in self._told_pending:
+                self._notes.append(f"{self.kind}: {count} jobs wait: {reason}")
+        self._told_pending = set(stuck)
 
     def _no_answer(self, told: str) -> None:
         if self._silent_since is None:

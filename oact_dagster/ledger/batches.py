@@ -140,7 +140,9 @@ class WritableLedger(LedgerReader):
         """Make a dead batch's attempt ours; False when another process was faster."""
         with self._transaction() as db:
             cursor = db.execute(
-                "UPDATE attempts SET batch_id = ? WHERE token = ? AND batch_id = ? AND state != 'closed'",
+                # Why its job waits is looked at anew.
+                "UPDATE attempts SET batch_id = ?, pending_reason = NULL"
+                " WHERE token = ? AND batch_id = ? AND state != 'closed'",
                 (batch_id, attempt.token, attempt.batch_id),
             )
             return cursor.rowcount == 1

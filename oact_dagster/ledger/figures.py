@@ -84,6 +84,16 @@ class LedgerFigures(LedgerFile):
             " WHERE a.state != 'closed' AND a.state = 'running' AND s.status = 'running'"
         )
 
+    def stuck_by_reason(self) -> list[tuple[str, int]]:
+        """``(reason, structures)`` of running structures whose jobs may wait for ever; most first."""
+        rows = self._rows(
+            "SELECT a.pending_reason AS reason, COUNT(*) AS n FROM attempts a"
+            " JOIN structures s ON s.id = a.structure_id"
+            " WHERE a.pending_reason IS NOT NULL AND a.state != 'closed' AND s.status = 'running'"
+            " GROUP BY reason ORDER BY n DESC, reason"
+        )
+        return [(str(row[0]), int(row[1])) for row in rows]
+
     def count_held(self) -> int:
         """How many structures are held until they are released or named."""
         return self._number("SELECT COUNT(*) FROM structure_state WHERE held != 0")

@@ -12,7 +12,7 @@ from oact_dagster.ledger.connection import (
     until_unlocked,
 )
 from oact_dagster.ledger.filesystem import network_filesystem
-from oact_dagster.ledger.migrations import migrate
+from oact_dagster.ledger.migrations import migrate, version_of
 
 CHECKPOINT_PAGES: Final = 4_000
 """Pages in the journal (16 MB) before they are moved into the file."""
@@ -41,6 +41,9 @@ def connect(path: Path, *, create: bool, timeout: float) -> sqlite3.Connection:
                 path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
             prepare_connection(connection)
+            # What is refused is left as it is: the journal is a property of the file, and stays behind in it.
+            until_unlocked(connection, "SELECT 1 FROM sqlite_master", timeout)
+            version_of(connection, path)
             # WAL needs memory that all writers share: on a network file system two hosts would corrupt the file.
             _set_journal(connection, "DELETE" if network_filesystem(path) else "WAL", timeout)
             # A claim must be on the disk before a scheduler hears of it: after a power cut nothing runs that the

@@ -96,7 +96,7 @@ class LedgerReader(LedgerFigures):
             then = ", ".join(f"{key}={kept.get(key)}" for key in differing)
             now = ", ".join(f"{key}={level.get(key)}" for key in differing)
             raise LedgerError(
-                f"{self.path}: its results are of the level of theory {then}; campaign.yaml now says {now}: "
+                f"{self.path}: its results are of the level of theory {then}; the settings now say {now}: "
                 "set that back, or start a second campaign with a ledger of its own"
             )
 
@@ -177,10 +177,11 @@ class LedgerReader(LedgerFigures):
 
         Those of one priority come in the order of the CSV.
         """
-        return list(islice(self._most_urgent(statuses), limit))
+        return list(islice(self.most_urgent(statuses), limit))
 
-    def _most_urgent(self, statuses: Sequence[Status]) -> Iterator[int]:
-        """Most structures have the priority 0: they are not sorted, and only as many are read as are wanted."""
+    def most_urgent(self, statuses: Sequence[Status]) -> Iterator[int]:
+        """As :meth:`select`, one after the other."""
+        # Most structures have the priority 0: they are not sorted, and only as many are read as are wanted.
         for sign in (">", None, "<"):
             if sign is None:
                 # One after the other SQLite reads each in the order of the index; together it would sort them.

@@ -39,7 +39,7 @@ STRUCTURE_COLUMNS: Final = (
 ATTEMPT_COLUMNS: Final = (
     "a.number, a.token, a.state, a.batch_id, a.launcher, a.scheduler_job_id, a.host, a.job_dir, a.input_hash,"
     " a.settings_hash, a.remedy, a.plan, a.outcome, a.failure_class, a.message, a.claimed_at, a.started_at,"
-    " a.ended_at, a.elapsed, a.n_cores, a.result, a.evidence"
+    " a.ended_at, a.elapsed, a.n_cores, a.result, a.evidence, a.cpu_time_s, a.max_rss_mb"
 )
 """What :func:`attempt_of` needs, of ``attempts a``."""
 
@@ -132,6 +132,8 @@ def attempt_of(row: sqlite3.Row) -> AttemptRecord:
         n_cores=row["n_cores"],
         result={} if row["result"] is None else json.loads(row["result"]),
         evidence={} if row["evidence"] is None else json.loads(row["evidence"]),
+        cpu_time_s=row["cpu_time_s"],
+        max_rss_mb=row["max_rss_mb"],
     )
 
 

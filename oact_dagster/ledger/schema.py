@@ -7,7 +7,7 @@ read those read ours; everything else lies in tables beside it.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """Version of the tables, kept in ``meta``; a file with a newer one is refused."""
 
 TABLES: Final = """
@@ -83,9 +83,13 @@ CREATE TABLE IF NOT EXISTS attempts (
     n_cores INTEGER,
     result TEXT,
     evidence TEXT,
+    pending_reason TEXT,
+    cpu_time_s REAL,
+    max_rss_mb REAL,
     UNIQUE (structure_id, number)
 );
 CREATE INDEX IF NOT EXISTS idx_open ON attempts(batch_id, state, structure_id) WHERE state != 'closed';
+CREATE INDEX IF NOT EXISTS idx_pending ON attempts(pending_reason) WHERE pending_reason IS NOT NULL;
 CREATE INDEX IF NOT EXISTS idx_spent ON attempts(outcome, elapsed, n_cores);
 CREATE INDEX IF NOT EXISTS idx_good ON attempts(structure_id, number, engine, settings_hash)
     WHERE outcome = 'completed' AND undone = 0;
@@ -117,11 +121,12 @@ CREATE TABLE IF NOT EXISTS meta (
 
 ``attempts.counted``: the attempt is in the structure's ``fail_count``. ``attempts.undone``: the structure left the
 status that this attempt gave it by a reset or by hand, so that a failure found later is another one.
+``attempts.pending_reason``: why its job may wait for ever, as long as it does.
 
 Why each index that the workflow files of today lack: ``idx_status_orig_index`` selects without reading rows of 2 kB;
-``idx_metrics`` holds all that the statistics need; ``idx_fail_count``, ``idx_held``, ``idx_loss_count`` and
-``idx_priority`` hold the few rows that are not as most are; ``idx_open``, ``idx_spent`` and ``idx_good`` spare the
-counts a scan of all attempts.
+``idx_metrics`` holds all that the statistics need; ``idx_fail_count``, ``idx_held``, ``idx_loss_count``,
+``idx_priority`` and ``idx_pending`` hold the few rows that are not as most are; ``idx_open``, ``idx_spent`` and
+``idx_good`` spare the counts a scan of all attempts.
 """
 
 MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
@@ -136,6 +141,11 @@ MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
         "UPDATE attempts SET engine = oact_engine(result) WHERE outcome = 'completed'",
         "DROP INDEX IF EXISTS idx_open_attempts",
         "DROP INDEX IF EXISTS idx_outcomes",
+    ),
+    3: (
+        "ALTER TABLE attempts ADD COLUMN pending_reason TEXT",
+        "ALTER TABLE attempts ADD COLUMN cpu_time_s REAL",
+        "ALTER TABLE attempts ADD COLUMN max_rss_mb REAL",
     ),
 }
 """Statements that bring tables of a version to the next one; what is only missing, :data:`TABLES` makes."""

@@ -232,6 +232,10 @@ class Ending:
     n_cores: int | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
     """What a failed attempt's files tell for the next one."""
+    cpu_time_s: float | None = None
+    """Of all its processes, user and system."""
+    max_rss_mb: float | None = None
+    """Largest memory: of its job by the scheduler's accounting, else of the largest of its processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,3 +264,5 @@ class AttemptRecord:
     n_cores: int | None
     result: Mapping[str, Any] = field(default_factory=dict)
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    cpu_time_s: float | None = None
+    max_rss_mb: float | None = None

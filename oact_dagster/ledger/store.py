@@ -4,7 +4,7 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -273,8 +273,17 @@ class Ledger(LedgerByHand):
         at = time.time() if now is None else now
         with self._transaction() as db:
             db.executemany(
-                "UPDATE attempts SET state = 'running', started_at = ? WHERE token = ? AND state = 'submitted'",
+                "UPDATE attempts SET state = 'running', started_at = ?, pending_reason = NULL"
+                " WHERE token = ? AND state = 'submitted'",
                 ((at, token) for token in tokens),
+            )
+
+    def mark_stuck(self, reasons: Mapping[str, str]) -> None:
+        """Keep why the jobs of these attempts may wait for ever; an empty reason is that they do not any more."""
+        with self._transaction() as db:
+            db.executemany(
+                "UPDATE attempts SET pending_reason = ? WHERE token = ? AND state = 'submitted'",
+                ((storable(reason) or None, token) for token, reason in reasons.items()),
             )
 
     def record(self, endings: Sequence[Ending]) -> set[str]:
@@ -315,10 +324,11 @@ class Ledger(LedgerByHand):
         # What was set failed by hand and counted stays counted when its attempt comes out lost.
         counted = failed if failed or ending.outcome is Outcome.COMPLETED else None
         db.execute(
-            "UPDATE attempts SET state = 'closed', outcome = ?, failure_class = ?, message = ?,"
+            "UPDATE attempts SET state = 'closed', pending_reason = NULL, outcome = ?, failure_class = ?, message = ?,"
             " counted = COALESCE(?, counted),"
             " host = COALESCE(?, host), started_at = COALESCE(?, started_at), ended_at = ?, elapsed = ?,"
-            " n_cores = COALESCE(?, n_cores), result = ?, engine = ?, evidence = ? WHERE token = ?",
+            " n_cores = COALESCE(?, n_cores), result = ?, engine = ?, evidence = ?, cpu_time_s = ?,"
+            " max_rss_mb = ? WHERE token = ?",
             (
                 ending.outcome,
                 ending.failure_class,
@@ -334,6 +344,8 @@ class Ledger(LedgerByHand):
                 else json.dumps({name: getattr(result, name) for name in _RESULT_FIELDS}),
                 None if result is None else result.engine,
                 json.dumps(dict(ending.evidence)) if ending.evidence else None,
+                ending.cpu_time_s,
+                ending.max_rss_mb,
                 ending.token,
             ),
         )
@@ -382,13 +394,20 @@ class Ledger(LedgerByHand):
             )
         return True
 
-    def restore(self, orig_index: int, token: str, statuses: Sequence[Status]) -> bool:
-        """Take the result of an earlier attempt as the structure's again.
+    def restore(
+        self,
+        orig_index: int,
+        token: str,
+        statuses: Sequence[Status],
+        bring_back: Callable[[], None] | None = None,
+    ) -> bool:
+        """Take the result of an earlier attempt as the structure's again, in place of any later one's.
 
         Args:
             orig_index: the structure.
             token: of its attempt that completed.
             statuses: the structure must have one of these (``ready`` counts as ``to_run``).
+            bring_back: called when nothing can come between any more; what it raises undoes all.
 
         Returns:
             Whether it is completed now; False when its status has changed, or the attempt has no result.
@@ -405,7 +424,13 @@ class Ledger(LedgerByHand):
             if row is None or row["result"] is None:
                 return False
             result = json.loads(row["result"])
-            db.execute("UPDATE attempts SET undone = 0 WHERE token = ?", (token,))
+            db.execute(
+                "UPDATE attempts SET undone = (token != ?) WHERE structure_id = ? AND outcome = 'completed'"
+                " AND number >= (SELECT number FROM attempts WHERE token = ?)",
+                (token, row["structure_id"], token),
+            )
+            if bring_back is not None:
+                bring_back()
             db.execute(
                 _COMPLETE,
                 (*(result.get(name) for name in _RESULT_COLUMNS), row["structure_id"]),

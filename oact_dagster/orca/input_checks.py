@@ -263,8 +263,9 @@ def _instead(settings: InputSettings, elements: frozenset[str], what: str) -> st
 def _unknown_names(settings: InputSettings, elements: frozenset[str]) -> list[str]:
     unknown = functional_doubt(settings.functional.split())
     warnings = [unknown] if unknown else []
-    bases = sorted({basis for element in elements if (basis := settings.basis_of(element))})
-    for basis in bases:
+    # That of the line is read also where no element has it.
+    named = {settings.line_basis, *map(settings.basis_of, elements)}
+    for basis in sorted(basis for basis in named if basis):
         if not is_file(basis) and known_basis(basis) is None:
             warnings.append(
                 f"the basis {basis} is in no table: whether it covers every element is not checked"

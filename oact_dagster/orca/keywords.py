@@ -73,6 +73,8 @@ _OF_THE_METHOD: Final = {
 """Keys of ``%method`` that a setting sets."""
 _OF_THE_GUESS: Final = frozenset({"guess", "rotate", "moinp", "autostart"})
 """Keys of ``%scf`` that would override or alter the orbitals that are read."""
+_OF_THE_SPINS: Final = frozenset({"hftyp", "rotate"})
+"""Keys of ``%scf`` that would make a broken singlet restricted, or mix its orbitals once more."""
 
 
 def keyword_line(settings: InputSettings, *, broken_singlet: bool) -> tuple[str, ...]:
@@ -206,6 +208,8 @@ def _overridden_by(settings: InputSettings, block: str, word: str) -> str | None
         return "scf_maxiter"
     if word in _OF_THE_GUESS and method.restart:
         return _RESTART
+    if word in _OF_THE_SPINS and settings.uks_singlet:
+        return "uks_singlet"
     # The template's own method bears such a line: its words are what everybody gets who asks for nothing else.
     if (
         word in _OF_THE_SCF_METHOD

@@ -1,12 +1,11 @@
 """Scripts by which job folders are submitted by hand."""
 
-import math
 from pathlib import Path
 
 from oact_dagster.execution.fsck_folders import job_folders
 from oact_dagster.launchers.attempt_files import INPUT_FILE, read_spec
 from oact_dagster.launchers.flux.job_file import FluxJobOptions, write_flux_job
-from oact_dagster.launchers.job_script import JobEnvironment
+from oact_dagster.launchers.job_script import JobEnvironment, whole_minutes
 from oact_dagster.launchers.slurm.job_file import write_slurm_job
 from oact_dagster.workflows.orca_config import default_orca_paths
 
@@ -122,7 +121,7 @@ def _asked(
 def _minutes(hours: float) -> int:
     if not hours > 0:
         raise ValueError(f"n_hours is {hours}; it must be more than 0")
-    return max(1, math.ceil(round(hours * 60, 6)))
+    return whole_minutes(hours * 3600)
 
 
 def _token_of(folder: Path) -> str | None:

@@ -7,11 +7,12 @@ from typing import Any, Final, TypedDict
 
 from oact_dagster.campaign import CAMPAIGN_FILE, Campaign, CampaignError, load_campaign
 from oact_dagster.execution.bare_campaign import DEFAULT_PATTERN, bare_campaign
-from oact_dagster.orca.templates import TEMPLATES
 
 
 class OrcaConfig(TypedDict, total=False):
-    """What ORCA computes. A key that is left out, or None, is the template's.
+    """What ORCA computes.
+
+    A key that is left out, or None, is that of a ``campaign.yaml`` beside the database, else the template's.
 
     With ``x2c`` and ``dk3``, which treat all electrons, an actinide needs an all-electron basis by name
     (``SARC-DKH-TZVP``) and no core potential. The old documentation shows them with ``ma-def-TZVP``, whose core
@@ -79,12 +80,13 @@ def default_orca_paths() -> dict[str, str]:
     return dict.fromkeys(_SCHEDULERS, command)
 
 
-def orca_settings(config: OrcaConfig | None, n_cores: int) -> dict[str, Any]:
-    """The settings ``orca`` of a campaign.
+def orca_settings(config: OrcaConfig | None, n_cores: int, beside: Campaign | None = None) -> dict[str, Any]:
+    """The settings ``orca`` of a campaign, as far as a script says them.
 
     Args:
         config: what a script says.
         n_cores: cores of one calculation.
+        beside: the campaign beside the database, whose settings hold for the rest.
 
     Raises:
         ValueError: a key that is none.
@@ -94,12 +96,9 @@ def orca_settings(config: OrcaConfig | None, n_cores: int) -> dict[str, Any]:
     if unknown:
         raise ValueError(f"orca_config: no such key {', '.join(unknown)}; there are {', '.join(_NAMES)}")
     settings = {_NAMES[key]: value for key, value in given.items() if value is not None}
-    template = TEMPLATES.get(str(settings.get("simple_input", "omol")))
-    for key in ("actinide_basis", "actinide_ecp"):
-        # Said or left out, it is the same level of theory, and is to be one in the ledger.
-        if template is not None and settings.get(key) == getattr(template, key):
-            settings.pop(key, None)
-    return {"command": default_orca_paths()["flux"], **settings, "n_cores": int(n_cores)}
+    if beside is None:
+        settings = {"command": default_orca_paths()["flux"], **settings}
+    return {**settings, "n_cores": int(n_cores)}
 
 
 def campaign_of(

@@ -1,35 +1,24 @@
 """Submitting jobs, as old scripts ask for it: through the same execution and ledger as everything else."""
 
-import contextlib
-import random
-import secrets
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution.bare_campaign import DEFAULT_PATTERN, campaign_beside
-from oact_dagster.execution.batch import BatchRun
-from oact_dagster.execution.engine import find_engine
-from oact_dagster.execution.events import Completed, Event, Failed, InputWritten, NotRun
-from oact_dagster.execution.selection import BatchRequest
-from oact_dagster.execution.setup_hook import SetupError
-from oact_dagster.execution.stopping import StopLevel, StopRequest, signals_stop
-from oact_dagster.launchers.choose import make_launcher
-from oact_dagster.ledger.states import Status
-from oact_dagster.workflows.job_scripts import write_flux_job_file, write_slurm_job_file
+from oact_dagster.execution.bare_campaign import DEFAULT_PATTERN, campaign_beside, campaign_with
+from oact_dagster.execution.submitting import (
+    SCHEDULERS,
+    WITHOUT_LIMIT,
+    choose,
+    node_settings,
+    preview,
+    submit,
+)
 from oact_dagster.workflows.live_setup import named_setup
-from oact_dagster.workflows.orca_config import OrcaConfig, campaign_of
-from oact_dagster.workflows.parsl_config import worker_lines
-from oact_dagster.workflows.preparing import SetupFunc, prepare_job_directory
+from oact_dagster.workflows.orca_config import OrcaConfig, orca_settings
+from oact_dagster.workflows.preparing import SetupFunc
 from oact_dagster.workflows.workflow import ArchitectorWorkflow
-
-_SCHEDULERS: Final = ("flux", "slurm")
-_WITHOUT_LIMIT: Final = 10**9
-_LOOKED_AT: Final = 500
-_READY: Final = (Status.TO_RUN, Status.READY)
 
 
 def submit_batch(
@@ -52,8 +41,9 @@ def submit_batch(
     """Submit jobs to a scheduler, and return; whoever runs the campaign next follows them.
 
     ``oact dashboard DB --update ROOT_DIR`` records what has ended, and so does any run of the campaign. What a
-    ``campaign.yaml`` beside the database says of its launcher holds where a parameter is None. A job that has failed
-    before gets the remedy for its failure; one for whose failure none is left is not submitted again.
+    ``campaign.yaml`` beside the database says holds where a parameter is None, or there is none. A job that has failed
+    before gets the remedy for its failure; one for whose failure none is left is not submitted again. What a scheduler
+    that is full does not take stays ``to_run``. Ctrl+C does not raise: the jobs that were submitted are returned.
 
     Args:
         workflow: an open workflow.
@@ -61,7 +51,7 @@ def submit_batch(
         batch_size: at most so many jobs.
         scheduler: flux or slurm.
         job_dir_pattern: names of the folders, with ``{orig_index}`` or ``{id}``.
-        orca_config: what ORCA computes; what it leaves out is the template's.
+        orca_config: what ORCA computes.
         setup_func: called with each new folder and its job's record.
         n_cores: cores of one calculation.
         n_hours: its time limit, h.
@@ -80,67 +70,29 @@ def submit_batch(
         EngineError, LauncherError: ORCA or the scheduler is not there.
         LedgerError: the ledger cannot be written, or its results are of another level of theory.
     """
-    if scheduler not in _SCHEDULERS:
-        raise ValueError(f"scheduler is {scheduler!r}; it must be one of {', '.join(_SCHEDULERS)}")
-    given = {
+    if scheduler not in SCHEDULERS:
+        raise ValueError(f"scheduler is {scheduler!r}; it must be one of {', '.join(SCHEDULERS)}")
+    launcher = {
         "kind": scheduler,
         "n_hours": float(n_hours),
         "queue": queue,
         "allocation": allocation,
         "conda_env": conda_env,
     }
-    indices = _choose(workflow, batch_size, max_fail_count, randomize=randomize)
-    script = {"flux": write_flux_job_file, "slurm": write_slurm_job_file}[scheduler]
-
-    def write_script(campaign: Campaign, folder: Path) -> None:
-        settings = campaign.launcher
-        script(
-            folder,
-            n_cores,
-            n_hours,
-            settings.queue,
-            settings.allocation,
-            campaign.orca.command,
-            settings.conda_env,
-        )
-
-    with named_setup(setup_func) as name:
-        campaign = _campaign(
-            workflow,
-            root_dir,
-            orca_config,
-            n_cores,
-            job_dir_pattern,
-            given,
-            max_fail_count,
-            len(indices),
-            name,
-        )
-        if dry_run:
-            return _prepare_only(
-                workflow,
-                campaign,
-                root_dir,
-                indices,
-                job_dir_pattern,
-                orca_config,
-                n_cores,
-                setup_func,
-                write_script,
-            )
-        stop = StopRequest()
-        begun: list[int] = []
-        left = set(indices)
-        for event in _run(workflow, campaign, indices, stop):
-            if isinstance(event, InputWritten) and not event.reused and event.job_dir is not None:
-                begun.append(event.structure.orig_index)
-                with contextlib.suppress(OSError):
-                    write_script(campaign, event.job_dir)
-            left.discard(_index_of(event))
-            if not left:
-                # All have been handed over: their jobs go on without us.
-                stop.raise_to(StopLevel.FINISH)
-    return _still_ours(workflow, begun)
+    return _submit(
+        workflow,
+        root_dir,
+        batch_size,
+        job_dir_pattern=job_dir_pattern,
+        orca_config=orca_config,
+        n_cores=n_cores,
+        launcher=launcher,
+        setup_func=setup_func,
+        max_fail_count=max_fail_count,
+        randomize=randomize,
+        dry_run=dry_run,
+        follow=False,
+    )
 
 
 def submit_batch_parsl(
@@ -173,7 +125,7 @@ def submit_batch_parsl(
         max_workers: calculations at once.
         cores_per_worker: cores of each; the node needs ``max_workers`` times as many.
         job_dir_pattern: names of the folders, with ``{orig_index}`` or ``{id}``.
-        orca_config: what ORCA computes; what it leaves out is the template's.
+        orca_config: what ORCA computes.
         setup_func: called with each new folder and its job's record.
         n_cores: cores of one calculation; another number than ``cores_per_worker`` gives way to that, with a warning.
         conda_env: conda environment that is activated for the calculations; the workers run the calling Python.
@@ -198,155 +150,78 @@ def submit_batch_parsl(
             f" {cores_per_worker} cores",
             stacklevel=2,
         )
-    given = {
-        "kind": "parsl",
-        "provider": "local",
-        "max_workers": max_workers,
-        "cores_per_worker": cores_per_worker,
-        "job_timeout_s": float(timeout_seconds),
-        "worker_init": worker_lines(conda_env, conda_base, ld_library_path, " || exit 5") or None,
-    }
-    indices = _choose(workflow, num_jobs, max_fail_count, randomize=randomize)
-    with named_setup(setup_func) as name:
-        campaign = _campaign(
-            workflow,
-            root_dir,
-            orca_config,
-            cores_per_worker,
-            job_dir_pattern,
-            given,
-            max_fail_count,
-            len(indices),
-            name,
-        )
-        if dry_run:
-            return _prepare_only(
-                workflow,
-                campaign,
-                root_dir,
-                indices,
-                job_dir_pattern,
-                orca_config,
-                cores_per_worker,
-                setup_func,
-            )
-        begun: dict[int, None] = {}
-        stop = StopRequest()
-        with signals_stop(stop):
-            for event in _run(workflow, campaign, indices, stop):
-                if isinstance(event, InputWritten) and not event.reused:
-                    begun[event.structure.id] = None
-    return list(begun)
-
-
-def _run(
-    workflow: ArchitectorWorkflow, campaign: Campaign, indices: Sequence[int], stop: StopRequest
-) -> Iterator[Event]:
-    if not indices:
-        return
-    request = BatchRequest(indices, (Status.TO_RUN,), named=False)
-    engine = find_engine(campaign)
-    batch_id = f"submit-{secrets.token_hex(4)}"
-    yield from BatchRun(
-        campaign, workflow.ledger, make_launcher(campaign), engine, request, batch_id, stop=stop
-    ).run()
-
-
-def _choose(
-    workflow: ArchitectorWorkflow, count: int, max_fail_count: int | None, *, randomize: bool
-) -> list[int]:
-    """``orig_index`` of the jobs to be submitted."""
-    if count < 0:
-        raise ValueError(f"{count} jobs cannot be submitted")
-    all_ready = workflow.ledger.select(_READY)
-    if randomize:
-        random.shuffle(all_ready)
-    chosen: list[int] = []
-    left = iter(all_ready)
-    while len(chosen) < count and (some := list(islice(left, _LOOKED_AT))):
-        known = workflow.ledger.structures(some)
-        chosen += [
-            index for index in some if max_fail_count is None or known[index].fail_count < max_fail_count
-        ]
-    return chosen[:count]
-
-
-def _campaign(
-    workflow: ArchitectorWorkflow,
-    root_dir: str | Path,
-    orca_config: OrcaConfig | None,
-    n_cores: int,
-    job_dir_pattern: str,
-    launcher: Mapping[str, Any],
-    max_fail_count: int | None,
-    jobs: int,
-    setup: str | None,
-) -> Campaign:
-    """A script's settings, and beneath them those of the campaign beside the database."""
-    beside = campaign_beside(workflow.db_path)
-    base = beside.launcher.model_dump(mode="json", exclude_unset=True) if beside is not None else {}
-    if beside is not None and not (orca_config or {}).get("orca_path"):
-        orca_config = {**(orca_config or {}), "orca_path": beside.orca.command}
-    said = {key: value for key, value in launcher.items() if value is not None}
-    if "job_timeout_s" in said:
-        base.pop("n_hours", None)
-    elif "n_hours" in said:
-        base.pop("job_timeout_s", None)
-    return campaign_of(
-        workflow.db_path,
+    return _submit(
+        workflow,
         root_dir,
-        config=orca_config,
-        n_cores=n_cores,
+        num_jobs,
         job_dir_pattern=job_dir_pattern,
-        launcher={**base, **said},
-        retry={"max_failures": _WITHOUT_LIMIT if max_fail_count is None else max(1, max_fail_count)},
-        batch_size=max(1, jobs),
-        max_in_flight=max(1, jobs),
-        setup_func=setup,
+        orca_config=orca_config,
+        n_cores=cores_per_worker,
+        launcher=node_settings(
+            max_workers,
+            cores_per_worker,
+            timeout_seconds,
+            conda_env=conda_env,
+            conda_base=conda_base,
+            ld_library_path=ld_library_path,
+        ),
+        setup_func=setup_func,
+        max_fail_count=max_fail_count,
+        randomize=randomize,
+        dry_run=dry_run,
+        follow=True,
     )
 
 
-def _prepare_only(
+def _submit(
     workflow: ArchitectorWorkflow,
-    campaign: Campaign,
     root_dir: str | Path,
-    indices: Sequence[int],
-    pattern: str,
+    count: int,
+    *,
+    job_dir_pattern: str,
     orca_config: OrcaConfig | None,
     n_cores: int,
+    launcher: Mapping[str, Any],
     setup_func: SetupFunc | None,
-    write_script: Any = None,
+    max_fail_count: int | None,
+    randomize: bool,
+    dry_run: bool,
+    follow: bool,
 ) -> list[int]:
-    """Write folders and scripts, to be looked at."""
-    structures = workflow.ledger.structures(indices)
-    rows = workflow.ledger.stored([structures[index].id for index in indices])
-    from oact_dagster.execution.job_record import stored_job_record
+    if count < 0:
+        raise ValueError(f"{count} jobs cannot be submitted")
+    beside = campaign_beside(workflow.db_path)
+    with named_setup(setup_func) as setup:
+        campaign = campaign_with(
+            beside,
+            workflow.db_path,
+            Path(root_dir),
+            job_dir_pattern=job_dir_pattern,
+            orca=orca_settings(orca_config, n_cores, beside),
+            launcher={key: value for key, value in launcher.items() if value is not None},
+            retry={"max_failures": WITHOUT_LIMIT if max_fail_count is None else max(1, max_fail_count)},
+            batch_size=max(1, count),
+            max_in_flight=max(1, count),
+            setup_func=setup,
+        )
+        indices = choose(
+            workflow.ledger,
+            count,
+            max_failures=WITHOUT_LIMIT if max_fail_count is None else max_fail_count,
+            max_losses=campaign.retry.max_losses,
+            randomize=randomize,
+        )
+        if dry_run:
+            return list(_previewed(workflow, campaign, indices))
+        done = submit(campaign, workflow.ledger, indices, follow=follow)
+    if done.problem is not None:
+        raise done.problem
+    return list(done.begun.values())
 
-    made = []
-    for index in indices:
-        record = stored_job_record(rows[structures[index].id])
-        try:
-            folder = prepare_job_directory(record, root_dir, pattern, orca_config, n_cores, setup_func)
-        except (ValueError, SetupError) as error:
-            warnings.warn(f"structure {index}: no input can be written: {error}", stacklevel=3)
-            continue
-        if write_script is not None:
-            write_script(campaign, folder)
-        made.append(record.id)
-    return made
 
-
-def _index_of(event: Event) -> int | None:
-    if isinstance(event, NotRun):
-        return event.orig_index
-    return event.structure.orig_index if isinstance(event, (InputWritten, Completed, Failed)) else None
-
-
-def _still_ours(workflow: ArchitectorWorkflow, indices: Sequence[int]) -> list[int]:
-    """``id`` of those that were not given back: a scheduler that is full takes some only."""
-    structures = workflow.ledger.structures(indices)
-    return [
-        structures[index].id
-        for index in indices
-        if structures[index].status not in (Status.TO_RUN, Status.READY)
-    ]
+def _previewed(workflow: ArchitectorWorkflow, campaign: Campaign, indices: Sequence[int]) -> Iterator[int]:
+    for one in preview(campaign, workflow.ledger, indices):
+        if one.refused is None:
+            yield one.structure_id
+        else:
+            warnings.warn(f"structure {one.orig_index}: no input is written: {one.refused}", stacklevel=4)

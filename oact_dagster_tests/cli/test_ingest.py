@@ -74,3 +74,22 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
     assert_one_line(done, "w.db: cannot be", "nothing was changed")
     with Ledger(tmp_path / "w.db") as ledger:
         assert list(ledger.orig_indices()) == [0, 1, 2]
+
+
+def test_columns_that_are_written_into_the_inputs(tmp_path: Path) -> None:
+    csv, db = write_csv(tmp_path / "a.csv", 2), tmp_path / "workflow.db"
+    assert_one_line(oact("ingest", csv, db, "--annotate", "metal_ox"), "metal_ox")
+    assert oact("ingest", csv, db, "--annotate", "name").returncode == 0
+    with Ledger(db) as ledger:
+        assert ledger.structures([1])[1].annotations == {"name": "water 1"}
+    # The settings beside a ledger say which, where nothing else does.
+    (tmp_path / "campaign.yaml").write_text(
+        "name: a\ncsv: a.csv\nannotate: [name]\norca: {command: standin}\n"
+    )
+    write_csv(csv, 1, first=2)
+    assert oact("ingest", csv, db).returncode == 0
+    with Ledger(db) as ledger:
+        assert [ledger.structures([n])[n].annotations for n in (0, 2)] == [
+            {"name": "water 0"},
+            {"name": "water 2"},
+        ]

@@ -51,7 +51,8 @@ def summary(campaign: Campaign) -> Any:
 
 def test_a_changed_setting_shows_results_as_outdated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    campaign = write_campaign(tmp_path / "c", 3, TestEngine(tmp_path).path)
+    engine = TestEngine(tmp_path)
+    campaign = write_campaign(tmp_path / "c", 3, engine.path)
     assert run_intake(campaign).success
     assert run_selection(campaign, Selection("0,1")).success
     assert outdated(campaign) == {name: [] for name in ASSETS}
@@ -66,3 +67,10 @@ def test_a_changed_setting_shows_results_as_outdated(tmp_path: Path, monkeypatch
     assert run_selection(campaign, Selection("stale")).success
     assert outdated(campaign) == {name: [] for name in ASSETS}
     assert summary(campaign) == 0
+    # Set back, what has been computed is not computed again.
+    assert sorted(engine.runs) == [0, 0, 1, 1, 2]
+    campaign = change(campaign, scf_maxiter=500)
+    assert outdated(campaign) == {name: ["0", "1", "2"] for name in ASSETS}
+    assert run_selection(campaign, Selection("stale")).success
+    assert sorted(engine.runs) == [0, 0, 1, 1, 2, 2]
+    assert outdated(campaign) == {name: [] for name in ASSETS}

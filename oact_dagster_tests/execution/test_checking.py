@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from oact_dagster.campaign import Campaign, load_campaign
+from oact_dagster.cli.check_json import check_json
+from oact_dagster.cli.check_text import check_lines
 from oact_dagster.execution import checking
 from oact_dagster.execution.checking import Report, check_campaign
 from oact_dagster.execution.disk_estimate import Sizes, documented_model
@@ -337,6 +339,20 @@ def test_memory_and_its_limit(tmp_path: Path) -> None:
     notes = check_campaign(load_campaign(tmp_path)).notes
     assert any("may need 8000 MB, and launcher.memory_mb is 6000" in note for note in notes)
     assert any("at once may need 8000000000 MB, and this machine has" in note for note in notes)
+
+
+def test_memory_goes_by_the_cores_of_the_structures_size(tmp_path: Path) -> None:
+    settings = campaign(tmp_path, [row(0)], {"n_cores": 4, "maxcore": 2000})
+    values = yaml.safe_load(settings.file.read_text())
+    values["launcher"] = {"resources": [{"max_atoms": 2, "n_cores": 2}, {"max_atoms": 50, "n_cores": 16}]}
+    settings.file.write_text(yaml.safe_dump(values))
+    settings = load_campaign(tmp_path)
+    report = check_campaign(settings)
+    assert report.memory is not None and report.memory.amount == 32_000
+    assert "32,000 MB for one calculation (structure 0: %maxcore 2,000 MB, 16 cores)" in "\n".join(
+        check_lines(settings, report)
+    )
+    assert check_json(settings, report)["memory"] == {"row": 0, "MB": 32_000, "cores": 16}
 
 
 def test_results_of_other_settings_are_counted(tmp_path: Path) -> None:

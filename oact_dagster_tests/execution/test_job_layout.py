@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from oact_dagster.execution.intake import take_in
 from oact_dagster.execution.job_layout import SHARDED_FROM, JobLayout, choose_layout
 from oact_dagster.ledger.store import Ledger
@@ -42,6 +44,7 @@ def test_a_folder_that_is_there_is_kept(tmp_path: Path) -> None:
     layout = JobLayout(tmp_path / "jobs", "job_{orig_index}", sharded=True)
     flat = tmp_path / "jobs" / "job_42"
     flat.mkdir(parents=True)
+    (flat / "orca.inp").write_text("! HF\n")
     assert layout.folder(42, 43) == flat, "an old flat one is found"
     assert layout.folder(43, 44) == tmp_path / "jobs" / "000" / "job_43"
     other = tmp_path / "jobs" / "structure-43"
@@ -51,6 +54,24 @@ def test_a_folder_that_is_there_is_kept(tmp_path: Path) -> None:
     outside.mkdir()
     assert layout.folder(43, 44, str(outside)) == tmp_path / "jobs" / "000" / "job_43"
     assert layout.folder(43, 44, str(tmp_path / "jobs" / "gone")) == tmp_path / "jobs" / "000" / "job_43"
+
+
+@pytest.mark.parametrize("kept", ["jobs/../elsewhere", "jobs/x/../../elsewhere", "jobs", "jobs/.", ".", "/"])
+def test_a_folder_of_an_old_ledger_that_leaves_the_jobs_folder_is_not_taken(
+    tmp_path: Path, kept: str
+) -> None:
+    layout = JobLayout(tmp_path / "jobs", "job_{orig_index}")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "jobs" / "x").mkdir(parents=True)
+    assert layout.folder(43, 44, str(tmp_path) + "/" + kept) == tmp_path / "jobs" / "job_43"
+    within = f"{tmp_path}/elsewhere/../jobs/x"
+    assert layout.folder(43, 44, within) == tmp_path / "jobs" / "x"
+
+
+def test_a_subfolder_is_no_job_folder(tmp_path: Path) -> None:
+    layout = JobLayout(tmp_path, "{orig_index}", sharded=True)
+    (tmp_path / "100" / "100042").mkdir(parents=True)
+    assert layout.folder(100, 101) == tmp_path / "000" / "100"
 
 
 def test_the_choice_is_made_once(tmp_path: Path) -> None:

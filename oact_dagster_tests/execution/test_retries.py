@@ -264,6 +264,68 @@ def test_results_of_other_settings_are_counted_and_computed_again_when_asked(
     assert trial.ledger.count_by_status() == {Status.COMPLETED: 3}
 
 
+def test_a_stale_result_without_a_budget_says_why_it_stays(tmp_path: Path, engine: TestEngine) -> None:
+    trial = Trial(tmp_path / "campaign", engine, retry={"max_failures": 1})
+    engine.set("scf_not_converged normal", 0)
+    trial.run()
+    trial.run(request=BatchRequest([0], ignore_budget=True))
+    trial.change(orca={"scf_maxiter": 300})
+    events = trial.run(request=resolve(trial.campaign, trial.ledger, Selection("stale")))
+    (note,) = (event for event in events if isinstance(event, Note))
+    assert note.warning and "structure 0 keeps its result of other settings" in note.text
+    assert "--ignore-budget" in note.text and engine.runs == [0, 0]
+    selection = Selection("stale", ignore_budget=True)
+    trial.run(request=resolve(trial.campaign, trial.ledger, selection))
+    assert engine.runs == [0, 0, 0] and stale_results(trial.campaign, trial.ledger) == 0
+
+
+def test_settings_that_are_set_back_bring_the_result_back(engine: TestEngine, trial: Trial) -> None:
+    job = trial.campaign.jobs_dir / "job_0"
+
+    def stale() -> list[Event]:
+        return trial.run(request=resolve(trial.campaign, trial.ledger, Selection("stale")))
+
+    trial.run()
+    plain = trial.input
+    trial.change(orca={"kdiis": True})
+    stale()
+    assert engine.runs == [0, 0] and "KDIIS" in trial.input
+    trial.change(orca={"kdiis": False})
+    (done,) = (event for event in stale() if isinstance(event, Completed))
+    assert engine.runs == [0, 0], "it has been computed"
+    assert done.attempt is not None and done.attempt.number == 1
+    assert trial.input == plain and (job / "orca.out").is_file()
+    assert "KDIIS" in (job.with_name("job_0.attempt-2") / "orca.inp").read_text(), "nothing is lost"
+    assert stale_results(trial.campaign, trial.ledger) == 0
+    trial.change(orca={"kdiis": True})
+    assert stale_results(trial.campaign, trial.ledger) == 1
+    (done,) = (event for event in stale() if isinstance(event, Completed))
+    assert engine.runs == [0, 0] and "KDIIS" in trial.input
+    assert done.attempt is not None and done.attempt.number == 2
+    assert sorted(path.name for path in job.parent.iterdir()) == ["job_0", "job_0.attempt-1"]
+
+
+def test_what_the_users_own_function_returns_counts_in_a_result(tmp_path: Path, engine: TestEngine) -> None:
+    (tmp_path / "campaign").mkdir()
+    module = tmp_path / "campaign" / "versions.py"
+    code = "def add(job_dir, job_record):\n    return '{}'\n"
+    module.write_text(code.format("v1"))
+    trial = Trial(tmp_path / "campaign", engine, setup_func="versions:add")
+
+    def again() -> None:
+        with trial.ledger._transaction() as db:
+            db.execute("UPDATE structures SET status = 'to_run', final_energy = NULL")
+        trial.run()
+
+    trial.run()
+    again()
+    assert engine.runs == [0]
+    module.write_text(code.format("v2 is another"))
+    again()
+    assert engine.runs == [0, 0]
+    assert sorted(path.name for path in trial.campaign.jobs_dir.iterdir()) == ["job_0", "job_0.attempt-1"]
+
+
 def test_a_result_of_another_orca_is_not_taken(tmp_path: Path, engine: TestEngine) -> None:
     trial = Trial(tmp_path / "campaign", engine, structures=4, launcher={"max_workers": 1})
     trial.run(0)

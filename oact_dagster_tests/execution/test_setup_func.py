@@ -1,5 +1,6 @@
 """A user's own function that adds files to job folders."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,28 @@ def test_it_runs_for_inputs_to_look_at(tmp_path: Path) -> None:
     campaign, ledger = made(tmp_path, NOTES, 1)
     list(write_inputs(campaign, ledger, [0]))
     assert (campaign.jobs_dir / "job_0" / "notes.txt").read_text() == "structure 0 1 O;H;H"
+
+
+def test_inputs_to_look_at_leave_no_folders_behind(tmp_path: Path) -> None:
+    code = NOTES + "    (job_dir / 'more').mkdir()\n    (job_dir / 'more' / 'x').write_text('x')\n"
+    campaign, ledger = made(tmp_path, code, 1)
+    for _ in range(3):
+        list(write_inputs(campaign, ledger, [0]))
+    assert [path.name for path in campaign.jobs_dir.iterdir()] == ["job_0"]
+    # What the user has put there, or written into, is kept.
+    (campaign.jobs_dir / "job_0" / "more" / "x").write_text("changed")
+    list(write_inputs(campaign, ledger, [0]))
+    assert (campaign.jobs_dir / "job_0.attempt-0" / "more" / "x").read_text() == "changed"
+    (campaign.jobs_dir / "job_0" / "mine").write_text("kept")
+    os.utime(campaign.jobs_dir / "job_0" / "mine", (1, 1))
+    list(write_inputs(campaign, ledger, [0]))
+    assert (campaign.jobs_dir / "job_0.attempt-0-2" / "mine").read_text() == "kept"
+    run(campaign, ledger, [0])
+    assert sorted(path.name for path in campaign.jobs_dir.iterdir()) == [
+        "job_0",
+        "job_0.attempt-0",
+        "job_0.attempt-0-2",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,7 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=24:00:00 DefMemPerCPU=100 Prior
 PartitionName=scav Nodes=n1 MaxTime=24:00:00 DefMemPerCPU=100 PriorityTier=0 PreemptMode=CANCEL State=UP
 PartitionName=high Nodes=n1 MaxTime=24:00:00 DefMemPerCPU=100 PriorityTier=20 PreemptMode=OFF State=UP
 PartitionName=short Nodes=n1 MaxTime=00:02:00 DefMemPerCPU=100 PriorityTier=10 PreemptMode=OFF State=UP
+PartitionName=two Nodes=n[1-2] MaxNodes=1 MaxTime=24:00:00 DefMemPerCPU=100 PriorityTier=10 PreemptMode=OFF State=UP
 PartitionName=last Nodes=n3 MaxTime=24:00:00 DefMemPerCPU=100 PriorityTier=10 PreemptMode=OFF State=UP
 """
 

@@ -163,6 +163,20 @@ def cancel(ids: list[str]) -> int:
     return code
 
 
+def queue(arguments: list[str]) -> int:
+    """flux-queue(1): its fields in the format that is asked for. This was never recorded from a real one."""
+    assert arguments[:3] == ["list", "-n", "-o"], arguments
+    file = ROOT / "queues"
+    rows = json.loads(file.read_text()) if file.exists() else [["pbatch", "enabled", "started", "inf"]]
+    for row in rows:
+        fields = dict(zip(["queue", "submission", "scheduling", "limits.timelimit"], row, strict=True))
+        line = arguments[3]
+        for name, value in fields.items():
+            line = line.replace(f"{{{name}}}", str(value))
+        print(line)
+    return 0
+
+
 def main() -> int:
     kind, *arguments = sys.argv[1:]
     if kind == "run":
@@ -174,7 +188,7 @@ def main() -> int:
         hang()
     if what[0] == "no-broker":
         return fail("flux: ERROR: Unable to connect to Flux: broker socket /run/flux/local was not found")
-    return {"submit": submit, "jobs": jobs, "cancel": cancel}[kind](arguments)
+    return {"submit": submit, "jobs": jobs, "cancel": cancel, "queue": queue}[kind](arguments)
 
 
 if __name__ == "__main__":

@@ -117,6 +117,14 @@ def test_final_states_are_read_as_they_were_recorded(job: dict[str, Any], cause:
     assert state.final.startswith(final)
 
 
+def test_a_job_that_is_held_waits_for_a_hand() -> None:
+    held = job_state({"state": "SCHED", "urgency": 0})
+    assert held.phase is Phase.QUEUED
+    assert "flux job urgency" in str(Flux(FluxOptions()).why_pending(held.reason))
+    waiting = job_state({"state": "SCHED", "urgency": 16})
+    assert (waiting.phase, Flux(FluxOptions()).why_pending(waiting.reason)) == (Phase.QUEUED, None)
+
+
 def test_a_frozen_broker_hangs_no_run(tmp_path: Path, flux: StandIn, engine: TestEngine) -> None:
     flux.fault("hang")
     client = Flux(FluxOptions(), 0.5)
@@ -233,6 +241,29 @@ def test_a_run_killed_with_9_is_taken_over(tmp_path: Path, flux: StandIn, engine
     assert all(isinstance(word, Completed) for word in words.values()) and len(words) == 8
     assert Counter(engine.runs) == dict.fromkeys(range(8), 1)
     assert len(flux.calls("submit")) == 1
+
+
+@pytest.mark.parsl
+def test_pilots_share_the_structures(tmp_path: Path, flux: StandIn, engine: TestEngine) -> None:
+    campaign, ledger = prepared(
+        tmp_path,
+        engine,
+        12,
+        "flux",
+        per_job="parsl",
+        jobs=2,
+        n_hours=1,
+        job_timeout_s=600,
+        max_workers=2,
+        oversubscribe=True,
+        idle_s=1,
+    )
+    words = settled(list(batch(campaign, ledger, list(range(12)))))
+    assert all(isinstance(word, Completed) for word in words.values())
+    assert Counter(engine.runs) == dict.fromkeys(range(12), 1)
+    (call,) = flux.calls("submit")
+    assert "--cc=0-1" in call and "-c2" in call and "-t60m" in call
+    until(lambda: all(job["state"] == "INACTIVE" for job in Flux(FluxOptions())._jobs().values()))
 
 
 def test_the_job_script(tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def test_a_scratch_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     finish(launcher, ["scratch"])
     launcher.close()
     record = record_of(one)
-    assert record.how is How.NOT_STARTED and "no folder for temporary files" in record.reason
+    assert record.how is How.NOT_STARTED and "folder for temporary files" in record.reason
 
 
 def test_an_engine_that_is_not_there_is_not_started(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from oact_dagster.execution.events import Completed, Event, Failed, Note, NotRun, Running
+from oact_dagster.execution.events import Completed, Event, Failed, Note, NotRun, Running, Stuck
 from oact_dagster.execution.stopping import StopLevel, StopRequest
 from oact_dagster.launchers.job_array import JobArray
 from oact_dagster.launchers.job_script import JobEnvironment
 from oact_dagster.launchers.leftovers import end_leftovers
-from oact_dagster.launchers.protocol import Cause, Job, JobState, LauncherError, Phase
+from oact_dagster.launchers.protocol import Cause, Job, JobCosts, JobState, LauncherError, Phase
 from oact_dagster.launchers.scheduler import Reply
 from oact_dagster.launchers.scheduler_command import NoAnswerError
 from oact_dagster.launchers.slurm.commands import Slurm, SlurmOptions
@@ -317,14 +317,20 @@ def test_what_squeue_forgot_is_asked_of_sacct(slurm: RealSlurm) -> None:
     slurm.put_fault("scontrol", "echo 'AccountingStorageType   = accounting_storage/slurmdbd'")
     slurm.put_fault(
         "sacct",
-        "echo '990_0|CANCELLED by 1000|0:0|oact-a'; echo '990_1|OUT_OF_MEMORY|0:125|oact-a'\n"
-        "echo '990_2|RUNNING|0:0|oact-a'; echo '990_3|FAILED|7:0|of somebody else'",
+        "cat <<END\n990_0|CANCELLED by 1000|0:0|00:00:01|00:00.075||n1|oact-a\n"
+        "990_0.batch|CANCELLED|0:15|00:00:01|00:00.075|17680K|n1|batch\n"
+        "990_1|OUT_OF_MEMORY|0:125|1-02:03:04|02:00:00||n2|oact-a\n"
+        "990_2|RUNNING|0:0|00:00:05|00:00:00||n1|oact-a\n"
+        "990_3|FAILED|7:0|00:00:05|00:00:00||n1|of somebody else\nEND",
     )
     found = Slurm(SlurmOptions()).states([f"990_{task}" for task in range(5)])
     assert {job_id: (state.phase, state.cause) for job_id, state in found.items()} == {
         "990_0": (Phase.ENDED, Cause.CANCELLED),
         "990_1": (Phase.ENDED, Cause.OUT_OF_MEMORY),
     }, "a record that was never closed, or is another's, says nothing"
+    assert found["990_0"].costs == JobCosts(1.0, 0.075, 17680 / 1024, "n1")
+    assert found["990_1"].costs == JobCosts(93784.0, 7200.0, None, "n2")
+    assert len(slurm.calls_of("sacct")) == 1
 
 
 def test_trap_9_without_its_database_sacct_says_nothing(slurm: RealSlurm) -> None:
@@ -332,26 +338,49 @@ def test_trap_9_without_its_database_sacct_says_nothing(slurm: RealSlurm) -> Non
     slurm.put_fault(
         "sacct", "echo 'sacct: error: Problem talking to the database: Connection refused' >&2; exit 1"
     )
-    assert Slurm(SlurmOptions()).states(["990_0"]) == {}
+    client = Slurm(SlurmOptions())
+    assert client.states(["990_0"]) == {} == client.states(["990_0"])
+    assert len(slurm.calls_of("sacct")) == 1, "it is not asked again soon"
+
+
+def test_trap_9_a_frozen_database_holds_no_run_up(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine
+) -> None:
+    slurm.put_fault(
+        "scontrol", "echo 'AccountingStorageType   = accounting_storage/slurmdbd'; echo 'MaxArraySize = 100'"
+    )
+    slurm.put_fault("sacct", "exec sleep 60")
+    campaign, ledger = prepared(tmp_path, engine, 3, "slurm", command_timeout_s=1.0)
+    words = settled(list(batch(campaign, ledger, [0, 1, 2])))
+    assert all(isinstance(word, Completed) for word in words.values())
+    assert len(slurm.calls_of("sacct")) == 1
+    assert all((ledger.attempts(index)[0].max_rss_mb or 0) > 1 for index in range(3)), "the payload tells"
 
 
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"queue": "short", "n_hours": 1.0}, "slurm: 2 jobs wait: Partition"),
+        ({"queue": "short", "n_hours": 1.0}, "PartitionTimeLimit (their time limit is above"),
         (
             {"resources": [{"max_atoms": 9, "n_cores": 65}]},
             "PartitionConfig (the queue cannot give what they ask for",
         ),
+        ({"extra_directives": ["--nodes=5"]}, "PartitionNodeLimit (they ask for more nodes"),
+        ({"queue": "two", "extra_directives": ["--nodes=2"]}, "PartitionNodeLimit (they ask for more nodes"),
+        ({"extra_directives": ["--dependency=afterok:FAILED"]}, "DependencyNeverSatisfied (they never start"),
         ({"queue": "last"}, "PartitionDown (the queue is down"),
         ({"queue": "last"}, "ReqNodeNotAvail"),
     ],
-    ids=["time", "cores", "down", "drained"],
+    ids=["time", "cores", "nodes", "nodes of a job", "dependency", "down", "drained"],
 )
 def test_trap_10_a_job_that_can_never_start_is_told_with_its_reason(
     tmp_path: Path, slurm: RealSlurm, engine: TestEngine, settings: dict[str, Any], reason: str
 ) -> None:
+    if reason.startswith("Dependency"):
+        settings = {"extra_directives": [f"--dependency=afterok:{failed_job(slurm, tmp_path)}"]}
     campaign, ledger = prepared(tmp_path, engine, 2, "slurm", **settings)
+    kept: list[tuple[str, int]] = []
+    word = reason.split(" (")[0]
     with unusable(slurm, reason):
         stop = StopRequest()
         events = []
@@ -359,13 +388,28 @@ def test_trap_10_a_job_that_can_never_start_is_told_with_its_reason(
         stop.ask = lambda: stop.raise_to(StopLevel.NOW, hold=True)
         for event in batch(campaign, ledger, [0, 1], stop=stop):
             events.append(event)
-            if isinstance(event, Note) and "jobs wait" in event.text:
-                stop.raise_to(StopLevel.NOW, hold=True)
-    told = [note for note in notes(events) if "jobs wait" in note]
-    assert len(told) == 1 and "slurm: 2 jobs wait: " in told[0] and reason in told[0]
-    assert all(isinstance(word, NotRun) for word in settled(events).values())
+            # At first Slurm may say PartitionConfig, until it has looked closer.
+            if isinstance(event, Stuck) and event.reason.startswith(word):
+                kept = ledger.stuck_by_reason()
+                if kept[0][1] == 2:
+                    stop.raise_to(StopLevel.NOW, hold=True)
+    assert [(why.startswith(word), count) for why, count in kept] == [(True, 2)]
+    assert {event.orig_index for event in events if isinstance(event, Stuck)} == {0, 1}
+    assert ledger.stuck_by_reason() == [], "what is cancelled waits no more"
+    (told,) = [note for note in notes(events) if f"slurm: 2 jobs wait: {word}" in note]
+    assert reason in told
+    assert all(isinstance(one, NotRun) for one in settled(events).values())
     assert not slurm.run("squeue", "-h", "-o", "%i").strip()
     assert ledger.count_by_status() == {Status.TO_RUN: 2}
+
+
+def failed_job(slurm: RealSlurm, tmp_path: Path) -> str:
+    """The id of a job that has failed."""
+    script = tmp_path / "fails.sh"
+    script.write_text("#!/bin/sh\nexit 1\n")
+    job_id = slurm.run("sbatch", "--parsable", "--output=/dev/null", str(script)).strip()
+    until(lambda: slurm.jobs("%T", job_id) == ["FAILED"])
+    return job_id
 
 
 class unusable:  # noqa: N801

@@ -9,12 +9,14 @@ import pytest
 
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.migrations import missing_columns
+from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.schema import SCHEMA_VERSION, TABLES
 from oact_dagster.ledger.states import AttemptState, Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.ledger.old_files import COLUMNS, old_file
 from oact_dagster_tests.ledger.samples import claim, row, run, structure
 
+OF_VERSION_FOUR = ("pending_reason", "cpu_time_s", "max_rss_mb")
 OLD_QUERY = "SELECT * FROM structures ORDER BY id"
 
 
@@ -135,7 +137,7 @@ def version_one(path):
         for name, sql in db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'index'").fetchall():
             if sql is not None:
                 db.execute(f"DROP INDEX {name}")
-        for column in ("settings_hash", "plan", "evidence", "undone", "engine"):
+        for column in ("settings_hash", "plan", "evidence", "undone", "engine", *OF_VERSION_FOUR):
             db.execute(f"ALTER TABLE attempts DROP COLUMN {column}")
         db.execute("CREATE INDEX idx_open_attempts ON attempts(batch_id) WHERE state != 'closed'")
         db.execute("CREATE INDEX idx_outcomes ON attempts(outcome)")
@@ -162,6 +164,27 @@ def test_a_file_of_version_one_is_as_a_new_one_afterwards(tmp_path):
         assert [one.outcome for one in ledger.attempts(2)] == [Outcome.FAILED]
         assert ledger.reset() == 2
         assert [row(ledger, n)["fail_count"] for n in range(4)] == [1, 0, 1, 0]
+
+
+def test_a_file_of_version_three_keeps_its_attempts(tmp_path):
+    path = tmp_path / "workflow.db"
+    with Ledger(path, create=True) as ledger:
+        ledger.add_structures([structure(n) for n in range(3)])
+        run(ledger, 0, Outcome.COMPLETED)
+        run(ledger, 1, Outcome.FAILED)
+    with sqlite3.connect(path) as db:
+        db.execute("DROP INDEX idx_pending")
+        for column in OF_VERSION_FOUR:
+            db.execute(f"ALTER TABLE attempts DROP COLUMN {column}")
+        db.execute("UPDATE meta SET value = '3' WHERE key = 'schema_version'")
+    db.close()
+    with LedgerReader.open(path) as reader:
+        before = reader.attempts_of(range(3))
+        assert reader.stuck_by_reason() == [], "read as it lies, without the columns"
+    with Ledger(path) as ledger:
+        assert ledger.attempts_of(range(3)) == before
+        assert missing_columns(ledger._connection, "attempts") == []
+        assert ledger.count_by_status() == {Status.COMPLETED: 1, Status.FAILED: 1, Status.TO_RUN: 1}
 
 
 def test_a_migration_that_does_not_get_to_its_end_changes_nothing(tmp_path):

@@ -17,6 +17,7 @@ from oact_dagster.ledger.schema import SCHEMA_VERSION
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.ledger.samples import claim, row, run, structure
+from oact_dagster_tests.mounts import mount
 
 COLUMNS = [
     ("id", "INTEGER"),
@@ -95,6 +96,41 @@ def test_a_newer_file_is_refused_and_left_as_it_is(tmp_path):
     before = path.read_bytes()
     assert f"of version {SCHEMA_VERSION + 1}, and this program knows up to {SCHEMA_VERSION}" in refusal(path)
     assert path.read_bytes() == before
+
+
+def test_what_is_refused_keeps_its_journal(tmp_path):
+    newer, foreign = tmp_path / "newer.db", tmp_path / "foreign.db"
+    Ledger(newer, create=True).close()
+    for path, statement in (
+        (newer, "UPDATE meta SET value = '99' WHERE key = 'schema_version'"),
+        (foreign, "CREATE TABLE somebody (name TEXT)"),
+    ):
+        with sqlite3.connect(path) as db:
+            db.execute("PRAGMA journal_mode = DELETE")
+            db.execute(statement)
+        db.close()
+        before = path.read_bytes()
+        assert refusal(path).startswith(f"{path}: ")
+        assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(("kind", "journal"), [("nfs4", "delete"), ("lustre", "delete"), ("ext4", "wal")])
+def test_the_journal_is_chosen_by_the_file_system(tmp_path, monkeypatch, kind, journal):
+    folder = tmp_path / "campaign"
+    folder.mkdir()
+    path = folder / "workflow.db"
+    # It was on a local disk before, with the journal that belongs there.
+    with Ledger(path, create=True) as ledger:
+        ledger.add_structures([structure(0), structure(1)])
+        assert (folder / "workflow.db-wal").exists()
+    mount(folder, kind, monkeypatch)
+    with Ledger(path) as ledger:
+        claim(ledger, [0])
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            assert db.execute("PRAGMA journal_mode").fetchone()[0] == journal
+        assert (folder / "workflow.db-wal").exists() == (journal == "wal")
+        assert ledger.count_by_status() == {Status.RUNNING: 1, Status.TO_RUN: 1}
+    assert [entry.name for entry in folder.iterdir()] == ["workflow.db"]
 
 
 def test_what_is_no_database_is_refused_and_left_as_it_is(tmp_path):

@@ -450,6 +450,10 @@ def test_warnings():
     assert check_settings(InputSettings(non_actinide_basis="madeup-TZ"), {"H"}) == [
         "the basis madeup-TZ is in no table: whether it covers every element is not checked"
     ]
+    # It stands on the "!" line, also where no element has it.
+    assert check_settings(InputSettings(non_actinide_basis="madeup-TZ"), {"U"}) == [
+        "the basis madeup-TZ is in no table: whether it covers every element is not checked"
+    ]
     assert check_settings(InputSettings(actinide_ecp="my-ECP"), {"U"}) == [
         "the core potential my-ECP is in no table: whether it covers every actinide is not checked"
     ]

@@ -355,6 +355,16 @@ X2C = {"simple_input": "x2c", "actinide_basis": "SARC-DKH-TZVP", "non_actinide_b
             "O",
             "the extra line '%scf MaxIter 10 end' sets what scf_maxiter sets",
         ),
+        (
+            {"uks_singlet": True, "extra_lines": ("%scf HFTyp RHF end",)},
+            "O",
+            "the extra line '%scf HFTyp RHF end' sets what uks_singlet sets; use uks_singlet",
+        ),
+        (
+            {"uks_singlet": True, "extra_lines": ("%scf rotate {1, 2, 90, 0, 0} end end",)},
+            "O",
+            "the extra line '%scf rotate {1, 2, 90, 0, 0} end end' sets what uks_singlet sets",
+        ),
         ({"extra_lines": ("a\nb",)}, "O", "the extra line 'a\\nb' is empty or has a newline"),
         ({"extra_lines": (" ",)}, "O", "the extra line ' ' is empty"),
     ],

@@ -1,15 +1,16 @@
 """Flux's commands: submit, jobs, cancel. Each is given a time limit: a frozen broker hangs its clients for ever."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from oact_dagster.launchers.flux.states import job_state, read_jobs
+from oact_dagster.launchers.flux.examination import examine
+from oact_dagster.launchers.flux.states import HELD, job_state, read_jobs
 from oact_dagster.launchers.job_array import JobArray
 from oact_dagster.launchers.protocol import JobState
-from oact_dagster.launchers.scheduler import Reply, SubmitAnswer
+from oact_dagster.launchers.scheduler import Finding, Reply, SubmitAnswer, Wanted
 from oact_dagster.launchers.scheduler_command import Answer, NoAnswerError, run_command
 
 LARGEST_BULK: Final = 500
@@ -115,9 +116,14 @@ class Flux:
         """By name: every job has an id of its own."""
         return "; ".join(f"flux pkill {name}-" for name in names) or f"flux cancel {' '.join(job_ids)}"
 
+    def examine(self, wanted: Sequence[Wanted]) -> Iterator[Finding]:
+        """See :func:`oact_dagster.launchers.flux.examination.examine`."""
+        options = self._options
+        return examine(wanted, queue=options.queue, bank=options.allocation, run=self._run, words=_words)
+
     def why_pending(self, reason: str) -> str | None:
-        """Flux refuses what can never start."""
-        return None
+        """Flux refuses what can never start; what is held waits for a hand."""
+        return "they are held: `flux job urgency ID 16` lets one go" if reason == HELD else None
 
     def _jobs(self) -> dict[str, Mapping[str, Any]]:
         answer = self._run(["flux", "jobs", "-a", "-c0", "--json"])

@@ -9,6 +9,8 @@ from oact_dagster.launchers.protocol import Cause, JobState, Phase
 
 _QUEUED: Final = frozenset({"NEW", "DEPEND", "PRIORITY", "SCHED"})
 _CAUSES: Final = {"TIMEOUT": Cause.TIME_LIMIT, "CANCELED": Cause.CANCELLED}
+HELD: Final = "urgency 0"
+"""Reason of a job that is held: flux-submit(1)."""
 _NODE_FAILED: Final = ("node failure", "lost contact", "broker")
 
 
@@ -30,7 +32,7 @@ def job_state(job: Mapping[str, Any]) -> JobState:
     """The state of a job; one that we do not know is taken for running, which decides nothing."""
     state = str(job.get("state", ""))
     if state in _QUEUED:
-        return JobState(Phase.QUEUED)
+        return JobState(Phase.QUEUED, reason=HELD if job.get("urgency") == 0 else "")
     if state != "INACTIVE":
         return JobState(Phase.RUNNING)
     result = str(job.get("result") or job.get("status") or "")

@@ -175,13 +175,13 @@ def worker_command() -> str:
 
 
 def _local(options: PoolOptions, run: str) -> Any:
-    from parsl.launchers import SingleNodeLauncher, SrunLauncher, WrappedLauncher
+    from parsl.launchers import SimpleLauncher, SrunLauncher, WrappedLauncher
     from parsl.providers import LocalProvider
 
     # The script begins anew with the variable in its environment, where leftovers are looked for.
     again = f'[ -n "${POOL_VARIABLE}" ] || {POOL_VARIABLE}={run} exec bash "$0"'
     lines = [again, *_common_lines(options, run), *options.setup, *_guard()]
-    launcher: Any = SingleNodeLauncher()
+    launcher: Any = SimpleLauncher()
     if options.nodes > 1 and os.environ.get("SLURM_JOB_ID"):
         launcher = SrunLauncher(overrides=f"--nodes={options.nodes} --ntasks-per-node=1 --cpu-bind=none")
     elif options.nodes > 1:
@@ -241,7 +241,7 @@ def _guard() -> list[str]:
     pool that was killed.
     """
     return [
-        f"( while kill -0 {os.getpid()} && kill -0 $$; do sleep 1; done; kill -KILL 0 ) >/dev/null 2>&1 &",
+        f"( while kill -0 {os.getpid()} && kill -0 $$; do sleep 1 || exit; done; kill -KILL 0 ) >/dev/null 2>&1 &",
         f"echo pool on {shlex.quote(socket.gethostname())}",
     ]
 

@@ -189,6 +189,18 @@ class ParslLauncher:
     def _put_back(self, job: Job) -> None:
         heapq.heappush(self._queue, (-job.expected_cost, next(self._count), job))
 
+    def fits(self, time_limit_s: float, expected_cost: float) -> bool:
+        """Whether a calculation can end before the allocation does, by its limit or by the times of those that ended.
+
+        Args:
+            time_limit_s: its own time limit, s.
+            expected_cost: as in :class:`oact_dagster.launchers.protocol.Job`.
+        """
+        end = self._end if self._asked else self._find_end()
+        if end is None:
+            return True
+        return self._times.needed_s(expected_cost, time_limit_s) <= end.at - self._end_margin_s - time.time()
+
     def _too_late(self, job: Job, needed: float) -> bool:
         """Give a job back that cannot end before the allocation does."""
         if self._end is None:

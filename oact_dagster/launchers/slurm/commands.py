@@ -1,23 +1,30 @@
 """Slurm's commands: sbatch, squeue, sacct, scancel, scontrol."""
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from typing import Final
 
-from oact_dagster.launchers.job_array import NAME_PREFIX, JobArray
+from oact_dagster.launchers.job_array import NAME_PREFIX, JobArray, ResourceRequest
 from oact_dagster.launchers.protocol import JobState, Phase
-from oact_dagster.launchers.scheduler import Reply, SubmitAnswer
+from oact_dagster.launchers.scheduler import Finding, Reply, SubmitAnswer, Wanted
 from oact_dagster.launchers.scheduler_command import Answer, NoAnswerError, run_command
+from oact_dagster.launchers.slurm.accounting import RECORD, read_records
 from oact_dagster.launchers.slurm.errors import reply_of, words_of
+from oact_dagster.launchers.slurm.examination import examine
 from oact_dagster.launchers.slurm.states import job_state, why_pending
 
 IDS_AT_ONCE: Final = 500
 """Arrays or ranges of tasks in one command."""
+ACCOUNTING_S: Final = 20.0
+"""Longest time limit of a sacct: what it says is worth no long wait, s."""
+ACCOUNTING_PAUSE_S: Final = 60.0
+"""How long accounting that gave no answer is not asked again, s."""
 _FORMAT: Final = "%F|%K|%T|%j|%r"
-_USERS_DEFAULTS: Final = ("SQUEUE_", "SACCT_", "SCANCEL_", "SBATCH_WAIT")
+_USERS_DEFAULTS: Final = ("SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_", "SBATCH_WAIT")
 """A user's filter must hide no job from us, and no question must wait for an answer."""
 _NOT_THERE: Final = re.compile(
     r"Invalid job id|already completing or completed|Job/step already", re.IGNORECASE
@@ -58,6 +65,7 @@ class Slurm:
         self._options = options
         self._timeout_s = timeout_s
         self._margin_s = margin_s
+        self._accounting_from = 0.0
 
     def largest_array(self) -> int:
         """MaxArraySize is one more than the largest task number, and ours begin at 0."""
@@ -76,18 +84,8 @@ class Slurm:
 
     def submit_command(self, array: JobArray) -> list[str]:
         """The command that submits an array: as options, which outrank a user's SBATCH_ variables."""
-        request, options = array.request, self._options
-        if request is None:
+        if array.request is None:
             raise ValueError(f"{array.name}: what its jobs ask for is not known")
-        margin = round(self._margin_s(request.minutes * 60.0))
-        named = {
-            "partition": options.queue,
-            "qos": options.qos,
-            "account": options.allocation,
-            "constraint": options.constraint,
-            "mem": None if request.memory_mb is None else f"{request.memory_mb}M",
-            "signal": f"B:USR1@{margin}" if margin else None,
-        }
         return [
             "sbatch",
             "--parsable",
@@ -100,13 +98,41 @@ class Slurm:
             # What an earlier run of the same job wrote stays; and no job runs twice behind our back.
             "--open-mode=append",
             "--no-requeue",
+            *self._asked(array.request),
+            str(array.script),
+        ]
+
+    def _asked(self, request: ResourceRequest) -> list[str]:
+        """What a job asks for, as options of sbatch."""
+        options = self._options
+        margin = round(self._margin_s(request.minutes * 60.0))
+        named = {
+            "partition": options.queue,
+            "qos": options.qos,
+            "account": options.allocation,
+            "constraint": options.constraint,
+            "mem": None if request.memory_mb is None else f"{request.memory_mb}M",
+            "signal": f"B:USR1@{margin}" if margin else None,
+        }
+        return [
             "--nodes=1",
             f"--ntasks-per-node={request.n_cores}",
             f"--time={request.minutes}",
             *(f"--{name}={value}" for name, value in named.items() if value is not None),
             *options.extra,
-            str(array.script),
         ]
+
+    def examine(self, wanted: Sequence[Wanted]) -> Iterator[Finding]:
+        """See :func:`oact_dagster.launchers.slurm.examination.examine`."""
+        options = self._options
+        return examine(
+            wanted,
+            queue=options.queue,
+            accounts={"launcher.allocation": options.allocation, "launcher.qos": options.qos},
+            asked=self._asked,
+            config=lambda: self._config,
+            run=self._run,
+        )
 
     def find(self, names: Collection[str]) -> Mapping[str, Mapping[int, str]]:
         """Look jobs up by name."""
@@ -119,7 +145,7 @@ class Slurm:
         return found
 
     def states(self, job_ids: Collection[str]) -> Mapping[str, JobState]:
-        """One squeue for all; sacct for those that squeue does not know any more, where there is accounting."""
+        """One squeue for all; where there is accounting, one sacct for those that have ended or are not known."""
         found: dict[str, JobState] = {}
         arrays = list(dict.fromkeys(job_id.partition("_")[0] for job_id in job_ids))
         for some in _chunks(arrays):
@@ -133,8 +159,10 @@ class Slurm:
             together = found.get(job_id.partition("_")[0])
             if job_id not in found and together is not None and together.phase is Phase.ENDED:
                 found[job_id] = together
-        missing = [job_id for job_id in job_ids if job_id not in found]
-        return found | self._accounted(missing) if missing and self._has_accounting() else found
+        over = [i for i in job_ids if i not in found or found[i].phase is Phase.ENDED]
+        for job_id, state in self._accounted(over).items() if over and self._has_accounting() else ():
+            found[job_id] = replace(found.get(job_id, state), costs=state.costs)
+        return found
 
     def cancel(self, job_ids: Collection[str]) -> None:
         """One scancel; jobs that are gone are passed over."""
@@ -151,21 +179,18 @@ class Slurm:
         """See :func:`oact_dagster.launchers.slurm.states.why_pending`."""
         return why_pending(reason)
 
-    def _accounted(self, job_ids: Collection[str]) -> dict[str, JobState]:
-        found = {}
-        for some in _chunks(list(job_ids)):
-            answer = self._run(
-                ["sacct", "-n", "-P", "-X", "-o", "JobID,State,ExitCode,JobName", "-j", ",".join(some)]
-            )
-            # Without its database sacct fails while all else works: what it would say stays unknown.
-            for line in answer.stdout.splitlines() if answer.returncode == 0 else ():
-                job_id, _, rest = line.partition("|")
-                state, _, rest = rest.partition("|")
-                exit_code, _, name = rest.partition("|")
-                judged = job_state(state, exit_code=exit_code)
-                # A record that was never closed says running for ever.
-                if job_id in some and judged.phase is Phase.ENDED and name.startswith(NAME_PREFIX):
-                    found[job_id] = judged
+    def _accounted(self, job_ids: Sequence[str]) -> dict[str, JobState]:
+        """How jobs ended and what they took. Without its database sacct fails while all else works."""
+        if time.monotonic() < self._accounting_from:
+            return {}
+        found: dict[str, JobState] = {}
+        for some in _chunks(job_ids):
+            command = ["sacct", "-n", "-P", "-o", RECORD, "-j", ",".join(some)]
+            answer = run_command(command, min(self._timeout_s, ACCOUNTING_S), without=_USERS_DEFAULTS)
+            if answer.returncode != 0:
+                self._accounting_from = time.monotonic() + ACCOUNTING_PAUSE_S
+                break
+            found |= read_records(answer.stdout, some)
         return found
 
     def _has_accounting(self) -> bool:

@@ -1,0 +1,182 @@
+"""What each launcher takes to run a batch, with an engine that returns at once.
+
+``python benchmarks/launchers.py [--launchers local,slurm,flux] [--batches 10,100,1000]`` runs one batch for each, in a
+fresh process with a fresh ledger, without Dagster, and prints one table:
+
+- submitted: from the start of the batch until the launcher has taken the last structure;
+- recorded: until the last result is in the ledger;
+- coordinator: CPU of the process that runs the batch, for each structure;
+- children: CPU of what it starts, for each structure: scheduler commands, and the payloads where they are its own.
+
+Slurm is a real one, started for this on the machine (as the tests do); Flux is the stand-in of the tests, which runs
+each job as a process. A second table has the share of a core that the reader of the payloads' messages takes while
+1,000 calculations run and say nothing.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from overhead import ENGINE
+
+WORKERS = 2
+IDLE_FILES = 1000
+IDLE_S = 30.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--launchers", default="local,slurm,flux")
+    parser.add_argument("--batches", default="10,100,1000")
+    parser.add_argument("--inside", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.inside:
+        print(json.dumps(_inside(Path(options.inside[0]), int(options.inside[1]))))
+        return
+    print("launcher     batch   submitted   recorded   a structure   coordinator      children   peak RSS")
+    print("                             s          s            ms        ms CPU        ms CPU         MB")
+    for kind in options.launchers.split(","):
+        with _ready_for(kind) as environment:
+            for size in map(int, options.batches.split(",")):
+                with tempfile.TemporaryDirectory() as folder:
+                    found = _measure(Path(folder), kind, size, environment)
+                print(
+                    f"{kind:10s} {size:7d} {found['submitted']:11.2f} {found['recorded']:10.2f}"
+                    f" {found['recorded'] / size * 1e3:13.0f} {found['coordinator'] / size * 1e3:13.2f}"
+                    f" {found['children'] / size * 1e3:13.2f} {found['rss']:10.0f}",
+                    flush=True,
+                )
+    print(f"\nmessage reader, {IDLE_FILES} silent calculations: {_idle_reader():.2f} % of a core")
+
+
+@contextmanager
+def _ready_for(kind: str) -> Iterator[dict[str, str]]:
+    """The environment in which a launcher finds its scheduler."""
+    if kind == "slurm":
+        from oact_dagster_tests.launchers.real_slurm import RealSlurm, missing_programs
+
+        if missing_programs():
+            raise SystemExit(f"no {', '.join(missing_programs())}; apt-get install slurm-wlm munge")
+        cluster = RealSlurm()
+        try:
+            cluster.start()
+            yield cluster.environment
+        finally:
+            cluster.stop()
+    elif kind == "flux":
+        with tempfile.TemporaryDirectory() as folder:
+            command = Path(folder, "bin", "flux")
+            command.parent.mkdir()
+            stand_in = Path(__file__).parents[1] / "oact_dagster_tests" / "launchers" / "stand_in_flux.py"
+            command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{stand_in}" "$@"\n')
+            command.chmod(0o755)
+            yield {"STAND_IN_FLUX": folder, "PATH": f"{command.parent}:{os.environ['PATH']}"}
+    else:
+        yield {}
+
+
+def _measure(folder: Path, kind: str, size: int, environment: dict[str, str]) -> dict[str, float]:
+    engine = folder / "engine"
+    engine.write_text(ENGINE)
+    engine.chmod(0o755)
+    with (folder / "structures.csv").open("w") as stream:
+        stream.write("aligned_csd_core,charge,uhf\n")
+        for number in range(size):
+            stream.write(f'"O 0 0 {number / 1e5:.6f}\nH 0.76 0 0.59\nH -0.76 0 0.59",0,0\n')
+    settings: dict[str, Any] = {
+        "name": "launchers",
+        "csv": "structures.csv",
+        "batch_size": size,
+        "orca": {"command": str(engine), "n_cores": 1},
+        "launcher": {"kind": kind, "max_workers": WORKERS, "mem": "none", "poll_interval_s": 1.0},
+    }
+    (folder / "campaign.yaml").write_text(yaml.safe_dump(settings))
+    done = subprocess.run(
+        [sys.executable, __file__, "--inside", str(folder), str(size)],
+        stdout=subprocess.PIPE,
+        check=True,
+        env={**os.environ, **environment},
+    )
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _cpu(who: int) -> float:
+    usage = resource.getrusage(who)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _inside(folder: Path, size: int) -> dict[str, float]:
+    from oact_dagster.campaign import load_campaign
+    from oact_dagster.execution.batch import BatchRun
+    from oact_dagster.execution.engine import find_engine
+    from oact_dagster.execution.events import InputWritten
+    from oact_dagster.execution.intake import take_in
+    from oact_dagster.execution.selection import BatchRequest
+    from oact_dagster.launchers.choose import make_launcher
+    from oact_dagster.ledger.states import Status
+    from oact_dagster.ledger.store import Ledger
+
+    campaign = load_campaign(folder)
+    with Ledger(campaign.ledger, create=True) as ledger:
+        take_in(campaign, ledger)
+        launcher = make_launcher(campaign)
+        before, began = _cpu(resource.RUSAGE_SELF), time.monotonic()
+        run = BatchRun(
+            campaign, ledger, launcher, find_engine(campaign), BatchRequest(range(size)), "benchmark"
+        )
+        submitted = 0.0
+        for event in run.run():
+            # Inputs are told of once their jobs have been taken.
+            if isinstance(event, InputWritten):
+                submitted = time.monotonic() - began
+        recorded = time.monotonic() - began
+        if ledger.count_by_status() != {Status.COMPLETED: size}:
+            raise SystemExit(f"not all were completed: {ledger.count_by_status()}")
+    return {
+        "submitted": submitted,
+        "recorded": recorded,
+        "coordinator": _cpu(resource.RUSAGE_SELF) - before,
+        "children": _cpu(resource.RUSAGE_CHILDREN),
+        "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+class _Handler:
+    def handle_message(self, message: object) -> None:
+        """Nothing comes."""
+
+
+def _idle_reader() -> float:
+    """Share of a core of the reader's thread, in percent."""
+    from oact_dagster.defs.pipes import BatchMessageReader
+
+    with tempfile.TemporaryDirectory() as folder:
+        reader = BatchMessageReader(IDLE_FILES)
+        with reader.read_messages(_Handler()):  # type: ignore[arg-type]
+            for number in range(IDLE_FILES):
+                file = Path(folder, f"job_{number}", "messages.jsonl")
+                file.parent.mkdir()
+                file.write_text('{"method": "opened"}\n')
+                reader.follow(file)
+            time.sleep(10.0)
+            before = _cpu(resource.RUSAGE_SELF)
+            threading.Event().wait(IDLE_S)
+            return (_cpu(resource.RUSAGE_SELF) - before) / IDLE_S * 100
+
+
+if __name__ == "__main__":
+    main()

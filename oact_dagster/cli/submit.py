@@ -1,0 +1,297 @@
+"""``oact submit``."""
+
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from oact_dagster.cli.environment import shown_path
+from oact_dagster.cli.errors import EXIT_INTERRUPTED, EXIT_REFUSED, RefusedError, warn
+from oact_dagster.cli.ledger_argument import found_ledger
+from oact_dagster.cli.submit_options import (
+    job_settings,
+    orca_settings,
+    submit_options,
+    without_effect,
+    worker_settings,
+)
+
+if TYPE_CHECKING:
+    from oact_dagster.campaign import Campaign
+    from oact_dagster.cli.tally import Tally
+    from oact_dagster.execution.events import Event
+    from oact_dagster.execution.submitting import Submitted
+    from oact_dagster.ledger.reading import LedgerReader
+    from oact_dagster.ledger.store import Ledger
+
+EXAMPLE: Final = """\
+\b
+Exit code: 0 when all were submitted (with --use-parsl: completed) or there was nothing to
+submit; 1 when some were not; 2 when nothing could be; 130 after Ctrl+C, which leaves the
+jobs that were submitted in the queue.
+
+\b
+Example:
+  oact submit workflow.db jobs/ --scheduler flux --batch-size 100 --n-cores 4 --n-hours 2 \\
+      --queue pbatch --allocation my_bank --orca-path /opt/orca/orca
+  oact submit workflow.db jobs/ --use-parsl --batch-size 100 --max-workers 4 \\
+      --cores-per-worker 16 --job-timeout 7200
+  oact submit campaign.yaml --max-in-flight 500
+"""
+
+EXIT_NOT_ALL: Final = 1
+DEFAULT_BATCH: Final = 10
+DEFAULT_CORES: Final = 4
+DEFAULT_HOURS: Final = 2.0
+DEFAULT_WORKERS: Final = 4
+DEFAULT_CORES_PER_WORKER: Final = 16
+_SHOWN: Final = 10
+_PROGRAMS: Final = {"slurm": "sbatch", "flux": "flux"}
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("db", metavar="DB|CAMPAIGN")
+@click.argument("jobs_dir", metavar="JOBS_DIR", required=False, type=click.Path(path_type=Path))
+@submit_options
+@click.pass_context
+def submit(ctx: click.Context, /, db: str, jobs_dir: Path | None, **flags: Any) -> None:
+    """Submit structures that are to be run to a scheduler, and return; or run them here with --use-parsl.
+
+    What a flag does not say is that of the campaign.yaml beside DB, else the default. JOBS_DIR may be
+    left out for a campaign. What was submitted is recorded by `oact dashboard DB --update JOBS_DIR`, and followed by
+    any later run of the campaign.
+    """
+    ledger, beside = found_ledger(db)
+    jobs = jobs_dir or (beside.jobs_dir if beside is not None else None)
+    if jobs is None:
+        raise click.UsageError("name the JOBS_DIR, too: no campaign.yaml lies beside the ledger")
+    for flag in without_effect(flags):
+        warn(f"{flag} has no effect {'with' if flags['use_parsl'] else 'without'} --use-parsl")
+    campaign = _settings(ledger, jobs, beside, flags)
+    if flags["dry_run"]:
+        ctx.exit(_dry_run(ledger, campaign, flags))
+    ctx.exit(_submit(ledger, campaign, beside, flags))
+
+
+def _settings(ledger: Path, jobs: Path, beside: "Campaign | None", flags: dict[str, Any]) -> "Campaign":
+    from oact_dagster.execution.bare_campaign import campaign_with
+    from oact_dagster.execution.submitting import WITHOUT_LIMIT, node_settings
+
+    orca = orca_settings(flags)
+    if flags["use_parsl"]:
+        on_node = beside is not None and beside.launcher.kind not in ("slurm", "flux")
+        cores = flags["cores_per_worker"] or flags["n_cores"]
+        if cores is None and beside is None:
+            cores = DEFAULT_CORES_PER_WORKER
+        if flags["n_cores"] is not None and flags["n_cores"] != cores:
+            warn(f"--n-cores {flags['n_cores']} gives way to --cores-per-worker {cores}")
+        launcher = node_settings(
+            flags["max_workers"] or (None if on_node else DEFAULT_WORKERS), cores, flags["job_timeout"]
+        )
+        launcher |= worker_settings(flags)
+    else:
+        cores = flags["n_cores"] or (DEFAULT_CORES if beside is None else None)
+        launcher = job_settings(flags)
+        launcher["kind"] = flags["scheduler"] or _scheduler(beside)
+        if beside is None:
+            launcher.setdefault("n_hours", DEFAULT_HOURS)
+    if cores is not None:
+        orca["n_cores"] = cores
+    # Without a campaign nobody has set a budget.
+    budget = flags["max_fail_count"] or (WITHOUT_LIMIT if beside is None else None)
+    return campaign_with(
+        beside,
+        ledger,
+        jobs,
+        job_dir_pattern=flags["job_dir_pattern"],
+        orca=orca,
+        launcher=launcher,
+        retry={} if budget is None else {"max_failures": budget},
+        max_in_flight=flags["max_in_flight"],
+    )
+
+
+def _scheduler(beside: "Campaign | None") -> str:
+    """The scheduler where none is named: the settings', else the one that is there, else Flux, as ever."""
+    if beside is not None and beside.launcher.kind in ("slurm", "flux"):
+        return beside.launcher.kind
+    return next((kind for kind in ("flux", "slurm") if shutil.which(_PROGRAMS[kind])), "flux")
+
+
+def _chosen(reader: "LedgerReader", campaign: "Campaign", flags: dict[str, Any]) -> list[int]:
+    """The structures to submit; where there are none, why."""
+    from oact_dagster.execution.submitting import READY, choose, room_for
+    from oact_dagster.ledger.states import Status
+
+    wanted, counts = flags["batch_size"] or DEFAULT_BATCH, reader.count_by_status()
+    room = wanted if flags["use_parsl"] else room_for(campaign, counts, wanted)
+    retry = campaign.retry
+    chosen = choose(
+        reader,
+        room,
+        max_failures=retry.max_failures,
+        max_losses=retry.max_losses,
+        randomize=flags["randomize"],
+    )
+    if chosen:
+        return chosen
+    ready = sum(counts.get(status, 0) for status in READY)
+    if not room:
+        why = f"{counts.get(Status.RUNNING, 0)} run or wait already, and max_in_flight is {campaign.max_in_flight}"
+    elif ready:
+        why = f"{ready} are to_run, and are held, still run, or have used up their budget (`oact dashboard` tells)"
+    else:
+        why = "no structure is to_run"
+    click.echo(f"nothing to submit: {why}")
+    failed = sum(counts.get(status, 0) for status in (Status.FAILED, Status.TIMEOUT))
+    if failed:
+        click.echo(
+            f"{failed} have failed or timed out: `oact dashboard {shown_path(reader.path)} --reset-failed"
+            " --include-timeout-in-reset` sets them back"
+        )
+    return []
+
+
+def _dry_run(ledger: Path, campaign: "Campaign", flags: dict[str, Any]) -> int:
+    from oact_dagster.execution.submitting import preview
+    from oact_dagster.ledger.reading import LedgerReader
+
+    refused: Counter[str] = Counter()
+    first: dict[str, int] = {}
+    written = 0
+    with LedgerReader.open(ledger) as reader:
+        chosen = _chosen(reader, campaign, flags)
+        for one in preview(campaign, reader, chosen):
+            if one.refused is None:
+                written += 1
+            else:
+                refused[one.refused] += 1
+                first.setdefault(one.refused, one.orig_index)
+    if chosen:
+        click.echo(
+            f"{written} folders written in {shown_path(campaign.jobs_dir)}; nothing was submitted, and no status"
+            " changed"
+        )
+    for reason, count in refused.most_common():
+        click.echo(f"oact: {count} not written (structure {first[reason]}): {reason}", err=True)
+    return EXIT_NOT_ALL if refused else 0
+
+
+def _submit(ledger: Path, campaign: "Campaign", beside: "Campaign | None", flags: dict[str, Any]) -> int:
+    from oact_dagster.ledger.reading import LedgerReader
+    from oact_dagster.ledger.store import Ledger
+
+    with LedgerReader.open(ledger) as reader:
+        chosen = _chosen(reader, campaign, flags)
+    if not chosen:
+        return 0
+    _check(campaign, beside, flags)
+    with Ledger(ledger) as open_ledger:
+        if flags["use_parsl"]:
+            return _run_here(campaign, open_ledger, chosen, flags)
+        return _hand_over(campaign, open_ledger, chosen, beside, flags)
+
+
+def _check(campaign: "Campaign", beside: "Campaign | None", flags: dict[str, Any]) -> None:
+    """Find what would keep every structure from being run, before anything is marked running.
+
+    Raises:
+        RefusedError: with a line for each thing.
+    """
+    from oact_dagster.cli.foreground import check_before
+
+    try:
+        check_before(campaign)
+    except RefusedError as error:
+        unnamed = beside is None and flags["orca_path"] is None and "orca.command" in str(error)
+        raise RefusedError(f"{error} (--orca-path)" if unnamed else str(error)) from None
+    kind = campaign.launcher.kind
+    program = _PROGRAMS.get(kind)
+    if program is not None and shutil.which(program) is None:
+        raise RefusedError(
+            f"{program}: no such program on PATH; submit where {kind} is (--scheduler names it), run here with"
+            " --use-parsl, or let --dry-run write the scripts"
+        )
+    if beside is not None and program is not None:
+        if beside.launcher.kind != kind:
+            warn(
+                f"{beside.file}: launcher.kind is {beside.launcher.kind}: `oact run` follows these jobs once it is"
+                f" {kind}"
+            )
+        if beside.jobs_dir != campaign.jobs_dir:
+            warn(f"{beside.file}: jobs_dir is {beside.jobs_dir}, and these jobs run in {campaign.jobs_dir}")
+
+
+def _run_here(campaign: "Campaign", ledger: "Ledger", chosen: list[int], flags: dict[str, Any]) -> int:
+    from oact_dagster.cli.foreground import warn_of_cores
+    from oact_dagster.cli.progress import make_progress
+    from oact_dagster.execution.submitting import submit as run
+
+    warn_of_cores(campaign)
+    with make_progress() as progress:
+        done = run(campaign, ledger, chosen, follow=True, take_over=flags["take_over"], watch=progress.watch)
+    problems = _tell_problems(done, progress.tally)
+    if done.stopped:
+        click.echo("oact: interrupted; the same command goes on where it stopped", err=True)
+    return _exit_code(done, problems, progress.tally)
+
+
+def _hand_over(
+    campaign: "Campaign",
+    ledger: "Ledger",
+    chosen: list[int],
+    beside: "Campaign | None",
+    flags: dict[str, Any],
+) -> int:
+    from oact_dagster.cli.tally import Tally
+    from oact_dagster.execution.events import Note
+    from oact_dagster.execution.submitting import submit as hand_over
+
+    tally = Tally()
+
+    def watch(event: "Event") -> None:
+        tally.add(event)
+        if isinstance(event, Note):
+            click.echo(f"oact: {event.text}" if event.warning else event.text, err=event.warning)
+
+    done = hand_over(campaign, ledger, chosen, follow=False, take_over=flags["take_over"], watch=watch)
+    kind = campaign.launcher.kind
+    click.echo(f"submitted {len(done.begun)} of {len(chosen)} structures to {kind}")
+    if done.begun:
+        click.echo(f"  structures: {_few(sorted(done.begun))}")
+    if done.job_ids:
+        click.echo(f"  jobs: {_few(done.job_ids)}")
+        update = f"oact dashboard {shown_path(ledger.path)} --update {shown_path(campaign.jobs_dir)}"
+        follow = f", or `oact run {shown_path(beside.file)}` follows them" if beside is not None else ""
+        click.echo(f"  to record what has ended: {update}{follow}")
+        click.echo(f"  to cancel them: {done.how_to_cancel}")
+    problems = _tell_problems(done, tally)
+    if done.stopped:
+        click.echo("oact: interrupted; what was submitted goes on in the queue", err=True)
+    return _exit_code(done, problems, tally)
+
+
+def _tell_problems(done: "Submitted", tally: "Tally") -> bool:
+    lines = [] if done.stopped else tally.problem_lines()
+    if done.problem is not None:
+        # What it kept from being run says the same.
+        told = str(done.problem)
+        lines = [line for line in lines if line.partition(": ")[2] not in told] + [told]
+    for line in lines:
+        click.echo(f"oact: {' '.join(line.split())}", err=True)
+    return bool(lines)
+
+
+def _exit_code(done: "Submitted", problems: bool, tally: "Tally") -> int:
+    if done.stopped:
+        return EXIT_INTERRUPTED
+    if not (done.begun or tally.failed):
+        return EXIT_REFUSED
+    return EXIT_NOT_ALL if problems else 0
+
+
+def _few(values: Sequence[object]) -> str:
+    return ", ".join(map(str, values[:_SHOWN])) + (", ..." if len(values) > _SHOWN else "")

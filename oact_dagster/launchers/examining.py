@@ -1,0 +1,36 @@
+"""Asking a campaign's scheduler, before anything is submitted, what it would say to its jobs."""
+
+from collections.abc import Sequence
+
+from oact_dagster.campaign import LauncherSettings
+from oact_dagster.launchers.choose import make_scheduler
+from oact_dagster.launchers.protocol import LauncherError
+from oact_dagster.launchers.scheduler import Finding, Wanted
+from oact_dagster.launchers.scheduler_command import NoAnswerError
+
+
+def examine_jobs(settings: LauncherSettings, wanted: Sequence[Wanted]) -> list[Finding]:
+    """Ask the scheduler of ``launcher.kind``; processes of this machine need none.
+
+    Args:
+        settings: of the campaign.
+        wanted: the jobs that it would submit.
+
+    Returns:
+        What was found; where the scheduler cannot be asked, that.
+    """
+    scheduler = make_scheduler(settings)
+    if scheduler is None or not wanted:
+        return []
+    found: list[Finding] = []
+    try:
+        found.extend(scheduler.examine(wanted))
+    except LauncherError as error:
+        found.append(Finding(f"launcher.kind: {settings.kind}: {error}", blocks=True))
+    except NoAnswerError as error:
+        found.append(
+            Finding(
+                f"{settings.kind} does not answer ({error}): whether it takes the jobs could not be asked"
+            )
+        )
+    return found

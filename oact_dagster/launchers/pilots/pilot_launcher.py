@@ -1,0 +1,395 @@
+"""Runs attempts through pilots: keeps a list on disk filled, and enough pilots in the scheduler's queue.
+
+What becomes of an attempt is read from the list; what becomes of a pilot, from its scheduler. A pilot that is gone
+loses only what it was running, and what waits on the list is taken by the others. All runs of a campaign share one list
+and its pilots: a node that has finished one run's structures goes on with another one's.
+"""
+
+import contextlib
+import fcntl
+import math
+import secrets
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from oact_dagster.launchers.attempt_files import START_FILE
+from oact_dagster.launchers.kinds import PILOTS
+from oact_dagster.launchers.pilots.pilot_files import (
+    SPEC_FILE,
+    PilotSpec,
+    read_end,
+    read_spec,
+    silent_for_s,
+    spec_text,
+)
+from oact_dagster.launchers.pilots.shared_list import SharedList
+from oact_dagster.launchers.protocol import (
+    NEVER_STARTED,
+    Job,
+    JobState,
+    LauncherError,
+    Orphan,
+    Phase,
+    Submission,
+)
+from oact_dagster.launchers.scheduler_launcher import SchedulerLauncher
+
+LIST_LOOK_S: Final = 5.0
+"""How often the list is looked at, at least, s."""
+BARREN_PILOTS: Final = 3
+"""So many pilots, one after the other, that see no calculation to its end: it is no fault of a node."""
+_LIVES: Final = (Phase.QUEUED, Phase.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class PilotRequest:
+    """What pilots are asked for."""
+
+    jobs: int
+    """Pilots at once; with 0 none are submitted."""
+    spec: PilotSpec
+    """Of each, but for its token."""
+    memory_mb: int | None = None
+    """Of a pilot's job; None leaves it to the scheduler."""
+
+
+@dataclass(slots=True)
+class _Pilot:
+    folder: Path
+    job_id: str | None = None
+    """None until its scheduler has taken it."""
+    state: JobState = field(default_factory=lambda: JobState(Phase.QUEUED))
+    unknown_since: float | None = None
+
+
+class PilotLauncher:
+    """Attempts on a list, and the pilots that run them.
+
+    Args:
+        pilots: submits and follows the pilots' own jobs.
+        shared: the list.
+        request: what is asked for.
+        interval_s: how often the list is looked at, s.
+        grace_s: how long a pilot may be missing from its scheduler's queue, s.
+        notices: what whoever watches should know from the start.
+        clock: monotonic time, s.
+    """
+
+    survives = True
+
+    def __init__(
+        self,
+        pilots: SchedulerLauncher,
+        shared: SharedList,
+        request: PilotRequest,
+        *,
+        interval_s: float,
+        grace_s: float,
+        notices: Sequence[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.kind = f"{pilots.kind}{PILOTS}"
+        self._scheduler = pilots
+        self._list = shared
+        self._request = request
+        self._folder = shared.folder / "pilots"
+        self._interval = min(interval_s, LIST_LOOK_S)
+        self._grace_s = grace_s
+        self._clock = clock
+        self._pilots: dict[str, _Pilot] = {}
+        self._gone: dict[str, JobState] = {}
+        self._prepared: dict[str, Job] = {}
+        self._barren = 0
+        self._waiting: set[str] = set()
+        self._taken: dict[str, str] = {}
+        self._ended: dict[str, JobState] = {}
+        self._next_look = 0.0
+        self._notes = list(notices)
+
+    # --- handing over ---------------------------------------------------------------------------------------
+
+    def submit(self, jobs: Sequence[Job]) -> Submission:
+        """Put attempts on the list, and see that there are pilots for them; an attempt's job id is its token."""
+        refused = {job.token: reason for job in jobs if (reason := self._why_not(job))}
+        try:
+            self._list.make()
+            self._folder.mkdir(exist_ok=True)
+            self._list.put([job for job in jobs if job.token not in refused])
+        except OSError as error:
+            where = error.filename or self._list.folder
+            raise LauncherError(f"{where}: cannot be written: {error.strerror or error}") from error
+        self._look_at_list()
+        self._top_up()
+        return Submission({job.token: job.token for job in jobs if job.token not in refused}, refused)
+
+    def _why_not(self, job: Job) -> str:
+        """Why no pilot would ever take a job; empty where one would."""
+        asked = self._request.spec
+        longest = asked.time_limit_s - asked.margin_s
+        if job.time_limit_s > longest:
+            return f"its time limit of {job.time_limit_s:g} s does not fit into the {longest:g} s of a pilot"
+        if job.n_cores > asked.cores_per_worker:
+            return f"it needs {job.n_cores} cores, and a worker has {asked.cores_per_worker}"
+        return ""
+
+    def withdraw(self, tokens: Collection[str]) -> Collection[str]:
+        """See :class:`~oact_dagster.launchers.protocol.Launcher`: those that no pilot has taken."""
+        return self._list.withdraw(tokens)
+
+    def closing(self) -> str:
+        """Jobs are taken at any time."""
+        return ""
+
+    def _top_up(self) -> None:
+        """Submit pilots until there are enough for what waits.
+
+        Raises:
+            LauncherError: none can be submitted, and there is none.
+        """
+        if not self._waiting:
+            return
+        if self._missing() > 0:
+            with self._alone() as alone:
+                if alone:
+                    self._learn()
+                    self._prepare(self._missing())
+        if self._prepared:
+            self._hand_over()
+
+    def _missing(self) -> int:
+        unfinished = len(self._waiting) + sum(pilot in self._pilots for pilot in self._taken.values())
+        wanted = min(self._request.jobs, math.ceil(unfinished / self._request.spec.max_workers))
+        return wanted - len(self._pilots)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Keep two runs of this host from submitting the same pilots; without locks there may be a few too many."""
+        with (self._folder / ".lock").open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            except OSError:
+                pass
+            yield True
+
+    def _prepare(self, count: int) -> None:
+        asked = self._request.spec
+        for _ in range(count):
+            token = secrets.token_hex(8)
+            folder = self._folder / token
+            try:
+                folder.mkdir()
+                (folder / SPEC_FILE).write_text(spec_text(replace(asked, token=token)), encoding="utf-8")
+            except OSError as error:
+                raise LauncherError(f"{folder}: cannot be written: {error.strerror or error}") from error
+            cores = asked.max_workers * asked.cores_per_worker
+            self._prepared[token] = Job(token, folder, cores, asked.time_limit_s, self._request.memory_mb)
+            self._pilots[token] = _Pilot(folder)
+
+    def _hand_over(self) -> None:
+        answer = self._scheduler.submit(list(self._prepared.values()))
+        for token, job_id in answer.taken.items():
+            del self._prepared[token]
+            self._pilots[token].job_id = job_id
+        if answer.taken:
+            self._notes.append(
+                f"{self._scheduler.kind}: {len(answer.taken)} pilot jobs were submitted, each with room for"
+                f" {self._request.spec.max_workers} calculations at once"
+            )
+        for token in answer.refused:
+            del self._prepared[token]
+            self._retire(token)
+        if answer.refused:
+            told = "; ".join(dict.fromkeys(answer.refused.values()))
+            if not self._pilots:
+                raise LauncherError(f"{self._scheduler.kind} refused the pilot jobs: {told}")
+            self._notes.append(f"{self._scheduler.kind} refused {len(answer.refused)} pilot jobs: {told}")
+
+    # --- following ------------------------------------------------------------------------------------------
+
+    def states(self, job_ids: Collection[str]) -> Mapping[str, JobState]:
+        """The state of each attempt, as of the last look at the list.
+
+        Raises:
+            LauncherError: pilots end before they run anything; what waited is off the list.
+        """
+        if self._clock() >= self._next_look:
+            self._next_look = self._clock() + self._interval
+            # What was judged is asked for no more.
+            judged = self._ended.keys() - set(job_ids)
+            self._list.forget(judged)
+            for token in judged:
+                del self._ended[token]
+            self._look_at_list()
+            self._look_at_pilots()
+            self._top_up()
+        return {token: self._of(token) for token in job_ids}
+
+    def _look_at_list(self) -> None:
+        # In this order: what moves on in between is seen in the later place.
+        self._waiting = self._list.waiting()
+        self._taken = self._list.taken()
+
+    def _of(self, token: str) -> JobState:
+        if token in self._ended:
+            return self._ended[token]
+        pilot = self._taken.get(token)
+        if pilot is None and token in self._waiting:
+            return JobState(Phase.QUEUED, reason=self._why_waiting())
+        if pilot is not None and pilot not in self._gone:
+            return JobState(Phase.RUNNING)
+        said = self._list.ended(token)
+        if said is not None:
+            self._ended[token] = JobState(Phase.ENDED, said.final)
+        elif pilot is not None:
+            gone = self._gone[pilot]
+            self._ended[token] = JobState(Phase.ENDED, f"its pilot ended: {gone.final}", log=gone.log)
+        else:
+            return JobState(Phase.UNKNOWN)
+        return self._ended[token]
+
+    def _why_waiting(self) -> str:
+        reasons = dict.fromkeys(
+            pilot.state.reason for pilot in self._pilots.values() if pilot.state.phase is Phase.QUEUED
+        )
+        return next((reason for reason in reasons if reason), "")
+
+    def _look_at_pilots(self) -> None:
+        """Ask the scheduler for all pilots at once, and strike off those that are gone."""
+        # Another run's, which was submitted while we were looking elsewhere.
+        if any(pilot not in self._pilots and pilot not in self._gone for pilot in self._taken.values()):
+            self._learn()
+        by_job = {pilot.job_id: token for token, pilot in self._pilots.items() if pilot.job_id is not None}
+        if not by_job:
+            return
+        for job_id, state in self._scheduler.states(by_job).items():
+            token = by_job[job_id]
+            pilot = self._pilots[token]
+            pilot.state = state
+            if state.phase in _LIVES:
+                pilot.unknown_since = None
+                continue
+            if self._may_live(pilot):
+                continue
+            said = read_end(pilot.folder)
+            began = said is not None or (pilot.folder / START_FILE).exists()
+            final = said.reason if said is not None else state.final or "no longer known to its scheduler"
+            self._gone[token] = replace(state, phase=Phase.ENDED, final=f"{job_id}: {final}")
+            self._retire(token)
+            if said is not None and said.finished:
+                self._barren = 0
+            elif self._waiting or not began:
+                self._count_barren(self._gone[token])
+
+    def _may_live(self, pilot: _Pilot) -> bool:
+        """Whether a pilot that its scheduler does not know (any more) may be running nevertheless."""
+        if pilot.state.phase is not Phase.UNKNOWN:
+            return False
+        if pilot.unknown_since is None:
+            pilot.unknown_since = self._clock()
+        silent = silent_for_s(pilot.folder)
+        recently_seen = silent is not None and silent < self._grace_s
+        return recently_seen or self._clock() - pilot.unknown_since < self._grace_s
+
+    def _count_barren(self, gone: JobState) -> None:
+        """Count a pilot that saw no calculation to its end although something waited.
+
+        Raises:
+            LauncherError: so did those before it.
+        """
+        self._barren += 1
+        if self._barren < BARREN_PILOTS:
+            return
+        self._list.withdraw(self._waiting)
+        log = gone.log.strip().rsplit("\n", 1)[-1]
+        more = f"; its log ends: {log}" if log else ""
+        raise LauncherError(
+            f"pilots end before anything that they run ({gone.final}{more}); nothing more was started"
+        )
+
+    def _learn(self) -> None:
+        """Find pilots that other runs have submitted, or that a dead run left."""
+        unknown = {
+            path.name: path
+            for path in self._folder.glob("[!.]*")
+            if path.name not in self._pilots and read_spec(path) is not None
+        }
+        if unknown:
+            try:
+                found = self._scheduler.adopt([Orphan(name, path, None) for name, path in unknown.items()])
+            except LauncherError as error:
+                self._notes.append(str(error))
+                return
+            for name, path in unknown.items():
+                if name in found:
+                    self._pilots[name] = _Pilot(path, found[name])
+                else:
+                    self._retire(name)  # its scheduler never had it
+        for pilot in self._taken.values():
+            if pilot not in self._pilots:
+                self._gone.setdefault(pilot, JobState(Phase.ENDED, f"{pilot}: is no longer known"))
+
+    def _retire(self, token: str) -> None:
+        """Pass a pilot over from now on; what it wrote stays."""
+        self._pilots.pop(token, None)
+        folder = self._folder / token
+        with contextlib.suppress(OSError):
+            folder.rename(folder.with_name(f".{token}"))
+
+    # --- ending ---------------------------------------------------------------------------------------------
+
+    def cancel(self, job_ids: Collection[str]) -> None:
+        """Take attempts off the list, and ask the pilots of the others to end them."""
+        off = self._list.withdraw(job_ids)
+        for token in off:
+            self._ended[token] = JobState(Phase.ENDED, NEVER_STARTED)
+        try:
+            self._list.cancel([token for token in job_ids if token not in off and token not in self._ended])
+        except OSError as error:
+            self._notes.append(f"{self._list.folder}: {error.strerror or error}")
+        self._next_look = min(self._next_look, self._clock() + 0.5)
+
+    def how_to_cancel(self, job_ids: Collection[str]) -> str:
+        """The command that ends all pilots."""
+        return self._scheduler.how_to_cancel(
+            [pilot.job_id for pilot in self._pilots.values() if pilot.job_id is not None]
+        )
+
+    def adopt(self, orphans: Sequence[Orphan]) -> Mapping[str, str]:
+        """Find the attempts of a dead run again: they are on the list, with a pilot, or have ended."""
+        self._look_at_list()
+        self._learn()
+        return {
+            orphan.token: orphan.token
+            for orphan in orphans
+            if orphan.token in self._waiting
+            or orphan.token in self._taken
+            or self._list.ended(orphan.token) is not None
+        }
+
+    # --- the rest -------------------------------------------------------------------------------------------
+
+    def notes(self) -> Sequence[str]:
+        """See :class:`~oact_dagster.launchers.protocol.Launcher`."""
+        notes, self._notes = [*self._scheduler.notes(), *self._notes], []
+        return notes
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep until the list is to be looked at, at most so long."""
+        time.sleep(max(0.0, min(seconds, self._next_look - self._clock())))
+        return self._clock() >= self._next_look
+
+    def close(self) -> None:
+        """Leave the pilots to what is on the list; those that have not begun are ended where nothing is."""
+        self._list.forget(self._ended)
+        self._look_at_list()
+        if not self._waiting:
+            queued = [p.job_id for p in self._pilots.values() if p.job_id and p.state.phase is Phase.QUEUED]
+            if queued:
+                self._scheduler.cancel(queued)
+        self._scheduler.close()

@@ -1,0 +1,171 @@
+"""Asking Slurm, before anything is submitted, whether it would take a campaign's jobs and could start them.
+
+``sbatch --test-only`` with the jobs' own options tells what would be refused. It takes what would then wait for ever
+(a limit above the partition's, a partition that is down), so partitions and nodes are looked at, too.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from oact_dagster.launchers.job_array import ResourceRequest
+from oact_dagster.launchers.scheduler import Finding, Reply, Wanted
+from oact_dagster.launchers.scheduler_command import Answer, NoAnswerError
+from oact_dagster.launchers.slurm.errors import reply_of, words_of
+from oact_dagster.launchers.slurm.times import seconds_of, span_of
+
+Run = Callable[[Sequence[str]], Answer]
+
+_UNUSABLE: Final = ("down", "drain", "fail", "inval", "unk")
+_OWN_PARTITION: Final = ("-p", "--partition")
+_ENFORCING: Final = ("associations", "limits", "qos", "safe", "all")
+"""Words of AccountingStorageEnforce with which an account that is not known is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Nodes:
+    """Nodes that are alike."""
+
+    cores: int
+    memory_mb: int
+    state: str
+    reason: str
+
+    def has(self, request: ResourceRequest) -> bool:
+        return self.cores >= request.n_cores and self.memory_mb >= (request.memory_mb or 0)
+
+    @property
+    def usable(self) -> bool:
+        return not self.state.startswith(_UNUSABLE)
+
+
+def examine(
+    wanted: Sequence[Wanted],
+    *,
+    queue: str | None,
+    accounts: Mapping[str, str | None],
+    asked: Callable[[ResourceRequest], list[str]],
+    config: Callable[[], Mapping[str, str]],
+    run: Run,
+) -> Iterator[Finding]:
+    """Ask whether jobs would be taken, and could start.
+
+    Args:
+        wanted: the jobs.
+        queue: their partition, or several with commas; None for the default one.
+        accounts: settings that name an account or a quality of service.
+        asked: a job's options of sbatch.
+        config: Slurm's own, as ``scontrol show config`` tells it.
+        run: runs a command.
+
+    Yields:
+        What was found, and what could not be asked.
+
+    Raises:
+        NoAnswerError: Slurm does not answer.
+    """
+    told_of: list[Wanted] = []
+    if not any(
+        option.startswith(_OWN_PARTITION)
+        for option in asked(wanted[0].request)
+        if option != f"--partition={queue}"
+    ):
+        partitions = _partitions(run)
+        names = queue.split(",") if queue else [n for n, p in partitions.items() if p.get("Default") == "YES"]
+        missing = [name for name in names if name not in partitions]
+        if missing or not names:
+            there = ", ".join(partitions) or "none"
+            what = (
+                f"{', '.join(missing)}: Slurm has no such partition"
+                if missing
+                else "Slurm has no default partition"
+            )
+            yield Finding(f"launcher.queue: {what}; it has {there}", blocks=True)
+            return
+        for one in wanted:
+            told = list(_of_partitions(one, {name: partitions[name] for name in names}))
+            told += _of_nodes(one, names, run)
+            # Of one whose nodes are all drained a test says that they are not there.
+            told_of += [one] if told else []
+            yield from told
+        for name in names:
+            if (state := partitions[name].get("State", "UP")) != "UP":
+                yield Finding(f"partition {name} is {state}: its jobs wait until it is up")
+    for one in wanted:
+        if one in told_of:
+            continue
+        answer = run(["sbatch", "--test-only", *asked(one.request), "--wrap=true"])
+        if answer.returncode != 0:
+            if reply_of(answer) is Reply.UNCLEAR:
+                raise NoAnswerError(words_of(answer))
+            told_by = words_of(answer).removeprefix("allocation failure: ")
+            yield Finding(f"Slurm would refuse the jobs of {one.whose}: {told_by}", blocks=True)
+    yield from _of_accounts(accounts, config())
+
+
+def _partitions(run: Run) -> dict[str, dict[str, str]]:
+    """Every partition that we may see, with its settings."""
+    answer = run(["scontrol", "--oneliner", "show", "partition"])
+    if answer.returncode != 0:
+        raise NoAnswerError(words_of(answer))
+    found = {}
+    for line in answer.stdout.splitlines():
+        settings = dict(pair.split("=", 1) for pair in line.split() if "=" in pair)
+        if "PartitionName" in settings:
+            found[settings["PartitionName"]] = settings
+    return found
+
+
+def _of_partitions(one: Wanted, partitions: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
+    limits = {name: seconds_of(settings.get("MaxTime", "")) for name, settings in partitions.items()}
+    known = {name: limit / 60.0 for name, limit in limits.items() if limit is not None}
+    if known and len(known) == len(limits) and all(limit < one.request.minutes for limit in known.values()):
+        allowed = " and ".join(f"{name} allows {span_of(limit)}" for name, limit in known.items())
+        yield Finding(
+            f"launcher.n_hours: the jobs of {one.whose} ask for {span_of(one.request.minutes)}, and partition"
+            f" {allowed}: they would wait for ever",
+            blocks=True,
+        )
+
+
+def _of_nodes(one: Wanted, names: Sequence[str], run: Run) -> Iterator[Finding]:
+    answer = run(["sinfo", "-h", "-e", "-p", ",".join(names), "-o", "%c|%m|%T|%E"])
+    if answer.returncode != 0:
+        raise NoAnswerError(words_of(answer))
+    nodes = []
+    for line in answer.stdout.splitlines():
+        cores, memory, state, reason = (*line.split("|", 3), "", "", "", "")[:4]
+        if cores.isdecimal() and memory.isdecimal():
+            nodes.append(_Nodes(int(cores), int(memory), state.lower(), reason))
+    request, where = one.request, f"partition {', '.join(names)}"
+    fitting = [node for node in nodes if node.has(request)]
+    if not nodes:
+        yield Finding(f"{where} has no nodes", blocks=True)
+    elif not fitting:
+        largest = ", ".join(
+            dict.fromkeys(
+                f"{node.cores} cores with {node.memory_mb} MB" for node in sorted(nodes, key=_size)[-2:]
+            )
+        )
+        memory = "" if request.memory_mb is None else f" and {request.memory_mb} MB"
+        yield Finding(
+            f"the jobs of {one.whose} ask for {request.n_cores} cores{memory} of one node, and {where} has at most"
+            f" {largest}",
+            blocks=True,
+        )
+    elif not any(node.usable for node in fitting):
+        reasons = ", ".join(dict.fromkeys(f"{node.state}: {node.reason}" for node in fitting))
+        yield Finding(
+            f"no node of {where} that could run the jobs of {one.whose} is up ({reasons}): they wait until one is"
+        )
+
+
+def _size(node: _Nodes) -> tuple[int, int]:
+    return node.cores, node.memory_mb
+
+
+def _of_accounts(accounts: Mapping[str, str | None], config: Mapping[str, str]) -> Iterator[Finding]:
+    named = ", ".join(f"{setting} {value}" for setting, value in accounts.items() if value is not None)
+    enforced = config.get("AccountingStorageEnforce", "").lower().split(",")
+    if named and not any(word in enforced for word in _ENFORCING):
+        yield Finding(f"{named}: this Slurm takes any, so whether it is right could not be asked")

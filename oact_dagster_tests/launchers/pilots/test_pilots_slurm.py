@@ -1,0 +1,228 @@
+"""Pilots on a real Slurm with a real Parsl: shared lists, cancelled pilots, killed runs, limits."""
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oact_dagster.campaign import Campaign
+from oact_dagster.execution.events import Completed, Failed, Note, NotRun
+from oact_dagster.execution.stopping import StopLevel, StopRequest
+from oact_dagster.launchers.choose import make_launcher
+from oact_dagster.launchers.protocol import Job, LauncherError
+from oact_dagster.ledger.states import Outcome, Status
+from oact_dagster.ledger.store import Ledger
+from oact_dagster_tests.batches import batch, settled
+from oact_dagster_tests.engines import TestEngine
+from oact_dagster_tests.launchers.real_slurm import RealSlurm
+from oact_dagster_tests.launchers.running import prepared, worker
+from oact_dagster_tests.waiting import until
+
+pytestmark = [pytest.mark.slurm, pytest.mark.parsl]
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> TestEngine:
+    return TestEngine(tmp_path)
+
+
+def campaign_of(
+    tmp_path: Path, engine: TestEngine, structures: int, **launcher: Any
+) -> tuple[Campaign, Ledger]:
+    settings = {
+        "per_job": "parsl",
+        "n_hours": 1.0,
+        "job_timeout_s": 600,
+        "max_workers": 2,
+        "cores_per_worker": 1,
+        # The nodes of the test's Slurm are not real ones.
+        "oversubscribe": True,
+        "idle_s": 1.0,
+        "stop_grace_s": 1.0,
+        **launcher,
+    }
+    return prepared(tmp_path, engine, structures, "slurm", **settings)
+
+
+def pilots(slurm: RealSlurm) -> list[str]:
+    """The jobs of the queue with their states."""
+    return slurm.run("squeue", "-h", "-r", "-o", "%i %T").splitlines()
+
+
+def running(slurm: RealSlurm) -> list[str]:
+    return [line.split()[0] for line in pilots(slurm) if line.endswith("RUNNING")]
+
+
+def stopping(
+    stop: StopRequest, when: Callable[[], bool], level: StopLevel, *, hold: bool = False
+) -> threading.Thread:
+    """Ask for a stop as soon as something is so."""
+
+    def ask() -> None:
+        until(when, seconds=120.0)
+        stop.raise_to(level, hold=hold)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    return thread
+
+
+def test_two_pilots_share_structures_and_a_cancelled_one_loses_only_what_it_ran(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine
+) -> None:
+    engine.set("slow")
+    campaign, ledger = campaign_of(tmp_path, engine, 100, jobs=2, max_workers=4)
+    process = worker(campaign, "first", "0-99")
+    until(lambda: ledger.count_by_status().get(Status.COMPLETED, 0) >= 30, seconds=120.0)
+    jobs = running(slurm)
+    assert len(jobs) == 2
+    slurm.run("scancel", jobs[0])
+    assert process.wait(240) == 0
+    assert ledger.count_by_status() == {Status.COMPLETED: 100}
+    hosts = Counter()
+    attempts = {index: ledger.attempts(index) for index in range(100)}
+    for index, tries in attempts.items():
+        assert tries[-1].outcome is Outcome.COMPLETED, index
+        assert all(one.outcome is Outcome.LOST for one in tries[:-1]), index
+        started = json.loads((campaign.jobs_dir / f"job_{index}" / "started.json").read_text())
+        hosts[started["job_id"]] += 1
+    lost = sum(len(tries) - 1 for tries in attempts.values())
+    assert 1 <= lost <= 8, "a lost pilot loses what its four workers had, and what waited behind it"
+    assert len(hosts) >= 2, "both of them ran some"
+    assert len(engine.runs) == 100 + lost
+    assert all(structure.fail_count == 0 for structure in ledger.structures(range(100)).values())
+    until(lambda: pilots(slurm) == [], "the pilots' end")
+
+
+def test_a_run_killed_with_9_leaves_its_pilots_to_the_next_one(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine
+) -> None:
+    engine.set("slow")
+    campaign, ledger = campaign_of(tmp_path, engine, 20)
+    first = worker(campaign, "killed", "0-19")
+    until(lambda: ledger.count_by_status().get(Status.COMPLETED, 0) >= 2, seconds=120.0)
+    first.kill()
+    first.wait()
+    (job,) = running(slurm)
+    events = list(batch(campaign, ledger, list(range(20)), "second"))
+    assert ledger.count_by_status() == {Status.COMPLETED: 20}
+    assert Counter(engine.runs) == dict.fromkeys(range(20), 1), "nothing was computed twice"
+    assert [word for word in settled(events).values() if not isinstance(word, Completed)] == []
+    assert len(slurm.calls_of("sbatch")) == 1, f"the pilot {job} went on"
+
+
+def test_termination_ends_the_calculations_and_their_pilots(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine
+) -> None:
+    engine.set("hang")
+    campaign, ledger = campaign_of(tmp_path, engine, 8)
+    stop = StopRequest()
+    stopper = stopping(stop, lambda: len(engine.runs) == 2, StopLevel.NOW, hold=True)
+    events = list(batch(campaign, ledger, list(range(8)), stop=stop))
+    stopper.join()
+    assert ledger.count_by_status() == {Status.TO_RUN: 8}
+    assert all(structure.held for structure in ledger.structures(range(8)).values())
+    assert all(isinstance(word, NotRun) for word in settled(events).values())
+    until(lambda: pilots(slurm) == [], "the pilots' end")
+    assert len(engine.runs) == 2
+
+
+def test_ctrl_c_leaves_the_pilots_at_work(tmp_path: Path, slurm: RealSlurm, engine: TestEngine) -> None:
+    engine.set("slow")
+    campaign, ledger = campaign_of(tmp_path, engine, 6)
+    stop = StopRequest()
+    stopper = stopping(stop, lambda: bool(engine.runs), StopLevel.FINISH)
+    events = list(batch(campaign, ledger, list(range(6)), stop=stop))
+    stopper.join()
+    (note,) = [one.text for one in events if isinstance(one, Note) and "go on" in one.text]
+    assert "scancel" in note
+    until(lambda: len(engine.runs) == 6 and pilots(slurm) == [], "the pilots' end")
+    list(batch(campaign, ledger, list(range(6)), "second"))
+    assert ledger.count_by_status() == {Status.COMPLETED: 6}
+    assert Counter(engine.runs) == dict.fromkeys(range(6), 1)
+
+
+def test_failures_are_judged_as_everywhere(tmp_path: Path, slurm: RealSlurm, engine: TestEngine) -> None:
+    engine.set("scf_not_converged", 1)
+    engine.set("crash", 2)
+    engine.set("hang", 3)
+    campaign, ledger = campaign_of(tmp_path, engine, 5, job_timeout_s=3)
+    words = settled(list(batch(campaign, ledger, list(range(5)))))
+    kinds = {index: word.failure_class for index, word in words.items() if isinstance(word, Failed)}
+    assert kinds == {1: "scf_not_converged", 2: "aborted", 3: "timeout"}
+    assert ledger.count_by_status() == {Status.COMPLETED: 2, Status.FAILED: 2, Status.TIMEOUT: 1}
+
+
+def test_two_runs_share_a_pilot(tmp_path: Path, slurm: RealSlurm, engine: TestEngine) -> None:
+    engine.set("slow")
+    campaign, ledger = campaign_of(tmp_path, engine, 24, idle_s=20.0)
+    runs = [worker(campaign, "one", "0-11"), worker(campaign, "two", "12-23")]
+    assert [run.wait(180) for run in runs] == [0, 0]
+    assert ledger.count_by_status() == {Status.COMPLETED: 24}
+    assert Counter(engine.runs) == dict.fromkeys(range(24), 1)
+    assert len(slurm.calls_of("sbatch")) == 1
+    slurm.run("scancel", *running(slurm))
+
+
+def test_nothing_is_started_that_cannot_end_before_its_pilot(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine
+) -> None:
+    engine.set("slow")
+    # A minute's job with a quarter of it at its end: 45 s, of which one calculation may take 40.
+    campaign, ledger = campaign_of(tmp_path, engine, 6, n_hours=1 / 60, job_timeout_s=40, max_workers=1)
+    begun = time.monotonic()
+    process = worker(campaign, "short", "0-5")
+    until(lambda: ledger.count_by_status().get(Status.COMPLETED, 0) >= 3, seconds=150.0)
+    assert process.wait(240) == 0
+    assert ledger.count_by_status() == {Status.COMPLETED: 6}
+    assert Counter(engine.runs) == dict.fromkeys(range(6), 1), (
+        f"none was cut off, in {time.monotonic() - begun}"
+    )
+    ends = [
+        json.loads(file.read_text())["reason"] for file in (campaign.jobs_dir / ".pilots").rglob("end.json")
+    ]
+    assert any("nothing that waits can end before its job does" in reason for reason in ends), ends
+
+
+def test_pilots_that_cannot_run_anything_stop_the_run_with_their_reason(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine
+) -> None:
+    campaign, ledger = campaign_of(tmp_path, engine, 4, setup_lines=["echo no such module >&2; exit 7"])
+    with pytest.raises(LauncherError, match=r"pilots end before anything that they run .*no such module"):
+        list(batch(campaign, ledger, list(range(4))))
+    assert engine.runs == []
+    # The next run finds that nothing of it runs, and begins anew.
+    without = campaign.launcher.model_copy(update={"setup_lines": ()})
+    mended = campaign.model_copy(update={"launcher": without})
+    words = settled(list(batch(mended, ledger, list(range(4)), "again")))
+    assert all(isinstance(word, Completed) for word in words.values())
+    assert Counter(engine.runs) == dict.fromkeys(range(4), 1)
+
+
+def test_workers_that_do_not_fit_on_the_node_are_told(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine
+) -> None:
+    directives = ["--ntasks-per-node=1"]
+    campaign, ledger = campaign_of(tmp_path, engine, 2, oversubscribe=False, extra_directives=directives)
+    with pytest.raises(
+        LauncherError, match=r"2 times .*cores_per_worker 1 is 2 cores, and this node offers 1"
+    ):
+        list(batch(campaign, ledger, [0, 1]))
+    assert engine.runs == []
+
+
+def test_a_calculation_that_no_pilot_has_time_for_is_refused(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine
+) -> None:
+    campaign, _ = campaign_of(tmp_path, engine, 1)
+    launcher = make_launcher(campaign)
+    answer = launcher.submit([Job("long", tmp_path, 1, 3590.0), Job("wide", tmp_path, 2, 60.0)])
+    assert answer.taken == {}
+    assert "3590 s does not fit into the 3480 s of a pilot" in answer.refused["long"]
+    assert "needs 2 cores, and a worker has 1" in answer.refused["wide"]
+    assert slurm.calls_of("sbatch") == []
