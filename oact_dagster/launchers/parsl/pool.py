@@ -141,7 +141,9 @@ class Pool:
         if self._kernel is not None:
             atexit.unregister(self._kernel.atexit_cleanup)
             self._kernel.job_status_poller._kill_event.set()
-            self._kernel._task_launch_pool.shutdown(wait=False)
+            # Only newer ones have it; Python waits for its threads at its own end.
+            if (launching := getattr(self._kernel, "_task_launch_pool", None)) is not None:
+                launching.shutdown(wait=False)
         if self._executor is not None:
             self._executor._result_queue_thread_exit.set()
             interchange = self._executor.interchange_proc
