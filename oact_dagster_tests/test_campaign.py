@@ -52,7 +52,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         (GOOD + "launchr: {}\n", "launchr: no such setting (did you mean launcher?); allowed: name, csv"),
         (
             GOOD + "launcher: {kind: pbs}\n",
-            "launcher.kind: input should be 'local', 'slurm' or 'flux' (given: 'pbs')",
+            "launcher.kind: input should be 'local', 'parsl', 'slurm' or 'flux' (given: 'pbs')",
         ),
         (
             GOOD + "launcher: {mem: much}\n",

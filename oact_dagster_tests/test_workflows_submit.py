@@ -146,10 +146,11 @@ def test_without_parsl_it_is_said() -> None:
         "try:\n    build_parsl_config_flux()\nexcept ImportError as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout == "Parsl is not installed: pip install 'parsl>=2024.1'\n", done.stderr
+    assert done.stdout == "Parsl is not installed: pip install 'parsl>=2025.1.13'\n", done.stderr
     assert builtins.__import__ is not None
 
 
+@pytest.mark.parsl
 def test_running_jobs_on_this_node(tmp_path: Path, engine: TestEngine) -> None:
     engine.set("scf_not_converged", 1)
     engine.set("hang", 2)
@@ -185,6 +186,7 @@ def test_running_jobs_on_this_node(tmp_path: Path, engine: TestEngine) -> None:
         assert workflow.count_by_status()[JobStatus.COMPLETED] == 2
 
 
+@pytest.mark.parsl
 def test_chronic_failures_are_left_out(tmp_path: Path, engine: TestEngine) -> None:
     engine.set("scf_not_converged", 0)
     attempts = 0

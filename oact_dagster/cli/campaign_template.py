@@ -65,7 +65,7 @@ orca:
 # How calculations are run.
 launcher:
   profile: @launcher.profile  # a site's settings, of ~/.config/oact/profiles.yaml; what is not null here wins
-  kind: @launcher.kind  # local: processes on this machine; slurm or flux: jobs of the scheduler
+  kind: @launcher.kind  # local: processes on this machine; parsl: its workers; slurm or flux: jobs of the scheduler
   job_timeout_s: @launcher.job_timeout_s  # time limit of one calculation, s
   n_hours: @launcher.n_hours  # the same in hours, in place of job_timeout_s; null: job_timeout_s holds
   max_job_timeout_s: @launcher.max_job_timeout_s  # longest limit of a retry (the queue's), s; null: no limit
@@ -76,8 +76,26 @@ launcher:
   scratch_dir: @launcher.scratch_dir  # of the node, to run in: $TMPDIR; null: they run in their job folders
   scratch_save_mb: @launcher.scratch_save_mb  # so much comes back from there into the job folder, MB
   progress_interval_s: @launcher.progress_interval_s  # between two log lines of a running calculation; null: none
-  # With kind local.
-  max_workers: @launcher.max_workers  # calculations at once
+  # With kind local or parsl.
+  max_workers: @launcher.max_workers  # calculations at once; with parsl on each node
+  # With kind parsl: several calculations side by side in an allocation. docs/parsl.md tells more.
+  cores_per_worker: @launcher.cores_per_worker  # cores of each, in place of orca.n_cores; null: those
+  cpu_affinity: @launcher.cpu_affinity  # cores that each keeps to: block, block-reverse, alternating or none
+  oversubscribe: @launcher.oversubscribe  # true: more cores in all than the node offers
+  worker_init: @launcher.worker_init  # lines of bash before the workers start, after setup_lines
+  heartbeat_period_s: @launcher.heartbeat_period_s  # how often workers are looked for, s
+  heartbeat_threshold_s: @launcher.heartbeat_threshold_s  # silent for so long they count as lost, s
+  allocation_end: @launcher.allocation_end  # such as 2030-01-31T18:00:00; null: as Slurm or Flux say
+  provider: @launcher.provider  # local: this allocation or node; slurm: blocks of nodes that Parsl asks for
+  block_hours: @launcher.block_hours  # with provider slurm, as those that follow: time limit of a block, h
+  init_blocks: @launcher.init_blocks  # at the start
+  min_blocks: @launcher.min_blocks  # also when there is little to do
+  max_blocks: @launcher.max_blocks  # at a time
+  nodes_per_block: @launcher.nodes_per_block
+  # With kind slurm or flux, to run many structures in a few jobs of a whole node each (pilots).
+  per_job: @launcher.per_job  # parsl: each job is a pilot with max_workers; null: a job for each structure
+  jobs: @launcher.jobs  # pilots at once
+  idle_s: @launcher.idle_s  # how long a pilot waits for more when nothing is left to run, s
   # With kind slurm or flux.
   queue: @launcher.queue  # partition (Slurm) or queue (Flux); null: the default one
   qos: @launcher.qos  # Slurm: quality of service; null: the default one

@@ -99,6 +99,7 @@ def _show_rejected(campaign: Campaign) -> str:
 
 def warn_of_cores(campaign: Campaign) -> None:
     """Warn where the calculations at once want more cores than this process may use."""
+    # With Parsl it is refused, and the launcher says so.
     if campaign.launcher.kind != "local":
         return
     workers, cores = campaign.launcher.max_workers, campaign.orca.n_cores

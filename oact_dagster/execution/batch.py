@@ -169,6 +169,7 @@ class BatchRun:
         self._settled: set[int] = set()
         self._grace_over: float | None = None
         self._broken: str | None = None
+        self._gave_up = False
         self._last_beat = self._last_look = 0.0
         self._began_at, self._last_silent = clock(), time.monotonic()
         self._began_monotonic = self._last_silent
@@ -202,6 +203,9 @@ class BatchRun:
                 yield event
             if self._broken is not None:
                 raise LauncherError(self._broken)
+        except LauncherError:
+            self._gave_up = True
+            raise
         finally:
             self._abandon()
 
@@ -805,7 +809,7 @@ class BatchRun:
     def _ending(self, live: LiveAttempt, state: JobState) -> Ending:
         if state.phase is Phase.UNKNOWN:
             state = JobState(Phase.ENDED, GONE, log=state.log)
-        stopped = self._stop.level is not StopLevel.NONE
+        stopped = self._stop.level is not StopLevel.NONE or self._gave_up
         reason = self._overdue.get(live.token)
         if state.cause is Cause.CANCELLED and not stopped and reason is None:
             self._outside.add(live.token)
@@ -999,7 +1003,7 @@ class BatchRun:
             self._launcher.close()
             self._give_back_unstarted(except_for=left)
             return
-        if live:
+        if live and not self._gave_up:
             self._stop.raise_to(StopLevel.NOW)
             self._stop.look()
         self._launcher.close()

@@ -41,6 +41,9 @@ from oact_dagster.execution.job_requests import JobRequests
 from oact_dagster.execution.setup_hook import load_setup_func
 from oact_dagster.execution.staleness import stale_results
 from oact_dagster.launchers.examining import examine_jobs
+from oact_dagster.launchers.parsl.choose import workers_refused
+from oact_dagster.launchers.parsl.config import require_parsl
+from oact_dagster.launchers.protocol import LauncherError
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.filesystem import network_filesystem
 from oact_dagster.ledger.reading import LedgerReader
@@ -280,6 +283,8 @@ class _Check:
                     f"{self._campaign.orca_said}: {engine.command[0]}: is not seen from this machine; whether"
                     " it is there on the nodes is not checked"
                 )
+        if self._campaign.launcher.kind == "parsl":
+            self._look_at_workers()
         try:
             check_settings(self._settings, ())
         except InputRefused as error:
@@ -288,6 +293,16 @@ class _Check:
             _check_setup_func(self._campaign)
         except CampaignError as error:
             self._blocking.append(str(error))
+
+    def _look_at_workers(self) -> None:
+        try:
+            require_parsl()
+        except LauncherError as error:
+            self._blocking.append(f"{self._campaign.file}: {error}")
+        self._notes.extend(self._campaign.notices)
+        if refused := workers_refused(self._campaign):
+            # No reason to refuse it here: it may be checked on a login node, and run in an allocation.
+            self._notes.append(f"on this machine it would not be run: {refused}")
 
     def _open_ledger(self, stack: ExitStack) -> LedgerReader | None:
         path = self._campaign.ledger
@@ -450,7 +465,8 @@ class _Check:
                     f"{launcher.memory_mb}"
                 )
             at_once, there = launcher.max_workers * self._memory.amount, psutil.virtual_memory().total >> 20
-            if launcher.kind == "local" and at_once > there:
+            here = launcher.kind == "local" or (launcher.kind == "parsl" and launcher.provider == "local")
+            if here and at_once > there:
                 self._notes.append(
                     f"launcher.max_workers {launcher.max_workers} of the largest structures at once may need {at_once} "
                     f"MB, and this machine has {there}"

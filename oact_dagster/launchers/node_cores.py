@@ -5,11 +5,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from oact_dagster.launchers.protocol import LauncherError
 from oact_dagster.launchers.scheduler_command import run_command
 
-FLUX_ANSWER_S = 20.0
+FLUX_ANSWER_S: Final = 20.0
+"""How long Flux may take to answer, s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +76,38 @@ def _slurm(environ: Mapping[str, str]) -> Cores | None:
     return Cores(min(each), "SLURM_JOB_CPUS_PER_NODE") if each else None
 
 
+def nodes_here(environ: Mapping[str, str]) -> int:
+    """How many nodes the present allocation has; 1 outside of one.
+
+    Args:
+        environ: of this process.
+    """
+    if environ.get("SLURM_JOB_ID"):
+        told = environ.get("SLURM_JOB_NUM_NODES", "")
+        return int(told) if told.isdecimal() and int(told) > 0 else 1
+    nodes, _ = _flux_allocation(environ)
+    return nodes or 1
+
+
 def _flux(environ: Mapping[str, str]) -> Cores | None:
-    """Cores of each node of the Flux instance that an allocation is; Flux has no variable for it."""
+    nodes, cores = _flux_allocation(environ)
+    return Cores(cores // nodes, "flux resource list") if nodes and cores else None
+
+
+def _flux_allocation(environ: Mapping[str, str]) -> tuple[int, int]:
+    """Nodes and cores of the Flux instance that an allocation is; Flux has no variable for them. 0 where unknown."""
     if not environ.get("FLUX_ENCLOSING_ID"):
-        return None
+        return 0, 0
     command = ["flux", "resource", "list", "-s", "all", "-n", "-o", "{nnodes} {ncores}"]
     try:
         answer = run_command(command, FLUX_ANSWER_S)
     except LauncherError:
-        return None
+        return 0, 0
     words = answer.stdout.split()
     if answer.returncode != 0 or len(words) != 2 or not all(word.isdecimal() for word in words):
-        return None
+        return 0, 0
     nodes, cores = map(int, words)
-    return Cores(cores // nodes, "flux resource list") if nodes and cores else None
+    return nodes, cores
 
 
 def _cgroup_quota(root: Path) -> Cores | None:

@@ -4,6 +4,8 @@ import importlib.util
 import shlex
 from typing import TYPE_CHECKING
 
+from oact_dagster.launchers.parsl.config import LOOPBACK, NOT_INSTALLED, worker_command
+
 if TYPE_CHECKING:
     from parsl.config import Config
 
@@ -32,43 +34,56 @@ def build_parsl_config_flux(
         ValueError: a number is below 1.
     """
     if importlib.util.find_spec("parsl") is None:
-        raise ImportError("Parsl is not installed: pip install 'parsl>=2024.1'")
+        raise ImportError(NOT_INSTALLED)
     if max_workers < 1 or cores_per_worker < 1:
         raise ValueError("max_workers and cores_per_worker must be 1 or more")
     from parsl.config import Config
     from parsl.executors import HighThroughputExecutor
     from parsl.providers import LocalProvider
 
+    lines = worker_lines(conda_env, conda_base, ld_library_path)
+    # ORCA's processes are its own affair: threads beside them would only get in their way.
+    lines += ["export OMP_NUM_THREADS=1", "export JAX_PLATFORMS=cpu"]
     return Config(
         executors=[
             HighThroughputExecutor(
                 label="flux_htex",
-                address="127.0.0.1",
+                address=LOOPBACK,
+                launch_cmd=worker_command(),
                 cores_per_worker=cores_per_worker,
                 max_workers_per_node=max_workers,
                 cpu_affinity="block",
                 provider=LocalProvider(  # type: ignore[no-untyped-call]
                     init_blocks=1,
                     max_blocks=1,
-                    worker_init=_worker_init(conda_env, conda_base, ld_library_path),
+                    worker_init="\n".join(lines),
                 ),
             )
-        ]
+        ],
+        retries=0,
     )
 
 
-def _worker_init(conda_env: str | None, conda_base: str | None, ld_library_path: str | None) -> str:
-    """Lines of bash that each worker runs first."""
+def worker_lines(
+    conda_env: str | None, conda_base: str | None, ld_library_path: str | None, or_else: str = ""
+) -> list[str]:
+    """Lines of bash that set up the environment of the workers.
+
+    Args:
+        conda_env: activated, where one is given.
+        conda_base: where conda is installed; None: the one on PATH.
+        ld_library_path: put before what is there.
+        or_else: what a line that may fail ends with.
+    """
     lines = []
     if conda_base is not None:
-        lines.append(f". {shlex.quote(f'{conda_base}/etc/profile.d/conda.sh')}")
+        lines.append(f". {shlex.quote(f'{conda_base}/etc/profile.d/conda.sh')}{or_else}")
     elif conda_env is not None:
-        lines.append('eval "$("${CONDA_EXE:-conda}" shell.bash hook)"')
+        lines.append(f'eval "$("${{CONDA_EXE:-conda}}" shell.bash hook)"{or_else}')
     if conda_env is not None:
-        lines.append(f"conda activate {shlex.quote(conda_env)}")
+        lines.append(f"conda activate {shlex.quote(conda_env)}{or_else}")
     if ld_library_path is not None:
         lines.append(
             f"export LD_LIBRARY_PATH={shlex.quote(ld_library_path)}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"
         )
-    # ORCA's processes are its own affair: threads beside them would only get in their way.
-    return "\n".join([*lines, "export OMP_NUM_THREADS=1", "export JAX_PLATFORMS=cpu"])
+    return lines

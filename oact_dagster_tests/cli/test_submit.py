@@ -526,6 +526,7 @@ def test_a_campaign_of_pilots_runs_here_all_the_same(tmp_path: Path, engine: Tes
 # --- on this node -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parsl
 def test_running_here(tmp_path: Path, engine: TestEngine) -> None:
     db, jobs = ledger_of(tmp_path, 4), tmp_path / "jobs"
     engine.set("scf_not_converged", 1)
@@ -548,6 +549,7 @@ def test_running_here(tmp_path: Path, engine: TestEngine) -> None:
     assert left.returncode == 0 and left.stdout.startswith("nothing to submit: 2 are to_run, and are held")
 
 
+@pytest.mark.parsl
 def test_ctrl_c_ends_what_runs_here(tmp_path: Path, engine: TestEngine) -> None:
     db, jobs = ledger_of(tmp_path, 4), tmp_path / "jobs"
     engine.set("hang")
@@ -572,6 +574,7 @@ def test_ctrl_c_ends_what_runs_here(tmp_path: Path, engine: TestEngine) -> None:
         assert [one.fail_count for one in ledger.structures(range(4)).values()] == [0] * 4
 
 
+@pytest.mark.parsl
 def test_the_command_of_old(tmp_path: Path, engine: TestEngine) -> None:
     db = ledger_of(tmp_path, 1)
     done = subprocess.run(

@@ -6,10 +6,9 @@ from typing import Final
 from oact_dagster.campaign import Campaign, LauncherSettings
 from oact_dagster.launchers.allocation_end import AllocationEnd, find_allocation_end
 from oact_dagster.launchers.job_files import job_environment
-from oact_dagster.launchers.node_cores import cores_here, cores_missing
-from oact_dagster.launchers.parsl.config import Blocks, PoolOptions, require_parsl
+from oact_dagster.launchers.node_cores import cores_here, cores_missing, nodes_here
+from oact_dagster.launchers.parsl.config import Blocks, PoolOptions
 from oact_dagster.launchers.parsl.launcher import ParslLauncher
-from oact_dagster.launchers.protocol import LauncherError
 
 FOLDER: Final = ".parsl"
 """In the jobs folder: for workers on other nodes."""
@@ -44,18 +43,14 @@ def pool_options(campaign: Campaign) -> PoolOptions:
         setup=[*job_environment(settings).lines(), *settings.worker_init],
         heartbeat_period_s=settings.heartbeat_period_s,
         heartbeat_threshold_s=settings.heartbeat_threshold_s,
-        nodes=1 if settings.provider == "slurm" else _nodes_here(),
+        nodes=1 if settings.provider == "slurm" else nodes_here(os.environ),
         blocks=_blocks(settings) if settings.provider == "slurm" else None,
     )
 
 
 def workers_refused(campaign: Campaign) -> str:
-    """Say in one line why a campaign's workers cannot be run here; empty where they can."""
+    """Say in one line why a campaign's workers do not fit here; empty where they do."""
     settings = campaign.launcher
-    try:
-        require_parsl()
-    except LauncherError as error:
-        return str(error)
     if settings.oversubscribe or settings.provider == "slurm":
         return ""
     refused = cores_missing(settings.max_workers, campaign.n_cores, cores_here(os.environ))
@@ -66,12 +61,6 @@ def _allocation_end(settings: LauncherSettings) -> AllocationEnd | None:
     if settings.allocation_end is not None:
         return AllocationEnd(settings.allocation_end.timestamp(), "launcher.allocation_end")
     return find_allocation_end(os.environ)
-
-
-def _nodes_here() -> int:
-    """Nodes of the Slurm job in which this process runs."""
-    told = os.environ.get("SLURM_JOB_NUM_NODES", "") if os.environ.get("SLURM_JOB_ID") else ""
-    return int(told) if told.isdecimal() and int(told) > 0 else 1
 
 
 def _blocks(settings: LauncherSettings) -> Blocks:

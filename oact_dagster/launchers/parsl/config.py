@@ -17,6 +17,8 @@ from oact_dagster.launchers.protocol import LauncherError
 if TYPE_CHECKING:
     from parsl.config import Config
 
+NOT_INSTALLED: Final = "Parsl is not installed: pip install 'parsl>=2025.1.13'"
+
 LABEL: Final = "oact"
 
 POOL_VARIABLE: Final = "OACT_POOL"
@@ -99,7 +101,7 @@ def require_parsl() -> None:
     except (ImportError, ValueError):
         found = False
     if not found:
-        raise LauncherError("launcher.kind: parsl: Parsl is not installed: pip install 'parsl>=2025.1.13'")
+        raise LauncherError(f"launcher.kind: parsl: {NOT_INSTALLED}")
 
 
 def build_config(options: PoolOptions, run: str, folder: Path) -> "Config":
@@ -115,22 +117,17 @@ def build_config(options: PoolOptions, run: str, folder: Path) -> "Config":
     """
     from parsl.config import Config
     from parsl.executors import HighThroughputExecutor
-    from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 
     if not re.fullmatch(r"[\w./+@%:,~-]+", str(folder)):
         raise LauncherError(
             f"{folder}: Parsl's folder must have no blanks and no characters that a shell reads; move the campaign, or"
             " TMPDIR where it is there"
         )
-    script, rest = DEFAULT_LAUNCH_CMD.split(" ", 1)
-    pool = f"-m parsl.executors.high_throughput.{Path(script).stem}"
-    # Not by name: an interpreter that was called by its path has its programs not on PATH.
-    python = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
     blocks = options.blocks
     executor = HighThroughputExecutor(
-        label=LABEL if blocks is None else f"{LABEL}-{run}",
+        label=LABEL if blocks is None else block_label(run),
         provider=_local(options, run) if blocks is None else _slurm(options, blocks, run),
-        launch_cmd=f"{python} {pool} {rest}",
+        launch_cmd=worker_command(),
         interchange_launch_cmd=[sys.executable, "-P", "-m", INTERCHANGE, str(os.getpid())],
         address=LOOPBACK if options.here else None,
         loopback_address=LOOPBACK,
@@ -160,12 +157,31 @@ def build_config(options: PoolOptions, run: str, folder: Path) -> "Config":
     )
 
 
+def block_label(run: str) -> str:
+    """The name of an executor with blocks of nodes, by which a scheduler's jobs are found: ``parsl.LABEL.block-0…``."""
+    return f"{LABEL}-{run}"
+
+
+def worker_command() -> str:
+    """The command that starts the workers of a node, for Parsl to fill in.
+
+    Not by its name: where Python was called by its path, its programs are not on PATH.
+    """
+    from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
+
+    script, rest = DEFAULT_LAUNCH_CMD.split(" ", 1)
+    python = shlex.quote(sys.executable).replace("{", "{{").replace("}", "}}")
+    return f"{python} -m parsl.executors.high_throughput.{Path(script).stem} {rest}"
+
+
 def _local(options: PoolOptions, run: str) -> Any:
-    from parsl.launchers import SingleNodeLauncher, SrunLauncher, WrappedLauncher
+    from parsl.launchers import SimpleLauncher, SrunLauncher, WrappedLauncher
     from parsl.providers import LocalProvider
 
-    lines = [*_common_lines(options, run), *options.setup, *_guard()]
-    launcher: Any = SingleNodeLauncher()
+    # The script begins anew with the variable in its environment, where leftovers are looked for.
+    again = f'[ -n "${POOL_VARIABLE}" ] || {POOL_VARIABLE}={run} exec bash "$0"'
+    lines = [again, *_common_lines(options, run), *options.setup, *_guard()]
+    launcher: Any = SimpleLauncher()
     if options.nodes > 1 and os.environ.get("SLURM_JOB_ID"):
         launcher = SrunLauncher(overrides=f"--nodes={options.nodes} --ntasks-per-node=1 --cpu-bind=none")
     elif options.nodes > 1:
@@ -211,6 +227,8 @@ def _slurm(options: PoolOptions, blocks: Blocks, run: str) -> Any:
 def _common_lines(options: PoolOptions, run: str) -> list[str]:
     return [
         f"export {POOL_VARIABLE}={run}",
+        # Parsl gives its processes titles, which would be written over what /proc shows of their environment.
+        "export SPT_NOENV=1",
         # Parsl starts fewer workers where it counts fewer cores than they want; we have counted already.
         f"export PARSL_CORES={options.workers * options.cores_per_worker}",
     ]
@@ -223,7 +241,7 @@ def _guard() -> list[str]:
     pool that was killed.
     """
     return [
-        f"( while kill -0 {os.getpid()} && kill -0 $$; do sleep 1; done; kill -KILL 0 ) >/dev/null 2>&1 &",
+        f"( while kill -0 {os.getpid()} && kill -0 $$; do sleep 1 || exit; done; kill -KILL 0 ) >/dev/null 2>&1 &",
         f"echo pool on {shlex.quote(socket.gethostname())}",
     ]
 

@@ -21,6 +21,8 @@ def main(parent: int) -> None:
         parent: pid of the process that started this one.
     """
     os.setsid()
+    # Parsl gives its processes titles, which would be written over what /proc shows of their environment.
+    os.environ["SPT_NOENV"] = "1"
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     runpy.run_module("parsl.executors.high_throughput.interchange", run_name="__main__", alter_sys=True)
 

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from oact_dagster.launchers.allocation_end import AllocationEnd
-from oact_dagster.launchers.attempt_files import read_start
+from oact_dagster.launchers.attempt_files import read_exit, read_start
 from oact_dagster.launchers.leftovers import end_leftovers, end_marked
 from oact_dagster.launchers.packing import RunTimes
 from oact_dagster.launchers.parsl.app import CANCELLED, TOO_LATE
-from oact_dagster.launchers.parsl.config import POOL_VARIABLE, PoolOptions
-from oact_dagster.launchers.parsl.pool import Pool
+from oact_dagster.launchers.parsl.blocks import end_blocks
+from oact_dagster.launchers.parsl.config import POOL_VARIABLE, PoolOptions, require_parsl
+from oact_dagster.launchers.parsl.pool import Pool, remove_folders
 from oact_dagster.launchers.protocol import (
     NEVER_STARTED,
     OUT_OF_TIME,
@@ -40,6 +41,9 @@ RESTARTS: Final = 3
 
 LOOK_S: Final = 1.0
 """How often the pool's health is looked at, s."""
+
+SILENT_THRESHOLDS: Final = 5
+"""For so many times the threshold of heartbeats a pool may begin nothing, or not tell what has ended."""
 
 REST_S: Final = 2.0
 """How long after the loss of a pool no new one is started, s: what ended it may be about to end us."""
@@ -107,6 +111,8 @@ class ParslLauncher:
         self._news = threading.Event()
         self._lost_in_a_row = 0
         self._rest_until = self._next_look = 0.0
+        self._idle_since: float | None = None
+        self._ended_since: dict[str, float] = {}
 
     # --- handing over -------------------------------------------------------------------------------------------
 
@@ -117,6 +123,7 @@ class ParslLauncher:
             LauncherError: the workers do not fit on this node, or Parsl does not start.
         """
         if not self._asked:
+            require_parsl()
             if refusal := self._missing():
                 raise LauncherError(refusal)
             self._end = self._find_end()
@@ -202,7 +209,8 @@ class ParslLauncher:
         if needed <= left:
             return False
         reason = (
-            f"it may take {_duration(needed)}, and the allocation ends {self._end}: a later run starts it"
+            f"it may take {_duration(needed)}, and the allocation ends {self._end}; it runs in a longer one, or with a"
+            " shorter time limit"
         )
         self._states[self._job_id(job.token)] = JobState(Phase.ENDED, OUT_OF_TIME, reason=reason)
         self._closing = self._closing or f"the allocation ends {self._end}"
@@ -272,12 +280,35 @@ class ParslLauncher:
         if self._pool is None or now < self._next_look:
             return
         self._next_look = now + LOOK_S
-        if trouble := self._pool.trouble():
+        if trouble := self._pool.trouble() or self._silence(now):
             self._lose(trouble)
         elif self._end is not None and time.time() >= self._end.at - self._end_margin_s:
             self._closing = self._closing or f"the allocation ends {self._end}"
             self._cut.update(self._handed)
             self._pool.control.cancel(self._handed)
+
+    def _silence(self, now: float) -> str:
+        """Say how a pool hangs that lives: what it has is not begun, or has ended and is not told; empty where neither.
+
+        A worker that is killed while it waits takes with it the lock by which the others wait.
+        """
+        running = [t for t in self._handed if self._states[self._job_id(t)] is _RUNNING]
+        for token in [token for token in self._ended_since if token not in self._handed]:
+            del self._ended_since[token]
+        for token in running:
+            if read_exit(self._handed[token].job.folder, token) is not None:
+                self._ended_since.setdefault(token, now)
+        limit = SILENT_THRESHOLDS * self._options.heartbeat_threshold_s
+        if any(now - since > limit for since in self._ended_since.values()):
+            return "the ends of its calculations are not told"
+        if running or not self._handed or self._options.blocks is not None:
+            # Blocks may wait in their queue for days.
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = now
+        elif now - self._idle_since > limit:
+            return f"its workers have begun nothing for {limit:g} s"
+        return ""
 
     def _lose(self, trouble: str) -> None:
         """Give a pool up: what ran in it is lost, what had not begun waits for the next one.
@@ -301,6 +332,7 @@ class ParslLauncher:
                 self._states[self._job_id(token)] = _QUEUED
                 self._put_back(one.job)
         self._lost_in_a_row += 1
+        self._idle_since = None
         self._rest_until = time.monotonic() + REST_S
         self._news.set()
         if self._lost_in_a_row > RESTARTS:
@@ -329,25 +361,30 @@ class ParslLauncher:
                 self._states[self._job_id(entry[2].token)] = JobState(Phase.ENDED, NEVER_STARTED)
             else:
                 left.append(entry)
-        heapq.heapify(left)
-        self._queue = left
         fresh = (wanted & self._handed.keys()) - self._cancelled
         self._cancelled |= fresh
         if fresh and self._pool is not None:
             self._pool.control.cancel(fresh)
-        self._news.set()
+        if len(left) < len(self._queue):
+            heapq.heapify(left)
+            self._queue = left
+            self._news.set()
 
     def how_to_cancel(self, job_ids: Collection[str]) -> str:
         """Nothing has to be done: jobs end with their parent."""
         return ""
 
     def adopt(self, orphans: Sequence[Orphan]) -> Mapping[str, str]:
-        """Nothing of a dead run can be followed here: what is left of it is ended, its workers first."""
+        """Nothing of a dead run can be followed here: what is left of it is ended, its workers first.
+
+        Raises:
+            LauncherError: whether its blocks of nodes have ended is not known.
+        """
         runs = {orphan.job_id.partition(":")[0] for orphan in orphans if orphan.job_id}
         for run in runs:
-            for folder in self._folder.glob(f"{run}-*"):
-                # To workers on other nodes this is the order to end.
-                Pool.remove(folder)
+            remove_folders(run, self._folder)
+        if runs and self._options.blocks is not None:
+            end_blocks(runs)
         end_marked(POOL_VARIABLE, runs)
         end_leftovers([orphan.token for orphan in orphans])
         return {}

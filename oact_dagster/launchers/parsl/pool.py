@@ -14,14 +14,20 @@ from typing import Any, Final
 
 from oact_dagster.launchers.leftovers import end_marked
 from oact_dagster.launchers.parsl.app import run_attempt
-from oact_dagster.launchers.parsl.config import POOL_VARIABLE, PoolOptions, build_config, require_parsl
+from oact_dagster.launchers.parsl.blocks import end_blocks
+from oact_dagster.launchers.parsl.config import POOL_VARIABLE, PoolOptions, build_config
 from oact_dagster.launchers.parsl.control import ControlFolder
 from oact_dagster.launchers.protocol import LauncherError
 
 CLEANUP_S: Final = 20.0
 """How long Parsl may take to close: it waits for answers of processes that may be dead, s."""
 
+_HERE: Final = "oact-parsl-"
+
 LOG_LINES: Final = 3
+
+_GIVEN_UP: Final[list[Any]] = []
+"""Kernels that were not closed. When Python collects one, its sockets wait for ever for a peer that is dead."""
 
 
 class Pool:
@@ -34,12 +40,12 @@ class Pool:
     """
 
     def __init__(self, options: PoolOptions, run: str, shared: Path) -> None:
-        require_parsl()
         self._options = options
         self._run = run
         self._folder = _folder(options, run, shared)
         self.control = ControlFolder(self._folder / "orders")
         self._kernel: Any = None
+        self._closed = False
         self._executor: Any = None
         self._app: Any = None
         self._group: int | None = None
@@ -125,14 +131,19 @@ class Pool:
     def _clean_up(self) -> None:
         with contextlib.suppress(Exception):
             self._kernel.cleanup()
+            self._closed = True
 
     def kill(self) -> None:
         """End whatever is left of the pool, without asking Parsl, and remove its files."""
         self.control.close()
+        if not self._closed:
+            _GIVEN_UP.append((self._kernel, self._executor))
         if self._kernel is not None:
             atexit.unregister(self._kernel.atexit_cleanup)
             self._kernel.job_status_poller._kill_event.set()
-            self._kernel._task_launch_pool.shutdown(wait=False)
+            # Only newer ones have it; Python waits for its threads at its own end.
+            if (launching := getattr(self._kernel, "_task_launch_pool", None)) is not None:
+                launching.shutdown(wait=False)
         if self._executor is not None:
             self._executor._result_queue_thread_exit.set()
             interchange = self._executor.interchange_proc
@@ -144,12 +155,14 @@ class Pool:
                 os.killpg(self._group, signal.SIGKILL)
         if self._options.blocks is None:
             end_marked(POOL_VARIABLE, [self._run])
+        elif not self._closed and self._kernel is not None:
+            # Their workers end by themselves where Slurm does not answer: they miss the interchange.
+            with contextlib.suppress(LauncherError):
+                end_blocks([self._run])
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    @staticmethod
-    def remove(folder: Path) -> None:
-        """Remove the folder of a pool whose batch is gone."""
-        shutil.rmtree(folder, ignore_errors=True)
+        if not self._options.here:
+            with contextlib.suppress(OSError):
+                self._folder.parent.rmdir()
 
     def _log(self) -> str:
         """The last line of the interchange's log, where there is one."""
@@ -160,11 +173,22 @@ class Pool:
         return ""
 
 
+def remove_folders(run: str, shared: Path) -> None:
+    """Remove the folders of pools whose batch is gone: to workers on other nodes this is the order to end.
+
+    Args:
+        run: the name of the pools.
+        shared: as in :class:`Pool`.
+    """
+    for folder in (*Path(tempfile.gettempdir()).glob(f"{_HERE}{run}-*"), *shared.glob(f"{run}-*")):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _folder(options: PoolOptions, run: str, shared: Path) -> Path:
     """A new folder for Parsl's files: on this node's own disk where no other node needs them."""
     try:
         if options.here:
-            return Path(tempfile.mkdtemp(prefix=f"oact-parsl-{run}-"))
+            return Path(tempfile.mkdtemp(prefix=f"{_HERE}{run}-"))
         shared.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=f"{run}-", dir=shared))
     except OSError as error:
