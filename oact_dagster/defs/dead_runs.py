@@ -1,29 +1,52 @@
 """Runs whose process is gone: Dagster's default launcher cannot tell, and they would hold their place for ever."""
 
+import contextlib
+import json
+import socket
 from typing import Final
 
 import dagster as dg
+import psutil
+from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.ledger.reading import LedgerReader
+
+HOST_TAG: Final = "oact/host"
+"""Of a run that was begun in a process of our own: where."""
 
 _GONE: Final = (
     "its process is gone (killed, or its host was booted); its structures are taken over by another run"
 )
 
 
-def close_dead_runs(instance: dg.DagsterInstance, campaign: Campaign, ledger: LedgerReader) -> int:
+def close_dead_runs(
+    instance: dg.DagsterInstance, campaign: Campaign, ledger: LedgerReader | None = None
+) -> int:
     """Close runs that say that they are at work and whose process no longer exists.
 
     By host, boot, pid and start time of the process that the ledger has for the run's batch: a pid that was used again,
-    and a reboot, are told apart; a process of another host is left alone.
+    and a reboot, are told apart; a process of another host is left alone. A run that died before its batch began, or
+    that took the CSV in, is judged by the pid that Dagster has for it, where it was begun on this host.
+
+    Args:
+        instance: of Dagster.
+        campaign: only its runs are closed where the ledger does not know them.
+        ledger: of the campaign, where there is one.
 
     Returns:
         How many were closed.
     """
     statuses = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
     runs = {run.run_id: run for run in instance.get_runs(dg.RunsFilter(statuses=statuses))}
-    dead = ledger.dead_batches(list(runs))
+    known = {run_id for run_id in runs if ledger is not None and ledger.knows_batch(run_id)}
+    dead = [] if ledger is None else ledger.dead_batches(list(known))
+    dead += [
+        run_id
+        for run_id, run in runs.items()
+        if run_id not in known and _is_ours(run, campaign) and _is_gone(instance, run)
+    ]
     for run_id in dead:
         run = runs[run_id]
         if run.status is dg.DagsterRunStatus.CANCELING:
@@ -31,3 +54,42 @@ def close_dead_runs(instance: dg.DagsterInstance, campaign: Campaign, ledger: Le
         else:
             instance.report_run_failed(run, _GONE)
     return len(dead)
+
+
+def _is_ours(run: dg.DagsterRun, campaign: Campaign) -> bool:
+    keys = CampaignKeys.of(campaign)
+    ours = {keys.intake, *keys.per_structure, keys.campaign_summary}
+    prefix = "_".join([*campaign.asset_prefix, ""])
+    return run.job_name in (f"{prefix}run_structures", f"{prefix}take_in") or bool(
+        ours & set(run.asset_selection or ())
+    )
+
+
+def _is_gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether a run was begun on this host by a process that does not run any more."""
+    if not _was_begun_here(run):
+        return False
+    for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
+        event = entry.dagster_event
+        pid = None if event is None else event.engine_event_data.metadata.get("pid")
+        if pid is not None:
+            return not _runs_python(int(str(pid.value)))
+    return False
+
+
+def _was_begun_here(run: dg.DagsterRun) -> bool:
+    if HOST_TAG in run.tags:
+        return run.tags[HOST_TAG] == socket.gethostname()
+    # The code server that begins a run is one of the daemon's own where it is spoken to through a file.
+    with contextlib.suppress(ValueError):
+        return "socket" in json.loads(run.tags.get(GRPC_INFO_TAG, "{}"))
+    return False
+
+
+def _runs_python(pid: int) -> bool:
+    """Whether there is a process of this pid, and it may be a run: pids are used again, mostly by something else."""
+    try:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and "python" in " ".join(process.cmdline()[:2])
+    except psutil.Error:
+        return False

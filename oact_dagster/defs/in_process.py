@@ -1,6 +1,7 @@
 """Running a campaign's assets in this process: what ``oact run`` and ``oact demo`` do."""
 
 import logging
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from dagster_shared.error import SerializableErrorInfo
 from oact_dagster.campaign import Campaign
 from oact_dagster.definitions import for_campaign
 from oact_dagster.defs.batch_step import Watch
+from oact_dagster.defs.dead_runs import HOST_TAG
 from oact_dagster.defs.instance import dagster_home
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.execution.identity import check_identity
@@ -86,6 +88,7 @@ def run_intake(campaign: Campaign) -> RunEnd:
         result = job.execute_in_process(
             instance=instance,
             run_config=_LOGGERS,
+            tags=_here(),
             asset_selection=[CampaignKeys.of(campaign).intake],
             raise_on_error=False,
         )
@@ -121,6 +124,7 @@ def run_selection(
             result = job.execute_in_process(
                 instance=instance,
                 run_config={"ops": {op: {"config": config}}, **_LOGGERS},
+                tags=_here(),
                 raise_on_error=False,
             )
             return _end(instance, result)
@@ -176,6 +180,10 @@ def _file_logger(path: Path) -> LoggerDefinition:
         config_schema={"log_level": Field(str, default_value="DEBUG")},
         description=f"Writes into {path}.",
     )
+
+
+def _here() -> dict[str, str]:
+    return {HOST_TAG: socket.gethostname()}
 
 
 @contextmanager

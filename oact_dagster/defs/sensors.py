@@ -28,6 +28,9 @@ RUN_KEY_TAG: Final = "dagster/run_key"
 SELDOM: Final = 5
 """How many times less often timeouts and harvest are looked at."""
 
+INTAKES: Final = 3
+"""So often a CSV is taken in whose run dies each time."""
+
 _FEED, _RETRY, _HARVEST, _UPDATE = "feed", "retry", "harvest", "update"
 
 Decide = Callable[[Campaign, Ledger, int], Decision]
@@ -94,11 +97,15 @@ def _intake_sensor(campaign: Campaign) -> dg.SensorDefinition:
             return dg.SkipReason(str(error))
         except OSError as error:
             return dg.SkipReason(f"{campaign.csv}: {error.strerror or error}")
-        before = context.instance.get_runs(dg.RunsFilter(tags={RUN_KEY_TAG: stamp}), limit=1)
-        if before and before[0].is_finished:
+        close_dead_runs(context.instance, campaign)
+        # A key is the CSV as it is: taken in, or refused, once. A run that was killed has done neither.
+        keys = [stamp, *(f"{stamp} again {number}" for number in range(1, INTAKES))]
+        before = context.instance.get_runs(dg.RunsFilter(tags={RUN_KEY_TAG: keys}))
+        if before and not before[0].is_finished:
+            return dg.SkipReason(f"{campaign.csv.name} is being taken in by run {before[0].run_id}")
+        if before and (len(before) == INTAKES or _was_refused(context.instance, before[0].run_id)):
             return dg.SkipReason(f"{campaign.csv.name} was refused as it is: run {before[0].run_id} says why")
-        # The key is the CSV as it is: taken in, or refused, once.
-        request = dg.RunRequest(run_key=stamp)
+        request = dg.RunRequest(run_key=keys[len(before)])
         return _result(context, f"{campaign.csv.name} is new or has changed: it is taken in", [request])
 
     return intake_sensor
@@ -184,6 +191,11 @@ def _harvest_sensor(campaign: Campaign, job: dg.JobDefinition) -> dg.SensorDefin
         return _result(context, f"{seen}: a run takes them over", request)
 
     return harvest_sensor
+
+
+def _was_refused(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Whether a run has said itself that it failed."""
+    return bool(instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE))
 
 
 @contextmanager

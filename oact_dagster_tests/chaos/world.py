@@ -130,7 +130,8 @@ class World:
         return found
 
     def run_workers(self) -> list[psutil.Process]:
-        return [one for one in self.ours() if "execute_run" in _command(one)]
+        # A code server begins each run as a process of multiprocessing's, whose command line names no run.
+        return [one for one in self.ours() if "multiprocessing.spawn" in _command(one)]
 
     def payloads(self) -> list[psutil.Process]:
         return [one for one in self.ours() if "oact_dagster.launchers.payload" in _command(one)]
