@@ -165,7 +165,7 @@ def _idle_reader() -> float:
     from oact_dagster.defs.pipes import BatchMessageReader
 
     with tempfile.TemporaryDirectory() as folder:
-        reader = BatchMessageReader(IDLE_FILES)
+        reader = BatchMessageReader()
         with reader.read_messages(_Handler()):  # type: ignore[arg-type]
             for number in range(IDLE_FILES):
                 file = Path(folder, f"job_{number}", "messages.jsonl")

@@ -227,6 +227,11 @@ class LauncherSettings(_Settings):
     command_timeout_s: Seconds = Field(
         default=60.0, gt=0, description="time limit of each call of a scheduler's command, s"
     )
+    silence_limit_s: Seconds = Field(
+        default=21600.0,
+        gt=0,
+        description="a running calculation whose output has not changed for so long is ended as timed out, s",
+    )
     grace_s: Seconds = Field(
         default=300.0,
         ge=0,
@@ -425,6 +430,59 @@ class RetrySettings(_Settings):
 
     max_failures: Whole = Field(default=3, ge=1, description="failed and timed-out attempts in all")
     max_losses: Whole = Field(default=5, ge=1, description="lost attempts (killed, node died) in all")
+    delay_s: Seconds = Field(
+        default=300.0,
+        ge=0,
+        description="time before a first retry that nobody asked for, s; it doubles each time",
+    )
+    longest_delay_s: Seconds = Field(default=21600.0, ge=0, description="that time at most, s")
+
+    def delay_after(self, attempts: int) -> float:
+        """How long a structure rests after so many attempts that failed or were lost, s."""
+        return min(self.longest_delay_s, self.delay_s * 2.0 ** min(max(0, attempts - 1), 60))
+
+
+class FeedSettings(_Settings):
+    """How a campaign feeds itself, and when it stops doing so."""
+
+    order: Literal["given", "cheap_first", "dear_first"] = Field(
+        default="given", description="in which order structures of one priority are run"
+    )
+    priority_column: str | None = Field(
+        default=None,
+        description="column of the CSV with a number for each structure; the largest is run first",
+    )
+    trial: Whole = Field(
+        default=20, ge=0, description="structures that are tried before the others are begun; 0: no trial"
+    )
+    pause_at_failure_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
+        default=0.5, description="pause when a larger share of the trial, or of the last attempts, has failed"
+    )
+    window: Whole = Field(default=50, ge=5, description="how many of the last attempts are looked at")
+    core_hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        default=None,
+        description="budget of all attempts; when it is spent nothing more is begun; null: no budget",
+    )
+    bad_host_after: Whole = Field(
+        default=3,
+        ge=1,
+        description="a host on which so many different structures were lost or crashed, and fewer completed, is left"
+        " out",
+    )
+
+
+class NotifySettings(_Settings):
+    """Who is told when a campaign pauses, has spent its budget, or is done."""
+
+    command: tuple[str, ...] = Field(
+        default=(),
+        description='a program with arguments that gets the text on stdin: ["mail", "-s", "ORCA", "me"]',
+    )
+    webhook: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="address to which the text is posted as JSON, such as https://example.org/hook",
+    )
 
 
 class Campaign(_Settings):
@@ -451,6 +509,8 @@ class Campaign(_Settings):
     orca: OrcaSettings
     launcher: LauncherSettings = LauncherSettings()
     retry: RetrySettings = RetrySettings()
+    feed: FeedSettings = FeedSettings()
+    notify: NotifySettings = NotifySettings()
     remedies: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
         description="for a failure class the steps that its next attempts take, in their order",
@@ -618,6 +678,17 @@ class Campaign(_Settings):
     def ladders(self) -> Ladders:
         """The steps of the next attempts for each failure class: the defaults, and what ``remedies`` changes."""
         return check_ladders(self.remedies)
+
+    def retry_key(self) -> str:
+        """A short hash of the settings that decide whether there is anything left to try after a failure."""
+        launcher = self.launcher
+        limits = [launcher.memory_mb, launcher.longest_job_s, launcher.job_timeout_s]
+        decisive = [
+            self.settings_hash(),
+            {str(key): list(steps) for key, steps in self.ladders().items()},
+            limits,
+        ]
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
     def settings_hash(self) -> str:
         """A short hash of the settings that decide what an input computes: the code version of its partitions.

@@ -16,6 +16,7 @@ from oact_dagster.campaign import CAMPAIGN_FILE, load_campaign
 from oact_dagster.defs.assets import campaign_assets
 from oact_dagster.defs.batch_step import Watch
 from oact_dagster.defs.jobs import run_structures_job
+from oact_dagster.defs.sensors import campaign_sensors, take_in_job
 from oact_dagster.execution.stopping import StopRequest
 
 NO_CAMPAIGN = (
@@ -42,9 +43,11 @@ def for_campaign(
         # A warning for each backfill_policy, which Dagster's documentation recommends; its version is pinned.
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets = campaign_assets(campaign, watch)
+    run_structures = run_structures_job(campaign, watch, stop)
     return dg.Definitions(
         assets=assets,
-        jobs=[run_structures_job(campaign, watch, stop)],
+        jobs=[run_structures, take_in_job(campaign)],
+        sensors=campaign_sensors(campaign, run_structures),
         # A run handles a whole batch in one step: processes of its own for steps would only cost.
         executor=dg.in_process_executor,
         metadata={"campaign": dg.MetadataValue.path(str(campaign.file))},

@@ -54,10 +54,11 @@ class Profile:
         """
         mine = {key: value for key, value in said.items() if value is not None}
         below = dict(self.launcher)
-        if "job_timeout_s" in mine:
-            # The same setting under another name, which would win over it.
-            below.pop("n_hours", None)
-        return {**below, **mine}
+        found = {**below, **mine}
+        if "job_timeout_s" in mine and "n_hours" not in mine and found.get("per_job") is None:
+            # The same setting under another name, which would win over it; of pilots it is another one.
+            found.pop("n_hours", None)
+        return found
 
 
 def profiles_file() -> Path:

@@ -141,7 +141,8 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_basis_file_is_found_from_the_job_folder(tmp_path: Path) -> None:
-    (tmp_path / "actinides.bas").write_text("basis")
+    basis = "URANIUM\nS 1\n  1 1.0 1.0\n"
+    (tmp_path / "actinides.bas").write_text(basis)
     campaign = load_campaign(write(tmp_path, GOOD + "  actinide_basis: actinides.bas\n"))
     with Ledger(campaign.ledger, create=True) as ledger:
         ledger.add_structures([NewStructure(0, "U", 1, 0, 1, "U 0 0 0", "row", "calculation", {})])
@@ -149,10 +150,10 @@ def test_a_basis_file_is_found_from_the_job_folder(tmp_path: Path) -> None:
     assert f'"{tmp_path / "actinides.bas"}"' in text
     # The file may be moved, and not be changed: the level of theory names what is in it.
     level = campaign.level_of_theory()
-    (tmp_path / "other.bas").write_text("basis")
+    (tmp_path / "other.bas").write_text(basis)
     moved = load_campaign(write(tmp_path, GOOD + "  actinide_basis: other.bas\n"))
     assert moved.level_of_theory() == level
-    (tmp_path / "other.bas").write_text("basis changed")
+    (tmp_path / "other.bas").write_text(basis.replace("1.0", "2.0"))
     assert moved.level_of_theory() != level
 
 

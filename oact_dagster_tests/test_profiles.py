@@ -68,6 +68,12 @@ def test_the_time_limit_has_two_names_and_the_campaigns_wins(tmp_path: Path, pro
     assert campaign(tmp_path, "{profile: tuolumne, n_hours: 1}").launcher.job_timeout_s == 3600.0
 
 
+def test_pilots_have_a_limit_beside_that_of_calculations(tmp_path: Path, profiles: Path) -> None:
+    profiles.write_text("tuolumne: {kind: flux, per_job: parsl, n_hours: 12}\n")
+    launcher = campaign(tmp_path, "{profile: tuolumne, job_timeout_s: 600}", "{command: /opt/orca}").launcher
+    assert (launcher.pilot_s, launcher.job_timeout_s) == (43200.0, 600.0)
+
+
 def test_a_flag_outranks_the_file(tmp_path: Path, profiles: Path) -> None:
     campaign(tmp_path, "{profile: plain, queue: pdebug}", "{command: /opt/orca}")
     found = load_campaign(tmp_path, profile="tuolumne")
@@ -97,8 +103,8 @@ def test_a_flag_outranks_the_file(tmp_path: Path, profiles: Path) -> None:
         ),
         (
             "tuolumne: {kind: pbs}\nother: {}\n",
-            "profile tuolumne: kind: input should be 'local', 'parsl', 'slurm' or 'flux' (given: 'pbs');"
-            " profiles in it: tuolumne, other",
+            "profile tuolumne: kind: input should be 'local', 'parsl', 'slurm' or 'flux' (given: 'pbs'); profiles in"
+            " it: tuolumne, other",
         ),
         (
             "tuolumne: {resources: [{max_atoms: x}]}\n",
@@ -138,12 +144,12 @@ def test_settings_that_do_not_go_together_name_both_files(tmp_path: Path, profil
 
 def test_an_orca_that_is_not_there_is_told_with_where_it_was_said(tmp_path: Path, profiles: Path) -> None:
     with pytest.raises(EngineError) as caught:
-        find_engine(campaign(tmp_path, "{profile: tuolumne}"))
+        find_engine(campaign(tmp_path, "{profile: tuolumne, kind: local}"))
     assert str(caught.value).startswith(
         f"{profiles}: profile tuolumne: orca_command: /usr/workspace/orca/orca: no such"
     )
     with pytest.raises(EngineError) as caught:
-        find_engine(campaign(tmp_path, "{profile: tuolumne}", "{command: /no/orca}"))
+        find_engine(campaign(tmp_path, "{profile: tuolumne, kind: local}", "{command: /no/orca}"))
     assert str(caught.value).startswith(f"{tmp_path / 'campaign.yaml'}: orca.command: /no/orca: no such file")
 
 

@@ -80,7 +80,7 @@ def test_the_documents_session(tmp_path: Path) -> None:
     engine.set("scf_not_converged", 4)
     with ArchitectorWorkflow(db) as workflow:
         submitted = submit_batch_parsl(
-            workflow=workflow, root_dir=jobs, num_jobs=100, max_workers=2, cores_per_worker=1,
+            workflow=workflow, root_dir=jobs, num_jobs=100, max_workers=1, cores_per_worker=1,
             orca_config=orca_config, n_cores=1, conda_env=None, dry_run=False, max_fail_count=3,
             timeout_seconds=60,
         )  # fmt: skip
@@ -109,7 +109,7 @@ def test_the_documents_session(tmp_path: Path) -> None:
             (5, 1),
         ]
         submit_batch_parsl(
-            workflow, jobs, 100, max_workers=2, cores_per_worker=1, orca_config=orca_config, n_cores=1,
+            workflow, jobs, 100, max_workers=1, cores_per_worker=1, orca_config=orca_config, n_cores=1,
             max_fail_count=3,
         )  # fmt: skip
         assert workflow.count_by_status() == {"completed": 10}

@@ -163,7 +163,7 @@ def test_running_jobs_on_this_node(tmp_path: Path, engine: TestEngine) -> None:
     with workflow_of(tmp_path, 4) as workflow:
         with pytest.warns(UserWarning, match="n_cores 16 is not cores_per_worker 1"):
             done = submit_batch_parsl(
-                workflow, tmp_path / "jobs", 3, max_workers=2, cores_per_worker=1, orca_config=config(engine),
+                workflow, tmp_path / "jobs", 3, max_workers=1, cores_per_worker=1, orca_config=config(engine),
                 setup_func=add_notes, timeout_seconds=1, randomize=False,
             )  # fmt: skip
         assert done == [1, 2, 3] and sorted(engine.runs) == [0, 1, 2] and seen == [0, 1, 2]
@@ -178,7 +178,7 @@ def test_running_jobs_on_this_node(tmp_path: Path, engine: TestEngine) -> None:
             workflow,
             tmp_path / "jobs",
             9,
-            max_workers=2,
+            max_workers=1,
             cores_per_worker=1,
             n_cores=1,
             orca_config=config(engine),
@@ -208,6 +208,7 @@ def test_a_dry_run_writes_folders_only(tmp_path: Path, engine: TestEngine) -> No
             workflow,
             tmp_path / "jobs",
             2,
+            max_workers=1,
             cores_per_worker=1,
             n_cores=1,
             orca_config=config(engine),
@@ -238,6 +239,7 @@ def test_what_cannot_be_submitted(tmp_path: Path) -> None:
                 workflow,
                 tmp_path / "jobs",
                 1,
+                max_workers=1,
                 cores_per_worker=1,
                 n_cores=1,
                 orca_config={"orca_path": "/no/orca"},

@@ -170,7 +170,8 @@ def _update(ledger: Path, campaign: "Campaign | None", jobs_dir: Path, pattern: 
     settings = bare_campaign(ledger, jobs_dir, job_dir_pattern=known)
     with Ledger(ledger) as open_ledger:
         layout = JobLayout.of(settings, open_ledger)
-        return update_running(open_ledger, layout, launchers_of(campaign, settings))
+        retry = campaign.retry if campaign is not None else None
+        return update_running(open_ledger, layout, launchers_of(campaign, settings), retry=retry)
 
 
 def _reset(ledger: Path, *, failed: bool, timeout: bool, max_retries: int | None) -> int:

@@ -34,6 +34,7 @@ def dashboard_json(overview: Overview) -> dict[str, Any]:
         "rejected_rows": overview.rejected,
         "left": overview.left,
         "failures_by_class": dict(overview.failures),
+        "faults_by_host": dict(overview.host_faults),
         "failures_by_message": [
             {
                 "failure_class": group.failure_class,

@@ -15,6 +15,7 @@ _RULE: Final = 40
 GROUPS_SHOWN: Final = 5
 _MESSAGE_WIDTH: Final = 100
 _REASON_WIDTH: Final = 200
+_HOSTS_SHOWN: Final = 5
 
 _SPENT: Final = (
     (Outcome.COMPLETED, "good"),
@@ -137,6 +138,9 @@ def _beside(overview: Overview) -> Iterator[str]:
         yield "Core-hours of attempts: " + ", ".join(spent)
     if overview.failures:
         yield "Failures by class: " + ", ".join(f"{kind} {count}" for kind, count in overview.failures)
+    if overview.host_faults:
+        hosts = ", ".join(f"{host} {count}" for host, count in overview.host_faults[:_HOSTS_SHOWN])
+        yield f"Attempts that failed by a fault of their host: {hosts}"
 
 
 def _throughput(found: Throughput) -> str:

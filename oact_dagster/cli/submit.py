@@ -77,26 +77,34 @@ def submit(ctx: click.Context, /, db: str, jobs_dir: Path | None, **flags: Any) 
 
 
 def _settings(ledger: Path, jobs: Path, beside: "Campaign | None", flags: dict[str, Any]) -> "Campaign":
+    from oact_dagster.campaign import checked_profile, load_campaign
     from oact_dagster.execution.bare_campaign import campaign_with
     from oact_dagster.execution.submitting import WITHOUT_LIMIT, node_settings
 
     orca = orca_settings(flags)
     if flags["use_parsl"]:
-        on_node = beside is not None and beside.launcher.kind not in ("slurm", "flux")
+        on_node = beside is not None and beside.launcher.kind not in _PROGRAMS
         cores = flags["cores_per_worker"] or flags["n_cores"]
         if cores is None and beside is None:
             cores = DEFAULT_CORES_PER_WORKER
         if flags["n_cores"] is not None and flags["n_cores"] != cores:
             warn(f"--n-cores {flags['n_cores']} gives way to --cores-per-worker {cores}")
-        launcher = node_settings(
+        launcher = worker_settings(flags) | node_settings(
             flags["max_workers"] or (None if on_node else DEFAULT_WORKERS), cores, flags["job_timeout"]
         )
-        launcher |= worker_settings(flags)
     else:
         cores = flags["n_cores"] or (DEFAULT_CORES if beside is None else None)
         launcher = job_settings(flags)
-        launcher["kind"] = flags["scheduler"] or _scheduler(beside)
-        if beside is None:
+        site: dict[str, Any] = {}
+        if flags["profile"] is not None and beside is not None:
+            beside = load_campaign(beside.file, flags["profile"])
+        elif flags["profile"] is not None:
+            site = dict(checked_profile(flags["profile"]).launcher)
+            launcher["profile"] = flags["profile"]
+        launcher["kind"] = flags["scheduler"] or _scheduler(
+            beside.launcher.kind if beside else site.get("kind")
+        )
+        if beside is None and site.keys().isdisjoint(("n_hours", "job_timeout_s")):
             launcher.setdefault("n_hours", DEFAULT_HOURS)
     if cores is not None:
         orca["n_cores"] = cores
@@ -114,10 +122,10 @@ def _settings(ledger: Path, jobs: Path, beside: "Campaign | None", flags: dict[s
     )
 
 
-def _scheduler(beside: "Campaign | None") -> str:
+def _scheduler(settings: str | None) -> str:
     """The scheduler where none is named: the settings', else the one that is there, else Flux, as ever."""
-    if beside is not None and beside.launcher.kind in ("slurm", "flux"):
-        return beside.launcher.kind
+    if settings in ("slurm", "flux"):
+        return settings
     return next((kind for kind in ("flux", "slurm") if shutil.which(_PROGRAMS[kind])), "flux")
 
 
@@ -226,11 +234,9 @@ def _check(campaign: "Campaign", beside: "Campaign | None", flags: dict[str, Any
 
 
 def _run_here(campaign: "Campaign", ledger: "Ledger", chosen: list[int], flags: dict[str, Any]) -> int:
-    from oact_dagster.cli.foreground import warn_of_cores
     from oact_dagster.cli.progress import make_progress
     from oact_dagster.execution.submitting import submit as run
 
-    warn_of_cores(campaign)
     with make_progress() as progress:
         done = run(campaign, ledger, chosen, follow=True, take_over=flags["take_over"], watch=progress.watch)
     problems = _tell_problems(done, progress.tally)
@@ -288,7 +294,9 @@ def _tell_problems(done: "Submitted", tally: "Tally") -> bool:
 def _exit_code(done: "Submitted", problems: bool, tally: "Tally") -> int:
     if done.stopped:
         return EXIT_INTERRUPTED
-    if not (done.begun or tally.failed):
+    from oact_dagster.execution.batch import OWNED
+
+    if not (done.begun or tally.failed or tally.not_run[OWNED]):
         return EXIT_REFUSED
     return EXIT_NOT_ALL if problems else 0
 

@@ -44,6 +44,11 @@ _OPTIONS: Final = (
     click.option(
         "--scheduler", type=click.Choice(["flux", "slurm"]), help="Default: the one that is on PATH."
     ),
+    click.option(
+        "--profile",
+        metavar="NAME",
+        help="A site's settings, of ~/.config/oact/profiles.yaml or OACT_PROFILES.",
+    ),
     click.option("--n-cores", type=_COUNT, metavar="N", help="Cores of one calculation (default 4)."),
     click.option(
         "--n-hours", type=_TIME, metavar="H", help="Time limit of a job, h, such as 0.5 (default 2)."
@@ -63,13 +68,15 @@ _OPTIONS: Final = (
         metavar="OPTION",
         help="One more option of the scheduler, such as --extra-directive=--exclusive; repeatable.",
     ),
-    click.option("--module", multiple=True, metavar="NAME", help="Loaded by each job; repeatable."),
-    click.option("--conda-env", metavar="NAME", help="Activated by each job, or before the workers start."),
-    click.option("--conda-base", metavar="FOLDER", help="Where conda is installed."),
-    click.option("--setup-line", multiple=True, metavar="BASH", help="Run first by each job; repeatable."),
     click.option(
-        "--scratch-dir", metavar="FOLDER", help="On the node, for temporary files, such as $TMPDIR."
+        "--module", multiple=True, metavar="NAME", help="Loaded by each job (or worker); repeatable."
     ),
+    click.option("--conda-env", metavar="NAME", help="Activated by each job (or worker)."),
+    click.option("--conda-base", metavar="FOLDER", help="Where conda is installed."),
+    click.option(
+        "--setup-line", multiple=True, metavar="BASH", help="Run first by each job (or worker); repeatable."
+    ),
+    click.option("--scratch-dir", metavar="FOLDER", help="Of the node, to run in, such as $TMPDIR."),
     click.option(
         "--poll-interval", type=_TIME, metavar="S", help="Between two looks at the queue (default 30)."
     ),
@@ -89,6 +96,9 @@ _OPTIONS: Final = (
         type=_COUNT,
         metavar="N",
         help="With --use-parsl: cores of each (default --n-cores, else 16).",
+    ),
+    click.option(
+        "--oversubscribe", is_flag=True, help="With --use-parsl: also with more cores than the node has."
     ),
     click.option(
         "--job-timeout", type=_TIME, metavar="S", help="With --use-parsl: time limit of each (default 7200)."
@@ -138,10 +148,9 @@ _JOB: Final[Mapping[str, str]] = {
 }
 """Flags, and their names among a campaign's settings."""
 
-_ON_THIS_NODE: Final = ("max_workers", "cores_per_worker", "job_timeout")
-_WORKER: Final = ("module", "conda_env", "conda_base", "setup_line", "scratch_dir")
-"""Of a job's flags those that are also of use on this node."""
-_OF_A_SCHEDULER: Final = ("scheduler", *(flag for flag in _JOB if flag not in _WORKER))
+_ON_THIS_NODE: Final = ("max_workers", "cores_per_worker", "oversubscribe", "job_timeout")
+_OF_WORKERS: Final = ("module", "conda_env", "conda_base", "setup_line", "scratch_dir")
+_OF_A_SCHEDULER: Final = ("scheduler", "profile", *(flag for flag in _JOB if flag not in _OF_WORKERS))
 
 
 def submit_options(command: _F) -> _F:
@@ -176,8 +185,9 @@ def job_settings(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def worker_settings(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """What was said of ``launcher`` that also counts for workers on this node."""
-    return {_JOB[flag]: flags[flag] for flag in _WORKER if _said(flags[flag])}
+    """What was said of ``launcher``, for workers on this node, without their number and size."""
+    found = {_JOB[flag]: flags[flag] for flag in _OF_WORKERS if _said(flags[flag])}
+    return found | ({"oversubscribe": True} if flags["oversubscribe"] else {})
 
 
 def _said(value: Any) -> bool:

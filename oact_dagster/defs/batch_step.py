@@ -80,7 +80,6 @@ def run_in_step(
                 batch_pipes(
                     context,
                     campaign.jobs_dir / ".batches" / f"{context.run_id}.json",
-                    len(request.orig_indices),
                 )
             )
             batch = BatchRun(

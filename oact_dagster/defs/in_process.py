@@ -26,7 +26,7 @@ from oact_dagster.defs.batch_step import Watch
 from oact_dagster.defs.instance import dagster_home
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.execution.identity import check_identity
-from oact_dagster.execution.intake_need import csv_stamp, is_taken_in, note_taken_in
+from oact_dagster.execution.intake_need import is_taken_in
 from oact_dagster.execution.selection import Selection
 from oact_dagster.execution.stopping import StopRequest, signals_stop
 from oact_dagster.ledger.store import Ledger
@@ -81,7 +81,6 @@ def run_intake(campaign: Campaign) -> RunEnd:
     Raises:
         OSError: the CSV is not there, or a folder cannot be written.
     """
-    stamp = csv_stamp(campaign)
     job = _definitions(campaign).resolve_implicit_global_asset_job_def()
     with _instance(campaign) as instance:
         result = job.execute_in_process(
@@ -90,11 +89,7 @@ def run_intake(campaign: Campaign) -> RunEnd:
             asset_selection=[CampaignKeys.of(campaign).intake],
             raise_on_error=False,
         )
-        end = _end(instance, result)
-    if end.success:
-        with Ledger(campaign.ledger) as ledger:
-            note_taken_in(ledger, stamp)
-    return end
+        return _end(instance, result)
 
 
 def run_selection(

@@ -9,6 +9,7 @@ from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.partitions import MOST_PARTITIONS, register_partitions
 from oact_dagster.execution.identity import check_names, fix_names
 from oact_dagster.execution.intake import take_in
+from oact_dagster.execution.intake_need import csv_stamp, note_taken_in
 from oact_dagster.execution.intake_report import IntakeRefused, IntakeReport
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.store import Ledger
@@ -31,11 +32,13 @@ def intake_asset(campaign: Campaign) -> dg.AssetsDefinition:
     def intake(context: dg.AssetExecutionContext) -> None:
         new = not campaign.ledger.exists()
         try:
+            stamp = csv_stamp(campaign)
             with Ledger(campaign.ledger, create=True) as ledger:
                 check_names(campaign, ledger)
                 report = take_in(campaign, ledger)
                 fix_names(campaign, ledger)
                 added = register_partitions(context.instance, campaign, ledger)
+                note_taken_in(ledger, stamp)
         except (IntakeRefused, LedgerError) as error:
             if new:
                 # Refused whole: nothing is left behind, not even an empty ledger.

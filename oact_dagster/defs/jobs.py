@@ -1,7 +1,7 @@
 """The job over scattered structures: retries, the feed, a list of one's own. Dagster has no range for those."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import dagster as dg
 
@@ -11,16 +11,26 @@ from oact_dagster.defs.batch_step import StepEvent, Watch, run_in_step
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.metadata import structure_metadata
 from oact_dagster.defs.planned import plan_partitions
+from oact_dagster.defs.unshown import unshown_results
 from oact_dagster.execution.events import Event, TakenIn
-from oact_dagster.execution.selection import Selection, SelectionError, resolve
+from oact_dagster.execution.job_layout import JobLayout
+from oact_dagster.execution.selection import BatchRequest, Selection, SelectionError, resolve
 from oact_dagster.execution.stopping import StopRequest
+from oact_dagster.execution.updating import launchers_of, update_running
+from oact_dagster.ledger.states import Status
+from oact_dagster.ledger.store import Ledger
+
+_LEFT: Final = ("harvest", "update")
+"""Words of the sensors for what nobody follows, or shows."""
 
 
 class RunStructures(dg.Config):
     """What ``run_structures`` runs."""
 
     select: str = "to_run"
-    """``to_run``, ``failed``, ``timeout``, ``unfinished``, ``stale``, or numbers such as ``0-9,15``."""
+    """``to_run``, ``failed``, ``timeout``, ``unfinished``, ``stale``, numbers such as ``0-9,15``, or what the sensors
+    ask for: ``feed`` and ``retry`` (what is due), ``harvest`` (what nobody follows or shows), ``update`` (likewise, and
+    what has come to a standstill)."""
     limit: int | None = None
     """At most so many structures."""
     ignore_budget: bool = False
@@ -49,15 +59,8 @@ def run_structures_job(
     )
     def run_selected(context: dg.OpExecutionContext, config: RunStructures) -> Iterator[Any]:
         with open_ledger(campaign) as ledger:
-            try:
-                request = resolve(
-                    campaign,
-                    ledger,
-                    Selection(config.select, config.limit, config.ignore_budget, config.take_over),
-                )
-            except SelectionError as error:
-                raise dg.Failure(str(error), allow_retries=False) from None
-            if not request.orig_indices:
+            request = _request(context, campaign, ledger, config)
+            if not request.orig_indices and not request.supply:
                 context.log.info(f"nothing to do: no structure is {config.select}")
             selected = {*keys.per_structure, keys.campaign_summary}
             yield from run_in_step(
@@ -81,6 +84,37 @@ def run_structures_job(
         run_selected()
 
     return run_structures
+
+
+def _request(
+    context: dg.OpExecutionContext, campaign: Campaign, ledger: Ledger, config: RunStructures
+) -> BatchRequest:
+    """What the step is to run.
+
+    Raises:
+        Failure: the selection cannot be read.
+    """
+    word = config.select.strip()
+    if word not in _LEFT:
+        wanted = Selection(config.select, config.limit, config.ignore_budget, config.take_over)
+        try:
+            return resolve(campaign, ledger, wanted)
+        except SelectionError as error:
+            raise dg.Failure(str(error), allow_retries=False) from None
+    if word == "update":
+        layout, launcher_of = JobLayout.of(campaign, ledger), launchers_of(campaign)
+        limit = campaign.launcher.silence_limit_s
+        report = update_running(ledger, layout, launcher_of, silence_limit_s=limit, retry=campaign.retry)
+        changed = ", ".join(f"{count} {status}" for status, count in report.changed.items()) or "none changed"
+        context.log.info(f"looked at {report.looked_at} running structures: {changed}")
+        for note in report.notes.values():
+            context.log.warning(f"{note.count} structures (such as {note.examples[0]}): {note.text}")
+        left: list[int] = []
+    else:
+        left = ledger.left_by_dead_batches()
+    # Those that come out lost, or never began, run on; nothing else is begun.
+    found = dict.fromkeys([*left, *unshown_results(context.instance, campaign, ledger)])
+    return BatchRequest(list(found), (Status.TO_RUN,), named=False, take_over=config.take_over)
 
 
 class _Beginning:

@@ -18,19 +18,15 @@ from oact_dagster.launchers.attempt_files import MESSAGES_FILE
 
 FASTEST_S: Final = 0.1
 SLOWEST_S: Final = 5.0
+MOST_WRITERS: Final = 2**31
 LARGEST_SHARE: Final = 0.02
 """Of a core, at most, for looking whether files have grown."""
 
 
 class BatchMessageReader(PipesMessageReader):
-    """Follows one JSON-lines file for each payload, in one thread that looks less often when nothing moves.
+    """Follows one JSON-lines file for each payload, in one thread that looks less often when nothing moves."""
 
-    Args:
-        writers: how many payloads may report.
-    """
-
-    def __init__(self, writers: int) -> None:
-        self._writers = max(1, writers)
+    def __init__(self) -> None:
         self._files: dict[Path, int] = {}
         self._finished: set[Path] = set()
         self._lock = threading.Lock()
@@ -39,8 +35,8 @@ class BatchMessageReader(PipesMessageReader):
 
     @property
     def expected_writer_count(self) -> int:
-        """How many payloads may report."""
-        return self._writers
+        """More than there will be: a batch may take structures in, and try lost ones again, until its end."""
+        return MOST_WRITERS
 
     def follow(self, file: Path) -> None:
         """Read this file from now on; it need not exist yet."""
@@ -146,16 +142,15 @@ class BatchPipes:
 
 @contextmanager
 def batch_pipes(
-    context: AssetExecutionContext | OpExecutionContext, context_file: Path, writers: int
+    context: AssetExecutionContext | OpExecutionContext, context_file: Path
 ) -> Iterator[BatchPipes]:
     """Open the session of a batch.
 
     Args:
         context: of the step that runs the batch.
         context_file: where the payloads find Dagster's context: on a file system that they can read.
-        writers: how many payloads may report.
     """
-    reader = BatchMessageReader(writers)
+    reader = BatchMessageReader()
     handler = PipesMessageHandler(context, reader)
     data = build_external_execution_context_data(context, extras=None)
     context_file.parent.mkdir(parents=True, exist_ok=True)

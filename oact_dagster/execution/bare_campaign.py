@@ -5,7 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from oact_dagster.campaign import CAMPAIGN_FILE, Campaign, CampaignError, load_campaign, read_campaign
+from oact_dagster.campaign import (
+    CAMPAIGN_FILE,
+    Campaign,
+    CampaignError,
+    checked_profile,
+    load_campaign,
+    read_campaign,
+)
 
 DEFAULT_PATTERN: Final = "job_{orig_index}"
 
@@ -26,8 +33,11 @@ def bare_campaign(ledger: Path, jobs_dir: Path, **settings: Any) -> Campaign:
         CampaignError: a setting is wrong; the text is one line that names it.
     """
     path = ledger.expanduser().absolute()
+    name = (settings.get("launcher") or {}).get("profile")
+    of_site = name is not None and checked_profile(name).orca_command is not None
+    orca = {} if of_site else {"command": "orca"}
     # Messages name the ledger, which is all that the user has.
-    return _checked({"name": "workflow", "orca": {"command": "orca"}}, path, path, jobs_dir, settings)
+    return _checked({"name": "workflow", "orca": orca}, path, path, jobs_dir, settings)
 
 
 def campaign_with(beside: Campaign | None, ledger: Path, jobs_dir: Path, **settings: Any) -> Campaign:
@@ -48,6 +58,10 @@ def campaign_with(beside: Campaign | None, ledger: Path, jobs_dir: Path, **setti
     values = beside.model_dump(mode="json", exclude_unset=True)
     said = settings.get("launcher") or {}
     base = values.setdefault("launcher", {})
+    # What its profile says is in the values already; read again, it would bring back what is taken out here.
+    base.pop("profile", None)
+    if said.get("kind", "slurm") not in ("slurm", "flux") and base.pop("per_job", None) is not None:
+        base.pop("n_hours", None)  # of a pilot
     if not {"n_hours", "job_timeout_s"}.isdisjoint(said):
         base.pop("n_hours", None)
         base.pop("job_timeout_s", None)

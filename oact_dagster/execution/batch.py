@@ -7,7 +7,7 @@ runs them. It knows no Dagster: it yields what happens.
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -15,7 +15,7 @@ from oact_dagster.campaign import Campaign
 from oact_dagster.execution.attempt_folders import attempt_folders
 from oact_dagster.execution.clean_folder import apply_keep
 from oact_dagster.execution.disk_estimate import Sizes
-from oact_dagster.execution.ending import LiveAttempt, ending_of, has_run
+from oact_dagster.execution.ending import LiveAttempt, ending_of, has_run, overdue, timed_out
 from oact_dagster.execution.engine import Engine
 from oact_dagster.execution.events import (
     Completed,
@@ -31,7 +31,7 @@ from oact_dagster.execution.events import (
 )
 from oact_dagster.execution.job_folder import FolderWriter
 from oact_dagster.execution.job_layout import JobLayout
-from oact_dagster.execution.next_attempt import NextAttempt, plan_next
+from oact_dagster.execution.next_attempt import AVOID, NextAttempt, plan_next
 from oact_dagster.execution.orca_version import of_the_ledgers_orca
 from oact_dagster.execution.restoring import stored_result
 from oact_dagster.execution.selection import BatchRequest
@@ -54,6 +54,7 @@ from oact_dagster.launchers.protocol import (
     Phase,
 )
 from oact_dagster.ledger.owner import Owner
+from oact_dagster.ledger.queue import Due
 from oact_dagster.ledger.states import (
     AttemptRecord,
     AttemptState,
@@ -87,6 +88,9 @@ _NOT_OURS: Final = (
     "is marked running and has no attempt here: another tool or somebody's hand marked it; set it back to to_run where"
     " nothing runs"
 )
+OWNED: Final = "another run has it"
+LOOK_FOR_SILENT_S: Final = 60.0
+"""How often a batch looks whether its calculations have come to a standstill, s."""
 LEAST_SPACE_B: Final = 1_000_000
 """With less free space than this the disk of the job folders counts as full, bytes."""
 
@@ -154,7 +158,12 @@ class BatchRun:
         self._outside: set[str] = set()
         self._stillborn: set[str] = set()
         self._logs: dict[str, str] = {}
+        # Why we have ended attempts that had come to a standstill.
+        self._overdue: dict[str, str] = {}
         self._began = False
+        self._supply_left = request.supply
+        self._offered: set[int] = set()
+        self._retry_key = campaign.retry_key()
         self._others: set[int] = set()
         self._taken: set[int] = set()
         self._settled: set[int] = set()
@@ -162,6 +171,8 @@ class BatchRun:
         self._broken: str | None = None
         self._gave_up = False
         self._last_beat = self._last_look = 0.0
+        self._began_at, self._last_silent = clock(), time.monotonic()
+        self._began_monotonic = self._last_silent
 
     def run(self) -> Generator[Event]:
         """Run the batch.
@@ -182,7 +193,7 @@ class BatchRun:
         self._writer = FolderWriter(self._campaign, self._layout, setup)
         self._ledger.open_batch(self._batch_id, owner, self._clock())
         try:
-            yield Started(len(self._pending))
+            yield Started(len(self._pending) + self._supply_left)
             for event in self._run():
                 # One word for each structure: what this batch has settled it does not touch again.
                 if isinstance(event, NotRun):
@@ -200,7 +211,7 @@ class BatchRun:
 
     def _run(self) -> Iterator[Event]:
         news = True
-        while self._pending or self._live or self._waiting or self._others:
+        while self._pending or self._live or self._waiting or self._others or self._supply_left > 0:
             if self._stop.look() is not StopLevel.NONE or self._broken is not None:
                 if self._detaches():
                     yield from self._detach()
@@ -214,11 +225,12 @@ class BatchRun:
             elif self._waiting:
                 if news:
                     yield from self._hand_over()
-            elif self._pending and len(self._live) < self._campaign.max_in_flight:
+            elif len(self._live) < self._campaign.max_in_flight and (self._pending or self._refill()):
                 yield from self._admit()
                 news = True
             if news:
                 yield from self._collect()
+            yield from self._end_overdue()
             if not self._request.follow:
                 yield from self._give_back_untaken()
                 if not self._pending and not self._waiting:
@@ -233,6 +245,30 @@ class BatchRun:
 
     # --- taking structures in -----------------------------------------------------------------------------------
 
+    def _refill(self) -> bool:
+        """Look for the next structures that are due, where the batch takes those; the claim decides whose they are.
+
+        Returns:
+            Whether there are any.
+        """
+        if self._supply_left <= 0:
+            return False
+        retry = self._campaign.retry
+        room = min(
+            self._supply_left,
+            self._campaign.batch_size,
+            self._campaign.max_in_flight - len(self._live),
+        )
+        due = Due(self._clock(), retry.max_failures, retry.max_losses, self._retry_key)
+        # What was offered before may have been given back, and is not taken again.
+        found = self._ledger.next_to_run(self._request.statuses, due, room + len(self._offered))
+        fresh = [index for index in found if index not in self._offered][:room]
+        if not fresh:
+            self._supply_left = 0
+        self._offered.update(fresh)
+        self._pending.extend(fresh)
+        return bool(fresh)
+
     def _admit(self) -> Iterator[Event]:
         """Take the next structures: tell of those that are done, follow others' and dead runs', claim the rest."""
         room = self._campaign.max_in_flight - len(self._live)
@@ -241,17 +277,23 @@ class BatchRun:
         ]
         chunk = [index for index in taken if index not in self._settled]
         known = self._ledger.structures(chunk)
-        yield TakenIn([known[index] for index in chunk if index in known and index not in self._taken])
-        self._taken.update(known)
+        if not self._request.supply:
+            yield self._take_in(known[index] for index in chunk if index in known)
         yield from (NotRun(index, "is not in the ledger") for index in chunk if index not in known)
         stale = self._to_compute_again(
             [i for i in chunk if i in known and known[i].status is Status.COMPLETED]
         )
         done = {i for i in chunk if i in known and known[i].status is Status.COMPLETED} - stale
         yield from self._done([known[i] for i in chunk if i in done])
-        yield from self._attach([i for i in chunk if i in known and known[i].status is Status.RUNNING])
+        if not self._request.supply:
+            yield from self._attach([i for i in chunk if i in known and known[i].status is Status.RUNNING])
         # Dead runs' attempts have been judged: what they left to run is claimed with the rest.
         yield from self._claim([i for i in chunk if i in known and i not in done])
+
+    def _take_in(self, structures: Iterable[StructureRecord]) -> TakenIn:
+        fresh = [one for one in structures if one.orig_index not in self._taken]
+        self._taken.update(one.orig_index for one in fresh)
+        return TakenIn(fresh)
 
     def _to_compute_again(self, completed: Sequence[int]) -> set[int]:
         """Of completed structures those whose result was made with other settings, where such were asked for."""
@@ -294,8 +336,13 @@ class BatchRun:
             settings_hash=self._settings_hash,
             now=self._clock(),
         )
-        yield from self._submit(claims)
         ours = {claim.structure.orig_index for claim in claims}
+        if self._request.supply:
+            self._supply_left -= len(ours - self._taken)
+            yield self._take_in(claim.structure for claim in claims)
+        yield from self._submit(claims)
+        if self._request.supply:
+            return
         yield from self._explain([index for index in wanted if index not in ours])
 
     def _plan(self, indices: Sequence[int]) -> Generator[Event, None, list[int]]:
@@ -327,6 +374,7 @@ class BatchRun:
                 self._plans[index] = (attempts[-1].number + 1, coming)
                 left.append(index)
             else:
+                self._ledger.set_aside(index, self._retry_key)
                 yield self._failed(record, f"not tried again: {coming.reason}")
         order = {index: place for place, index in enumerate(indices)}
         return sorted(left, key=order.__getitem__)
@@ -391,7 +439,8 @@ class BatchRun:
                         if structure.held
                         else "has used up its budget of attempts: a run with --ignore-budget computes it"
                     )
-                    yield Note(f"structure {index} keeps its result of other settings, since it {why}", True)
+                    text = f"structure {index} keeps its result of other settings, since it {why}"
+                    yield Note(text, warning=True)
                 yield from self._done([structure])
             elif structure.status is Status.RUNNING:
                 if any(live.structure.orig_index == index for live in self._live.values()):
@@ -464,7 +513,13 @@ class BatchRun:
         limit = made.plan.get("time_limit_s", settings.job_timeout_s)
         memory = settings.memory_request_mb(made.plan.get("maxcore"), made.n_cores)
         return Job(
-            made.token, Path(made.job_dir), made.n_cores, limit, memory, self._expected_cost(structure)
+            made.token,
+            Path(made.job_dir),
+            made.n_cores,
+            limit,
+            memory,
+            expected_cost=self._expected_cost(structure),
+            avoid=tuple(made.plan.get(AVOID, ())),
         )
 
     def _expected_cost(self, structure: StructureRecord) -> float:
@@ -505,7 +560,7 @@ class BatchRun:
     def _give_back_untaken(self) -> Iterator[Event]:
         """Of a batch that follows nothing: wait neither for room in a queue nor for other runs."""
         for index in self._others:
-            yield NotRun(index, "another run has it")
+            yield NotRun(index, OWNED)
         self._others.clear()
         # Those of which it is not known whether they have a job stay until the scheduler has said.
         certain = self._launcher.withdraw(list(self._waiting))
@@ -698,6 +753,29 @@ class BatchRun:
                 live.told_stuck.add(word)
                 yield Stuck(live.structure.orig_index, reason)
 
+    def _end_overdue(self) -> Iterator[Event]:
+        """End calculations that have come to a standstill; a queued one never has."""
+        if time.monotonic() - self._last_silent < min(
+            LOOK_FOR_SILENT_S, self._campaign.launcher.silence_limit_s
+        ):
+            return
+        self._last_silent = time.monotonic()
+        # A clock that jumps while the batch runs makes nothing old.
+        now = self._began_at + self._last_silent - self._began_monotonic
+        fresh: dict[str, str] = {}
+        for live in self._live.values():
+            if live.running and live.token not in self._overdue:
+                reason = overdue(live, self._campaign.launcher.silence_limit_s, now)
+                if reason:
+                    fresh[live.token] = reason
+                    text = f"structure {live.structure.orig_index}: {reason}; its job is cancelled"
+                    yield Note(text, warning=True)
+        self._overdue |= fresh
+        # Also those of before whose job has not ended yet.
+        stuck = [live.job_id for live in self._live.values() if live.token in self._overdue]
+        if stuck:
+            self._launcher.cancel(stuck)
+
     def _is_settled(self, live: LiveAttempt, state: JobState) -> bool:
         """Tell whether an attempt can be judged: its record is there, or has had the time to show.
 
@@ -732,7 +810,8 @@ class BatchRun:
         if state.phase is Phase.UNKNOWN:
             state = JobState(Phase.ENDED, GONE, log=state.log)
         stopped = self._stop.level is not StopLevel.NONE or self._gave_up
-        if state.cause is Cause.CANCELLED and not stopped:
+        reason = self._overdue.get(live.token)
+        if state.cause is Cause.CANCELLED and not stopped and reason is None:
             self._outside.add(live.token)
         if has_run(live.folder):
             self._began = True
@@ -740,7 +819,16 @@ class BatchRun:
             self._stillborn.add(live.token)
         if state.log:
             self._logs[live.token] = state.log
-        ending = ending_of(live, state, self._campaign.n_cores, cancelled=stopped, now=self._clock())
+        ending = ending_of(
+            live,
+            state,
+            self._campaign.n_cores,
+            self._campaign.retry,
+            cancelled=stopped,
+            now=self._clock(),
+        )
+        if reason is not None:
+            ending = timed_out(ending, reason)
         taken = of_the_ledgers_orca(self._ledger, ending)
         if taken is not ending:
             self._broken = self._broken or f"{taken.message}; nothing more was started"
@@ -863,6 +951,7 @@ class BatchRun:
             yield NotRun(index, reason if self._broken or closing else f"{reason} here")
         self._pending.clear()
         self._others.clear()
+        self._supply_left = 0
         if not self._waiting:
             return
         waiting = {token: live for token, (_, live) in self._waiting.items()}

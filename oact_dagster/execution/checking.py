@@ -410,10 +410,11 @@ class _Check:
             structure = Structure(parse_geometry(record.geometry), record.charge, record.multiplicity - 1)
             input_text(self._campaign, record, None, structure=structure, settings=self._settings)
             size = self._sizes.of(structure.geometry.symbols, record.multiplicity)
+            warnings = check_settings(self._settings, structure.elements)
         except (GeometryError, StructureError, InputRefused) as error:
             self._refused.add(error.kind, Example(record.orig_index, line, " ".join(str(error).split())))
             return False
-        for warning in check_settings(self._settings, structure.elements):
+        for warning in warnings:
             self._warnings.add(warning, Example(record.orig_index, line, structure.formula()))
         self._atoms[size.natoms] += 1
         self._closed += record.multiplicity == 1

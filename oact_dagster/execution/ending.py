@@ -1,8 +1,13 @@
 """How an attempt whose job has ended is to be recorded: its files are read, judged, and made into a result."""
 
+import math
 import socket
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
+from oact_dagster.campaign import RetrySettings
+from oact_dagster.execution.by_output import silence
 from oact_dagster.execution.engine import ORCA_NAME, STANDIN_NAME
 from oact_dagster.execution.verdict import Evidence, judge
 from oact_dagster.launchers.attempt_files import (
@@ -16,13 +21,19 @@ from oact_dagster.launchers.attempt_files import (
 from oact_dagster.launchers.protocol import JobState
 from oact_dagster.ledger.states import Ending, Outcome, Result, StructureRecord
 from oact_dagster.orca.attempt_evidence import read_evidence
+from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.outputs import Output, read_output
+from oact_dagster.orca.silence import silent_for_s
+
+OUTLIVED_S: Final = 600.0
+"""How long after its own time limit a calculation may still be at its end, s."""
 
 
 class LiveAttempt:
     """An attempt of ours whose job has not ended."""
 
     __slots__ = (
+        "ends_by",
         "folder",
         "followed",
         "job_id",
@@ -41,6 +52,8 @@ class LiveAttempt:
         self.job_id = job_id
         self.running = False
         self.followed = False
+        self.ends_by: float | None = None
+        """Unix time by which it has ended by its own limit, once that has been looked up, s."""
         self.silent_since: float | None = None
         """Monotonic time since which its job has ended, or is not known, and its payload has not said how."""
         self.stuck = ""
@@ -54,13 +67,16 @@ def has_run(folder: Path) -> bool:
     return any((folder / name).exists() for name in (START_FILE, OUTPUT_FILE, EXIT_FILE))
 
 
-def ending_of(live: LiveAttempt, state: JobState, n_cores: int, *, cancelled: bool, now: float) -> Ending:
+def ending_of(
+    live: LiveAttempt, state: JobState, n_cores: int, retry: RetrySettings, *, cancelled: bool, now: float
+) -> Ending:
     """Judge an attempt whose job has ended.
 
     Args:
         live: which attempt, and where its files are.
         state: what the launcher says of its job.
         n_cores: cores that it was given, where its folder does not say.
+        retry: how long its structure rests.
         cancelled: the user has asked for a stop.
         now: Unix time, s.
     """
@@ -74,10 +90,12 @@ def ending_of(live: LiveAttempt, state: JobState, n_cores: int, *, cancelled: bo
     elapsed = record.elapsed_s if record is not None else None
     has_numbers = verdict.outcome is Outcome.COMPLETED or evidence.own_output
     failed = verdict.outcome in (Outcome.FAILED, Outcome.TIMEOUT, Outcome.LOST)
+    ended_at = record.ended_at if record is not None else now
+    before = live.structure.fail_count + live.structure.loss_count
     return Ending(
         token=live.token,
         outcome=verdict.outcome,
-        ended_at=record.ended_at if record is not None else now,
+        ended_at=ended_at,
         failure_class=verdict.failure_class,
         message=verdict.message,
         host=began.host if began is not None else costs.node or socket.gethostname(),
@@ -91,7 +109,42 @@ def ending_of(live: LiveAttempt, state: JobState, n_cores: int, *, cancelled: bo
         else {},
         cpu_time_s=costs.cpu_time_s or (record.cpu_time_s if record is not None else None),
         max_rss_mb=costs.max_rss_mb or (record.max_rss_mb if record is not None else None),
+        not_before=ended_at + retry.delay_after(before + 1) if failed else 0.0,
     )
+
+
+def timed_out(ending: Ending, reason: str) -> Ending:
+    """The ending of an attempt that was ended by us since it had come to a standstill, where nothing else ended it."""
+    if ending.outcome not in (Outcome.LOST, Outcome.CANCELLED):
+        return ending
+    return replace(
+        ending,
+        outcome=Outcome.TIMEOUT,
+        failure_class=FailureClass.TIMEOUT,
+        message=f"{reason}; its job was cancelled",
+    )
+
+
+def overdue(live: LiveAttempt, silence_limit_s: float, now: float) -> str:
+    """Why a running attempt is to be ended as timed out; empty where it is not.
+
+    Args:
+        live: the attempt.
+        silence_limit_s: how long its output may stay as it is, s.
+        now: Unix time, s.
+    """
+    quiet = silent_for_s(live.folder, now=now)
+    if quiet is not None and quiet >= silence_limit_s:
+        return silence(quiet)
+    if live.ends_by is None:
+        spec, start = read_spec(live.folder), read_start(live.folder, live.token)
+        live.ends_by = math.inf
+        if spec is not None and start is not None:
+            live.ends_by = start.started_at + spec.time_limit_s + spec.stop_grace_s + OUTLIVED_S
+    # A clock that jumps makes nothing overdue: its output would have to be old, too.
+    if now >= live.ends_by and (quiet is None or quiet >= OUTLIVED_S):
+        return "it has outlived its time limit"
+    return ""
 
 
 def _result(live: LiveAttempt, output: Output, elapsed: float | None) -> Result:

@@ -33,6 +33,8 @@ class JobRequests:
     def wanted(self) -> list[Wanted]:
         """The jobs; every size that the settings name has one, whether or not there is a structure of it."""
         launcher = self._campaign.launcher
+        if launcher.pilots:
+            return [self._pilots()]
         sizes: list[SizedResources | None] = list(launcher.resources)
         if self._larger or not sizes:
             sizes.append(None)
@@ -44,6 +46,15 @@ class JobRequests:
             request = ResourceRequest(cores, max(1, math.ceil(limit / 60)), memory)
             found.append(Wanted(request, self._whose(sized)))
         return found
+
+    def _pilots(self) -> Wanted:
+        launcher = self._campaign.launcher
+        request = ResourceRequest(
+            launcher.max_workers * self._campaign.n_cores,
+            max(1, math.ceil(launcher.pilot_s / 60)),
+            launcher.mem if isinstance(launcher.mem, int) else None,
+        )
+        return Wanted(request, "the pilots")
 
     def _whose(self, sized: SizedResources | None) -> str:
         if sized is not None:

@@ -1,5 +1,6 @@
 """What a structure's next attempt runs: the remedy for how the earlier ones ended, or that there is none."""
 
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,12 @@ from oact_dagster.orca.structure import Structure
 SETUP: Final = "setup"
 """In what the ledger keeps of an attempt: what the user's own function returned, where that was a string."""
 
+AVOID: Final = "avoid_hosts"
+"""Likewise: the hosts that its job is not to run on."""
+
+_ELSEWHERE: Final = frozenset({FailureClass.DISK_FULL, FailureClass.MPI_ERROR, FailureClass.LOST})
+"""After these a next attempt is better made on another host."""
+
 _COUNTING: Final = (Outcome.FAILED, Outcome.TIMEOUT, Outcome.LOST)
 
 
@@ -37,6 +44,8 @@ class NextAttempt:
     """The ``.gbw`` to start from, which is copied."""
     time_limit_s: float
     """Of its job; the calculation in it is ended a little before."""
+    avoid: tuple[str, ...] = ()
+    """Hosts that a scheduler is asked to leave out."""
 
     def kept(self, maxcore: int | None, setup: str | None) -> dict[str, Any]:
         """What the ledger keeps of it.
@@ -45,7 +54,13 @@ class NextAttempt:
             maxcore: what the input says, MB for each process.
             setup: what the user's own function returned.
         """
-        kept = {"changes": self.plan.to_json(), "maxcore": maxcore, "time_limit_s": self.time_limit_s}
+        kept: dict[str, Any] = {
+            "changes": self.plan.to_json(),
+            "maxcore": maxcore,
+            "time_limit_s": self.time_limit_s,
+        }
+        if self.avoid:
+            kept[AVOID] = list(self.avoid)
         return kept if setup is None else {**kept, SETUP: setup}
 
 
@@ -109,6 +124,7 @@ def plan_next(
         plan,
         left.gbw if plan.from_orbitals else None,
         plan.time_limit_s or limit,
+        _bad_hosts(tried),
     )
 
 
@@ -120,6 +136,14 @@ def _memory_mb(campaign: Campaign) -> int | None:
         return launcher.memory_mb
     memory = int(psutil.virtual_memory().total) // 2**20
     return memory if launcher.kind == "local" else memory // launcher.max_workers
+
+
+def _bad_hosts(tried: Sequence[AttemptRecord]) -> tuple[str, ...]:
+    """Hosts on which attempts failed by no fault of their input, by the names that schedulers call them."""
+    hosts = {one.host for one in tried if one.failure_class in _ELSEWHERE and one.host}
+    # Of an attempt that never began this one is kept, which need not be a node at all.
+    hosts.discard(socket.gethostname())
+    return tuple(sorted({host.partition(".")[0] for host in hosts}))
 
 
 def _folders_of(attempt: AttemptRecord) -> list[Path]:

@@ -79,6 +79,8 @@ class Overview:
     """None where they were not asked for."""
     stuck: tuple[tuple[str, int], ...] = ()
     """``(reason, structures)`` of queued ones whose jobs may wait for ever, most first."""
+    host_faults: tuple[tuple[str, int], ...] = ()
+    """``(host, attempts)`` that failed by a fault of the host, most first."""
 
     @property
     def total(self) -> int:
@@ -169,6 +171,7 @@ def overview_of(
         set_aside=None if retry is None else ledger.count_set_aside(retry.max_failures, retry.max_losses),
         metrics=figures,
         stuck=tuple(ledger.stuck_by_reason()) if counts.get(Status.RUNNING) else (),
+        host_faults=tuple(ledger.faults_by_host()),
     )
 
 

@@ -20,6 +20,12 @@ BY_STATUS: Final[dict[str, tuple[Status, ...]]] = {
 _NAMED: Final = (Status.TO_RUN, Status.FAILED, Status.TIMEOUT)
 """What a structure that is named may be, to be run."""
 
+BY_NEED: Final[dict[str, tuple[Status, ...]]] = {
+    "feed": (Status.TO_RUN, Status.READY),
+    "retry": (Status.FAILED, Status.TIMEOUT),
+}
+"""The words of the sensors: the run itself takes the next structures that are due, up to its limit."""
+
 STALE: Final = "stale"
 """The word that selects completed structures whose input was made with other settings than the campaign's."""
 
@@ -29,7 +35,8 @@ class Selection:
     """Which structures a user asks for, in words."""
 
     select: str = "to_run"
-    """``to_run``, ``failed``, ``timeout``, ``unfinished``, ``stale``, or numbers such as ``0-9,15``."""
+    """``to_run``, ``failed``, ``timeout``, ``unfinished``, ``stale``, numbers such as ``0-9,15``, or what the sensors
+    ask for: ``feed``, ``retry``."""
     limit: int | None = None
     """At most so many structures, the most urgent first."""
     ignore_budget: bool = False
@@ -60,6 +67,9 @@ class BatchRequest:
     """Run also what has used up its budget of failures or losses."""
     take_over: bool = False
     """Take the ledger from another host that has not shown itself for some time."""
+    supply: int = 0
+    """The batch takes the next structures with these statuses that are due, up to so many. Those that another run takes
+    meanwhile are left to it without a word."""
     follow: bool = True
     """Follow each structure to its end. Otherwise jobs are left to their scheduler as soon as it has them; what it
     does not take now is given back, and what another run owns is left to that run."""
@@ -102,6 +112,14 @@ def resolve(campaign: Campaign, ledger: LedgerReader, wanted: Selection) -> Batc
     if limit is not None and limit < 1:
         raise SelectionError(f"limit is {limit}; it must be 1 or more")
     word = wanted.select.strip()
+    if word in BY_NEED:
+        return BatchRequest(
+            (),
+            BY_NEED[word],
+            named=False,
+            take_over=wanted.take_over,
+            supply=campaign.batch_size if limit is None else limit,
+        )
     named = False
     if word == STALE:
         indices = ledger.results_of_other_settings(campaign.settings_hash(), limit)
@@ -118,7 +136,9 @@ def _named(ledger: LedgerReader, word: str) -> list[int]:
     try:
         indices = parse_indices(word)
     except SelectionError as error:
-        raise SelectionError(f"select: {error}, or one of {', '.join([*BY_STATUS, STALE])}") from None
+        raise SelectionError(
+            f"select: {error}, or one of {', '.join([*BY_STATUS, STALE, *BY_NEED])}"
+        ) from None
     known = ledger.structures(indices)
     unknown = [index for index in indices if index not in known]
     if unknown:

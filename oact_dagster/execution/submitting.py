@@ -22,7 +22,7 @@ from oact_dagster.execution.job_layout import JobLayout
 from oact_dagster.execution.next_attempt import NextAttempt, plan_next
 from oact_dagster.execution.selection import BatchRequest
 from oact_dagster.execution.setup_hook import SetupError, SetupFunc, load_setup_func
-from oact_dagster.execution.stopping import StopRequest, signals_stop
+from oact_dagster.execution.stopping import StopLevel, StopRequest, signals_stop
 from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.launchers.protocol import LauncherError
 from oact_dagster.ledger.reading import LedgerReader
@@ -30,9 +30,6 @@ from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 
 SCHEDULERS: Final = ("flux", "slurm")
-
-NODE_KIND: Final = "parsl"
-"""The ``launcher.kind`` that runs several calculations at once on this node."""
 
 WITHOUT_LIMIT: Final = 10**9
 """``retry.max_failures`` where nobody has set a budget."""
@@ -50,13 +47,13 @@ def node_settings(
     conda_base: str | None = None,
     ld_library_path: str | None = None,
 ) -> dict[str, Any]:
-    """The settings ``launcher`` of a run on this node; None leaves one as it is.
+    """The settings ``launcher`` of a run of several calculations at once on this node; None leaves one as it is.
 
     Args:
         max_workers: calculations at once.
         cores_per_worker: cores of each.
         timeout_s: time limit of one calculation, s.
-        conda_env: conda environment that is activated for them; the workers run the Python of this process.
+        conda_env: conda environment that the workers activate.
         conda_base: where conda is installed.
         ld_library_path: put before what is there.
     """
@@ -65,13 +62,13 @@ def node_settings(
         there = os.environ.get("LD_LIBRARY_PATH")
         environment = {"LD_LIBRARY_PATH": f"{ld_library_path}:{there}" if there else ld_library_path}
     settings = {
-        "kind": NODE_KIND,
+        "kind": "parsl",
         "provider": "local",
         "max_workers": max_workers,
         "cores_per_worker": cores_per_worker,
+        "job_timeout_s": timeout_s,
         "conda_env": conda_env,
         "conda_base": conda_base,
-        "job_timeout_s": timeout_s,
         "environment": environment or None,
     }
     return {key: value for key, value in settings.items() if value is not None}
@@ -172,7 +169,8 @@ def submit(
                     watch(event)
         except LauncherError as error:
             done.problem = error
-    done.stopped = bool(stop.level)
+    # A batch that breaks off stops what it has, too.
+    done.stopped = done.problem is None and stop.level is not StopLevel.NONE
     now = ledger.structures(list(written))
     # A scheduler that is full takes some only; the others were given back.
     done.begun = {index: id for index, id in written.items() if follow or now[index].status not in READY}

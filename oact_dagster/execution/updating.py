@@ -12,15 +12,15 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from oact_dagster.campaign import Campaign, LauncherSettings
+from oact_dagster.campaign import Campaign, LauncherSettings, RetrySettings
 from oact_dagster.execution.attempt_folders import attempt_folders
 from oact_dagster.execution.by_output import see_output, seen_ending, silence
-from oact_dagster.execution.ending import LiveAttempt, ending_of, has_run
+from oact_dagster.execution.ending import LiveAttempt, ending_of, has_run, timed_out
 from oact_dagster.execution.job_layout import JobLayout
 from oact_dagster.execution.orca_version import of_the_ledgers_orca
 from oact_dagster.execution.verdict import Evidence
@@ -46,7 +46,6 @@ from oact_dagster.ledger.states import (
     StructureRecord,
 )
 from oact_dagster.ledger.store import Ledger
-from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.outputs import read_output
 from oact_dagster.orca.silence import SILENCE_LIMIT_S, silent_for_s
 
@@ -112,6 +111,7 @@ def update_running(
     launcher_of: LauncherOf,
     *,
     silence_limit_s: float = SILENCE_LIMIT_S,
+    retry: RetrySettings | None = None,
     clock: Callable[[], float] = time.time,
 ) -> UpdateReport:
     """Judge every running structure.
@@ -121,12 +121,13 @@ def update_running(
         layout: where job folders are that the ledger does not name.
         launcher_of: gives the launcher that can be asked of attempts of a kind: the scheduler's side of the evidence.
         silence_limit_s: an output without an end that has not changed for so long is a timeout, s.
+        retry: how long failed structures rest; the campaign's.
         clock: Unix time, s.
 
     Raises:
         LedgerError: the ledger cannot be written; what was recorded before that stays.
     """
-    return _Update(ledger, layout, launcher_of, silence_limit_s, clock).run()
+    return _Update(ledger, layout, launcher_of, silence_limit_s, retry or RetrySettings(), clock).run()
 
 
 class _Update:
@@ -138,12 +139,14 @@ class _Update:
         layout: JobLayout,
         launcher_of: LauncherOf,
         silence_limit_s: float,
+        retry: RetrySettings,
         clock: Callable[[], float],
     ) -> None:
         self._ledger = ledger
         self._layout = layout
         self._launcher_of = launcher_of
         self._silence_limit_s = silence_limit_s
+        self._retry = retry
         self._clock = clock
         self._batch_id = f"update-{secrets.token_hex(4)}"
         self._batch_is_open = False
@@ -344,7 +347,7 @@ class _Update:
         for attempt, live, quiet in silent:
             state = after[ids[attempt.token]]
             if state.phase in (Phase.ENDED, Phase.UNKNOWN):
-                yield self._timed_out(self._ending(live, state), quiet)
+                yield timed_out(self._ending(live, state), silence(quiet))
             else:
                 self._report.note(
                     "is silent, was cancelled and has not ended yet: update again", attempt.structure_id
@@ -360,17 +363,6 @@ class _Update:
             states = dict(launcher.states(job_ids))
         return {job_id: states.get(job_id, _UNKNOWN) for job_id in job_ids}
 
-    @staticmethod
-    def _timed_out(ending: Ending, quiet: float) -> Ending:
-        if ending.outcome not in (Outcome.LOST, Outcome.CANCELLED):
-            return ending
-        return replace(
-            ending,
-            outcome=Outcome.TIMEOUT,
-            failure_class=FailureClass.TIMEOUT,
-            message=f"{silence(quiet)}; its job was cancelled",
-        )
-
     def _launcher(self, kind: str) -> Launcher | None:
         if kind not in self._launchers:
             self._launchers[kind] = self._launcher_of(kind)
@@ -383,7 +375,7 @@ class _Update:
     def _ending(self, live: LiveAttempt, state: JobState) -> Ending:
         if state.cause is Cause.CANCELLED:
             self._cancelled[live.token] = live.structure
-        ending = ending_of(live, state, 1, cancelled=False, now=self._clock())
+        ending = ending_of(live, state, 1, self._retry, cancelled=False, now=self._clock())
         return of_the_ledgers_orca(self._ledger, ending)
 
     def _record(self, endings: Sequence[Ending]) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from oact_dagster.launchers.attempt_files import TOKEN_COMMENT, ExitRecord, How
-from oact_dagster.launchers.protocol import Cause, JobState
+from oact_dagster.launchers.protocol import NOT_STARTED, Cause, JobState
 from oact_dagster.ledger.states import Outcome
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.outputs import Output
@@ -125,9 +125,11 @@ def _lost_with_node(evidence: Evidence) -> Verdict:
 
 
 def _not_started(evidence: Evidence) -> Verdict:
-    reason = evidence.record.reason if evidence.record else evidence.job.final
+    what, reason = "its job", evidence.job.final.removeprefix(f"{NOT_STARTED}: ")
+    if evidence.record is not None:
+        what, reason = "the engine", evidence.record.reason
     # No fault of the structure: it counts against none of its budgets.
-    return Verdict(Outcome.CANCELLED, FailureClass.NOT_STARTED, f"the engine could not be started: {reason}")
+    return Verdict(Outcome.CANCELLED, FailureClass.NOT_STARTED, f"{what} could not be started: {reason}")
 
 
 def _crashed(evidence: Evidence) -> Verdict:
@@ -174,7 +176,7 @@ TABLE: Final[tuple[Rule, ...]] = (
     Rule(lambda e: e.record is not None, _cut_short),
     # No record: the payload died. What ORCA said before that still counts.
     Rule(lambda e: e.speaks, _failed_as_output_says),
-    Rule(lambda e: e.job.final.startswith("not started"), _not_started),
+    Rule(lambda e: e.job.final.startswith(NOT_STARTED), _not_started),
     Rule(lambda e: True, _lost),
 )
 """The first row that holds decides."""

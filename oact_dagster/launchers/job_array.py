@@ -43,11 +43,13 @@ class ResourceRequest:
     n_cores: int
     minutes: int
     memory_mb: int | None
+    avoid: tuple[str, ...] = ()
+    """Hosts that it is not to run on."""
 
     @classmethod
     def of(cls, job: Job) -> Self:
         """The request of a job; time limits are whole minutes for every scheduler."""
-        return cls(job.n_cores, whole_minutes(job.time_limit_s), job.memory_mb)
+        return cls(job.n_cores, whole_minutes(job.time_limit_s), job.memory_mb, job.avoid)
 
 
 @dataclass(frozen=True, slots=True)

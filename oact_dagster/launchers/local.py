@@ -14,7 +14,15 @@ from dataclasses import dataclass
 
 from oact_dagster.launchers.attempt_files import PAYLOAD_LOG, TOKEN_VARIABLE
 from oact_dagster.launchers.leftovers import end_leftovers
-from oact_dagster.launchers.protocol import NEVER_STARTED, Job, JobState, Orphan, Phase, Submission
+from oact_dagster.launchers.protocol import (
+    NEVER_STARTED,
+    NOT_STARTED,
+    Job,
+    JobState,
+    Orphan,
+    Phase,
+    Submission,
+)
 
 
 @dataclass(slots=True)
@@ -132,7 +140,7 @@ class LocalLauncher:
             try:
                 self._workers[job.token] = self._start(job)
             except OSError as error:
-                self._ended[job.token] = JobState(Phase.ENDED, f"not started: {error.strerror or error}")
+                self._ended[job.token] = JobState(Phase.ENDED, f"{NOT_STARTED}: {error.strerror or error}")
 
     def _start(self, job: Job) -> _Worker:
         ours, theirs = socket.socketpair()

@@ -18,6 +18,9 @@ class LauncherError(Exception):
 NEVER_STARTED: Final = "never started"
 """``JobState.final`` of a job that was cancelled while it was queued: its command never ran."""
 
+NOT_STARTED: Final = "not started"
+"""How ``JobState.final`` begins of a job whose command could not be started, with the reason behind it."""
+
 OUT_OF_TIME: Final = "out of time"
 """``JobState.final`` of a job that was not started since it could not have ended in time; ``reason`` says more."""
 
@@ -89,6 +92,8 @@ class Job:
     """What to ask for with all its processes; None leaves it to the scheduler."""
     expected_cost: float = 0.0
     """How dear it is against the others, in a unit without meaning; 0 where that is not known."""
+    avoid: tuple[str, ...] = ()
+    """Hosts on which earlier attempts failed by no fault of theirs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,10 @@ class SchedulerLauncher:
                     queue[:0] = [group[:half], group[half:]]
                 else:
                     self._wait_for_room(1 + sum(map(len, queue)), answer.told)
+            elif any(job.avoid for job in group):
+                # No other host may be left, or the scheduler call this one by another name.
+                array.remove()
+                queue.insert(0, [replace(job, avoid=()) for job in group])
             else:
                 array.remove()
                 refused |= {job.token: answer.told for job in group}

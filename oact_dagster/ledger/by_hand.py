@@ -56,6 +56,12 @@ class LedgerByHand(WritableLedger):
             count_failures(db, BATCH_BY_HAND, where, statuses)
             where, values = f"{where} AND COALESCE(s.fail_count, 0) < ?", (*statuses, least)
             mark_undone(db, where, values)
+            # Whoever resets them wants them to be run now.
+            db.execute(
+                "UPDATE structure_state SET not_before = 0, set_aside_for = NULL"
+                f" WHERE structure_id IN (SELECT s.id FROM structures s WHERE {where})",
+                values,
+            )
             return db.execute(
                 f"UPDATE structures SET status = 'to_run', error_message = NULL, {NO_RESULT},"
                 f" updated_at = CURRENT_TIMESTAMP WHERE id IN (SELECT s.id FROM structures s WHERE {where})",

@@ -143,6 +143,15 @@ class LedgerFigures(LedgerFile):
         groups = [(kind, text, count, index) for (kind, _), (text, count, index) in found.items()]
         return sorted(groups, key=lambda group: (-group[2], group[0], group[1]))
 
+    def faults_by_host(self) -> list[tuple[str, int]]:
+        """``(host, attempts)`` that failed there by a fault of the host (its disk, its MPI); most first."""
+        rows = self._rows(
+            "SELECT host, COUNT(*) AS n FROM attempts WHERE outcome = 'failed' AND failure_class IN"
+            " ('disk_full', 'mpi_error') AND host IS NOT NULL"
+            " GROUP BY host ORDER BY n DESC, host LIMIT 20"
+        )
+        return [(str(row[0]), int(row[1])) for row in rows]
+
     def newest_attempts(self, limit: int) -> list[AttemptTimes]:
         """When the attempts that were opened last began and ended; bounded, since there may be millions."""
         rows = self._rows(

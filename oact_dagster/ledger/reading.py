@@ -5,14 +5,13 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from oact_dagster.ledger.chunks import chunks, marks
 from oact_dagster.ledger.connection import LedgerError
-from oact_dagster.ledger.figures import LedgerFigures
 from oact_dagster.ledger.owner import Owner
+from oact_dagster.ledger.queue import LedgerQueue
 from oact_dagster.ledger.rows import (
     ATTEMPT_COLUMNS,
     REACHABLE,
@@ -36,10 +35,6 @@ from oact_dagster.ledger.writer import HEARTBEAT_LIMIT_S, WRITER_KEY, Writer, pa
 __all__ = ["HEARTBEAT_LIMIT_S", "LedgerReader"]
 
 _ROWS_AT_ONCE: Final = 1000
-_NOT_HELD: Final = "NOT EXISTS (SELECT 1 FROM structure_state h WHERE h.structure_id = s.id AND h.held != 0)"
-_NO_PRIORITY: Final = (
-    "NOT EXISTS (SELECT 1 FROM structure_state p WHERE p.structure_id = s.id AND p.priority != 0)"
-)
 _GOOD: Final = (
     "a.outcome = 'completed' AND a.undone = 0 AND a.number = (SELECT MAX(b.number) FROM attempts b"
     " WHERE b.structure_id = s.id AND b.outcome = 'completed' AND b.undone = 0)"
@@ -47,7 +42,7 @@ _GOOD: Final = (
 """Condition on ``attempts a``: the attempt that gave ``structures s`` its result."""
 
 
-class LedgerReader(LedgerFigures):
+class LedgerReader(LedgerQueue):
     """What can be asked of a ledger.
 
     Args:
@@ -171,41 +166,6 @@ class LedgerReader(LedgerFigures):
             )
             found.update({int(row["orig_index"]): structure_of(row, self.path) for row in rows})
         return found
-
-    def select(self, statuses: Sequence[Status], limit: int | None = None) -> list[int]:
-        """``orig_index`` of structures with one of these statuses that are not held, most urgent first.
-
-        Those of one priority come in the order of the CSV.
-        """
-        return list(islice(self.most_urgent(statuses), limit))
-
-    def most_urgent(self, statuses: Sequence[Status]) -> Iterator[int]:
-        """As :meth:`select`, one after the other."""
-        # Most structures have the priority 0: they are not sorted, and only as many are read as are wanted.
-        for sign in (">", None, "<"):
-            if sign is None:
-                # One after the other SQLite reads each in the order of the index; together it would sort them.
-                yield from heapq.merge(
-                    *(self._without_priority(status) for status in dict.fromkeys(statuses))
-                )
-                continue
-            rows = self._stream(
-                "SELECT s.orig_index FROM structure_state st CROSS JOIN structures s ON s.id = st.structure_id"
-                f" WHERE st.priority != 0 AND st.priority {sign} 0 AND st.held = 0"
-                f" AND s.status IN ({marks(statuses)}) AND {REACHABLE}"
-                " ORDER BY st.priority DESC, st.structure_id",
-                tuple(statuses),
-            )
-            yield from (int(row[0]) for row in rows)
-
-    def _without_priority(self, status: Status) -> Iterator[int]:
-        rows = self._stream(
-            f"SELECT s.orig_index FROM structures s WHERE s.status = ? AND {REACHABLE} AND {_NOT_HELD}"
-            f" AND {_NO_PRIORITY} ORDER BY s.orig_index",
-            (status,),
-        )
-        for row in rows:
-            yield int(row[0])
 
     # --- as the tools see them that know the table `structures` alone, by `id` ----------------------------------
 
@@ -359,6 +319,53 @@ class LedgerReader(LedgerFigures):
         )
         for row in rows:
             yield open_attempt_of(row)
+
+    def left_by_dead_batches(self, now: float | None = None) -> list[int]:
+        """``orig_index`` of structures whose attempt is open and followed by nobody, in the order of the CSV."""
+        batches = self._rows("SELECT DISTINCT batch_id FROM attempts WHERE state != 'closed'")
+        dead = [str(row[0]) for row in batches if not self.batch_lives(str(row[0]), now)]
+        found: list[int] = []
+        for chunk in chunks(dead):
+            rows = self._rows(
+                "SELECT s.orig_index FROM attempts a JOIN structures s ON s.id = a.structure_id"
+                f" WHERE a.state != 'closed' AND a.batch_id IN ({marks(chunk)}) AND s.status = 'running'"
+                f" AND {REACHABLE}",
+                tuple(chunk),
+            )
+            found += [int(row[0]) for row in rows]
+        return sorted(found)
+
+    def count_running_without_attempt(self) -> int:
+        """How many structures are marked running and have no open attempt: another tool, or a hand, marked them."""
+        return self._number(
+            "SELECT COUNT(*) FROM structures s WHERE s.status = 'running' AND NOT EXISTS"
+            " (SELECT 1 FROM attempts a WHERE a.structure_id = s.id AND a.state != 'closed')"
+        )
+
+    def completed_indices(self) -> Iterator[int]:
+        """``orig_index`` of every completed structure, in the order of the CSV."""
+        rows = self._stream(
+            f"SELECT s.orig_index FROM structures s WHERE s.status = 'completed' AND {REACHABLE}"
+            " ORDER BY s.orig_index"
+        )
+        for row in rows:
+            yield int(row[0])
+
+    def dead_batches(self, batch_ids: Sequence[str]) -> list[str]:
+        """Those of these batches whose process is known to be gone; not those that the ledger does not know."""
+        found = []
+        for batch_id in batch_ids:
+            row = self._one("SELECT * FROM batches WHERE id = ?", (batch_id,))
+            if row is None:
+                continue
+            owner = Owner(row["host"], row["boot_id"], row["pid"], row["pid_started"])
+            if owner.lives() is False:
+                found.append(batch_id)
+        return found
+
+    def knows_batch(self, batch_id: str) -> bool:
+        """Whether a batch has begun."""
+        return self._one("SELECT 1 FROM batches WHERE id = ?", (batch_id,)) is not None
 
     def indices_of(self, tokens: Sequence[str]) -> dict[str, int]:
         """``orig_index`` of the structure of each attempt."""

@@ -42,6 +42,7 @@ CREATE TABLE IF NOT EXISTS structure_state (
     structure_id INTEGER PRIMARY KEY REFERENCES structures(id),
     priority REAL NOT NULL DEFAULT 0,
     not_before REAL NOT NULL DEFAULT 0,
+    set_aside_for TEXT,
     held INTEGER NOT NULL DEFAULT 0,
     loss_count INTEGER NOT NULL DEFAULT 0,
     row_hash TEXT NOT NULL DEFAULT '',
@@ -121,7 +122,8 @@ CREATE TABLE IF NOT EXISTS meta (
 
 ``attempts.counted``: the attempt is in the structure's ``fail_count``. ``attempts.undone``: the structure left the
 status that this attempt gave it by a reset or by hand, so that a failure found later is another one.
-``attempts.pending_reason``: why its job may wait for ever, as long as it does.
+``attempts.pending_reason``: why its job may wait for ever, as long as it does. ``structure_state.set_aside_for``: the
+settings for which nothing was left to try after a failure; with others there may be.
 
 Why each index that the workflow files of today lack: ``idx_status_orig_index`` selects without reading rows of 2 kB;
 ``idx_metrics`` holds all that the statistics need; ``idx_fail_count``, ``idx_held``, ``idx_loss_count``,
@@ -146,6 +148,7 @@ MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
         "ALTER TABLE attempts ADD COLUMN pending_reason TEXT",
         "ALTER TABLE attempts ADD COLUMN cpu_time_s REAL",
         "ALTER TABLE attempts ADD COLUMN max_rss_mb REAL",
+        "ALTER TABLE structure_state ADD COLUMN set_aside_for TEXT",
     ),
 }
 """Statements that bring tables of a version to the next one; what is only missing, :data:`TABLES` makes."""

@@ -236,6 +236,8 @@ class Ending:
     """Of all its processes, user and system."""
     max_rss_mb: float | None = None
     """Largest memory: of its job by the scheduler's accounting, else of the largest of its processes."""
+    not_before: float = 0.0
+    """Unix time before which its structure is not to be tried again by itself, s."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,11 +219,14 @@ class Ledger(LedgerByHand):
                 " updated_at = CURRENT_TIMESTAMP WHERE id = ?",
                 [*((claim.structure.id,) for claim in claims), *followed],
             )
+            ids = [(claim.structure.id,) for claim in claims]
             if release_held:
-                db.executemany(
-                    "UPDATE structure_state SET held = 0 WHERE structure_id = ? AND held",
-                    ((claim.structure.id,) for claim in claims),
-                )
+                db.executemany("UPDATE structure_state SET held = 0 WHERE structure_id = ? AND held", ids)
+            db.executemany(
+                "UPDATE structure_state SET set_aside_for = NULL"
+                " WHERE structure_id = ? AND set_aside_for IS NOT NULL",
+                ids,
+            )
             db.executemany(
                 "INSERT INTO attempts (structure_id, number, token, state, batch_id, launcher, claimed_at, n_cores,"
                 " settings_hash) VALUES (?, ?, ?, 'claimed', ?, ?, ?, ?, ?)",
@@ -315,6 +318,12 @@ class Ledger(LedgerByHand):
                 self._close_attempt(db, ending)
                 if self._move_structure(db, ending, row):
                     recorded.add(ending.token)
+                if ending.not_before:
+                    db.execute(
+                        "INSERT INTO structure_state (structure_id, not_before) VALUES (?, ?)"
+                        " ON CONFLICT (structure_id) DO UPDATE SET not_before = excluded.not_before",
+                        (row["structure_id"], ending.not_before),
+                    )
         return recorded
 
     @staticmethod
@@ -464,6 +473,16 @@ class Ledger(LedgerByHand):
                 )
                 given.append(int(row["orig_index"]))
         return given
+
+    def set_aside(self, orig_index: int, retry_key: str) -> None:
+        """Note that nothing is left to try for a structure that failed, with the settings of this key."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT INTO structure_state (structure_id, set_aside_for)"
+                f" SELECT s.id, ? FROM structures s WHERE s.orig_index = ? AND {REACHABLE}"
+                " ON CONFLICT (structure_id) DO UPDATE SET set_aside_for = excluded.set_aside_for",
+                (retry_key, orig_index),
+            )
 
     def hold(self, orig_indices: Sequence[int]) -> None:
         """Hold structures: only a run that names them, or a release, runs them again."""

@@ -46,7 +46,7 @@ def check_settings(settings: InputSettings, elements: Iterable[str]) -> list[str
             basis, or with one that was made for another; a basis file that is none, or lacks an element.
     """
     wanted = frozenset(elements)
-    return [*checked(settings, wanted), *_check_files(settings, wanted)]
+    return [*checked(settings, wanted), *check_files(settings, wanted)]
 
 
 @lru_cache(maxsize=4096)
@@ -174,10 +174,13 @@ def _check_cores(settings: InputSettings, elements: frozenset[str]) -> None:
             )
 
 
-def _check_files(settings: InputSettings, elements: frozenset[str]) -> list[str]:
+def check_files(settings: InputSettings, elements: frozenset[str]) -> list[str]:
     """Refuse a basis file that is none or lacks an element; say what cannot be told.
 
-    A file that is not there is for whoever knows the folder to say.
+    Apart from ``checked``, since a file may change. One that is not there is for whoever knows the folder to say.
+
+    Raises:
+        InputRefused: See ``check_settings``.
     """
     warnings = []
     for what, basis, role in (

@@ -11,7 +11,7 @@ from typing import Final
 from oact_dagster.orca import potentials
 from oact_dagster.orca.basis import is_all_electron, is_file, known_basis
 from oact_dagster.orca.elements import ATOMIC_NUMBERS
-from oact_dagster.orca.input_checks import check_settings, checked
+from oact_dagster.orca.input_checks import check_files, check_settings, checked
 from oact_dagster.orca.input_settings import InputRefused, InputSettings
 from oact_dagster.orca.keywords import keyword_line, names_a_guess
 from oact_dagster.orca.memory import estimate_maxcore, functions_on, number_of_basis_functions
@@ -47,12 +47,14 @@ class _Frame:
         behind_scf: Text from the ``end`` of ``%scf`` to that of ``%pal``.
         functions: Number of basis functions of each element.
         core: Number of electrons that a potential replaces on each element, None where that is not tabulated.
+        from_files: Whether an element's basis is a file.
     """
 
     until_scf: str
     behind_scf: str
     functions: dict[str, int]
     core: dict[str, int | None]
+    from_files: bool
 
 
 def render_input(structure: Structure, settings: InputSettings, comments: Sequence[str] = ()) -> str:
@@ -73,7 +75,10 @@ def render_input(structure: Structure, settings: InputSettings, comments: Sequen
         InputRefused: What ``check_settings`` refuses, or electrons that do not fit basis or potentials.
     """
     broken_singlet = settings.uks_singlet and structure.uhf == 0
-    frame = _frame(settings, structure.elements, broken_singlet)
+    elements = structure.elements
+    frame = _frame(settings, elements, broken_singlet)
+    if frame.from_files:
+        check_files(settings, elements)
     symbols = structure.geometry.symbols
     functions = sum(symbols.count(element) * number for element, number in frame.functions.items())
     electrons = _electrons_left(structure, frame)
@@ -177,6 +182,7 @@ def _frame(settings: InputSettings, elements: frozenset[str], broken_singlet: bo
         behind_scf="end\n" + OUTPUT_BLOCKS + "\n".join(behind_scf) + "\n",
         functions={element: functions_on(element, settings) for element in sorted(elements)},
         core=core,
+        from_files=bool(files),
     )
 
 

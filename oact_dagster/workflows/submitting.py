@@ -128,7 +128,7 @@ def submit_batch_parsl(
         orca_config: what ORCA computes.
         setup_func: called with each new folder and its job's record.
         n_cores: cores of one calculation; another number than ``cores_per_worker`` gives way to that, with a warning.
-        conda_env: conda environment that is activated for the calculations; the workers run the calling Python.
+        conda_env: conda environment that Parsl's workers activate.
         conda_base: where conda is installed; None: the one on PATH.
         ld_library_path: put before the calculations' own.
         dry_run: write folders only; nothing is run, and no status changes.

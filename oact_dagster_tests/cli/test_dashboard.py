@@ -111,6 +111,7 @@ def overview(**changes: Any) -> Overview:
         "throughput": Throughput(10.0, 250, 50, 30),
         "set_aside": 10,
         "metrics": METRICS,
+        "host_faults": (("n7", 3), ("n2", 1)),
     }
     return Overview(**(values | changes))
 
@@ -141,6 +142,7 @@ def test_what_the_example_does_not_have() -> None:
     assert "(in 16 days, 9740 structures left at this pace)" in shown
     assert "\nCore-hours of attempts: good 54.56, failed 12.50, timed out 160.00\n" in shown
     assert "\nFailures by class: scf_not_converged 30, timeout 20\n" in shown
+    assert "\nAttempts that failed by a fault of their host: n7 3, n2 1\n" in shown
     assert "     30  scf_not_converged: not converged after 500 cycles (structure 7)\n" in shown
 
 

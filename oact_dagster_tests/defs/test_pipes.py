@@ -40,7 +40,7 @@ def write(file: Path, *messages: Any, end: str = "\n") -> None:
 
 def test_messages_of_all_files_arrive_once_and_each_files_in_order(tmp_path: Path) -> None:
     files = [tmp_path / f"{number}.jsonl" for number in range(50)]
-    reader = BatchMessageReader(len(files))
+    reader = BatchMessageReader()
     with reading(reader) as handler:
         for file in files:
             reader.follow(file)
@@ -55,7 +55,7 @@ def test_messages_of_all_files_arrive_once_and_each_files_in_order(tmp_path: Pat
 
 def test_what_is_written_by_the_end_is_read(tmp_path: Path) -> None:
     followed, finished, late = (tmp_path / name for name in ("followed", "finished", "late"))
-    reader = BatchMessageReader(3)
+    reader = BatchMessageReader()
     with reading(reader) as handler:
         for file in (followed, finished, late):
             reader.follow(file)
@@ -69,7 +69,7 @@ def test_what_is_written_by_the_end_is_read(tmp_path: Path) -> None:
 
 def test_a_line_that_is_being_written_waits(tmp_path: Path) -> None:
     file = tmp_path / "messages"
-    reader = BatchMessageReader(1)
+    reader = BatchMessageReader()
     with reading(reader) as handler:
         reader.follow(file)
         write(file, "whole", "half", end="")
@@ -81,7 +81,7 @@ def test_a_line_that_is_being_written_waits(tmp_path: Path) -> None:
 def test_a_message_that_cannot_be_read_costs_only_itself(tmp_path: Path) -> None:
     file = tmp_path / "messages"
     file.write_bytes(b'\xff\xfe\n"good"\n{"half\n"refuse"\n"end"\n')
-    reader = BatchMessageReader(1)
+    reader = BatchMessageReader()
     with reading(reader) as handler:
         reader.follow(file)
         until(lambda: len(handler.messages) == 2)

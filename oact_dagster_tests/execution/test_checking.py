@@ -341,6 +341,19 @@ def test_memory_and_its_limit(tmp_path: Path) -> None:
     assert any("at once may need 8000000000 MB, and this machine has" in note for note in notes)
 
 
+def test_a_basis_file_that_lacks_elements(tmp_path: Path) -> None:
+    (tmp_path / "own.bas").write_text("OXYGEN\nS 1\n  1 1.0 1.0\nHYDROGEN\nS 1\n  1 1.0 1.0\n")
+    rows = [row(0), row(1, aligned_csd_core=IODIDE)]
+    settings = campaign(tmp_path, rows, {"non_actinide_basis": "own.bas"})
+    report = check_campaign(settings)
+    (group,) = report.refused
+    assert (group.what, group.count) == ("basis without functions for an element", 1)
+    assert group.examples[0].message.endswith(
+        "own.bas has no functions for I (it has H, O); add them, or name another basis"
+    )
+    assert report.runnable == 1
+
+
 def test_memory_goes_by_the_cores_of_the_structures_size(tmp_path: Path) -> None:
     settings = campaign(tmp_path, [row(0)], {"n_cores": 4, "maxcore": 2000})
     values = yaml.safe_load(settings.file.read_text())

@@ -1,6 +1,7 @@
 """What the next attempt of a structure changes, and when there is none: with real processes and a real ledger."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from oact_dagster.execution.batch import BatchRun
 from oact_dagster.execution.engine import find_engine
 from oact_dagster.execution.events import Completed, Event, Failed, InputWritten, Note
 from oact_dagster.execution.intake import take_in
+from oact_dagster.execution.next_attempt import NextAttempt, plan_next
 from oact_dagster.execution.selection import BatchRequest, Selection, resolve
 from oact_dagster.execution.staleness import stale_results
 from oact_dagster.launchers.choose import make_launcher
@@ -160,6 +162,20 @@ def test_a_longer_limit_after_a_timeout(tmp_path: Path, engine: TestEngine) -> N
     assert "not tried again" in stopped.message and "0.6 s" in stopped.message
     assert len(trial.attempts()) == 2 and engine.runs == [0, 0]
     assert trial.ledger.structures([0])[0].status is Status.TIMEOUT
+
+
+def test_hosts_at_fault_are_left_out(engine: TestEngine, trial: Trial) -> None:
+    engine.set("crash", 0)
+    trial.run()
+    here = trial.attempts()[0].host
+    at_fault = {"disk_full": "n7.cluster", "mpi_error": "n2", "lost": "n7.other", "aborted": "n9"}
+    kept = {kind: replace(trial.attempts()[0], failure_class=kind, host=at_fault[kind]) for kind in at_fault}
+    attempts = [*kept.values(), replace(trial.attempts()[0], failure_class="lost", host=here)]
+    record = trial.ledger.structures([0])[0]
+    coming = plan_next(trial.campaign, record, attempts, settings_hash=trial.campaign.settings_hash())
+    assert isinstance(coming, NextAttempt)
+    assert coming.avoid == ("n2", "n7"), "not where the input failed, nor where no job ran"
+    assert coming.kept(2000, None)["avoid_hosts"] == ["n2", "n7"]
 
 
 def test_an_input_error_is_not_tried_again_until_the_settings_change(
@@ -349,9 +365,9 @@ def test_another_basis_file_of_the_same_name_is_another_level_of_theory(
 ) -> None:
     (tmp_path / "campaign").mkdir()
     basis = tmp_path / "campaign" / "light.bas"
-    basis.write_text("H 0\n")
+    basis.write_text("H 0\nS 1\n 1 1.0 1.0\nO 0\nS 1\n 1 1.0 1.0\n")
     trial = Trial(tmp_path / "campaign", engine, orca={"non_actinide_basis": "./light.bas"})
     trial.run()
-    basis.write_text("H 1\n")
+    basis.write_text("H 0\nS 1\n 1 2.0 1.0\nO 0\nS 1\n 1 1.0 1.0\n")
     with pytest.raises(LedgerError, match="non_actinide_basis=file with SHA-256"):
         trial.run()

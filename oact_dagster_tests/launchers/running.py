@@ -31,6 +31,7 @@ def prepared(
 
 
 WORKER = """
+import os
 import sys
 from oact_dagster.campaign import load_campaign
 from oact_dagster.execution.batch import BatchRun
@@ -42,6 +43,19 @@ from oact_dagster.ledger.store import Ledger
 
 campaign = load_campaign(sys.argv[1])
 first, last = map(int, sys.argv[3].split("-"))
+if sys.argv[4:]:
+    when, name = sys.argv[4].split()
+    real = getattr(Ledger, name)
+
+    def deadly(self, *arguments, **more):
+        # The first call that does something is the point.
+        if not arguments or not arguments[0]:
+            return real(self, *arguments, **more)
+        if when == "after":
+            real(self, *arguments, **more)
+        os.kill(os.getpid(), 9)
+
+    setattr(Ledger, name, deadly)
 stop = StopRequest()
 with Ledger(campaign.ledger) as ledger, signals_stop(stop):
     request = BatchRequest(range(first, last + 1))
@@ -55,10 +69,18 @@ with Ledger(campaign.ledger) as ledger, signals_stop(stop):
 """
 
 
-def worker(campaign: Campaign, name: str, indices: str) -> "subprocess.Popen[str]":
-    """A batch in a process of its own, over structures ``0-9``."""
+def worker(campaign: Campaign, name: str, indices: str, killed: str | None = None) -> "subprocess.Popen[str]":
+    """A batch in a process of its own, over structures ``0-9``.
+
+    Args:
+        campaign: its settings.
+        name: of the batch.
+        indices: first and last structure.
+        killed: where it is killed with -9: ``before`` or ``after``, and a method of the ledger.
+    """
+    more = [] if killed is None else [killed]
     return subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(campaign.file), name, indices],
+        [sys.executable, "-c", WORKER, str(campaign.file), name, indices, *more],
         stdout=subprocess.PIPE,
         text=True,
     )

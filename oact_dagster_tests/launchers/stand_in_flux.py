@@ -3,7 +3,7 @@
 It keeps its jobs in one folder (``STAND_IN_FLUX``) and runs each as a process. It is no kinder than the real one: bad
 ids are errors, JSON of one id is a bare object, ids are not ASCII unless asked for, a job in a folder that is not there
 completes, and a file ``fault`` there names what goes wrong: hang, hang-after, die-after N, no-broker, refuse, limit N,
-lag.
+lag, unsatisfiable.
 """
 
 import contextlib
@@ -86,6 +86,17 @@ def submit(arguments: list[str]) -> int:
             "returncode": "", "exception": {"occurred": "", "severity": "", "type": "", "note": ""},
             "t_submit": time.time(), "nodelist": "vm",
         }  # fmt: skip
+        if what[0] == "unsatisfiable":
+            note = "unsatisfiable request: need 5 node(s), only 4 eligible"
+            job |= {
+                "state": "INACTIVE",
+                "result": "FAILED",
+                "returncode": 1,
+                "exception": told("alloc", note),
+            }
+            (ROOT / f"job-{job_id}.json").write_text(json.dumps(job))
+            print(f58(job_id), flush=True)
+            continue
         environment = {**os.environ, "FLUX_JOB_CC": str(number), "FLUX_JOB_ID": f58(job_id)}
         with Path(options["--output"].format(cc=number)).open("ab") as log:
             runner = subprocess.Popen(

@@ -46,7 +46,7 @@ def test_jobs_that_slurm_would_take(tmp_path: Path, slurm: RealSlurm) -> None:
         ({"queue": "nope"}, ["launcher.queue: nope: Slurm has no such partition; it has main, scav, high, "]),
         (
             {"queue": "it's; $(touch pwned)"},
-            ["launcher.queue: it's; $(touch pwned): Slurm has no such partition; it has main, scav, high, short, last"],
+            ["launcher.queue: it's; $(touch pwned): Slurm has no such partition; it has main, scav, high, "],
         ),
         (
             {"queue": "short", "n_hours": 0.05},
@@ -93,6 +93,17 @@ def test_jobs_that_slurm_would_not_run(
     )
     assert not any("\n" in line for line in [*report.blocking, *report.notes])
     assert not list(tmp_path.rglob("pwned"))
+
+
+@pytest.mark.slurm
+def test_pilots_are_asked_for_in_place_of_structures(tmp_path: Path, slurm: RealSlurm) -> None:
+    pilots = {"per_job": "parsl", "n_hours": 2.0, "job_timeout_s": 60.0, "cores_per_worker": 4, "mem": 60_000}
+    assert checked(tmp_path / "good", "slurm", **pilots, max_workers=2).blocking == []
+    assert "--ntasks-per-node=8 --time=120 --mem=60000M" in slurm.calls_of("sbatch")[0]
+    assert checked(tmp_path / "bad", "slurm", **pilots, max_workers=3).blocking == [
+        "the jobs of the pilots ask for 12 cores and 60000 MB of one node, and partition main has at most 8 cores with"
+        " 64000 MB"
+    ]
 
 
 @pytest.mark.slurm

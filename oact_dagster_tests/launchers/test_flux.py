@@ -108,7 +108,7 @@ EXEC = {"occurred": True, "severity": 0, "type": "exec"}
         ({"result": "FAILED", "returncode": 1, "exception": {**EXEC, "note": "node failure on n4 (rank 3)"}},
          Cause.NODE_FAILED, "FAILED (exec: node failure on n4"),
         ({"result": "FAILED", "returncode": 1, "exception": {"occurred": True, "type": "alloc", "note":
-            "unsatisfiable request: need 5 node(s)"}}, Cause.ITSELF, "FAILED (alloc: unsatisfiable request"),
+            "unsatisfiable request: need 5 node(s)"}}, Cause.ITSELF, "not started: unsatisfiable request"),
     ],
 )  # fmt: skip
 def test_final_states_are_read_as_they_were_recorded(job: dict[str, Any], cause: Cause, final: str) -> None:
@@ -175,6 +175,34 @@ def test_a_refusal_is_told_in_one_line(
         list(batch(campaign, ledger, list(range(5))))
     assert ledger.count_by_status() == {Status.TO_RUN: 5}
     assert not list(tmp_path.rglob("pwned"))
+
+
+def test_what_stands_in_settings_and_paths_reaches_no_shell(
+    tmp_path: Path, flux: StandIn, engine: TestEngine
+) -> None:
+    nasty = 'it\'s; $(touch pwned) "x" `id` {id} {cc} é'
+    campaign, ledger = prepared(
+        tmp_path / nasty, engine, 2, "flux",
+        queue=nasty, allocation=nasty, constraint=nasty, modules=[nasty],
+        extra_directives=[f"--setattr=user.x={nasty}"],
+        setup_lines=["module() { :; }"],
+    )  # fmt: skip
+    words = settled(list(batch(campaign, ledger, [0, 1])))
+    assert all(isinstance(word, Completed) for word in words.values())
+    assert not list(tmp_path.rglob("pwned"))
+    (call,) = flux.calls("submit")
+    assert f"--queue={nasty} --bank={nasty} --requires={nasty} --setattr=user.x={nasty} bash job.sh" in call
+
+
+def test_what_flux_cannot_satisfy_stops_the_batch(tmp_path: Path, flux: StandIn, engine: TestEngine) -> None:
+    flux.fault("unsatisfiable")
+    campaign, ledger = prepared(tmp_path, engine, 3, "flux", grace_s=0.3)
+    with pytest.raises(
+        LauncherError, match=r"its job could not be started: unsatisfiable request: need 5 node"
+    ):
+        list(batch(campaign, ledger, [0, 1, 2]))
+    assert engine.runs == [] and ledger.count_by_status() == {Status.TO_RUN: 3}
+    assert all(s.fail_count == s.loss_count == 0 for s in ledger.structures([0, 1, 2]).values())
 
 
 def test_a_limit_on_active_jobs_is_waited_for(tmp_path: Path, flux: StandIn, engine: TestEngine) -> None:

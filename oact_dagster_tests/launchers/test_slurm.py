@@ -17,6 +17,7 @@ from oact_dagster.launchers.protocol import Job, LauncherError
 from oact_dagster.launchers.slurm.commands import Slurm, SlurmOptions, task_ranges
 from oact_dagster.launchers.slurm.job_file import write_slurm_job
 from oact_dagster.ledger.states import Outcome, Status
+from oact_dagster.orca.outputs import read_output
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.cli.command import command, environment, oact
 from oact_dagster_tests.engines import TestEngine
@@ -71,6 +72,28 @@ def test_jobs_ask_for_what_the_settings_say(tmp_path: Path, slurm: RealSlurm, en
             stop.raise_to(StopLevel.NOW, hold=True)
     (call,) = slurm.calls_of("sbatch")
     assert "--open-mode=append" in call and "--signal=B:USR1@100" in call
+
+
+@pytest.mark.parametrize(
+    ("host", "calls"), [("n1.cluster.example", 2), ("another-name-for-it", 3), ("n[1-3]", 3)]
+)
+def test_after_a_fault_of_a_host_the_next_attempt_runs_elsewhere(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine, host: str, calls: int
+) -> None:
+    engine.set("exit3 slow")
+    campaign, ledger = prepared(tmp_path, engine, 1, "slurm")
+    list(batch(campaign, ledger, [0]))
+    with ledger._transaction() as db:
+        db.execute("UPDATE attempts SET failure_class = 'mpi_error', host = ?", (host,))
+    told = ""
+    for event in batch(campaign, ledger, [0], "again"):
+        if isinstance(event, Running):
+            told = slurm.run("scontrol", "show", "job", str(ledger.attempts(0)[1].scheduler_job_id))
+    assert ledger.count_by_status() == {Status.COMPLETED: 1}
+    assert len(slurm.calls_of("sbatch")) == calls, "what Slurm refuses is asked for without it"
+    assert f"--exclude={host.partition('.')[0]}" in slurm.calls_of("sbatch")[1]
+    assert ("ExcNodeList=n1\n" in told and "NodeList=n2" in told) == (calls == 2), told
+    assert ledger.attempts(0)[1].plan["avoid_hosts"] == [host.partition(".")[0]]
 
 
 def test_arrays_are_split_by_request_and_at_the_largest_size(tmp_path: Path, slurm: RealSlurm) -> None:
@@ -150,6 +173,37 @@ def test_a_run_killed_before_it_read_the_answer_to_its_submit(
     assert all(isinstance(word, Completed) for word in words.values()) and len(words) == 10
     assert Counter(engine.runs) == dict.fromkeys(range(10), 1)
     assert len(slurm.calls_of("sbatch")) == 1
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "after claim",
+        "after mark_prepared",
+        "before mark_submitted",
+        "after mark_submitted",
+        "after mark_running",
+        "before record",
+        "after record",
+    ],
+)
+def test_a_run_killed_with_9_at_any_point_loses_nothing_and_repeats_nothing(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine, point: str
+) -> None:
+    engine.set("slow", 3, 4)
+    campaign, ledger = prepared(tmp_path, engine, 5, "slurm")
+    first = worker(campaign, "killed", "0-4", killed=point)
+    assert first.wait(60) == -signal.SIGKILL
+    told = first.stdout.read() if first.stdout is not None else ""
+    words = settled(list(batch(campaign, ledger, list(range(5)), "next")))
+    assert all(isinstance(word, Completed) for word in words.values()) and len(words) == 5
+    assert Counter(engine.runs) == dict.fromkeys(range(5), 1), "each was computed once"
+    assert ledger.count_by_status() == {Status.COMPLETED: 5}
+    assert all(len(found) == 1 for found in ledger.attempts_of(range(5)).values())
+    assert len(slurm.calls_of("sbatch")) == 1
+    assert all(s.fail_count == s.loss_count == 0 for s in ledger.structures(range(5)).values())
+    done = {int(line.split()[1]) for line in told.splitlines() if line.startswith("Completed")}
+    assert done <= set(words), "what was told is recorded"
 
 
 def test_what_a_dead_run_left_stays_open_while_nobody_can_say_whether_it_runs(
@@ -329,15 +383,23 @@ def test_two_runs_over_the_same_structures_compute_each_once(
     assert ledger.count_by_status() == {Status.COMPLETED: 20}
 
 
+@pytest.mark.parametrize("beside", [False, True], ids=["in its own folder", "in that of attempt 2"])
 def test_a_normal_output_of_attempt_1_is_no_result_of_attempt_2(
-    tmp_path: Path, slurm: RealSlurm, engine: TestEngine
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine, beside: bool
 ) -> None:
     engine.set("half normal")
     campaign, ledger = prepared(tmp_path, engine, 1, "slurm")
     (word,) = settled(list(batch(campaign, ledger, [0], "one"))).values()
     assert isinstance(word, Failed)
-    # What attempt 1 would have left had it gone on; attempt 2 dies in its script.
-    other, _ = prepared(tmp_path, engine, 0, "slurm", setup_lines=["kill -9 $$"], grace_s=0.5)
+    # Attempt 1 goes on after its end was recorded, as on a node that was lost: its output is a good one now.
+    with (campaign.jobs_dir / "job_0" / "orca.out").open("a") as output:
+        output.write("                             ****ORCA TERMINATED NORMALLY****\n")
+        output.write("TOTAL RUN TIME: 0 days 0 hours 0 minutes 3 seconds 600 msec\n")
+    good = read_output(campaign.jobs_dir / "job_0")
+    assert (good.termination, good.final_energy) == ("normal", -76.0)
+    # Attempt 2 dies at once; in one case a node that kept the old folder's name writes that output beside it.
+    lines = [*(["cp ../job_0.attempt-1/orca.out ."] if beside else []), "kill -9 $$"]
+    other, _ = prepared(tmp_path, engine, 0, "slurm", setup_lines=lines, grace_s=0.5)
     stop = StopRequest()
     events = []
     for event in batch(other, ledger, [0], "two", stop=stop):
@@ -345,7 +407,11 @@ def test_a_normal_output_of_attempt_1_is_no_result_of_attempt_2(
         if isinstance(event, Note) and "was lost" in event.text:
             stop.raise_to(StopLevel.NOW, hold=True)
     assert not any(isinstance(event, Completed) for event in events)
-    assert ledger.attempts(0)[1].outcome is Outcome.LOST
+    first, second = ledger.attempts(0)[:2]
+    assert (first.outcome, second.outcome) == (Outcome.FAILED, Outcome.LOST)
+    folder = campaign.jobs_dir / ("job_0" if len(ledger.attempts(0)) == 2 else "job_0.attempt-2")
+    assert (folder / "orca.out").exists() is beside
+    assert ledger.structures([0])[0].status is Status.TO_RUN
 
 
 def test_jobs_of_another_scheduler_are_left_to_it(

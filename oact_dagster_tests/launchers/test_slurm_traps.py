@@ -218,6 +218,26 @@ def test_trap_3_a_job_that_the_queue_forgot_is_judged_by_its_files(
     assert Counter(engine.runs) == {0: 1, 1: 1, 2: 1}
 
 
+def test_trap_4_the_queue_is_asked_for_a_batchs_own_jobs_and_never_for_json(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine
+) -> None:
+    strangers = tmp_path / "strangers.sh"
+    strangers.write_text("#!/bin/sh\nsleep 100\n")
+    slurm.run(
+        "sbatch", "--parsable", "--output=/dev/null", "--array=0-49", "--begin=now+1hour", str(strangers)
+    )
+    campaign, ledger = prepared(tmp_path, engine, 10, "slurm")
+    words = settled(list(batch(campaign, ledger, list(range(10)))))
+    assert all(isinstance(word, Completed) for word in words.values())
+    calls = [line.split()[2:] for line in slurm.calls.read_text().splitlines()]
+    assert not any("json" in word for call in calls for word in call)
+    array = str(ledger.attempts(0)[0].scheduler_job_id).partition("_")[0]
+    asked = [call.split()[2:] for call in slurm.calls_of("squeue")]
+    assert asked and all(call[call.index("-j") + 1] == array for call in asked)
+    client = Slurm(SlurmOptions())
+    assert set(client.states([f"{array}_0"])) <= {f"{array}_{task}" for task in range(10)}
+
+
 def test_tasks_that_are_cancelled_before_any_began_are_told_one_by_one(
     tmp_path: Path, slurm: RealSlurm
 ) -> None:
@@ -247,7 +267,7 @@ def test_trap_5_cancelling_what_is_not_there_and_without_a_controller(slurm: Rea
         slurm.start_controller()
 
 
-def test_trap_6_and_7_what_runs_on_a_failed_node_writes_into_no_later_attempt(
+def test_trap_6_and_trap_7_what_runs_on_a_failed_node_writes_into_no_later_attempt(
     tmp_path: Path, slurm: RealSlurm, engine: TestEngine
 ) -> None:
     engine.set("hang normal")
@@ -403,6 +423,35 @@ def test_trap_10_a_job_that_can_never_start_is_told_with_its_reason(
     assert ledger.count_by_status() == {Status.TO_RUN: 2}
 
 
+def test_trap_10_pilots_that_can_never_start_are_told_with_what_waits_for_them(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine
+) -> None:
+    campaign, ledger = prepared(
+        tmp_path,
+        engine,
+        2,
+        "slurm",
+        queue="last",
+        per_job="parsl",
+        n_hours=1.0,
+        job_timeout_s=60.0,
+        max_workers=2,
+    )
+    kept: list[tuple[str, int]] = []
+    with unusable(slurm, "PartitionDown"):
+        stop = StopRequest()
+        stop.ask = lambda: stop.raise_to(StopLevel.NOW, hold=True)
+        for event in batch(campaign, ledger, [0, 1], stop=stop):
+            # Its node may have been drained a moment ago, and Slurm says that first.
+            if isinstance(event, Stuck) and event.reason.startswith("PartitionDown"):
+                kept = ledger.stuck_by_reason()
+                if kept[0][1] == 2:
+                    stop.raise_to(StopLevel.NOW, hold=True)
+    assert kept == [("PartitionDown (the queue is down)", 2)]
+    assert ledger.count_by_status() == {Status.TO_RUN: 2}
+    until(lambda: not slurm.run("squeue", "-h", "-o", "%i").strip())
+
+
 def failed_job(slurm: RealSlurm, tmp_path: Path) -> str:
     """The id of a job that has failed."""
     script = tmp_path / "fails.sh"
@@ -410,6 +459,20 @@ def failed_job(slurm: RealSlurm, tmp_path: Path) -> str:
     job_id = slurm.run("sbatch", "--parsable", "--output=/dev/null", str(script)).strip()
     until(lambda: slurm.jobs("%T", job_id) == ["FAILED"])
     return job_id
+
+
+def test_trap_11_an_id_may_come_with_the_name_of_its_cluster(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine
+) -> None:
+    # As `sbatch --parsable -M sandbox` prints it.
+    slurm.put_fault("sbatch", 'id=$("$REAL" "$@") && echo "$id;sandbox"')
+    campaign, ledger = prepared(tmp_path, engine, 3, "slurm")
+    events = list(batch(campaign, ledger, [0, 1, 2]))
+    assert all(isinstance(word, Completed) for word in settled(events).values())
+    assert notes(events) == [], "the answer was understood"
+    ids = [str(ledger.attempts(index)[0].scheduler_job_id) for index in range(3)]
+    assert [one.partition("_")[2] for one in ids] == ["0", "1", "2"]
+    assert all(one.partition("_")[0].isdecimal() for one in ids)
 
 
 class unusable:  # noqa: N801

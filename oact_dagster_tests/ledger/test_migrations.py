@@ -139,6 +139,7 @@ def version_one(path):
                 db.execute(f"DROP INDEX {name}")
         for column in ("settings_hash", "plan", "evidence", "undone", "engine", *OF_VERSION_FOUR):
             db.execute(f"ALTER TABLE attempts DROP COLUMN {column}")
+        db.execute("ALTER TABLE structure_state DROP COLUMN set_aside_for")
         db.execute("CREATE INDEX idx_open_attempts ON attempts(batch_id) WHERE state != 'closed'")
         db.execute("CREATE INDEX idx_outcomes ON attempts(outcome)")
         db.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
@@ -152,7 +153,10 @@ def test_a_file_of_version_one_is_as_a_new_one_afterwards(tmp_path):
     path = version_one(tmp_path / "workflow.db")
     with Ledger(path) as ledger:
         assert ledger.meta("schema_version") == str(SCHEMA_VERSION)
-        assert all(missing_columns(ledger._connection, t) == [] for t in ("structures", "attempts"))
+        assert all(
+            missing_columns(ledger._connection, t) == []
+            for t in ("structures", "structure_state", "attempts")
+        )
         indexes = {
             r[0] for r in ledger._connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")
         }
@@ -176,6 +180,7 @@ def test_a_file_of_version_three_keeps_its_attempts(tmp_path):
         db.execute("DROP INDEX idx_pending")
         for column in OF_VERSION_FOUR:
             db.execute(f"ALTER TABLE attempts DROP COLUMN {column}")
+        db.execute("ALTER TABLE structure_state DROP COLUMN set_aside_for")
         db.execute("UPDATE meta SET value = '3' WHERE key = 'schema_version'")
     db.close()
     with LedgerReader.open(path) as reader:
@@ -183,7 +188,7 @@ def test_a_file_of_version_three_keeps_its_attempts(tmp_path):
         assert reader.stuck_by_reason() == [], "read as it lies, without the columns"
     with Ledger(path) as ledger:
         assert ledger.attempts_of(range(3)) == before
-        assert missing_columns(ledger._connection, "attempts") == []
+        assert all(missing_columns(ledger._connection, t) == [] for t in ("structure_state", "attempts"))
         assert ledger.count_by_status() == {Status.COMPLETED: 1, Status.FAILED: 1, Status.TO_RUN: 1}
 
 

@@ -34,6 +34,7 @@ def ask_everything(reader: LedgerReader) -> None:
     reader.count_rejections()
     reader.rejections()
     reader.failures_by_class()
+    reader.faults_by_host()
     reader.cores_spent()
     reader.count_by_engine()
     reader.count_results_by_settings()

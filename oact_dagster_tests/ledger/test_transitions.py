@@ -228,6 +228,15 @@ def test_the_most_urgent_are_selected_first(ledger):
     assert ledger.select([Status.FAILED]) == []
 
 
+def test_faults_are_counted_by_host(ledger):
+    run(ledger, 0, Outcome.FAILED, failure_class="disk_full", host="n7")
+    run(ledger, 1, Outcome.FAILED, failure_class="mpi_error", host="n7")
+    run(ledger, 2, Outcome.FAILED, failure_class="mpi_error", host="n2")
+    run(ledger, 3, Outcome.FAILED, failure_class="scf_not_converged", host="n3")
+    run(ledger, 4, Outcome.LOST, failure_class="lost", host="n4")
+    assert ledger.faults_by_host() == [("n7", 2), ("n2", 1)]
+
+
 def test_failures_and_core_hours_are_summed_up(ledger):
     run(ledger, 0, Outcome.FAILED, failure_class="scf_not_converged", elapsed=3600.0, n_cores=2)
     run(ledger, 1, Outcome.FAILED, failure_class="scf_not_converged")

@@ -7,7 +7,9 @@ import pytest
 
 from oact_dagster.orca import basis_files
 from oact_dagster.orca.basis_files import BasisFile, read_basis_file
-from oact_dagster.orca.inputs import InputRefused, InputSettings, check_settings
+from oact_dagster.orca.geometry import parse_geometry
+from oact_dagster.orca.inputs import InputRefused, InputSettings, check_settings, render_input
+from oact_dagster.orca.structure import Structure
 
 GAMESS = """\
 ! a comment
@@ -139,6 +141,18 @@ def test_a_format_that_is_not_known_is_only_doubted(tmp_path: Path) -> None:
     assert check_settings(InputSettings(non_actinide_basis=file), ["O"]) == [
         f"non_actinide_basis {file} is in no format that is known: whether it has functions for O is not checked"
     ]
+
+
+def test_no_input_is_written_without_a_basis_for_each_element(tmp_path: Path) -> None:
+    file = tmp_path / "own.bas"
+    file.write_text("URANIUM\nS 1\n  1 1.0 1.0\n")
+    settings = InputSettings(actinide_basis=str(file))
+    uranium, thorium = (Structure(parse_geometry(f"{metal} 0 0 0"), 4, 0) for metal in ("U", "Th"))
+    with pytest.raises(InputRefused, match="has no functions for Th"):
+        render_input(thorium, settings)
+    assert f'GTOName "{file}"' in render_input(uranium, settings)
+    file.write_text("URANIUM\nS 1\n  1 1.0 1.0\nTHORIUM\nS 1\n  1 1.0 1.0\n")
+    assert f'GTOName "{file}"' in render_input(thorium, settings)
 
 
 @pytest.mark.parametrize("simple_input", ["x2c", "dk3"])

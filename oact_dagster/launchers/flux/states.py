@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from oact_dagster.launchers.flux.job_ids import f58
-from oact_dagster.launchers.protocol import Cause, JobState, Phase
+from oact_dagster.launchers.protocol import NOT_STARTED, Cause, JobState, Phase
 
 _QUEUED: Final = frozenset({"NEW", "DEPEND", "PRIORITY", "SCHED"})
 _CAUSES: Final = {"TIMEOUT": Cause.TIME_LIMIT, "CANCELED": Cause.CANCELLED}
@@ -42,6 +42,9 @@ def job_state(job: Mapping[str, Any]) -> JobState:
     cause = _CAUSES.get(result, Cause.ITSELF)
     if result == "FAILED" and kind == "exec" and note.startswith(_NODE_FAILED):
         cause = Cause.NODE_FAILED
+    if result == "FAILED" and kind == "alloc":
+        # It was taken, and Flux found then that no node can give what it asks for.
+        return JobState(Phase.ENDED, f"{NOT_STARTED}: {note or kind}")
     code = job.get("returncode")
     more = [f"{kind}: {note}" if note else kind] if kind and cause is not Cause.CANCELLED else []
     more += [f"exit code {code}"] if code not in (None, "", 0) and not more else []

@@ -240,7 +240,7 @@ class PilotLauncher:
             return self._ended[token]
         pilot = self._taken.get(token)
         if pilot is None and token in self._waiting:
-            return JobState(Phase.QUEUED, reason=self._why_waiting())
+            return self._waiting_state()
         if pilot is not None and pilot not in self._gone:
             return JobState(Phase.RUNNING)
         said = self._list.ended(token)
@@ -253,11 +253,13 @@ class PilotLauncher:
             return JobState(Phase.UNKNOWN)
         return self._ended[token]
 
-    def _why_waiting(self) -> str:
-        reasons = dict.fromkeys(
-            pilot.state.reason for pilot in self._pilots.values() if pilot.state.phase is Phase.QUEUED
-        )
-        return next((reason for reason in reasons if reason), "")
+    def _waiting_state(self) -> JobState:
+        """What waits on the list waits for what its pilots wait for, as long as none of them runs."""
+        states = [pilot.state for pilot in self._pilots.values()]
+        queued = [state for state in states if state.phase is Phase.QUEUED]
+        reason = next((state.reason for state in queued if state.reason), "")
+        stuck = next((state.stuck for state in queued if state.stuck), "")
+        return JobState(Phase.QUEUED, reason=reason, stuck=stuck if len(queued) == len(states) else "")
 
     def _look_at_pilots(self) -> None:
         """Ask the scheduler for all pilots at once, and strike off those that are gone."""

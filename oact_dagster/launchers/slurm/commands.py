@@ -113,6 +113,7 @@ class Slurm:
             "constraint": options.constraint,
             "mem": None if request.memory_mb is None else f"{request.memory_mb}M",
             "signal": f"B:USR1@{margin}" if margin else None,
+            "exclude": ",".join(request.avoid) or None,
         }
         return [
             "--nodes=1",

@@ -1,0 +1,55 @@
+"""What the sensors ask of the job ``run_structures``, and how they know what they have asked for already."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import dagster as dg
+
+from oact_dagster.campaign import Campaign
+from oact_dagster.ledger.reading import LedgerReader
+
+CAMPAIGN_TAG: Final = "oact/campaign"
+KIND_TAG: Final = "oact/kind"
+LIMIT_TAG: Final = "oact/structures"
+
+UNDER_WAY: Final = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+
+
+def ask_for(campaign: Campaign, op_name: str, kind: str, limits: Iterable[int]) -> list[dg.RunRequest]:
+    """Requests for runs that take up to so many structures each.
+
+    Args:
+        campaign: the settings.
+        op_name: of the job's step.
+        kind: the word of the selection.
+        limits: structures of each.
+    """
+    return [
+        dg.RunRequest(
+            run_config={"ops": {op_name: {"config": {"select": kind, "limit": limit}}}},
+            tags={CAMPAIGN_TAG: campaign.name, KIND_TAG: kind, LIMIT_TAG: str(limit)},
+        )
+        for limit in limits
+    ]
+
+
+def under_way(instance: dg.DagsterInstance, campaign: Campaign, kinds: Iterable[str]) -> list[dg.DagsterRun]:
+    """Runs of these kinds that were asked for and have not ended."""
+    tags = {CAMPAIGN_TAG: campaign.name, KIND_TAG: list(kinds)}
+    return list(instance.get_runs(dg.RunsFilter(tags=tags, statuses=UNDER_WAY)))
+
+
+def not_claimed_yet(
+    instance: dg.DagsterInstance, campaign: Campaign, ledger: LedgerReader, kinds: Iterable[str]
+) -> int:
+    """Structures that runs were asked for and cannot have claimed, since they have not begun."""
+    return sum(
+        int(run.tags.get(LIMIT_TAG, "0"))
+        for run in under_way(instance, campaign, kinds)
+        if not ledger.knows_batch(run.run_id)
+    )

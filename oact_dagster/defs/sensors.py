@@ -1,0 +1,223 @@
+"""The sensors that take a campaign from its CSV to its last structure without anybody watching.
+
+A sensor looks and asks, and never claims: runs claim what they run. So two daemons, or a tick that dies half-way, ask
+for a run too many at the worst, which finds nothing to do.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from oact_dagster.campaign import Campaign
+from oact_dagster.defs.dead_runs import close_dead_runs
+from oact_dagster.defs.keys import CampaignKeys
+from oact_dagster.defs.requests import ask_for, not_claimed_yet, under_way
+from oact_dagster.defs.unshown import unshown_results
+from oact_dagster.execution.feeding import Decision, decide_feed, decide_retry
+from oact_dagster.execution.identity import check_identity
+from oact_dagster.execution.intake_need import csv_stamp, is_taken_in
+from oact_dagster.execution.notifying import notify
+from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.ledger.store import Ledger
+
+RUN_KEY_TAG: Final = "dagster/run_key"
+OFTEN_S: Final = 60
+SELDOM_S: Final = 300
+
+_FEED, _RETRY, _HARVEST, _UPDATE = "feed", "retry", "harvest", "update"
+
+Decide = Callable[[Campaign, Ledger, int], Decision]
+
+
+class _SkipError(Exception):
+    """A tick has nothing to ask for; the text says why."""
+
+
+def campaign_sensors(campaign: Campaign, run_structures: dg.JobDefinition) -> list[dg.SensorDefinition]:
+    """The sensors of a campaign, all off until they are switched on.
+
+    Args:
+        campaign: the settings.
+        run_structures: the job over scattered structures.
+    """
+    return [
+        _intake_sensor(campaign),
+        _asking(
+            campaign,
+            run_structures,
+            _FEED,
+            decide_feed,
+            "Keeps max_in_flight structures running until nothing is left: a trial first, and a pause when many fail.",
+        ),
+        _timeout_sensor(campaign, run_structures),
+        _asking(
+            campaign,
+            run_structures,
+            _RETRY,
+            decide_retry,
+            "Tries failed and timed-out structures again, within their budget and with the remedy for their failure.",
+        ),
+        _harvest_sensor(campaign, run_structures),
+    ]
+
+
+def take_in_job(campaign: Campaign) -> UnresolvedAssetJobDefinition:
+    """The job that materializes ``intake``."""
+    return dg.define_asset_job(
+        f"{_prefix(campaign)}take_in",
+        dg.AssetSelection.assets(CampaignKeys.of(campaign).intake),
+        description="Takes the CSV in.",
+    )
+
+
+def _intake_sensor(campaign: Campaign) -> dg.SensorDefinition:
+    @dg.sensor(
+        name=f"{_prefix(campaign)}intake_sensor",
+        job_name=f"{_prefix(campaign)}take_in",
+        minimum_interval_seconds=OFTEN_S,
+        description="Takes in a new CSV, and what has grown at its end; one whose known rows changed is refused, once.",
+    )
+    def intake_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        if campaign.csv is None:
+            return dg.SkipReason("the campaign was made from a ledger: there is no CSV")
+        try:
+            stamp = csv_stamp(campaign)
+            if campaign.ledger.exists():
+                with Ledger(campaign.ledger) as ledger:
+                    if is_taken_in(campaign, ledger):
+                        return dg.SkipReason(f"{campaign.csv.name} is taken in: it has not changed since")
+        except (LedgerError, sqlite3.Error) as error:
+            return dg.SkipReason(str(error))
+        except OSError as error:
+            return dg.SkipReason(f"{campaign.csv}: {error.strerror or error}")
+        before = context.instance.get_runs(dg.RunsFilter(tags={RUN_KEY_TAG: stamp}), limit=1)
+        if before and before[0].is_finished:
+            return dg.SkipReason(f"{campaign.csv.name} was refused as it is: run {before[0].run_id} says why")
+        # The key is the CSV as it is: taken in, or refused, once.
+        request = dg.RunRequest(run_key=stamp)
+        return _result(context, f"{campaign.csv.name} is new or has changed: it is taken in", [request])
+
+    return intake_sensor
+
+
+def _asking(
+    campaign: Campaign, job: dg.JobDefinition, kind: str, decide: Decide, description: str
+) -> dg.SensorDefinition:
+    @dg.sensor(
+        name=f"{_prefix(campaign)}{kind}_sensor",
+        job=job,
+        minimum_interval_seconds=OFTEN_S,
+        description=description,
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        try:
+            with _ledger_of(campaign) as ledger:
+                requested = not_claimed_yet(context.instance, campaign, ledger, (_FEED, _RETRY))
+                decision = decide(campaign, ledger, requested)
+        except _SkipError as why:
+            return dg.SkipReason(str(why))
+        for wrong in notify(campaign.notify, campaign.name, decision.news):
+            context.log.warning(wrong)
+        return _result(context, decision.said, ask_for(campaign, _op_name(job), kind, decision.limits))
+
+    return sensor
+
+
+def _timeout_sensor(campaign: Campaign, job: dg.JobDefinition) -> dg.SensorDefinition:
+    @dg.sensor(
+        name=f"{_prefix(campaign)}timeout_sensor",
+        job=job,
+        minimum_interval_seconds=SELDOM_S,
+        description=(
+            "Ends what has come to a standstill and nobody follows. What a run follows that run looks after itself."
+        ),
+    )
+    def timeout_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        try:
+            with _ledger_of(campaign) as ledger:
+                left = len(ledger.left_by_dead_batches())
+                marked = ledger.count_running_without_attempt()
+        except _SkipError as why:
+            return dg.SkipReason(str(why))
+        seen = f"{left} structures were left by runs that are gone, {marked} are marked running by others"
+        if not left and not marked:
+            return dg.SkipReason(f"{seen}: all others are looked after by their runs")
+        if under_way(context.instance, campaign, (_HARVEST, _UPDATE)):
+            return dg.SkipReason(f"{seen}: a run that looks at them is under way")
+        request = ask_for(campaign, _op_name(job), _UPDATE, [left + marked])
+        return _result(context, f"{seen}: a run judges them by their outputs", request)
+
+    return timeout_sensor
+
+
+def _harvest_sensor(campaign: Campaign, job: dg.JobDefinition) -> dg.SensorDefinition:
+    @dg.sensor(
+        name=f"{_prefix(campaign)}harvest_sensor",
+        job=job,
+        minimum_interval_seconds=SELDOM_S,
+        description=(
+            "Closes runs whose process is gone, takes their structures over, reads what finished while nobody followed"
+            " it, and shows results whose partitions are not green."
+        ),
+    )
+    def harvest_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        try:
+            with _ledger_of(campaign) as ledger:
+                closed = close_dead_runs(context.instance, campaign, ledger)
+                left = ledger.left_by_dead_batches()
+                unshown = unshown_results(context.instance, campaign, ledger)
+        except _SkipError as why:
+            return dg.SkipReason(str(why))
+        seen = (
+            f"{closed} runs whose process is gone were closed, {len(left)} structures are followed by nobody,"
+            f" {len(unshown)} results are not shown"
+        )
+        if not left and not unshown:
+            return dg.SkipReason(f"{seen}: nothing to do")
+        if under_way(context.instance, campaign, (_HARVEST, _UPDATE)):
+            return dg.SkipReason(f"{seen}: a run that looks at them is under way")
+        request = ask_for(campaign, _op_name(job), _HARVEST, [len(left) + len(unshown)])
+        return _result(context, f"{seen}: a run takes them over", request)
+
+    return harvest_sensor
+
+
+@contextmanager
+def _ledger_of(campaign: Campaign) -> Iterator[Ledger]:
+    """The ledger, where it can be used now.
+
+    Raises:
+        _SkipError: it cannot; a sensor that fails would be as silent, and less clear.
+    """
+    if not campaign.ledger.exists():
+        raise _SkipError(
+            f"there is no ledger yet: materialize intake, or switch {_prefix(campaign)}intake_sensor on"
+        )
+    try:
+        with Ledger(campaign.ledger) as ledger:
+            check_identity(campaign, ledger)
+            yield ledger
+    except (LedgerError, sqlite3.Error) as error:
+        raise _SkipError(str(error)) from None
+
+
+def _result(
+    context: dg.SensorEvaluationContext, said: str, requests: Sequence[dg.RunRequest]
+) -> dg.SensorResult | dg.SkipReason:
+    """A tick's line: Dagster shows a reason only of one that asks for nothing, and the cursor of any."""
+    if not requests:
+        return dg.SkipReason(said)
+    context.log.info(said)
+    return dg.SensorResult(run_requests=list(requests), cursor=said)
+
+
+def _op_name(job: dg.JobDefinition) -> str:
+    return job.nodes[0].name
+
+
+def _prefix(campaign: Campaign) -> str:
+    return "_".join([*campaign.asset_prefix, ""])

@@ -1,0 +1,183 @@
+"""What a campaign that feeds itself begins next, and whether it should begin anything at all.
+
+The sensors ask, and ask runs for structures; the runs claim them. So nothing here is decided twice when two daemons ask
+at the same time: what a second run finds taken is not there for it.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from oact_dagster.campaign import Campaign
+from oact_dagster.execution.feed_state import (
+    FeedState,
+    first_time,
+    no_longer,
+    read_feed_state,
+    write_feed_state,
+)
+from oact_dagster.ledger.queue import Due
+from oact_dagster.ledger.states import Outcome, Status
+from oact_dagster.ledger.store import Ledger
+
+MOST_REQUESTS: Final = 4
+"""Runs that are asked for at once: each costs the daemon a third of a second."""
+
+_TO_RUN: Final = (Status.TO_RUN, Status.READY)
+_FAILED: Final = (Status.FAILED, Status.TIMEOUT)
+_FAILURES: Final = (Outcome.FAILED, Outcome.TIMEOUT)
+
+GO_ON: Final = "`oact release --feed` lets it go on"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to ask runs for."""
+
+    said: str
+    """One line: what was seen, and what follows."""
+    limits: Sequence[int] = ()
+    """Structures of each run."""
+    news: Sequence[str] = ()
+    """What is to be told to whoever does not watch, once."""
+
+
+def due_of(campaign: Campaign, now: float) -> Due:
+    """What makes a structure of a campaign ripe to be run."""
+    return Due(now, campaign.retry.max_failures, campaign.retry.max_losses, campaign.retry_key())
+
+
+def decide_feed(campaign: Campaign, ledger: Ledger, requested: int, now: float | None = None) -> Decision:
+    """Decide how many structures that have not failed are to be begun.
+
+    Args:
+        campaign: its settings.
+        ledger: open for writing: a pause is kept there.
+        requested: structures that runs were asked for and have not claimed yet.
+        now: Unix time, s.
+    """
+    at = time.time() if now is None else now
+    stop = _safety(campaign, ledger)
+    if stop is not None:
+        return stop
+    counts = ledger.count_by_status()
+    running, done = counts.get(Status.RUNNING, 0), counts.get(Status.COMPLETED, 0)
+    due = ledger.count_due(_TO_RUN, due_of(campaign, at))
+    resting = sum(counts.get(status, 0) for status in _TO_RUN) - due
+    seen = f"{done} of {sum(counts.values())} completed, {running} running, {requested} asked for, {due} due"
+    seen += f", {resting} resting, held or set aside" if resting else ""
+    if not due:
+        if not running and not requested and not ledger.count_due(_FAILED, _whenever(campaign, at)):
+            text = f"the campaign {campaign.name} is done: {_what_came(campaign, ledger, counts)}"
+            return _told(ledger, "done", text, f"{seen}: {text}")
+        return Decision(f"{seen}: nothing to begin")
+    no_longer(ledger, "done")
+    room = campaign.max_in_flight - running - requested
+    trial = _left_of_trial(campaign, ledger, running + requested)
+    if trial is not None:
+        room = min(room, trial)
+        seen += f" (trial of {campaign.feed.trial})"
+    if room <= 0:
+        return Decision(f"{seen}: as many as may run at once")
+    limits = _in_batches(min(room, due), campaign.batch_size)
+    return Decision(f"{seen}: {sum(limits)} more in {_runs(limits)}", limits)
+
+
+def decide_retry(campaign: Campaign, ledger: Ledger, requested: int, now: float | None = None) -> Decision:
+    """Decide how many structures that failed are to be tried again.
+
+    Args:
+        campaign: its settings.
+        ledger: open for writing.
+        requested: structures that runs were asked for and have not claimed yet.
+        now: Unix time, s.
+    """
+    at = time.time() if now is None else now
+    stop = _safety(campaign, ledger)
+    if stop is not None:
+        return stop
+    counts = ledger.count_by_status()
+    failed = sum(counts.get(status, 0) for status in _FAILED)
+    due = ledger.count_due(_FAILED, due_of(campaign, at))
+    aside = failed - ledger.count_due(_FAILED, _whenever(campaign, at))
+    seen = f"{failed} failed or timed out, {due} due, {aside} set aside, {failed - due - aside} resting"
+    room = campaign.max_in_flight - counts.get(Status.RUNNING, 0) - requested
+    if not due:
+        return Decision(f"{seen}: nothing to try again")
+    if room <= 0:
+        return Decision(f"{seen}: as many as may run at once")
+    limits = _in_batches(min(room, due), campaign.batch_size)
+    return Decision(f"{seen}: {sum(limits)} again in {_runs(limits)}", limits)
+
+
+def _safety(campaign: Campaign, ledger: Ledger) -> Decision | None:
+    """Why nothing may be begun now; None where it may."""
+    state = read_feed_state(ledger)
+    reason = state.paused or _failing(campaign, ledger, state)
+    if reason:
+        if not state.paused:
+            # Also for the next look, however the attempts to come turn out.
+            write_feed_state(ledger, replace(state, paused=reason))
+        return _told(ledger, "paused", f"the campaign {campaign.name} is paused: {reason}; {GO_ON}")
+    budget = campaign.feed.core_hours
+    if budget is None:
+        return None
+    spent = sum(ledger.cores_spent().values())
+    if spent < budget:
+        no_longer(ledger, "budget")
+        return None
+    text = f"the budget of the campaign {campaign.name} is spent: {spent:.1f} of {budget:g} core-hours"
+    return _told(ledger, "budget", f"{text} (feed.core_hours)")
+
+
+def _failing(campaign: Campaign, ledger: Ledger, state: FeedState) -> str:
+    """Why a campaign had better pause: too many of its last attempts failed."""
+    feed = campaign.feed
+    least = min(feed.window, feed.trial) if feed.trial else feed.window
+    last = ledger.last_outcomes(feed.window, state.since)
+    failed = sum(outcome in _FAILURES for outcome in last)
+    if len(last) < least or failed <= feed.pause_at_failure_rate * len(last):
+        return ""
+    classes = ", ".join(f"{count} {name}" for name, count in ledger.failures_by_class()[:3])
+    return (
+        f"{failed} of the last {len(last)} attempts failed (feed.pause_at_failure_rate"
+        f" {feed.pause_at_failure_rate:g}); failed now: {classes or 'none'}"
+    )
+
+
+def _left_of_trial(campaign: Campaign, ledger: Ledger, at_work: int) -> int | None:
+    """How many more structures the trial may begin; None when it is over."""
+    trial = campaign.feed.trial
+    ended = len(ledger.last_outcomes(trial, read_feed_state(ledger).since)) if trial else 0
+    return None if ended >= trial else max(0, trial - ended - at_work)
+
+
+def _whenever(campaign: Campaign, now: float) -> Due:
+    """What is ripe sooner or later: rests do not count."""
+    return replace(due_of(campaign, now), now=float(2**53))
+
+
+def _in_batches(structures: int, batch_size: int) -> list[int]:
+    whole, rest = divmod(structures, batch_size)
+    return ([batch_size] * whole + ([rest] if rest else []))[:MOST_REQUESTS]
+
+
+def _runs(limits: Sequence[int]) -> str:
+    return "1 run" if len(limits) == 1 else f"{len(limits)} runs"
+
+
+def _what_came(campaign: Campaign, ledger: Ledger, counts: dict[Status, int]) -> str:
+    failed = sum(counts.get(status, 0) for status in _FAILED)
+    held = ledger.count_held()
+    parts = [f"{counts.get(Status.COMPLETED, 0)} completed"]
+    parts += [f"{failed} failed and set aside"] if failed else []
+    parts += [f"{held} held"] if held else []
+    left = sum(counts.get(status, 0) for status in _TO_RUN) - held
+    parts += [f"{left} lost too often (retry.max_losses {campaign.retry.max_losses})"] if left > 0 else []
+    return ", ".join(parts)
+
+
+def _told(ledger: Ledger, kind: str, text: str, said: str | None = None) -> Decision:
+    """A decision to begin nothing, which whoever does not watch is told of once."""
+    return Decision(said or text, news=(text,) if first_time(ledger, kind) else ())

@@ -1,0 +1,93 @@
+"""Which structures are to be run next: the most urgent first, and only those whose time has come."""
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from oact_dagster.ledger.chunks import marks
+from oact_dagster.ledger.health import LedgerHealth
+from oact_dagster.ledger.rows import REACHABLE
+from oact_dagster.ledger.states import Status
+
+_NOT_HELD: Final = "NOT EXISTS (SELECT 1 FROM structure_state h WHERE h.structure_id = s.id AND h.held != 0)"
+_NO_PRIORITY: Final = (
+    "NOT EXISTS (SELECT 1 FROM structure_state p WHERE p.structure_id = s.id AND p.priority != 0)"
+)
+_DUE: Final = (
+    "COALESCE(s.fail_count, 0) < ? AND NOT EXISTS (SELECT 1 FROM structure_state d WHERE d.structure_id = s.id AND"
+    " (d.loss_count >= ? OR d.set_aside_for = ? OR (d.not_before > ? AND d.not_before <= ?)))"
+)
+
+LONGEST_DELAY_S: Final = 7 * 86400.0
+"""A time that is further away than this was set by a clock that has been set back since: it has come, s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What makes a structure ripe to be run."""
+
+    now: float
+    """Unix time, s."""
+    max_failures: int
+    max_losses: int
+    retry_key: str
+    """Of the settings that decide on a next attempt: what was set aside for these stays aside."""
+
+    @property
+    def values(self) -> tuple[object, ...]:
+        """Of the question marks of the condition."""
+        return (self.max_failures, self.max_losses, self.retry_key, self.now, self.now + LONGEST_DELAY_S)
+
+
+class LedgerQueue(LedgerHealth):
+    """The order in which structures are run."""
+
+    def select(self, statuses: Sequence[Status], limit: int | None = None) -> list[int]:
+        """``orig_index`` of structures with one of these statuses that are not held, most urgent first.
+
+        Those of one priority come in the order of the CSV.
+        """
+        return list(islice(self.most_urgent(statuses), limit))
+
+    def next_to_run(self, statuses: Sequence[Status], due: Due, limit: int) -> list[int]:
+        """``orig_index`` of structures as :meth:`select`, of those that are due."""
+        return list(islice(self.most_urgent(statuses, due), limit))
+
+    def count_due(self, statuses: Sequence[Status], due: Due) -> int:
+        """How many structures with one of these statuses are due and not held."""
+        return self._number(
+            f"SELECT COUNT(*) FROM structures s WHERE s.status IN ({marks(statuses)}) AND {REACHABLE}"
+            f" AND {_NOT_HELD} AND {_DUE}",
+            (*statuses, *due.values),
+        )
+
+    def most_urgent(self, statuses: Sequence[Status], due: Due | None = None) -> Iterator[int]:
+        """As :meth:`select`, one after the other; only those that are due, where that is asked for."""
+        ripe, values = ("", ()) if due is None else (f" AND {_DUE}", due.values)
+        # Most structures have the priority 0: they are not sorted, and only as many are read as are wanted.
+        for sign in (">", None, "<"):
+            if sign is None:
+                # One after the other SQLite reads each in the order of the index; together it would sort them.
+                yield from heapq.merge(
+                    *(self._without_priority(status, ripe, values) for status in dict.fromkeys(statuses))
+                )
+                continue
+            rows = self._stream(
+                "SELECT s.orig_index FROM structure_state st CROSS JOIN structures s ON s.id = st.structure_id"
+                f" WHERE st.priority != 0 AND st.priority {sign} 0 AND st.held = 0"
+                f" AND s.status IN ({marks(statuses)}) AND {REACHABLE}{ripe}"
+                " ORDER BY st.priority DESC, st.structure_id",
+                (*statuses, *values),
+            )
+            yield from (int(row[0]) for row in rows)
+
+    def _without_priority(self, status: Status, ripe: str, values: tuple[object, ...]) -> Iterator[int]:
+        rows = self._stream(
+            f"SELECT s.orig_index FROM structures s WHERE s.status = ? AND {REACHABLE} AND {_NOT_HELD}"
+            f" AND {_NO_PRIORITY}{ripe} ORDER BY s.orig_index",
+            (status, *values),
+        )
+        for row in rows:
+            yield int(row[0])
