@@ -1,7 +1,7 @@
 """What each launcher takes to run a batch, with an engine that returns at once.
 
-``python benchmarks/launchers.py [--launchers local,parsl,slurm,flux] [--batches 10,100,1000]`` runs one batch for each, in a
-fresh process with a fresh ledger, without Dagster, and prints one table:
+``python benchmarks/launchers.py [--launchers local,parsl,slurm,flux] [--batches 10,100,1000]`` runs one batch for each,
+in a fresh process with a fresh ledger, without Dagster, and prints one table:
 
 - submitted: from the start of the batch until the launcher has taken the last structure;
 - recorded: until the last result is in the ledger;
