@@ -60,6 +60,21 @@ class NewStructure:
     calculation_hash: str
     annotations: Mapping[str, str]
     priority: float = 0.0
+    """The larger the earlier."""
+    cost_rank: float = 0.0
+    """Likewise, among those of one priority."""
+    n_basis_functions: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A structure's place in the order in which they are run."""
+
+    priority: float = 0.0
+    """The larger the earlier."""
+    cost_rank: float = 0.0
+    """Likewise, among those of one priority."""
+    n_basis_functions: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from oact_dagster.ledger.states import (
     Ending,
     NewStructure,
     Outcome,
+    Place,
     Preparation,
     Rejection,
     Result,
@@ -113,11 +114,13 @@ class Ledger(LedgerByHand):
                     ),
                 )
                 db.execute(
-                    "INSERT INTO structure_state (structure_id, priority, row_hash, calculation_hash, annotations)"
-                    " VALUES (?, ?, ?, ?, ?)",
+                    "INSERT INTO structure_state (structure_id, priority, cost_rank, n_basis_functions, row_hash,"
+                    " calculation_hash, annotations) VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (
                         cursor.lastrowid,
                         new.priority,
+                        new.cost_rank,
+                        new.n_basis_functions,
                         new.row_hash,
                         new.calculation_hash,
                         json.dumps(dict(new.annotations), ensure_ascii=False),
@@ -144,6 +147,27 @@ class Ledger(LedgerByHand):
                     (json.dumps(dict(values), ensure_ascii=False), orig_index)
                     for orig_index, values in annotations.items()
                 ),
+            )
+
+    def set_order(self, places: Mapping[int, Place]) -> int:
+        """Give structures other places in the order, by ``orig_index``; unknown ones are passed over.
+
+        Returns:
+            How many have another place now.
+        """
+        with self._transaction() as db:
+            # A structure of an old ledger has no row there yet.
+            return sum(
+                db.execute(
+                    "INSERT INTO structure_state (structure_id, priority, cost_rank, n_basis_functions)"
+                    f" SELECT s.id, ?, ?, ? FROM structures s WHERE s.orig_index = ? AND {REACHABLE}"
+                    " ON CONFLICT (structure_id) DO UPDATE SET priority = excluded.priority,"
+                    " cost_rank = excluded.cost_rank, n_basis_functions = excluded.n_basis_functions"
+                    " WHERE (priority, cost_rank) != (excluded.priority, excluded.cost_rank)"
+                    " OR n_basis_functions IS NOT excluded.n_basis_functions",
+                    (place.priority, place.cost_rank, place.n_basis_functions, orig_index),
+                ).rowcount
+                for orig_index, place in places.items()
             )
 
     # --- claims and transitions ---------------------------------------------------------------------------------
