@@ -73,6 +73,26 @@ class LedgerQueue(LedgerHealth):
             (*statuses, *due.values),
         )
 
+    def resting(self, due: Due) -> tuple[int, float | None]:
+        """How many structures would be due but for the time of their next attempt, and the first such time, Unix, s."""
+        row = self._one(
+            "SELECT COUNT(*), MIN(st.not_before) FROM structure_state st JOIN structures s ON s.id = st.structure_id"
+            " WHERE st.not_before > ? AND st.not_before <= ? AND st.held = 0 AND st.loss_count < ?"
+            " AND COALESCE(st.set_aside_for, '') != ? AND COALESCE(s.fail_count, 0) < ?"
+            " AND s.status IN ('to_run', 'ready', 'failed', 'timeout')",
+            (due.now, due.now + LONGEST_DELAY_S, due.max_losses, due.retry_key, due.max_failures),
+        )
+        return (0, None) if row is None else (int(row[0]), row[1])
+
+    def count_without_remedy(self, due: Due) -> int:
+        """How many failed structures within their budgets have nothing left to try with the present settings."""
+        return self._number(
+            "SELECT COUNT(*) FROM structure_state st JOIN structures s ON s.id = st.structure_id"
+            " WHERE st.set_aside_for = ? AND st.loss_count < ? AND COALESCE(s.fail_count, 0) < ?"
+            " AND s.status IN ('failed', 'timeout')",
+            (due.retry_key, due.max_losses, due.max_failures),
+        )
+
     def most_urgent(self, statuses: Sequence[Status], due: Due | None = None) -> Iterator[int]:
         """As :meth:`select`, one after the other; only those that are due, where that is asked for."""
         ripe, values = ("", ()) if due is None else (f" AND {_DUE}", due.values)

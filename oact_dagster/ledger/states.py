@@ -202,6 +202,17 @@ class AttemptTimes:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedAttempt:
+    """How an attempt ended, and after how long."""
+
+    outcome: Outcome
+    ended_at: float
+    """Unix time, s."""
+    elapsed: float
+    """s"""
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What an attempt's output holds. Energies in Eh, gradients in Eh/bohr, times in s."""
 

@@ -45,6 +45,19 @@ class Ledger(LedgerByHand):
         with self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
 
+    def change_meta(self, key: str, change: Callable[[str | None], str]) -> None:
+        """Set a value of the table ``meta`` to what follows from the one that is there; nothing comes between.
+
+        Args:
+            key: of the value.
+            change: called with the present value, None where there is none.
+        """
+        with self._transaction() as db:
+            row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+            now = None if row is None else str(row[0])
+            if (then := change(now)) != now:
+                db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, then))
+
     def fix_level_of_theory(self, level: Mapping[str, Any]) -> None:
         """Keep the level of theory of the first submit; later ones must be the same.
 

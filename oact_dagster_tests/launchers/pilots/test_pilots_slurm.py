@@ -21,6 +21,7 @@ from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.launchers.real_slurm import RealSlurm
 from oact_dagster_tests.launchers.running import prepared, worker
+from oact_dagster_tests.ledger.samples import run
 from oact_dagster_tests.waiting import until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.parsl]
@@ -97,6 +98,20 @@ def test_two_pilots_share_structures_and_a_cancelled_one_loses_only_what_it_ran(
     assert len(engine.runs) == 100 + lost
     assert all(structure.fail_count == 0 for structure in ledger.structures(range(100)).values())
     until(lambda: pilots(slurm) == [], "the pilots' end")
+
+
+def test_pilots_and_jobs_keep_away_from_a_bad_host(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine
+) -> None:
+    campaign, ledger = campaign_of(tmp_path, engine, 7)
+    for index in range(3):
+        run(ledger, index, Outcome.LOST, host="n1")
+    settled(list(batch(campaign, ledger, [3, 4, 5], "pilots")))
+    jobs = campaign.launcher.model_copy(update={"per_job": None, "n_hours": None})
+    settled(list(batch(campaign.model_copy(update={"launcher": jobs}), ledger, [6], "jobs")))
+    assert ledger.count_by_status() == {Status.COMPLETED: 4, Status.TO_RUN: 3}
+    calls = slurm.calls_of("sbatch")
+    assert len(calls) == 2 and all("--exclude=n1" in call for call in calls)
 
 
 def test_a_run_killed_with_9_leaves_its_pilots_to_the_next_one(
