@@ -1,12 +1,15 @@
 """What each launcher takes to run a batch, with an engine that returns at once.
 
-``python benchmarks/launchers.py [--launchers local,slurm,flux] [--batches 10,100,1000]`` runs one batch for each, in a
-fresh process with a fresh ledger, without Dagster, and prints one table:
+``python benchmarks/launchers.py [--launchers local,parsl,slurm,flux] [--batches 10,100,1000]`` runs one batch for each,
+in a fresh process with a fresh ledger, without Dagster, and prints one table:
 
 - submitted: from the start of the batch until the launcher has taken the last structure;
 - recorded: until the last result is in the ledger;
 - coordinator: CPU of the process that runs the batch, for each structure;
 - children: CPU of what it starts, for each structure: scheduler commands, and the payloads where they are its own.
+  Parsl's workers and their payloads are not: they are nobody's children.
+
+Parsl needs some seconds to start, which is in what its batches take.
 
 Slurm is a real one, started for this on the machine (as the tests do); Flux is the stand-in of the tests, which runs
 each job as a process. A second table has the share of a core that the reader of the payloads' messages takes while
@@ -39,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--launchers", default="local,slurm,flux")
+    parser.add_argument("--launchers", default="local,parsl,slurm,flux")
     parser.add_argument("--batches", default="10,100,1000")
     parser.add_argument("--inside", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()

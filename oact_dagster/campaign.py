@@ -466,6 +466,11 @@ class FeedSettings(_Settings):
         default=None,
         description="budget of all attempts; when it is spent nothing more is begun; null: no budget",
     )
+    interval_s: Whole = Field(
+        default=60,
+        ge=5,
+        description="time between two ticks of a sensor, s; of timeouts and harvest five times that",
+    )
     bad_host_after: Whole = Field(
         default=3,
         ge=1,

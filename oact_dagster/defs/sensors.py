@@ -25,8 +25,8 @@ from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.store import Ledger
 
 RUN_KEY_TAG: Final = "dagster/run_key"
-OFTEN_S: Final = 60
-SELDOM_S: Final = 300
+SELDOM: Final = 5
+"""How many times less often timeouts and harvest are looked at."""
 
 _FEED, _RETRY, _HARVEST, _UPDATE = "feed", "retry", "harvest", "update"
 
@@ -78,7 +78,7 @@ def _intake_sensor(campaign: Campaign) -> dg.SensorDefinition:
     @dg.sensor(
         name=f"{_prefix(campaign)}intake_sensor",
         job_name=f"{_prefix(campaign)}take_in",
-        minimum_interval_seconds=OFTEN_S,
+        minimum_interval_seconds=campaign.feed.interval_s,
         description="Takes in a new CSV, and what has grown at its end; one whose known rows changed is refused, once.",
     )
     def intake_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
@@ -110,7 +110,7 @@ def _asking(
     @dg.sensor(
         name=f"{_prefix(campaign)}{kind}_sensor",
         job=job,
-        minimum_interval_seconds=OFTEN_S,
+        minimum_interval_seconds=campaign.feed.interval_s,
         description=description,
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
@@ -131,7 +131,7 @@ def _timeout_sensor(campaign: Campaign, job: dg.JobDefinition) -> dg.SensorDefin
     @dg.sensor(
         name=f"{_prefix(campaign)}timeout_sensor",
         job=job,
-        minimum_interval_seconds=SELDOM_S,
+        minimum_interval_seconds=SELDOM * campaign.feed.interval_s,
         description=(
             "Ends what has come to a standstill and nobody follows. What a run follows that run looks after itself."
         ),
@@ -158,7 +158,7 @@ def _harvest_sensor(campaign: Campaign, job: dg.JobDefinition) -> dg.SensorDefin
     @dg.sensor(
         name=f"{_prefix(campaign)}harvest_sensor",
         job=job,
-        minimum_interval_seconds=SELDOM_S,
+        minimum_interval_seconds=SELDOM * campaign.feed.interval_s,
         description=(
             "Closes runs whose process is gone, takes their structures over, reads what finished while nobody followed"
             " it, and shows results whose partitions are not green."

@@ -1,0 +1,277 @@
+"""A campaign with a real Dagster daemon, its sensors on, whose processes can be killed."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import psutil
+from dagster import AssetKey, DagsterInstance, DynamicPartitionsDefinition
+
+from oact_dagster.campaign import Campaign, load_campaign
+from oact_dagster.defs.instance import dagster_home
+from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.states import AttemptRecord, Status, StructureRecord
+from oact_dagster_tests.campaigns import write_campaign
+from oact_dagster_tests.engines import TestEngine
+
+MODULE: Final = "oact_dagster.definitions"
+SENSORS: Final = ("intake", "feed", "timeout", "retry", "harvest")
+
+WORDS: Final = (
+    *("normal",) * 12,
+    "slow",
+    "slow normal",
+    "crash normal",
+    "crash",
+    "hang normal",
+    "hang",
+    "stubborn normal",
+    "half normal",
+    "half",
+    "silent normal",
+    "nonsense normal",
+    "nonsense",
+    "scf_not_converged normal",
+    "scf_not_converged",
+    "foreign normal",
+    "stderr normal",
+    "exit7 normal",
+    "input_error",
+)
+"""What the engine does with a structure's attempts in turn; the last word is kept."""
+
+
+class World:
+    """Args:
+    folder: empty.
+    structures: how many.
+    seed: decides what the engine does, and who is killed.
+    """
+
+    def __init__(self, folder: Path, structures: int, seed: int, **settings: Any) -> None:
+        self.random = Random(seed)
+        self.structures = structures
+        self.engine = TestEngine(folder)
+        for number in range(structures):
+            self.engine.set(self.random.choice(WORDS), number)
+        campaign: Campaign = write_campaign(
+            folder / "campaign",
+            structures,
+            self.engine.path,
+            settings={
+                "batch_size": 20,
+                "max_in_flight": 40,
+                "launcher": {
+                    "max_workers": 2,
+                    "job_timeout_s": 6,
+                    "stop_grace_s": 0.5,
+                    "silence_limit_s": 20,
+                },
+                "retry": {"max_failures": 2, "max_losses": 6, "delay_s": 2, "longest_delay_s": 5},
+                # Half of what this engine does is a failure.
+                "feed": {"interval_s": 5, "trial": 10, "pause_at_failure_rate": 1.0},
+                **settings,
+            },
+        )
+        self.campaign = load_campaign(campaign.file)
+        self.home = dagster_home(self.campaign)
+        self.environment = {
+            **os.environ,
+            "DAGSTER_HOME": str(self.home),
+            "OACT_CAMPAIGN": str(self.campaign.file),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            # Code servers of a daemon that was killed end soon.
+            "DAGSTER_GRPC_HEARTBEAT_TIMEOUT": "10",
+        }
+        self.log = (folder / "daemon.log").open("ab")
+        self.daemon: subprocess.Popen[bytes] | None = None
+        self.instance = DagsterInstance.from_config(str(self.home))
+
+    # --- its processes --------------------------------------------------------------------------------------
+
+    def start_daemon(self) -> None:
+        self.daemon = subprocess.Popen(
+            [sys.executable, "-m", "dagster._daemon", "run", "-m", MODULE],
+            env=self.environment,
+            cwd=self.campaign.folder,
+            stdout=self.log,
+            stderr=self.log,
+            start_new_session=True,
+        )
+
+    def switch_on(self) -> None:
+        for name in SENSORS:
+            subprocess.run(
+                [sys.executable, "-m", "dagster", "sensor", "start", f"{name}_sensor", "-m", MODULE],
+                env=self.environment,
+                cwd=self.campaign.folder,
+                stdout=self.log,
+                stderr=self.log,
+                check=True,
+            )
+
+    def ours(self) -> list[psutil.Process]:
+        """All processes of this campaign: they have its file in their environment."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if (
+                    process.environ().get("OACT_CAMPAIGN") == str(self.campaign.file)
+                    and process.pid != os.getpid()
+                ):
+                    found.append(process)
+        return found
+
+    def run_workers(self) -> list[psutil.Process]:
+        return [one for one in self.ours() if "execute_run" in _command(one)]
+
+    def payloads(self) -> list[psutil.Process]:
+        return [one for one in self.ours() if "oact_dagster.launchers.payload" in _command(one)]
+
+    def kill_somebody(self) -> str:
+        """Kill what the dice say, with -9; empty where there was none of that kind."""
+        kind = self.random.choice(("run worker", "run worker", "payload", "daemon", "everything"))
+        victims = {
+            "run worker": self.run_workers,
+            "payload": self.payloads,
+            "daemon": self.ours_of_the_daemon,
+            "everything": self.ours,
+        }[kind]()
+        if kind in ("run worker", "payload") and victims:
+            victims = [self.random.choice(victims)]
+        for victim in victims:
+            with contextlib.suppress(psutil.Error):
+                victim.kill()
+        if kind in ("daemon", "everything"):
+            self._reap()
+            self.start_daemon()
+        return kind if victims else ""
+
+    def ours_of_the_daemon(self) -> list[psutil.Process]:
+        return [psutil.Process(self.daemon.pid)] if self.daemon is not None else []
+
+    def _reap(self) -> None:
+        if self.daemon is not None:
+            self.daemon.wait(30)
+
+    def stop(self) -> None:
+        """End the daemon as a user does, then whatever is left."""
+        if self.daemon is not None and self.daemon.poll() is None:
+            self.daemon.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.daemon.wait(20)
+        for process in self.ours():
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        self._reap()
+        self.log.close()
+        self.instance.dispose()
+
+    # --- how it goes ----------------------------------------------------------------------------------------
+
+    def look(self) -> LedgerReader:
+        return LedgerReader.open(self.campaign.ledger)
+
+    def counts(self) -> dict[Status, int]:
+        if not self.campaign.ledger.exists():
+            return {}
+        with contextlib.closing(self.look()) as ledger:
+            return ledger.count_by_status()
+
+    def is_over(self) -> bool:
+        """Whether nothing is left that may run: all are completed, or set aside."""
+        counts = self.counts()
+        if sum(counts.values()) < self.structures or counts.get(Status.RUNNING) or counts.get(Status.TO_RUN):
+            return False
+        return all(
+            self.is_set_aside(one) for one in self.records().values() if one.status is not Status.COMPLETED
+        )
+
+    def is_set_aside(self, record: StructureRecord) -> bool:
+        retry = self.campaign.retry
+        if record.fail_count >= retry.max_failures or record.loss_count >= retry.max_losses:
+            return True
+        with contextlib.closing(self.look()) as ledger:
+            row = ledger._one(
+                "SELECT set_aside_for FROM structure_state st JOIN structures s ON s.id = st.structure_id"
+                " WHERE s.orig_index = ?",
+                (record.orig_index,),
+            )
+        return row is not None and row[0] == self.campaign.retry_key()
+
+    def records(self) -> dict[int, StructureRecord]:
+        with contextlib.closing(self.look()) as ledger:
+            return ledger.structures(range(self.structures))
+
+    def attempts(self) -> dict[int, list[AttemptRecord]]:
+        with contextlib.closing(self.look()) as ledger:
+            return ledger.attempts_of(range(self.structures))
+
+    def colours(self) -> dict[int, str | None]:
+        """The status of each partition of ``orca_results``."""
+        name = self.campaign.partitions_name
+        found = self.instance.get_status_by_partition(
+            AssetKey("orca_results"),
+            self.instance.get_dynamic_partitions(name),
+            DynamicPartitionsDefinition(name=name),
+        )
+        return {int(key): None if one is None else one.value for key, one in (found or {}).items()}
+
+    def is_shown(self) -> bool:
+        """Whether the web page shows each structure as the ledger has it, and no run is left."""
+        colours, records = self.colours(), self.records()
+        wanted = {
+            index: "MATERIALIZED" if record.status is Status.COMPLETED else "FAILED"
+            for index, record in records.items()
+        }
+        return colours == wanted and not self.run_workers()
+
+
+def _command(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+@contextlib.contextmanager
+def world(folder: Path, structures: int, seed: int, **settings: Any) -> Iterator[World]:
+    """A world that has begun, and that ends with all its processes."""
+    made = World(folder, structures, seed, **settings)
+    try:
+        made.start_daemon()
+        made.switch_on()
+        yield made
+    finally:
+        made.stop()
+
+
+def live(made: World, seconds: float, kills: int, every_s: float) -> list[str]:
+    """Let a campaign run to its end, and kill somebody now and then.
+
+    Returns:
+        Who was killed.
+
+    Raises:
+        AssertionError: it does not come to its end.
+    """
+    limit = time.monotonic() + seconds
+    killed: list[str] = []
+    next_kill = time.monotonic() + every_s
+    while not (made.is_over() and made.is_shown()):
+        assert time.monotonic() < limit, f"not over: {made.counts()}, killed: {killed}"
+        if kills and time.monotonic() >= next_kill and made.counts().get(Status.RUNNING):
+            who = made.kill_somebody()
+            if who:
+                killed.append(who)
+                kills -= 1
+                next_kill = time.monotonic() + every_s * made.random.uniform(1.0, 1.3)
+        time.sleep(1.0)
+    return killed
