@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -101,10 +102,14 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
     server = Server()
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -135,10 +140,12 @@ def test_a_webhook_that_answers_otherwise_is_told_without_its_secret(
     assert len(server.posts) == 1
 
 
-def test_a_webhook_where_nobody_listens_costs_the_command_nothing(server: Server, tmp_path: Path) -> None:
-    address = f"http://127.0.0.1:{server.server_port}"
-    server.server_close()
-    settings = NotifySettings(webhook=address, command=(sys.executable, "-c", READ, str(tmp_path / "told")))
-    (wrong,) = notify(settings, "a", ["paused"])
+def test_a_webhook_where_nobody_listens_costs_the_command_nothing(tmp_path: Path) -> None:
+    command = (sys.executable, "-c", READ, str(tmp_path / "told"))
+    with socket.socket() as silent:
+        # Nobody else gets this port, and nobody listens there.
+        silent.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        (wrong,) = notify(NotifySettings(webhook=address, command=command), "a", ["paused"])
     assert "Connection refused" in wrong
     assert (tmp_path / "told").read_text() == "paused\n"
