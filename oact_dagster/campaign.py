@@ -435,7 +435,10 @@ class RetrySettings(_Settings):
         ge=0,
         description="time before a first retry that nobody asked for, s; it doubles each time",
     )
-    longest_delay_s: Seconds = Field(default=21600.0, ge=0, description="that time at most, s")
+    # 7 days: the queue takes a later time for one that was set by a clock since set back.
+    longest_delay_s: Seconds = Field(
+        default=21600.0, ge=0, le=604800, description="that time at most, s; up to 7 days"
+    )
 
     def delay_after(self, attempts: int) -> float:
         """How long a structure rests after so many attempts that failed or were lost, s."""

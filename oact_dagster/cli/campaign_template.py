@@ -7,7 +7,14 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from oact_dagster.campaign import Campaign, LauncherSettings, OrcaSettings, RetrySettings
+from oact_dagster.campaign import (
+    Campaign,
+    FeedSettings,
+    LauncherSettings,
+    NotifySettings,
+    OrcaSettings,
+    RetrySettings,
+)
 from oact_dagster.orca.remedies import STEPS
 from oact_dagster.profiles import Profile
 
@@ -109,6 +116,7 @@ launcher:
   setup_lines: @launcher.setup_lines  # lines of bash that each job runs first
   poll_interval_s: @launcher.poll_interval_s  # time between two looks at the queue, s
   command_timeout_s: @launcher.command_timeout_s  # time limit of each call of a scheduler's command, s
+  silence_limit_s: @launcher.silence_limit_s  # a running calculation silent for so long is ended as timed out, s
   grace_s: @launcher.grace_s  # how long a job may be missing from the queue before it counts as lost, s
   max_array_size: @launcher.max_array_size  # most jobs submitted in one call; null: what the scheduler allows
   signal_before_limit_s: @launcher.signal_before_limit_s  # a calculation ends so long before its job's limit, s
@@ -117,6 +125,24 @@ launcher:
 retry:
   max_failures: @retry.max_failures  # failed and timed-out attempts in all, 1 or more
   max_losses: @retry.max_losses  # lost attempts (killed, node died) in all, 1 or more
+  # Of retries that nobody asked for:
+  delay_s: @retry.delay_s  # time before the first one, s; it doubles each time
+  longest_delay_s: @retry.longest_delay_s  # that time at most, s; up to 7 days
+
+# How the sensors feed the campaign, and when they stop doing so.
+feed:
+  order: @feed.order  # given (as in the CSV), cheap_first or dear_first; among those of one priority
+  priority_column: @feed.priority_column  # column of the CSV with numbers, the largest is run first; null: none
+  trial: @feed.trial  # structures that are tried before the others are begun; 0: no trial
+  pause_at_failure_rate: @feed.pause_at_failure_rate  # pause when a larger share of trial or last attempts failed
+  window: @feed.window  # how many of the last attempts are looked at, 5 or more
+  core_hours: @feed.core_hours  # budget of all attempts; when it is spent nothing more is begun; null: no budget
+  bad_host_after: @feed.bad_host_after  # structures lost or crashed on a host, and fewer completed, leave it out
+
+# Who is told when the campaign pauses, has spent its budget, or is done.
+notify:
+  command: @notify.command  # a program that gets the text on stdin: ["mail", "-s", "ORCA", "me"]
+  webhook: @notify.webhook  # address to which the text is posted as JSON: https://example.org/hook
 
 # What the next attempt changes, by the class of the failure, where that is not to be the default; never the level of
 # theory. For example {scf_not_converged: [restart, slowconv, trah], aborted: []}. Steps:
@@ -155,6 +181,8 @@ def campaign_text(
         **_defaults(OrcaSettings, "orca."),
         **_defaults(LauncherSettings, "launcher."),
         **_defaults(RetrySettings, "retry."),
+        **_defaults(FeedSettings, "feed."),
+        **_defaults(NotifySettings, "notify."),
         "name": name,
         "csv": csv,
         "geometry_column": geometry_column,

@@ -13,6 +13,8 @@ from oact_dagster.cli.ledger_argument import found_ledger
 if TYPE_CHECKING:
     from oact_dagster.campaign import Campaign
     from oact_dagster.cli.dashboard_jobs import Lists
+    from oact_dagster.execution.feed_overview import FeedOverview
+    from oact_dagster.execution.overview import Overview
     from oact_dagster.execution.updating import UpdateReport
     from oact_dagster.ledger.reading import LedgerReader
 
@@ -199,18 +201,25 @@ def _page(
     with LedgerReader.open(ledger) as reader:
         retry = None if campaign is None else campaign.retry
         overview = overview_of(reader, retry, metrics=metrics or as_json)
+        feed = None
+        if campaign is not None:
+            from oact_dagster.execution.feed_overview import feed_overview
+
+            feed = feed_overview(campaign, reader)
         if as_json:
             from oact_dagster.cli.dashboard_json import dashboard_json
 
-            return json.dumps(dashboard_json(overview) | told | lists.as_json(reader), indent=2)
-        return "\n".join([*done, *([""] if done else []), *_lines(reader, lists, overview)])
+            return json.dumps(dashboard_json(overview, feed) | told | lists.as_json(reader), indent=2)
+        return "\n".join([*done, *([""] if done else []), *_lines(reader, lists, overview, feed)])
 
 
-def _lines(reader: "LedgerReader", lists: "Lists", overview: Any) -> list[str]:
+def _lines(
+    reader: "LedgerReader", lists: "Lists", overview: "Overview", feed: "FeedOverview | None"
+) -> list[str]:
     from oact_dagster.cli.dashboard_text import GROUPS_SHOWN, dashboard_lines
 
     groups = lists.limit if lists.failed or lists.timeout or lists.verbose else GROUPS_SHOWN
-    found = list(dashboard_lines(overview, sys.stdout.encoding, groups=groups))
+    found = list(dashboard_lines(overview, sys.stdout.encoding, groups=groups, feed=feed))
     for line in lists.lines(reader):
         found.append(line)
     return found

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from oact_dagster.execution.feed_overview import FeedOverview
 from oact_dagster.execution.overview import Overview
 from oact_dagster.ledger.metrics import Metrics, Statistic
 from oact_dagster.ledger.states import Rejection, Status, StoredStructure
@@ -17,8 +18,13 @@ _METRICS = (
 )
 
 
-def dashboard_json(overview: Overview) -> dict[str, Any]:
-    """The dashboard as values that JSON has. Energies in Eh, gradients in Eh/bohr, times in s."""
+def dashboard_json(overview: Overview, feed: FeedOverview | None = None) -> dict[str, Any]:
+    """The dashboard as values that JSON has. Energies in Eh, gradients in Eh/bohr, times in s.
+
+    Args:
+        overview: of the campaign.
+        feed: how it runs itself; None where its settings are not known.
+    """
     found = overview.throughput
     return {
         "statuses": {
@@ -50,6 +56,7 @@ def dashboard_json(overview: Overview) -> dict[str, Any]:
         "estimated_end": overview.ends_at,
         "metrics": None if overview.metrics is None else _metrics(overview.metrics),
         "core_hours_by_outcome": {str(outcome): hours for outcome, hours in overview.spent.items()},
+        "feed": None if feed is None else asdict(feed),
     }
 
 

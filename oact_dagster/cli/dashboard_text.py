@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from oact_dagster.cli.shown import one_line
+from oact_dagster.execution.feed_overview import FeedOverview
 from oact_dagster.execution.overview import FailureGroup, Overview, Throughput
 from oact_dagster.ledger.metrics import Metrics, Statistic
 from oact_dagster.ledger.states import Outcome, Rejection, Status
@@ -27,7 +28,11 @@ _SPENT: Final = (
 
 
 def dashboard_lines(
-    overview: Overview, encoding: str | None = None, *, groups: int = GROUPS_SHOWN
+    overview: Overview,
+    encoding: str | None = None,
+    *,
+    groups: int = GROUPS_SHOWN,
+    feed: FeedOverview | None = None,
 ) -> Iterator[str]:
     """The dashboard, a line at a time; with the metrics where the overview has them.
 
@@ -35,6 +40,7 @@ def dashboard_lines(
         overview: of the campaign.
         encoding: of where it is printed; None for one that has all characters.
         groups: of failures by message, at most so many.
+        feed: how it runs itself, where that is to be told.
     """
     yield from title_lines("Workflow Status Summary")
     yield f"{'Status':<15} {'Count':>5} {'Percent':>10}"
@@ -48,6 +54,7 @@ def dashboard_lines(
     yield ""
     yield _completion(overview, encoding)
     yield from _beside(overview)
+    yield from () if feed is None else feed.lines()
     yield from _groups(overview.groups, groups)
     if overview.metrics is not None:
         yield ""

@@ -11,24 +11,40 @@ EXAMPLE: Final = """\
 Example:
   oact release oact-demo --structures 0-9,15
   oact release workflow.db
+  oact release campaign.yaml --feed
+  oact release campaign.yaml --host node17
 """
 
 
 @click.command(epilog=EXAMPLE)
 @click.argument("campaign", metavar="CAMPAIGN|DB")
 @click.option("--structures", metavar="0-9,15", help="Only these; all held ones otherwise.")
-def release(campaign: str, structures: str | None) -> None:
-    """Release held structures, so that runs take them again.
+@click.option("--feed", is_flag=True, help="Let a campaign that has paused go on; held structures stay held.")
+@click.option("--host", metavar="NAME", multiple=True, help="Let in a host that is left out; repeatable.")
+def release(campaign: str, structures: str | None, feed: bool, host: tuple[str, ...]) -> None:
+    """Release held structures, so that runs take them again; or a campaign that has paused; or a host that is left out.
 
     The argument is a campaign.yaml, its folder, or a ledger (workflow.db). Structures are held when a run is terminated
     in the web page.
     """
+    from oact_dagster.execution.bad_hosts import let_in
+    from oact_dagster.execution.feed_state import let_go_on
     from oact_dagster.execution.selection import parse_indices
     from oact_dagster.ledger.store import Ledger
 
     path, _ = found_ledger(campaign)
     named = None if structures is None else parse_indices(structures)
     with Ledger(path) as ledger:
+        if feed:
+            why = let_go_on(ledger)
+            click.echo(
+                f"the campaign goes on; it was paused: {why}" if why else "the campaign was not paused"
+            )
+        for name in host:
+            was_out = let_in(ledger, name)
+            click.echo(f"{name} is let in again" if was_out else f"{name} was not left out")
+        if (feed or host) and named is None:
+            return
         released = ledger.release(named)
     others = (
         f" of {len(named)} named ones; the others were not held" if named and released < len(named) else ""

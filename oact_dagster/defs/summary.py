@@ -7,6 +7,7 @@ from typing import Any
 from dagster import AssetKey, AssetMaterialization, MetadataValue, TableColumn, TableRecord, TableSchema
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.execution.feed_overview import feed_overview
 from oact_dagster.execution.staleness import stale_results
 from oact_dagster.execution.summary import Statistic, Summary, summarise, write_results
 from oact_dagster.ledger.states import Status
@@ -19,7 +20,7 @@ def summary_materialization(campaign: Campaign, ledger: Ledger, key: AssetKey) -
     Raises:
         OSError: the Parquet file cannot be written.
     """
-    summary = summarise(ledger)
+    summary, feed = summarise(ledger), feed_overview(campaign, ledger)
     metadata: dict[str, Any] = {
         "structures": summary.total,
         "completed": summary.completed,
@@ -51,6 +52,11 @@ def summary_materialization(campaign: Campaign, ledger: Ledger, key: AssetKey) -
             [("outcome", "string"), ("core_hours", "float")],
             [(str(outcome), round(hours, 6)) for outcome, hours in sorted(summary.spent.items())],
         ),
+        # One line for each thing that keeps it from going on, or that somebody should look at.
+        "feed": "\n".join(feed.lines()) or "nothing to tell",
+        "bad_hosts": _table([("host", "string"), ("structures", "int")], list(feed.bad_hosts.items())),
+        "resting": feed.resting,
+        "set_aside_without_remedy": feed.without_remedy,
         "failures": _table([("failure_class", "string"), ("structures", "int")], list(summary.failures)),
         "engines": _table([("engine", "string"), ("structures", "int")], list(summary.engines.most_common())),
         "results_file": MetadataValue.path(str(write_results(campaign, ledger))),

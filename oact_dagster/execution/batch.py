@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from oact_dagster.campaign import Campaign
 from oact_dagster.execution.attempt_folders import attempt_folders
+from oact_dagster.execution.bad_hosts import bad_hosts
 from oact_dagster.execution.clean_folder import apply_keep
 from oact_dagster.execution.disk_estimate import Sizes
 from oact_dagster.execution.ending import LiveAttempt, ending_of, has_run, overdue, timed_out
@@ -29,6 +30,7 @@ from oact_dagster.execution.events import (
     Stuck,
     TakenIn,
 )
+from oact_dagster.execution.feed_state import GO_ON, read_feed_state
 from oact_dagster.execution.job_folder import FolderWriter
 from oact_dagster.execution.job_layout import JobLayout
 from oact_dagster.execution.next_attempt import AVOID, NextAttempt, plan_next
@@ -91,6 +93,8 @@ _NOT_OURS: Final = (
 OWNED: Final = "another run has it"
 LOOK_FOR_SILENT_S: Final = 60.0
 """How often a batch looks whether its calculations have come to a standstill, s."""
+LOOK_FOR_BAD_HOSTS_S: Final = 60.0
+"""How often a batch looks for hosts that are to be left out, s."""
 LEAST_SPACE_B: Final = 1_000_000
 """With less free space than this the disk of the job folders counts as full, bytes."""
 
@@ -164,6 +168,8 @@ class BatchRun:
         self._supply_left = request.supply
         self._offered: set[int] = set()
         self._retry_key = campaign.retry_key()
+        self._bad_hosts: tuple[str, ...] = ()
+        self._next_hosts = 0.0
         self._others: set[int] = set()
         self._taken: set[int] = set()
         self._settled: set[int] = set()
@@ -210,6 +216,10 @@ class BatchRun:
             self._abandon()
 
     def _run(self) -> Iterator[Event]:
+        if self._supply_left and (why := read_feed_state(self._ledger).paused):
+            # It was asked for before that, and has waited for its turn.
+            self._supply_left = 0
+            yield Note(f"nothing is begun: the campaign is paused: {why}; {GO_ON}", warning=True)
         news = True
         while self._pending or self._live or self._waiting or self._others or self._supply_left > 0:
             if self._stop.look() is not StopLevel.NONE or self._broken is not None:
@@ -287,8 +297,14 @@ class BatchRun:
         yield from self._done([known[i] for i in chunk if i in done])
         if not self._request.supply:
             yield from self._attach([i for i in chunk if i in known and known[i].status is Status.RUNNING])
+        self._look_for_bad_hosts()
         # Dead runs' attempts have been judged: what they left to run is claimed with the rest.
         yield from self._claim([i for i in chunk if i in known and i not in done])
+
+    def _look_for_bad_hosts(self) -> None:
+        if time.monotonic() >= self._next_hosts:
+            self._next_hosts = time.monotonic() + LOOK_FOR_BAD_HOSTS_S
+            self._bad_hosts = tuple(bad_hosts(self._campaign, self._ledger))
 
     def _take_in(self, structures: Iterable[StructureRecord]) -> TakenIn:
         fresh = [one for one in structures if one.orig_index not in self._taken]
@@ -519,7 +535,7 @@ class BatchRun:
             limit,
             memory,
             expected_cost=self._expected_cost(structure),
-            avoid=tuple(made.plan.get(AVOID, ())),
+            avoid=tuple(sorted({*made.plan.get(AVOID, ()), *self._bad_hosts})),
         )
 
     def _expected_cost(self, structure: StructureRecord) -> float:

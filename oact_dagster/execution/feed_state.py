@@ -1,6 +1,7 @@
 """What a campaign that feeds itself must remember: that it is paused, and of what it has told."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
@@ -10,6 +11,11 @@ from oact_dagster.ledger.store import Ledger
 KEY: Final = "feed"
 """Of the ledger's ``meta``."""
 
+PAUSED: Final = "paused"
+"""Of what may have been told."""
+
+GO_ON: Final = "`oact release --feed` lets it go on"
+
 
 @dataclass(frozen=True, slots=True)
 class FeedState:
@@ -17,50 +23,70 @@ class FeedState:
 
     paused: str = ""
     """Why nothing is begun until somebody lets it go on; empty where it may."""
-    since: float = 0.0
-    """Attempts of before this Unix time say nothing any more: somebody has looked at them, s."""
+    after: int = 0
+    """Attempts up to this one say nothing any more: somebody has looked at them. A number, and no time: clocks jump."""
     told: tuple[str, ...] = ()
     """What was told to whoever does not watch, and still is so: ``paused``, ``budget``, ``done``."""
 
 
 def read_feed_state(ledger: LedgerReader) -> FeedState:
     """The state of a campaign's feed."""
-    try:
-        kept = json.loads(ledger.meta(KEY) or "{}")
-        return FeedState(
-            str(kept.get("paused", "")), float(kept.get("since", 0.0)), tuple(kept.get("told", ()))
-        )
-    except (ValueError, TypeError, AttributeError):
-        return FeedState()
+    return _parsed(ledger.meta(KEY))
 
 
-def write_feed_state(ledger: Ledger, state: FeedState) -> None:
-    """Keep it."""
-    ledger.set_meta(KEY, json.dumps(asdict(state)))
+def pause(ledger: Ledger, reason: str) -> None:
+    """Begin nothing any more until somebody lets it go on, however the attempts to come turn out."""
+    _change(ledger, lambda state: replace(state, paused=state.paused or reason))
 
 
-def let_go_on(ledger: Ledger, now: float) -> str:
+def let_go_on(ledger: Ledger) -> str:
     """Let a paused campaign go on; what failed until now is not counted against it any more.
 
     Returns:
         Why it was paused; empty where it was not.
     """
-    state = read_feed_state(ledger)
-    write_feed_state(ledger, FeedState(since=now))
-    return state.paused
+    before = FeedState()
+
+    def change(state: FeedState) -> FeedState:
+        nonlocal before
+        before = state
+        return FeedState(after=ledger.newest_attempt(), told=_without(state, PAUSED))
+
+    _change(ledger, change)
+    return before.paused
 
 
 def first_time(ledger: Ledger, kind: str) -> bool:
-    """Whether something has not been told yet; from now on it has."""
-    state = read_feed_state(ledger)
-    if kind in state.told:
-        return False
-    write_feed_state(ledger, replace(state, told=(*state.told, kind)))
-    return True
+    """Whether something has not been told yet; from now on it has, whoever asks."""
+    first = False
+
+    def change(state: FeedState) -> FeedState:
+        nonlocal first
+        first = kind not in state.told
+        return replace(state, told=(*state.told, kind)) if first else state
+
+    _change(ledger, change)
+    return first
 
 
 def no_longer(ledger: Ledger, kind: str) -> None:
     """Note that something that was told is not so any more: the next time it is told again."""
-    state = read_feed_state(ledger)
-    if kind in state.told:
-        write_feed_state(ledger, replace(state, told=tuple(one for one in state.told if one != kind)))
+    if kind in read_feed_state(ledger).told:
+        _change(ledger, lambda state: replace(state, told=_without(state, kind)))
+
+
+def _without(state: FeedState, kind: str) -> tuple[str, ...]:
+    return tuple(one for one in state.told if one != kind)
+
+
+def _change(ledger: Ledger, change: Callable[[FeedState], FeedState]) -> None:
+    # Two daemons, or one and a release by hand, must not undo each other's change.
+    ledger.change_meta(KEY, lambda text: json.dumps(asdict(change(_parsed(text)))))
+
+
+def _parsed(text: str | None) -> FeedState:
+    try:
+        kept = json.loads(text or "{}")
+        return FeedState(str(kept.get("paused", "")), int(kept.get("after", 0)), tuple(kept.get("told", ())))
+    except (ValueError, TypeError, AttributeError):
+        return FeedState()

@@ -10,13 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution.feed_state import (
-    FeedState,
-    first_time,
-    no_longer,
-    read_feed_state,
-    write_feed_state,
-)
+from oact_dagster.execution.bad_hosts import bad_hosts
+from oact_dagster.execution.feed_state import GO_ON, first_time, no_longer, pause, read_feed_state
 from oact_dagster.ledger.queue import Due
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
@@ -27,8 +22,6 @@ MOST_REQUESTS: Final = 4
 _TO_RUN: Final = (Status.TO_RUN, Status.READY)
 _FAILED: Final = (Status.FAILED, Status.TIMEOUT)
 _FAILURES: Final = (Outcome.FAILED, Outcome.TIMEOUT)
-
-GO_ON: Final = "`oact release --feed` lets it go on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +51,25 @@ def decide_feed(campaign: Campaign, ledger: Ledger, requested: int, now: float |
         now: Unix time, s.
     """
     at = time.time() if now is None else now
-    stop = _safety(campaign, ledger)
-    if stop is not None:
-        return stop
     counts = ledger.count_by_status()
     running, done = counts.get(Status.RUNNING, 0), counts.get(Status.COMPLETED, 0)
+    hosts = bad_hosts(campaign, ledger)
+    seen = f"{done} of {sum(counts.values())} completed, {running} running, {requested} asked for"
+    seen += f", bad hosts: {', '.join(hosts)}" if hosts else ""
+    left = ledger.count_due((*_TO_RUN, *_FAILED), _whenever(campaign, at))
+    if left or running:
+        no_longer(ledger, "done")
+    elif counts and not requested:
+        text = f"the campaign {campaign.name} is done: {_what_came(campaign, ledger, counts)}"
+        return _told(ledger, "done", text, f"{seen}: {text}")
+    stop = _safety(campaign, ledger, at)
+    if stop is not None:
+        return stop
     due = ledger.count_due(_TO_RUN, due_of(campaign, at))
     resting = sum(counts.get(status, 0) for status in _TO_RUN) - due
-    seen = f"{done} of {sum(counts.values())} completed, {running} running, {requested} asked for, {due} due"
-    seen += f", {resting} resting, held or set aside" if resting else ""
+    seen += f", {due} due" + (f", {resting} resting, held or set aside" if resting else "")
     if not due:
-        if not running and not requested and not ledger.count_due(_FAILED, _whenever(campaign, at)):
-            text = f"the campaign {campaign.name} is done: {_what_came(campaign, ledger, counts)}"
-            return _told(ledger, "done", text, f"{seen}: {text}")
         return Decision(f"{seen}: nothing to begin")
-    no_longer(ledger, "done")
     room = campaign.max_in_flight - running - requested
     trial = _left_of_trial(campaign, ledger, running + requested)
     if trial is not None:
@@ -94,14 +91,15 @@ def decide_retry(campaign: Campaign, ledger: Ledger, requested: int, now: float 
         now: Unix time, s.
     """
     at = time.time() if now is None else now
-    stop = _safety(campaign, ledger)
+    stop = _safety(campaign, ledger, at)
     if stop is not None:
         return stop
     counts = ledger.count_by_status()
     failed = sum(counts.get(status, 0) for status in _FAILED)
     due = ledger.count_due(_FAILED, due_of(campaign, at))
-    aside = failed - ledger.count_due(_FAILED, _whenever(campaign, at))
-    seen = f"{failed} failed or timed out, {due} due, {aside} set aside, {failed - due - aside} resting"
+    held, ever = ledger.count_held(_FAILED), ledger.count_due(_FAILED, _whenever(campaign, at))
+    seen = f"{failed} failed or timed out, {due} due, {failed - ever - held} set aside, {ever - due} resting"
+    seen += f", {held} held" if held else ""
     room = campaign.max_in_flight - counts.get(Status.RUNNING, 0) - requested
     if not due:
         return Decision(f"{seen}: nothing to try again")
@@ -111,45 +109,54 @@ def decide_retry(campaign: Campaign, ledger: Ledger, requested: int, now: float 
     return Decision(f"{seen}: {sum(limits)} again in {_runs(limits)}", limits)
 
 
-def _safety(campaign: Campaign, ledger: Ledger) -> Decision | None:
+def _safety(campaign: Campaign, ledger: Ledger, now: float) -> Decision | None:
     """Why nothing may be begun now; None where it may."""
     state = read_feed_state(ledger)
-    reason = state.paused or _failing(campaign, ledger, state)
+    reason = state.paused or _failing(campaign, ledger, state.after, now)
     if reason:
-        if not state.paused:
-            # Also for the next look, however the attempts to come turn out.
-            write_feed_state(ledger, replace(state, paused=reason))
+        pause(ledger, reason)
         return _told(ledger, "paused", f"the campaign {campaign.name} is paused: {reason}; {GO_ON}")
     budget = campaign.feed.core_hours
-    if budget is None:
-        return None
-    spent = sum(ledger.cores_spent().values())
-    if spent < budget:
+    spent = 0.0 if budget is None else sum(ledger.cores_spent().values())
+    if budget is None or spent < budget:
         no_longer(ledger, "budget")
         return None
     text = f"the budget of the campaign {campaign.name} is spent: {spent:.1f} of {budget:g} core-hours"
     return _told(ledger, "budget", f"{text} (feed.core_hours)")
 
 
-def _failing(campaign: Campaign, ledger: Ledger, state: FeedState) -> str:
+def _failing(campaign: Campaign, ledger: Ledger, after: int, now: float) -> str:
     """Why a campaign had better pause: too many of its last attempts failed."""
     feed = campaign.feed
     least = min(feed.window, feed.trial) if feed.trial else feed.window
-    last = ledger.last_outcomes(feed.window, state.since)
-    failed = sum(outcome in _FAILURES for outcome in last)
-    if len(last) < least or failed <= feed.pause_at_failure_rate * len(last):
+    rate = feed.pause_at_failure_rate
+    opened, refused = ledger.last_refused(feed.window, after)
+    if opened >= least and refused > rate * opened:
+        return (
+            f"of {refused} of the last {opened} attempts no input could be written"
+            f" (feed.pause_at_failure_rate {rate:g})"
+        )
+    last = ledger.last_ended(feed.window, after)
+    failures = [one for one in last if one.outcome in _FAILURES]
+    if len(last) < least or len(failures) <= rate * len(last):
+        return ""
+    # Where thousands are begun at once those that fail early end first. What began with them, and computes for longer
+    # than they took, has not failed.
+    longest = max(one.elapsed for one in failures)
+    began = min(one.ended_at for one in last) - longest
+    if len(failures) <= rate * (len(last) + ledger.count_running_since(began, now - longest)):
         return ""
     classes = ", ".join(f"{count} {name}" for name, count in ledger.failures_by_class()[:3])
     return (
-        f"{failed} of the last {len(last)} attempts failed (feed.pause_at_failure_rate"
-        f" {feed.pause_at_failure_rate:g}); failed now: {classes or 'none'}"
+        f"{len(failures)} of the last {len(last)} attempts failed (feed.pause_at_failure_rate {rate:g});"
+        f" failed now: {classes or 'none'}"
     )
 
 
 def _left_of_trial(campaign: Campaign, ledger: Ledger, at_work: int) -> int | None:
     """How many more structures the trial may begin; None when it is over."""
     trial = campaign.feed.trial
-    ended = len(ledger.last_outcomes(trial, read_feed_state(ledger).since)) if trial else 0
+    ended = len(ledger.last_ended(trial, read_feed_state(ledger).after)) if trial else 0
     return None if ended >= trial else max(0, trial - ended - at_work)
 
 
@@ -168,13 +175,13 @@ def _runs(limits: Sequence[int]) -> str:
 
 
 def _what_came(campaign: Campaign, ledger: Ledger, counts: dict[Status, int]) -> str:
-    failed = sum(counts.get(status, 0) for status in _FAILED)
-    held = ledger.count_held()
+    held, held_failed = ledger.count_held(_TO_RUN), ledger.count_held(_FAILED)
+    failed = sum(counts.get(status, 0) for status in _FAILED) - held_failed
+    left = sum(counts.get(status, 0) for status in _TO_RUN) - held
     parts = [f"{counts.get(Status.COMPLETED, 0)} completed"]
     parts += [f"{failed} failed and set aside"] if failed else []
-    parts += [f"{held} held"] if held else []
-    left = sum(counts.get(status, 0) for status in _TO_RUN) - held
-    parts += [f"{left} lost too often (retry.max_losses {campaign.retry.max_losses})"] if left > 0 else []
+    parts += [f"{held + held_failed} held"] if held + held_failed else []
+    parts += [f"{left} set aside (retry.max_losses {campaign.retry.max_losses})"] if left else []
     return ", ".join(parts)
 
 

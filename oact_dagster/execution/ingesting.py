@@ -38,9 +38,18 @@ def ingest(
         IntakeRefused: the CSV is refused whole; nothing was written.
         LedgerError: the ledger cannot be written.
     """
-    if annotate is None and ledger.exists():
-        beside = campaign_beside(ledger)
-        annotate = beside.annotate if beside is not None else ()
+    beside = campaign_beside(ledger) if ledger.exists() else None
+    if annotate is None and beside is not None:
+        annotate = beside.annotate
+    # The new rows get their places in the order of the known ones.
+    ordering = (
+        {}
+        if beside is None
+        else {
+            "feed": beside.feed.model_dump(mode="json"),
+            "orca": beside.orca.model_dump(mode="json", exclude_unset=True),
+        }
+    )
     campaign = bare_campaign(
         ledger,
         ledger.expanduser().absolute().parent / "jobs",
@@ -49,6 +58,7 @@ def ingest(
         charge_column=charge_column,
         spin_column=spin_column,
         annotate=list(annotate or ()),
+        **ordering,
     )
     new = not campaign.ledger.exists()
     try:

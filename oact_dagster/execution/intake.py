@@ -8,13 +8,14 @@ in the order of the CSV. Memory does not grow with the file: one chunk of rows i
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from oact_dagster.campaign import Campaign
 from oact_dagster.execution.csv_rows import CsvError, CsvFile, CsvRow
 from oact_dagster.execution.intake_columns import Columns
 from oact_dagster.execution.intake_guess import GuessedColumns, guess_columns
+from oact_dagster.execution.intake_order import Order, put_in_order
 from oact_dagster.execution.intake_report import IntakeRefused, IntakeReport
 from oact_dagster.execution.intake_rows import annotations, checked, row_hash
 from oact_dagster.execution.job_layout import choose_layout
@@ -78,7 +79,7 @@ def take_in(campaign: Campaign, ledger: Ledger, progress: Progress | None = None
         LedgerError: the ledger cannot be written.
     """
     if campaign.csv is None:
-        return _known_already(ledger)
+        return _known_already(campaign, ledger)
     try:
         with CsvFile(campaign.csv) as csv:
             return _take_in(campaign, csv, ledger, progress or tell_nobody)
@@ -86,8 +87,9 @@ def take_in(campaign: Campaign, ledger: Ledger, progress: Progress | None = None
         raise IntakeRefused(str(error)) from None
 
 
-def _known_already(ledger: Ledger) -> IntakeReport:
+def _known_already(campaign: Campaign, ledger: Ledger) -> IntakeReport:
     """What an intake tells where the campaign was made from a ledger, which is all that there is."""
+    ordered = tuple(put_in_order(campaign, ledger))
     structures = sum(ledger.count_by_status().values())
     repeats, groups = ledger.same_calculations(LISTED)
     return IntakeReport(
@@ -102,7 +104,7 @@ def _known_already(ledger: Ledger) -> IntakeReport:
         structures=structures,
         repeats=repeats,
         repeat_groups=tuple(tuple(group) for group in groups),
-        notes=("csv is null: the structures are those of the ledger",),
+        notes=("csv is null: the structures are those of the ledger", *ordered),
     )
 
 
@@ -118,7 +120,8 @@ def _take_in(campaign: Campaign, csv: CsvFile, ledger: Ledger, progress: Progres
         choose_layout(ledger, found.rows)
     if found.annotated_otherwise:
         _annotate(csv, columns, ledger, found.first_new)
-    taken, rejected_now = _write(csv, columns, ledger, found.first_new, progress)
+    ordered = tuple(put_in_order(campaign, ledger, csv, columns, found.first_new))
+    taken, rejected_now = _write(csv, columns, ledger, found.first_new, Order(campaign), progress)
     progress(2 * csv.size, 2 * csv.size)
     repeats, groups = ledger.same_calculations(LISTED)
     return IntakeReport(
@@ -133,7 +136,7 @@ def _take_in(campaign: Campaign, csv: CsvFile, ledger: Ledger, progress: Progres
         structures=(structures := sum(ledger.count_by_status().values())),
         repeats=repeats,
         repeat_groups=tuple(tuple(group) for group in groups),
-        notes=tuple(_notes(campaign, csv, found, structures)),
+        notes=(*_notes(campaign, csv, found, structures), *ordered),
     )
 
 
@@ -200,13 +203,18 @@ def _annotate(csv: CsvFile, columns: Columns, ledger: Ledger, first_new: CsvRow 
 
 
 def _write(
-    csv: CsvFile, columns: Columns, ledger: Ledger, first_new: CsvRow | None, progress: Progress
+    csv: CsvFile,
+    columns: Columns,
+    ledger: Ledger,
+    first_new: CsvRow | None,
+    order: Order,
+    progress: Progress,
 ) -> tuple[int, int]:
     """Check the new rows and write them; return how many were taken and how many rejected."""
     taken = rejected = 0
     if first_new is None:
         return taken, rejected
-    for good, bad in _chunks(csv, columns, first_new, progress):
+    for good, bad in _chunks(csv, columns, first_new, order, progress):
         # What the first reading found holds only for the file as it was then.
         csv.check_unchanged()
         added, refused = ledger.add_structures(good, bad)
@@ -216,7 +224,7 @@ def _write(
 
 
 def _chunks(
-    csv: CsvFile, columns: Columns, first_new: CsvRow, progress: Progress
+    csv: CsvFile, columns: Columns, first_new: CsvRow, order: Order, progress: Progress
 ) -> Iterator[tuple[list[NewStructure], list[Rejection]]]:
     good: list[NewStructure] = []
     bad: list[Rejection] = []
@@ -226,7 +234,8 @@ def _chunks(
             progress(csv.size + row.offset, 2 * csv.size)
         result = checked(row, columns)
         if isinstance(result, NewStructure):
-            good.append(result)
+            place = order.place_of(result.elements, result.multiplicity, result.priority)
+            good.append(replace(result, cost_rank=place.cost_rank, n_basis_functions=place.n_basis_functions))
             held += len(result.geometry)
         else:
             bad.append(result)

@@ -18,9 +18,11 @@ class Columns:
     spin: int | None
     annotate: tuple[tuple[str, int], ...]
     """Name and place of each column whose values are written into inputs as comments."""
+    priority: int | None
     geometry_name: str
     charge_name: str
     spin_name: str
+    priority_name: str
 
     @classmethod
     def of(cls, campaign: Campaign, header: Sequence[str]) -> Self:
@@ -36,14 +38,17 @@ class Columns:
             raise IntakeRefused(f"{campaign.csv}, line 1: {_missing_or_twice(key, name, header)}")
 
         charge, spin = campaign.charge_column, campaign.spin_column
+        priority = campaign.feed.priority_column
         return cls(
             geometry=place("geometry_column", campaign.geometry_column),
             charge=None if charge is None else place("charge_column", charge),
             spin=None if spin is None else place("spin_column", spin),
             annotate=tuple((name, place("annotate", name)) for name in dict.fromkeys(campaign.annotate)),
+            priority=None if priority is None else place("feed.priority_column", priority),
             geometry_name=campaign.geometry_column,
             charge_name=charge or "charge",
             spin_name=spin or "uhf",
+            priority_name=priority or "priority",
         )
 
 

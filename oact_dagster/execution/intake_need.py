@@ -4,6 +4,7 @@ import json
 from typing import Final
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.execution.intake_order import is_ordered, order_key
 from oact_dagster.ledger.store import Ledger
 
 TAKEN_IN: Final = "csv_taken_in"
@@ -28,6 +29,8 @@ def csv_stamp(campaign: Campaign) -> str:
             "mtime_ns": stat.st_mtime_ns,
             "columns": [campaign.geometry_column, campaign.charge_column, campaign.spin_column],
             "annotate": list(campaign.annotate),
+            # Without one it is as before there were any: what was taken in then is not read again.
+            **({"order": key} if (key := order_key(campaign)) else {}),
         }
     )
 
@@ -35,12 +38,14 @@ def csv_stamp(campaign: Campaign) -> str:
 def is_taken_in(campaign: Campaign, ledger: Ledger) -> bool:
     """Tell whether the ledger holds the CSV as it is now, by its size, its time of change and the columns.
 
-    A campaign that was made from a ledger has no CSV, and nothing to take in.
+    A campaign that was made from a ledger has no CSV, and nothing to take in but another order.
 
     Raises:
         OSError: the CSV is not there.
     """
-    return campaign.csv is None or ledger.meta(TAKEN_IN) == csv_stamp(campaign)
+    if campaign.csv is None:
+        return is_ordered(campaign, ledger)
+    return ledger.meta(TAKEN_IN) == csv_stamp(campaign)
 
 
 def note_taken_in(ledger: Ledger, stamp: str) -> None:

@@ -1,6 +1,7 @@
 """From a row of the CSV to a row of the ledger, or to the reason why it is rejected."""
 
 import hashlib
+import math
 import re
 from functools import lru_cache
 from typing import Final
@@ -57,6 +58,12 @@ def checked(row: CsvRow, columns: Columns) -> NewStructure | Rejection:
         if value is None and place is not None:
             problems.append(f"{name}: {_shown(row.fields[place])} is not a whole number")
         numbers.append(value or 0)
+    priority = priority_of(row, columns)
+    if priority is None:
+        shown = _shown(row.fields[columns.priority or 0])
+        problems.append(
+            f"{columns.priority_name}: {shown} is not a finite number (feed.priority_column); append the mended row"
+        )
     text = row.fields[columns.geometry].decode()
     structure = None
     try:
@@ -68,7 +75,7 @@ def checked(row: CsvRow, columns: Columns) -> NewStructure | Rejection:
     except StructureError as error:
         problems.append(str(error))
     digest = row_hash(row, columns)
-    if structure is None:
+    if structure is None or priority is None:
         reason = " ".join("; ".join(problems).split())
         if len(reason) > _LONGEST_REASON:
             reason = reason[: _LONGEST_REASON - 3] + "..."
@@ -83,7 +90,21 @@ def checked(row: CsvRow, columns: Columns) -> NewStructure | Rejection:
         row_hash=digest,
         calculation_hash=structure.calculation_hash(),
         annotations=annotations(row, columns),
+        priority=priority,
     )
+
+
+def priority_of(row: CsvRow, columns: Columns) -> float | None:
+    """Return the priority that a row has, 0 where no column holds it; None for what is not a finite number."""
+    if columns.priority is None:
+        return 0.0
+    field = row.fields[columns.priority]
+    try:
+        # Python reads 1_0, too, and the digits of other scripts.
+        value = float(field) if b"_" not in field else math.nan
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def record_of(new: NewStructure) -> StructureRecord:

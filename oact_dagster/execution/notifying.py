@@ -1,11 +1,15 @@
 """Telling whoever does not watch: by a command of the user's own, or a webhook."""
 
+import contextlib
+import http.client
 import json
+import os
+import signal
 import subprocess
-import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 from oact_dagster.campaign import NotifySettings
 
@@ -34,24 +38,32 @@ def notify(settings: NotifySettings, campaign: str, texts: Sequence[str]) -> lis
 
 
 def _by_command(command: Sequence[str], text: str) -> list[str]:
+    pipe = subprocess.PIPE
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             list(command),
-            input=f"{text}\n",
-            text=True,
-            capture_output=True,
-            timeout=TIME_LIMIT_S,
-            check=False,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired:
-        return [f"notify.command: {command[0]} took longer than {TIME_LIMIT_S:g} s"]
-    except OSError as error:
-        return [f"notify.command: {command[0]}: {error.strerror or error}"]
-    if done.returncode == 0:
+    except (OSError, ValueError) as error:
+        return [f"notify.command: {command[0]}: {getattr(error, 'strerror', None) or error}"]
+    with process:
+        try:
+            out, err = process.communicate(f"{text}\n", TIME_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            # With all that it has started: any of them may keep its output open.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            return [f"notify.command: {command[0]} took longer than {TIME_LIMIT_S:g} s"]
+    if process.returncode == 0:
         return []
-    said = (done.stderr or done.stdout).strip().splitlines()
+    said = (err or out).strip().splitlines()
     more = f": {said[-1]}" if said else ""
-    return [f"notify.command: {command[0]} ended with exit code {done.returncode}{more}"]
+    return [f"notify.command: {command[0]} ended with exit code {process.returncode}{more}"]
 
 
 def _by_webhook(address: str, campaign: str, text: str) -> list[str]:
@@ -61,5 +73,6 @@ def _by_webhook(address: str, campaign: str, text: str) -> list[str]:
     try:
         with urllib.request.urlopen(request, timeout=TIME_LIMIT_S):
             return []
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        return [f"notify.webhook: {address}: {error}"]
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        # The rest of the address may be a secret: whoever knows it may post.
+        return [f"notify.webhook: {urlsplit(address).hostname}: {error or type(error).__name__}"]

@@ -1,11 +1,16 @@
 """Processes of attempts whose payload has died: an ORCA that goes on writing with nobody to record it."""
 
 import contextlib
+import time
 from collections.abc import Collection
+from typing import Final
 
 import psutil
 
 from oact_dagster.launchers.attempt_files import TOKEN_VARIABLE
+
+GONE_S: Final = 10.0
+"""How long a process may take to end after SIGKILL, s."""
 
 
 def end_leftovers(tokens: Collection[str]) -> int:
@@ -44,5 +49,15 @@ def end_marked(variable: str, values: Collection[str]) -> int:
     for process in found:
         with contextlib.suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(found, timeout=10)
+    limit = time.monotonic() + GONE_S
+    while not all(map(_has_ended, found)) and time.monotonic() < limit:
+        time.sleep(0.02)
     return len(found)
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        # Whether its parent has asked for its end is the parent's affair, which may be frozen.
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return True

@@ -1,9 +1,10 @@
 """What a whole ledger holds, in figures: none of these reads the rows of the structures one by one."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from oact_dagster.ledger.chunks import marks
 from oact_dagster.ledger.connection import LedgerError, telling
 from oact_dagster.ledger.failures import UNCOUNTED
 from oact_dagster.ledger.ledger_file import LedgerFile
@@ -94,9 +95,15 @@ class LedgerFigures(LedgerFile):
         )
         return [(str(row[0]), int(row[1])) for row in rows]
 
-    def count_held(self) -> int:
-        """How many structures are held until they are released or named."""
-        return self._number("SELECT COUNT(*) FROM structure_state WHERE held != 0")
+    def count_held(self, statuses: Sequence[Status] | None = None) -> int:
+        """How many structures are held until they are released or named; with one of these statuses, or any."""
+        if statuses is None:
+            return self._number("SELECT COUNT(*) FROM structure_state WHERE held != 0")
+        return self._number(
+            "SELECT COUNT(*) FROM structure_state st JOIN structures s ON s.id = st.structure_id"
+            f" WHERE st.held != 0 AND s.status IN ({marks(statuses)})",
+            tuple(statuses),
+        )
 
     def count_set_aside(self, max_failures: int, max_losses: int) -> int:
         """How many structures without a result have used up their budget of failed or of lost attempts."""

@@ -1,12 +1,20 @@
 """Whether a campaign goes well: what became of its last attempts, and on which hosts they went wrong."""
 
+import json
+from collections.abc import Mapping
 from typing import Final
 
+from oact_dagster.ledger.failures import LAUNCHER_BY_HAND
 from oact_dagster.ledger.figures import LedgerFigures
-from oact_dagster.ledger.states import Outcome
+from oact_dagster.ledger.states import EndedAttempt, Outcome
 
-_COUNTED: Final = "state = 'closed' AND outcome IN ('completed', 'failed', 'timeout')"
+# A failure that was set by hand, or that a file of others had, is none of this campaign's attempts.
+_OURS: Final = f"launcher != '{LAUNCHER_BY_HAND}'"
+_REFUSED: Final = "COALESCE(failure_class, '') = 'input_refused'"
+_COUNTED: Final = f"state = 'closed' AND outcome IN ('completed', 'failed', 'timeout') AND NOT {_REFUSED}"
 _HOST_FAULT: Final = "(outcome = 'lost' OR failure_class IN ('disk_full', 'mpi_error', 'aborted'))"
+# As a scheduler calls it: some of its names have the domain with them.
+_HOST: Final = "substr(host, 1, instr(host || '.', '.') - 1)"
 _LOOKED_AT: Final = 20_000
 """Attempts from the newest on; a campaign may have millions."""
 
@@ -14,35 +22,70 @@ _LOOKED_AT: Final = 20_000
 class LedgerHealth(LedgerFigures):
     """What tells a campaign that goes wrong from one that meets a hard structure now and then."""
 
-    def last_outcomes(self, limit: int, since: float = 0.0) -> list[Outcome]:
-        """Outcomes of the attempts that were opened last, the newest first; not of lost and cancelled ones.
+    def newest_attempt(self) -> int:
+        """What :meth:`last_ended` and the others call the attempt that was opened last; 0 where there is none."""
+        return self._number("SELECT MAX(id) FROM attempts")
+
+    def last_ended(self, limit: int, after: int = 0) -> list[EndedAttempt]:
+        """The attempts that ended last, the newest first.
+
+        Lost and cancelled ones say nothing of a campaign's inputs and engine; refused inputs are not run, and in
+        :meth:`last_refused`.
 
         Args:
             limit: at most so many.
-            since: only of attempts that were opened after this Unix time, s.
+            after: only of attempts that were opened after this one (see :meth:`newest_attempt`).
         """
         rows = self._rows(
-            f"SELECT outcome FROM (SELECT id, outcome, state, claimed_at FROM attempts ORDER BY id DESC LIMIT ?)"
-            f" WHERE {_COUNTED} AND claimed_at >= ? ORDER BY id DESC LIMIT ?",
-            (_LOOKED_AT, since, limit),
+            "SELECT outcome, ended_at, COALESCE(elapsed, 0) FROM (SELECT id, state, launcher, outcome,"
+            " failure_class, ended_at, elapsed FROM attempts WHERE id > ? ORDER BY id DESC LIMIT ?)"
+            f" WHERE {_OURS} AND {_COUNTED} ORDER BY ended_at DESC, id DESC LIMIT ?",
+            (after, _LOOKED_AT, limit),
         )
-        return [Outcome(row[0]) for row in rows]
+        return [EndedAttempt(Outcome(row[0]), float(row[1]), float(row[2])) for row in rows]
 
-    def bad_hosts(self, after: int) -> list[tuple[str, int]]:
+    def last_refused(self, limit: int, after: int = 0) -> tuple[int, int]:
+        """How many of the attempts that were opened last there are, and of how many no input could be written.
+
+        Args:
+            limit: at most so many.
+            after: as of :meth:`last_ended`.
+        """
+        row = self._one(
+            f"SELECT COUNT(*), COALESCE(SUM({_REFUSED}), 0) FROM (SELECT failure_class FROM attempts"
+            f" WHERE id > ? AND state != 'claimed' AND {_OURS} ORDER BY id DESC LIMIT ?)",
+            (after, limit),
+        )
+        return (0, 0) if row is None else (int(row[0]), int(row[1]))
+
+    def count_running_since(self, first: float, last: float) -> int:
+        """How many attempts compute that began between two Unix times, s."""
+        return self._number(
+            "SELECT COUNT(*) FROM attempts WHERE state != 'closed' AND state = 'running'"
+            " AND started_at BETWEEN ? AND ?",
+            (first, last),
+        )
+
+    def bad_hosts(self, after: int, let_in: Mapping[str, int] | None = None) -> list[tuple[str, int]]:
         """Hosts on which different structures were lost or crashed, and more of them than completed there.
+
+        Where that is so of more than two hosts, and of most, it is no fault of theirs: there are none then.
 
         Args:
             after: on so many structures at least.
+            let_in: hosts of which only attempts count that were opened after this one (see :meth:`newest_attempt`).
 
         Returns:
-            ``(host, structures)``, most first.
+            ``(host, structures)``, most first; hosts without their domains.
         """
         rows = self._rows(
-            "SELECT host, COUNT(DISTINCT CASE WHEN fault THEN structure_id END) AS faults,"
+            f"SELECT {_HOST} AS name, COUNT(DISTINCT CASE WHEN fault THEN structure_id END) AS faults,"
             " COUNT(DISTINCT CASE WHEN outcome = 'completed' THEN structure_id END) AS good FROM"
-            f" (SELECT host, structure_id, outcome, {_HOST_FAULT} AS fault FROM attempts"
-            "  WHERE state = 'closed' AND host IS NOT NULL ORDER BY id DESC LIMIT ?)"
-            " GROUP BY host HAVING faults >= ? AND faults > good ORDER BY faults DESC, host",
-            (_LOOKED_AT, after),
+            f" (SELECT id, host, structure_id, outcome, {_HOST_FAULT} AS fault FROM attempts"
+            "  WHERE state = 'closed' AND host IS NOT NULL ORDER BY id DESC LIMIT ?) recent"
+            f" WHERE id > COALESCE((SELECT value FROM json_each(?) WHERE key = {_HOST}), 0)"
+            " GROUP BY name ORDER BY faults DESC, name",
+            (_LOOKED_AT, json.dumps(dict(let_in or {}))),
         )
-        return [(str(row[0]), int(row[1])) for row in rows]
+        bad = [(str(row[0]), int(row[1])) for row in rows if row[1] >= after and row[1] > row[2]]
+        return [] if len(bad) > 2 and 2 * len(bad) > len(rows) else bad

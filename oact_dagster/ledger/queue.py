@@ -12,9 +12,19 @@ from oact_dagster.ledger.rows import REACHABLE
 from oact_dagster.ledger.states import Status
 
 _NOT_HELD: Final = "NOT EXISTS (SELECT 1 FROM structure_state h WHERE h.structure_id = s.id AND h.held != 0)"
-_NO_PRIORITY: Final = (
-    "NOT EXISTS (SELECT 1 FROM structure_state p WHERE p.structure_id = s.id AND p.priority != 0)"
+_RANKED: Final = "(st.priority != 0 OR st.cost_rank != 0)"
+_NOT_RANKED: Final = (
+    "NOT EXISTS (SELECT 1 FROM structure_state p WHERE p.structure_id = s.id"
+    " AND (p.priority != 0 OR p.cost_rank != 0))"
 )
+_PARTS: Final = (
+    "st.priority > 0",
+    "st.priority = 0 AND st.cost_rank > 0",
+    None,
+    "st.priority = 0 AND st.cost_rank < 0",
+    "st.priority < 0",
+)
+"""Of the order, one after the other; None are those that have no place in it, in the order of the CSV."""
 _DUE: Final = (
     "COALESCE(s.fail_count, 0) < ? AND NOT EXISTS (SELECT 1 FROM structure_state d WHERE d.structure_id = s.id AND"
     " (d.loss_count >= ? OR d.set_aside_for = ? OR (d.not_before > ? AND d.not_before <= ?)))"
@@ -47,7 +57,7 @@ class LedgerQueue(LedgerHealth):
     def select(self, statuses: Sequence[Status], limit: int | None = None) -> list[int]:
         """``orig_index`` of structures with one of these statuses that are not held, most urgent first.
 
-        Those of one priority come in the order of the CSV.
+        Those of one priority come as ``feed.order`` says, and else in the order of the CSV.
         """
         return list(islice(self.most_urgent(statuses), limit))
 
@@ -63,30 +73,50 @@ class LedgerQueue(LedgerHealth):
             (*statuses, *due.values),
         )
 
+    def resting(self, due: Due) -> tuple[int, float | None]:
+        """How many structures would be due but for the time of their next attempt, and the first such time, Unix, s."""
+        row = self._one(
+            "SELECT COUNT(*), MIN(st.not_before) FROM structure_state st JOIN structures s ON s.id = st.structure_id"
+            " WHERE st.not_before > ? AND st.not_before <= ? AND st.held = 0 AND st.loss_count < ?"
+            " AND COALESCE(st.set_aside_for, '') != ? AND COALESCE(s.fail_count, 0) < ?"
+            " AND s.status IN ('to_run', 'ready', 'failed', 'timeout')",
+            (due.now, due.now + LONGEST_DELAY_S, due.max_losses, due.retry_key, due.max_failures),
+        )
+        return (0, None) if row is None else (int(row[0]), row[1])
+
+    def count_without_remedy(self, due: Due) -> int:
+        """How many failed structures within their budgets have nothing left to try with the present settings."""
+        return self._number(
+            "SELECT COUNT(*) FROM structure_state st JOIN structures s ON s.id = st.structure_id"
+            " WHERE st.set_aside_for = ? AND st.loss_count < ? AND COALESCE(s.fail_count, 0) < ?"
+            " AND s.status IN ('failed', 'timeout')",
+            (due.retry_key, due.max_losses, due.max_failures),
+        )
+
     def most_urgent(self, statuses: Sequence[Status], due: Due | None = None) -> Iterator[int]:
         """As :meth:`select`, one after the other; only those that are due, where that is asked for."""
         ripe, values = ("", ()) if due is None else (f" AND {_DUE}", due.values)
-        # Most structures have the priority 0: they are not sorted, and only as many are read as are wanted.
-        for sign in (">", None, "<"):
-            if sign is None:
+        # Each part is read in the order of an index, and only as far as structures are wanted.
+        for part in _PARTS:
+            if part is None:
                 # One after the other SQLite reads each in the order of the index; together it would sort them.
                 yield from heapq.merge(
-                    *(self._without_priority(status, ripe, values) for status in dict.fromkeys(statuses))
+                    *(self._not_ranked(status, ripe, values) for status in dict.fromkeys(statuses))
                 )
                 continue
             rows = self._stream(
                 "SELECT s.orig_index FROM structure_state st CROSS JOIN structures s ON s.id = st.structure_id"
-                f" WHERE st.priority != 0 AND st.priority {sign} 0 AND st.held = 0"
+                f" WHERE {_RANKED} AND {part} AND st.held = 0"
                 f" AND s.status IN ({marks(statuses)}) AND {REACHABLE}{ripe}"
-                " ORDER BY st.priority DESC, st.structure_id",
+                " ORDER BY st.priority DESC, st.cost_rank DESC, st.structure_id",
                 (*statuses, *values),
             )
             yield from (int(row[0]) for row in rows)
 
-    def _without_priority(self, status: Status, ripe: str, values: tuple[object, ...]) -> Iterator[int]:
+    def _not_ranked(self, status: Status, ripe: str, values: tuple[object, ...]) -> Iterator[int]:
         rows = self._stream(
             f"SELECT s.orig_index FROM structures s WHERE s.status = ? AND {REACHABLE} AND {_NOT_HELD}"
-            f" AND {_NO_PRIORITY}{ripe} ORDER BY s.orig_index",
+            f" AND {_NOT_RANKED}{ripe} ORDER BY s.orig_index",
             (status, *values),
         )
         for row in rows:

@@ -155,6 +155,26 @@ class LedgerReader(LedgerQueue):
         ):
             yield int(row[0])
 
+    def indices_after(self, orig_index: int, limit: int) -> list[int]:
+        """The next ``orig_index`` of structures in the order of the CSV; between two calls nothing is locked."""
+        rows = self._rows(
+            "SELECT DISTINCT orig_index FROM structures WHERE orig_index > ? ORDER BY orig_index LIMIT ?",
+            (orig_index, limit),
+        )
+        return [int(row[0]) for row in rows]
+
+    def sizes_of(self, orig_indices: Sequence[int]) -> dict[int, tuple[str, int]]:
+        """``(elements, multiplicity)`` of structures by ``orig_index``, without their geometries."""
+        found = {}
+        for chunk in chunks(orig_indices):
+            for row in self._rows(
+                "SELECT s.orig_index, COALESCE(s.elements, ''), COALESCE(s.spin, 1) FROM structures s"
+                f" WHERE s.orig_index IN ({marks(chunk)}) AND {REACHABLE}",
+                chunk,
+            ):
+                found[int(row[0])] = (str(row[1]), int(row[2]))
+        return found
+
     def structures(self, orig_indices: Sequence[int]) -> dict[int, StructureRecord]:
         """The structures with these ``orig_index``; unknown ones are left out."""
         found = {}

@@ -7,7 +7,7 @@ read those read ours; everything else lies in tables beside it.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 """Version of the tables, kept in ``meta``; a file with a newer one is refused."""
 
 TABLES: Final = """
@@ -48,10 +48,12 @@ CREATE TABLE IF NOT EXISTS structure_state (
     row_hash TEXT NOT NULL DEFAULT '',
     calculation_hash TEXT NOT NULL DEFAULT '',
     annotations TEXT NOT NULL DEFAULT '{}',
-    n_basis_functions INTEGER
+    n_basis_functions INTEGER,
+    cost_rank REAL NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS idx_calculation_hash ON structure_state(calculation_hash);
-CREATE INDEX IF NOT EXISTS idx_priority ON structure_state(priority DESC, structure_id) WHERE priority != 0;
+CREATE INDEX IF NOT EXISTS idx_priority ON structure_state(priority DESC, cost_rank DESC, structure_id)
+    WHERE priority != 0 OR cost_rank != 0;
 CREATE INDEX IF NOT EXISTS idx_held ON structure_state(structure_id) WHERE held != 0;
 CREATE INDEX IF NOT EXISTS idx_loss_count ON structure_state(loss_count, structure_id) WHERE loss_count > 0;
 
@@ -123,7 +125,8 @@ CREATE TABLE IF NOT EXISTS meta (
 ``attempts.counted``: the attempt is in the structure's ``fail_count``. ``attempts.undone``: the structure left the
 status that this attempt gave it by a reset or by hand, so that a failure found later is another one.
 ``attempts.pending_reason``: why its job may wait for ever, as long as it does. ``structure_state.set_aside_for``: the
-settings for which nothing was left to try after a failure; with others there may be.
+settings for which nothing was left to try after a failure; with others there may be. ``structure_state.cost_rank``:
+the larger the earlier among those of one priority, as ``feed.order`` says.
 
 Why each index that the workflow files of today lack: ``idx_status_orig_index`` selects without reading rows of 2 kB;
 ``idx_metrics`` holds all that the statistics need; ``idx_fail_count``, ``idx_held``, ``idx_loss_count``,
@@ -148,7 +151,11 @@ MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
         "ALTER TABLE attempts ADD COLUMN pending_reason TEXT",
         "ALTER TABLE attempts ADD COLUMN cpu_time_s REAL",
         "ALTER TABLE attempts ADD COLUMN max_rss_mb REAL",
+    ),
+    4: (
         "ALTER TABLE structure_state ADD COLUMN set_aside_for TEXT",
+        "ALTER TABLE structure_state ADD COLUMN cost_rank REAL NOT NULL DEFAULT 0",
+        "DROP INDEX IF EXISTS idx_priority",
     ),
 }
 """Statements that bring tables of a version to the next one; what is only missing, :data:`TABLES` makes."""

@@ -60,6 +60,21 @@ class NewStructure:
     calculation_hash: str
     annotations: Mapping[str, str]
     priority: float = 0.0
+    """The larger the earlier."""
+    cost_rank: float = 0.0
+    """Likewise, among those of one priority."""
+    n_basis_functions: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A structure's place in the order in which they are run."""
+
+    priority: float = 0.0
+    """The larger the earlier."""
+    cost_rank: float = 0.0
+    """Likewise, among those of one priority."""
+    n_basis_functions: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +199,17 @@ class AttemptTimes:
     outcome: Outcome | None
     claimed_at: float
     ended_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndedAttempt:
+    """How an attempt ended, and after how long."""
+
+    outcome: Outcome
+    ended_at: float
+    """Unix time, s."""
+    elapsed: float
+    """s"""
 
 
 @dataclass(frozen=True, slots=True)

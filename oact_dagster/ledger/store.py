@@ -17,6 +17,7 @@ from oact_dagster.ledger.states import (
     Ending,
     NewStructure,
     Outcome,
+    Place,
     Preparation,
     Rejection,
     Result,
@@ -43,6 +44,19 @@ class Ledger(LedgerByHand):
         """Set a value of the table ``meta``."""
         with self._transaction() as db:
             db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+
+    def change_meta(self, key: str, change: Callable[[str | None], str]) -> None:
+        """Set a value of the table ``meta`` to what follows from the one that is there; nothing comes between.
+
+        Args:
+            key: of the value.
+            change: called with the present value, None where there is none.
+        """
+        with self._transaction() as db:
+            row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+            now = None if row is None else str(row[0])
+            if (then := change(now)) != now:
+                db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, then))
 
     def fix_level_of_theory(self, level: Mapping[str, Any]) -> None:
         """Keep the level of theory of the first submit; later ones must be the same.
@@ -113,11 +127,13 @@ class Ledger(LedgerByHand):
                     ),
                 )
                 db.execute(
-                    "INSERT INTO structure_state (structure_id, priority, row_hash, calculation_hash, annotations)"
-                    " VALUES (?, ?, ?, ?, ?)",
+                    "INSERT INTO structure_state (structure_id, priority, cost_rank, n_basis_functions, row_hash,"
+                    " calculation_hash, annotations) VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (
                         cursor.lastrowid,
                         new.priority,
+                        new.cost_rank,
+                        new.n_basis_functions,
                         new.row_hash,
                         new.calculation_hash,
                         json.dumps(dict(new.annotations), ensure_ascii=False),
@@ -144,6 +160,27 @@ class Ledger(LedgerByHand):
                     (json.dumps(dict(values), ensure_ascii=False), orig_index)
                     for orig_index, values in annotations.items()
                 ),
+            )
+
+    def set_order(self, places: Mapping[int, Place]) -> int:
+        """Give structures other places in the order, by ``orig_index``; unknown ones are passed over.
+
+        Returns:
+            How many have another place now.
+        """
+        with self._transaction() as db:
+            # A structure of an old ledger has no row there yet.
+            return sum(
+                db.execute(
+                    "INSERT INTO structure_state (structure_id, priority, cost_rank, n_basis_functions)"
+                    f" SELECT s.id, ?, ?, ? FROM structures s WHERE s.orig_index = ? AND {REACHABLE}"
+                    " ON CONFLICT (structure_id) DO UPDATE SET priority = excluded.priority,"
+                    " cost_rank = excluded.cost_rank, n_basis_functions = excluded.n_basis_functions"
+                    " WHERE (priority, cost_rank) != (excluded.priority, excluded.cost_rank)"
+                    " OR n_basis_functions IS NOT excluded.n_basis_functions",
+                    (place.priority, place.cost_rank, place.n_basis_functions, orig_index),
+                ).rowcount
+                for orig_index, place in places.items()
             )
 
     # --- claims and transitions ---------------------------------------------------------------------------------

@@ -11,7 +11,15 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from oact_dagster.campaign import Campaign, LauncherSettings, OrcaSettings, RetrySettings, load_campaign
+from oact_dagster.campaign import (
+    Campaign,
+    FeedSettings,
+    LauncherSettings,
+    NotifySettings,
+    OrcaSettings,
+    RetrySettings,
+    load_campaign,
+)
 from oact_dagster.cli.init import valid_name
 from oact_dagster_tests.campaigns import WATER, write_csv
 from oact_dagster_tests.cli.command import assert_one_line, environment, oact
@@ -84,6 +92,8 @@ def test_every_setting_is_written_with_its_default(tmp_path: Path) -> None:
     assert set(written["orca"]) == keys(OrcaSettings)
     assert set(written["launcher"]) == keys(LauncherSettings)
     assert set(written["retry"]) == keys(RetrySettings)
+    assert set(written["feed"]) == keys(FeedSettings)
+    assert set(written["notify"]) == keys(NotifySettings)
     found = load_campaign(tmp_path)
     assert found.launcher == LauncherSettings() and found.retry == RetrySettings()
     assert found.orca == OrcaSettings(command=found.orca.command)

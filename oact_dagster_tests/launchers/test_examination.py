@@ -19,7 +19,10 @@ __all__ = ["flux"]
 
 
 def campaign(tmp_path: Path, kind: str, **launcher: Any) -> Campaign:
-    settings = {"launcher": {"kind": kind, "command_timeout_s": 20.0, **launcher}}
+    # Without the queue's longest limit a check says so.
+    settings = {
+        "launcher": {"kind": kind, "command_timeout_s": 20.0, "max_job_timeout_s": 108000.0, **launcher}
+    }
     return write_campaign(tmp_path / "campaign", 2, TestEngine(tmp_path).path, settings=settings)
 
 
@@ -37,6 +40,18 @@ def test_jobs_that_slurm_would_take(tmp_path: Path, slurm: RealSlurm) -> None:
         "--test-only" in call for call in slurm.calls_of("sbatch")
     )
     assert not slurm.run("squeue", "-h", "-t", "all", "-o", "%i").strip(), "nothing was submitted"
+
+
+@pytest.mark.slurm
+def test_a_retry_without_a_longest_limit_is_told(tmp_path: Path, slurm: RealSlurm) -> None:
+    (note,) = checked(tmp_path, "slurm", queue="main", max_job_timeout_s=None).notes
+    assert note.startswith("launcher.max_job_timeout_s is not set: a retry after a timeout doubles the limit")
+    assert (
+        checked(
+            tmp_path / "pilots", "slurm", queue="main", max_job_timeout_s=None, per_job="parsl", n_hours=3.0
+        ).notes
+        == []
+    )
 
 
 @pytest.mark.slurm

@@ -12,7 +12,7 @@ import pytest
 
 from oact_dagster.execution.events import Completed, Event, Note, NotRun, Running
 from oact_dagster.execution.stopping import StopLevel, StopRequest
-from oact_dagster.launchers.flux.commands import Flux, FluxOptions
+from oact_dagster.launchers.flux.commands import Flux, FluxOptions, requires
 from oact_dagster.launchers.flux.job_file import write_flux_job
 from oact_dagster.launchers.flux.job_ids import f58
 from oact_dagster.launchers.flux.states import job_state, read_jobs
@@ -23,6 +23,7 @@ from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.launchers.running import prepared, worker
+from oact_dagster_tests.ledger.samples import run
 from oact_dagster_tests.waiting import until
 
 STAND_IN = Path(__file__).with_name("stand_in_flux.py")
@@ -82,6 +83,24 @@ def test_ids_have_one_form() -> None:
     assert f58(357321146368) == "fAPQFGw9"
     jobs = read_jobs('{"id": 357321146368, "jobid": "ƒAPQFGw9", "state": "RUN"}')
     assert list(jobs) == ["fAPQFGw9"], "of one id Flux prints a bare object"
+
+
+def test_a_bad_host_is_left_out_of_what_is_required(
+    tmp_path: Path, flux: StandIn, engine: TestEngine
+) -> None:
+    campaign, ledger = prepared(tmp_path, engine, 6, "flux", constraint="gpu|big")
+    for index in range(3):
+        run(ledger, index, Outcome.LOST, host="n7")
+    assert all(
+        isinstance(word, Completed) for word in settled(list(batch(campaign, ledger, [3, 4, 5]))).values()
+    )
+    (call,) = flux.calls("submit")
+    assert "--requires=(gpu|big) -host:n7 " in call
+    assert (
+        requires(None, ()) is None
+        and requires("a,b", ()) == "a,b"
+        and requires(None, ("n1", "n2")) == ("-host:n1 -host:n2")
+    )
 
 
 EXEC = {"occurred": True, "severity": 0, "type": "exec"}

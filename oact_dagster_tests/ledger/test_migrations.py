@@ -11,12 +11,13 @@ from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.migrations import missing_columns
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.schema import SCHEMA_VERSION, TABLES
-from oact_dagster.ledger.states import AttemptState, Outcome, Status
+from oact_dagster.ledger.states import AttemptState, Outcome, Place, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.ledger.old_files import COLUMNS, old_file
 from oact_dagster_tests.ledger.samples import claim, row, run, structure
 
 OF_VERSION_FOUR = ("pending_reason", "cpu_time_s", "max_rss_mb")
+OF_VERSION_FIVE = ("set_aside_for", "cost_rank")
 OLD_QUERY = "SELECT * FROM structures ORDER BY id"
 
 
@@ -139,7 +140,8 @@ def version_one(path):
                 db.execute(f"DROP INDEX {name}")
         for column in ("settings_hash", "plan", "evidence", "undone", "engine", *OF_VERSION_FOUR):
             db.execute(f"ALTER TABLE attempts DROP COLUMN {column}")
-        db.execute("ALTER TABLE structure_state DROP COLUMN set_aside_for")
+        for column in OF_VERSION_FIVE:
+            db.execute(f"ALTER TABLE structure_state DROP COLUMN {column}")
         db.execute("CREATE INDEX idx_open_attempts ON attempts(batch_id) WHERE state != 'closed'")
         db.execute("CREATE INDEX idx_outcomes ON attempts(outcome)")
         db.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
@@ -180,7 +182,7 @@ def test_a_file_of_version_three_keeps_its_attempts(tmp_path):
         db.execute("DROP INDEX idx_pending")
         for column in OF_VERSION_FOUR:
             db.execute(f"ALTER TABLE attempts DROP COLUMN {column}")
-        db.execute("ALTER TABLE structure_state DROP COLUMN set_aside_for")
+        without_version_five(db)
         db.execute("UPDATE meta SET value = '3' WHERE key = 'schema_version'")
     db.close()
     with LedgerReader.open(path) as reader:
@@ -190,6 +192,32 @@ def test_a_file_of_version_three_keeps_its_attempts(tmp_path):
         assert ledger.attempts_of(range(3)) == before
         assert all(missing_columns(ledger._connection, t) == [] for t in ("structure_state", "attempts"))
         assert ledger.count_by_status() == {Status.COMPLETED: 1, Status.FAILED: 1, Status.TO_RUN: 1}
+
+
+def test_a_file_of_version_four_keeps_its_order(tmp_path):
+    path = tmp_path / "workflow.db"
+    with Ledger(path, create=True) as ledger:
+        ledger.add_structures([structure(n, priority=float(n == 2)) for n in range(3)])
+    with sqlite3.connect(path) as db:
+        without_version_five(db)
+        db.execute(
+            "CREATE INDEX idx_priority ON structure_state(priority DESC, structure_id) WHERE priority != 0"
+        )
+        db.execute("UPDATE meta SET value = '4' WHERE key = 'schema_version'")
+    db.close()
+    with LedgerReader.open(path) as reader:
+        assert reader.select([Status.TO_RUN]) == [2, 0, 1], "read as it lies, without the columns"
+    with Ledger(path) as ledger:
+        assert missing_columns(ledger._connection, "structure_state") == []
+        ledger.set_order({1: Place(priority=1.0, cost_rank=5.0)})
+        assert ledger.select([Status.TO_RUN]) == [1, 2, 0]
+
+
+def without_version_five(db):
+    """Take away what version 5 brought."""
+    db.execute("DROP INDEX idx_priority")
+    for column in OF_VERSION_FIVE:
+        db.execute(f"ALTER TABLE structure_state DROP COLUMN {column}")
 
 
 def test_a_migration_that_does_not_get_to_its_end_changes_nothing(tmp_path):

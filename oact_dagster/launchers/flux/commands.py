@@ -73,7 +73,11 @@ class Flux:
         request, options = array.request, self._options
         if request is None:
             raise ValueError(f"{array.name}: what its jobs ask for is not known")
-        named = {"queue": options.queue, "bank": options.allocation, "requires": options.constraint}
+        named = {
+            "queue": options.queue,
+            "bank": options.allocation,
+            "requires": requires(options.constraint, request.avoid),
+        }
         return [
             "flux",
             "submit",
@@ -136,6 +140,20 @@ class Flux:
 
     def _run(self, command: Sequence[str], folder: Path | None = None) -> Answer:
         return run_command(command, self._timeout_s, folder=folder, environment=_ASCII_IDS)
+
+
+def requires(constraint: str | None, avoid: Sequence[str]) -> str | None:
+    """What ``--requires`` is given: terms with spaces between them must all hold, and ``-host:NAME`` excludes a host.
+
+    From flux-submit(1), section CONSTRAINTS, and RFC 35 (constraint query syntax).
+
+    Args:
+        constraint: the user's, perhaps with operators of its own.
+        avoid: hosts.
+    """
+    if not avoid:
+        return constraint
+    return " ".join([*([f"({constraint})"] if constraint else []), *(f"-host:{host}" for host in avoid)])
 
 
 def _words(answer: Answer) -> str:

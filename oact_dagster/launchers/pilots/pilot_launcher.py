@@ -102,6 +102,7 @@ class PilotLauncher:
         self._pilots: dict[str, _Pilot] = {}
         self._gone: dict[str, JobState] = {}
         self._prepared: dict[str, Job] = {}
+        self._avoid: tuple[str, ...] = ()
         self._barren = 0
         self._waiting: set[str] = set()
         self._taken: dict[str, str] = {}
@@ -114,6 +115,9 @@ class PilotLauncher:
     def submit(self, jobs: Sequence[Job]) -> Submission:
         """Put attempts on the list, and see that there are pilots for them; an attempt's job id is its token."""
         refused = {job.token: reason for job in jobs if (reason := self._why_not(job))}
+        if jobs:
+            # What one structure avoids may do for the others; what all avoid is no place for a pilot.
+            self._avoid = tuple(sorted(set.intersection(*(set(job.avoid) for job in jobs))))
         try:
             self._list.make()
             self._folder.mkdir(exist_ok=True)
@@ -188,7 +192,9 @@ class PilotLauncher:
             except OSError as error:
                 raise LauncherError(f"{folder}: cannot be written: {error.strerror or error}") from error
             cores = asked.max_workers * asked.cores_per_worker
-            self._prepared[token] = Job(token, folder, cores, asked.time_limit_s, self._request.memory_mb)
+            self._prepared[token] = Job(
+                token, folder, cores, asked.time_limit_s, self._request.memory_mb, avoid=self._avoid
+            )
             self._pilots[token] = _Pilot(folder)
 
     def _hand_over(self) -> None:

@@ -1,0 +1,308 @@
+"""What a campaign that feeds itself begins, and when it begins nothing: real ledgers, real batches."""
+
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from oact_dagster.campaign import Campaign
+from oact_dagster.execution.events import Note
+from oact_dagster.execution.feed_state import let_go_on, read_feed_state
+from oact_dagster.execution.feeding import MOST_REQUESTS, Decision, decide_feed, decide_retry
+from oact_dagster.execution.intake import take_in
+from oact_dagster.ledger.states import Outcome, Status
+from oact_dagster.ledger.store import Ledger
+from oact_dagster_tests.batches import settled
+from oact_dagster_tests.campaigns import write_csv
+from oact_dagster_tests.engines import TestEngine
+from oact_dagster_tests.execution.test_supply import campaign_of, run
+from oact_dagster_tests.ledger.samples import claim, ending, structure
+
+AT_ONCE: dict[str, Any] = {"launcher": {"max_workers": 4}, "retry": {"delay_s": 0}}
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> TestEngine:
+    return TestEngine(tmp_path)
+
+
+def with_feed(campaign: Campaign, **feed: Any) -> Campaign:
+    return campaign.model_copy(update={"feed": campaign.feed.model_copy(update=feed)})
+
+
+def carry_out(campaign: Campaign, ledger: Ledger, decision: Decision, select: str = "feed") -> None:
+    """Run what a decision asks for."""
+    for limit in decision.limits:
+        run(campaign, ledger, select, limit, f"{select} {time.monotonic_ns()}")
+
+
+def restarted(ledger: Ledger) -> Ledger:
+    """The ledger, as another process opens it."""
+    ledger.close()
+    return Ledger(ledger.path)
+
+
+def set_state(ledger: Ledger, column: str, value: object, *orig_indices: int) -> None:
+    with sqlite3.connect(ledger.path) as db:
+        db.executemany(
+            f"UPDATE structure_state SET {column} = ? WHERE structure_id ="
+            " (SELECT id FROM structures WHERE orig_index = ?)",
+            [(value, index) for index in orig_indices],
+        )
+    db.close()
+
+
+def test_a_trial_of_20_and_then_the_rest(tmp_path: Path, engine: TestEngine) -> None:
+    campaign, ledger = campaign_of(tmp_path, engine, 26, **AT_ONCE)
+    trial = decide_feed(campaign, ledger, 0)
+    assert trial.limits == [20] and trial.said.endswith("26 due (trial of 20): 20 more in 1 run")
+    for asked_for in (20, 25):
+        waits = decide_feed(campaign, ledger, asked_for)
+        assert waits.limits == () and waits.said.endswith("as many as may run at once")
+    assert decide_feed(campaign, ledger, 15).limits == [5]
+    carry_out(campaign, ledger, trial)
+    rest = decide_feed(campaign, ledger, 0)
+    assert rest.limits == [6]
+    assert rest.said == "20 of 26 completed, 0 running, 0 asked for, 6 due: 6 more in 1 run"
+    carry_out(campaign, ledger, rest)
+    assert sorted(engine.runs) == list(range(26))
+    done = decide_feed(campaign, ledger, 0)
+    assert (done.limits, done.news) == ((), ("the campaign test is done: 26 completed",))
+
+
+def test_many_failures_pause_it_until_it_is_released(tmp_path: Path, engine: TestEngine) -> None:
+    engine.set("crash")
+    campaign, ledger = campaign_of(tmp_path, engine, 16, feed={"trial": 6}, **AT_ONCE)
+    carry_out(campaign, ledger, decide_feed(campaign, ledger, 0))
+    paused = decide_feed(campaign, ledger, 0)
+    assert paused.limits == () and paused.news == (paused.said,)
+    assert paused.said == (
+        "the campaign test is paused: 6 of the last 6 attempts failed (feed.pause_at_failure_rate 0.5); failed now: 6"
+        " aborted; `oact release --feed` lets it go on"
+    )
+    engine.set("normal")
+    ledger = restarted(ledger)
+    for decide in (decide_feed, decide_retry):
+        again = decide(campaign, ledger, 0)
+        assert (again.limits, again.said, again.news) == ((), paused.said, ()), "and it is told once"
+    waited = run(campaign, ledger, "feed", 8, "asked for before")
+    assert not settled(waited) and any(
+        isinstance(event, Note) and "nothing is begun: the campaign is paused: 6 of" in event.text
+        for event in waited
+    )
+    # Also what goes well meanwhile, run by hand, lets nothing go on.
+    assert len(settled(run(campaign, ledger, "to_run", 8, "by hand"))) == 8
+    assert decide_feed(campaign, ledger, 0).said == paused.said
+    assert let_go_on(ledger).startswith("6 of the last 6 attempts failed")
+    assert let_go_on(ledger) == "", "there is nothing to let go on any more"
+    goes_on = decide_retry(campaign, ledger, 0)
+    assert goes_on.limits == [6], "what failed before does not count any more"
+    carry_out(campaign, ledger, goes_on, "retry")
+    carry_out(campaign, ledger, decide_feed(campaign, ledger, 0))
+    assert ledger.count_by_status() == {Status.COMPLETED: 16}
+    # A second time it is told again.
+    engine.set("crash")
+    write_csv(campaign.csv_file, 6, first=16)
+    take_in(campaign, ledger)
+    campaign = with_feed(campaign, window=5)
+    carry_out(campaign, ledger, decide_feed(campaign, ledger, 0))
+    assert len(decide_feed(campaign, ledger, 0).news) == 1
+
+
+def test_a_share_that_is_allowed_does_not_pause_it(tmp_path: Path, engine: TestEngine) -> None:
+    engine.set("crash", 0, 2, 4)
+    campaign, ledger = campaign_of(tmp_path, engine, 8, feed={"trial": 6}, **AT_ONCE)
+    carry_out(campaign, ledger, decide_feed(campaign, ledger, 0))
+    assert ledger.count_by_status()[Status.FAILED] == 3
+    assert decide_feed(campaign, ledger, 0).limits == [2]
+    stricter = with_feed(campaign, pause_at_failure_rate=0.49)
+    assert "3 of the last 6 attempts failed" in decide_feed(stricter, ledger, 0).said
+
+
+def test_a_clock_that_was_set_back_after_the_release_hides_nothing(
+    tmp_path: Path, engine: TestEngine
+) -> None:
+    engine.set("crash")
+    campaign, ledger = campaign_of(tmp_path, engine, 20, feed={"trial": 5, "window": 5}, **AT_ONCE)
+    carry_out(campaign, ledger, decide_feed(campaign, ledger, 0))
+    assert "paused" in decide_feed(campaign, ledger, 0).said
+    let_go_on(ledger)
+    an_hour_ago = time.time() - 3600
+    run(campaign, ledger, "feed", 5, "after", an_hour_ago)
+    assert "5 of the last 5 attempts failed" in decide_feed(campaign, ledger, 0, an_hour_ago).said
+
+
+def test_the_budget_stops_it_and_it_goes_on_when_that_is_raised(tmp_path: Path, engine: TestEngine) -> None:
+    campaign, ledger = campaign_of(tmp_path, engine, 6, feed={"trial": 0, "core_hours": 1e-9}, **AT_ONCE)
+    run(campaign, ledger, "feed", 2, "begun before")
+    for times in range(2):
+        spent = decide_feed(campaign, ledger, 0)
+        assert spent.limits == () and len(spent.news) == (times == 0)
+        assert spent.said.startswith("the budget of the campaign test is spent: 0.0 of 1e-09 core-hours")
+        assert decide_retry(campaign, ledger, 0).limits == ()
+    richer = campaign
+    for raised in (1000.0, None):
+        richer = with_feed(campaign, core_hours=raised)
+        assert decide_feed(richer, ledger, 0).limits == [4]
+        assert len(decide_feed(campaign, ledger, 0).news) == 1, "spent once more, told once more"
+    carry_out(richer, ledger, decide_feed(richer, ledger, 0))
+    assert "is done: 6 completed" in decide_feed(campaign, ledger, 0).said, "done counts more than spent"
+
+
+def test_done_is_told_once_and_again_when_there_was_more_to_do(tmp_path: Path, engine: TestEngine) -> None:
+    engine.set("crash", 1)
+    once = {**AT_ONCE, "retry": {"max_failures": 1, "delay_s": 0}}
+    campaign, ledger = campaign_of(tmp_path, engine, 3, **once)
+    assert decide_feed(campaign, ledger, 0).news == ()
+    carry_out(campaign, ledger, decide_feed(campaign, ledger, 0))
+    text = "the campaign test is done: 2 completed, 1 failed and set aside"
+    assert [decide_feed(campaign, ledger, 0).news for _ in range(2)] == [(text,), ()]
+    write_csv(campaign.csv_file, 2, first=3)
+    take_in(campaign, ledger)
+    assert decide_feed(campaign, ledger, 0).news == ()
+    carry_out(campaign, ledger, decide_feed(campaign, ledger, 0))
+    text = "the campaign test is done: 4 completed, 1 failed and set aside"
+    assert [decide_feed(campaign, ledger, 0).news for _ in range(2)] == [(text,), ()]
+    # A larger budget of failures is more to do, which only the retries see.
+    more = campaign.model_copy(update={"retry": campaign.retry.model_copy(update={"max_failures": 2})})
+    assert "nothing to begin" in decide_feed(more, ledger, 0).said
+    carry_out(more, ledger, decide_retry(more, ledger, 0), "retry")
+    assert [decide_feed(more, ledger, 0).news for _ in range(2)] == [(text,), ()]
+
+
+def test_a_ledger_without_structures_is_not_done(tmp_path: Path, engine: TestEngine) -> None:
+    campaign, ledger = campaign_of(tmp_path, engine, 1)
+    ledger._connection.execute("DELETE FROM structure_state")
+    ledger._connection.execute("DELETE FROM structures")
+    assert decide_feed(campaign, ledger, 0).news == ()
+
+
+def test_limits_are_batches_and_only_a_few(tmp_path: Path, engine: TestEngine) -> None:
+    campaign, ledger = campaign_of(tmp_path, engine, 25, batch_size=3, feed={"trial": 0})
+    assert decide_feed(campaign, ledger, 0).limits == [3] * MOST_REQUESTS
+    fewer = campaign.model_copy(update={"max_in_flight": 10})
+    assert decide_feed(fewer, ledger, 2).limits == [3, 3, 2]
+    assert decide_feed(fewer, ledger, 10).limits == ()
+    assert decide_feed(fewer, ledger, 12).limits == ()
+    claim(ledger, range(7))
+    assert decide_feed(fewer, ledger, 1).limits == [2], "what runs and what was asked for count alike"
+    larger = campaign.model_copy(update={"batch_size": 500})
+    assert decide_feed(larger, ledger, 0).limits == [18]
+
+
+def test_held_resting_and_set_aside_structures(tmp_path: Path, engine: TestEngine) -> None:
+    campaign, ledger = campaign_of(tmp_path, engine, 6, retry={"max_losses": 2}, feed={"trial": 0})
+    now = time.time()
+    ledger.hold([0, 1])
+    set_state(ledger, "loss_count", 2, 2)
+    set_state(ledger, "not_before", now + 60, 3)
+    two = decide_feed(campaign, ledger, 0, now)
+    assert two.limits == [2] and "2 due, 4 resting, held or set aside" in two.said
+    run(campaign, ledger, "feed", 6, "feed", now)
+    assert sorted(engine.runs) == [4, 5]
+    waits = decide_feed(campaign, ledger, 0, now)
+    assert waits.news == () and waits.said.endswith("nothing to begin"), "what rests is to be run yet"
+    assert decide_feed(campaign, ledger, 0, now + 61).limits == [1]
+    run(campaign, ledger, "feed", 6, "later", now + 61)
+    assert decide_feed(campaign, ledger, 0, now + 62).news == (
+        "the campaign test is done: 3 completed, 2 held, 1 set aside (retry.max_losses 2)",
+    )
+
+
+def test_retries_rest_and_are_set_aside(tmp_path: Path, engine: TestEngine) -> None:
+    engine.set("crash", 0, 1, 2, 3)
+    engine.set("input_error", 4)
+    settings = {"retry": {"max_failures": 2, "delay_s": 600}, "feed": {"trial": 0}}
+    campaign, ledger = campaign_of(tmp_path, engine, 5, **settings)
+    now = time.time()
+    run(campaign, ledger, "feed", 5, "feed", now)
+    ledger.hold([3])
+    said = decide_retry(campaign, ledger, 0, now).said
+    assert said == "5 failed or timed out, 0 due, 0 set aside, 4 resting, 1 held: nothing to try again"
+    later = decide_retry(campaign, ledger, 0, now + 700)
+    assert later.limits == [4]
+    run(campaign, ledger, "retry", 4, "retry", now + 700)
+    said = decide_retry(campaign, ledger, 0, now + 700).said
+    assert said == "5 failed or timed out, 0 due, 4 set aside, 0 resting, 1 held: nothing to try again"
+    assert decide_feed(campaign, ledger, 0, now + 700).news == (
+        "the campaign test is done: 0 completed, 4 failed and set aside, 1 held",
+    )
+
+
+def with_francium(tmp_path: Path, engine: TestEngine, *rows: int) -> tuple[Campaign, Ledger]:
+    """A campaign of 12, of which some have an element without a basis: no input can be written."""
+    campaign, ledger = campaign_of(tmp_path, engine, 12, feed={"trial": 6}, **AT_ONCE)
+    ledger.close()
+    campaign.ledger.unlink()
+    lines = ["name,aligned_csd_core,charge,uhf"]
+    lines += [f"{n},{'Fr 0 0 0,0,1' if n in rows else f'Ne 0 0 {n},0,0'}" for n in range(12)]
+    campaign.csv_file.write_text("\n".join(lines))
+    ledger = Ledger(campaign.ledger, create=True)
+    take_in(campaign, ledger)
+    return campaign, ledger
+
+
+def test_a_few_inputs_that_are_refused_at_once_are_no_trial(tmp_path: Path, engine: TestEngine) -> None:
+    campaign, ledger = with_francium(tmp_path, engine, 0, 1, 2)
+    carry_out(campaign, ledger, decide_feed(campaign, ledger, 0))
+    assert ledger.failures_by_class() == [("input_refused", 3)]
+    again = decide_feed(campaign, ledger, 0)
+    assert again.limits == [3] and "(trial of 6)" in again.said, "three have not been tried yet"
+    carry_out(campaign, ledger, again)
+    assert decide_feed(campaign, ledger, 0).limits == [3]
+
+
+def test_many_inputs_that_are_refused_pause_it(tmp_path: Path, engine: TestEngine) -> None:
+    campaign, ledger = with_francium(tmp_path, engine, *range(12))
+    carry_out(campaign, ledger, decide_feed(campaign, ledger, 0))
+    said = decide_feed(campaign, ledger, 0).said
+    assert "of 6 of the last 6 attempts no input could be written" in said
+
+
+def test_failures_of_an_old_file_or_by_hand_are_none_of_the_campaigns(
+    tmp_path: Path, engine: TestEngine
+) -> None:
+    campaign, ledger = campaign_of(tmp_path, engine, 60, feed={"window": 5, "trial": 5})
+    for row in range(1, 51):
+        ledger.update_status(row, Status.FAILED, "before our time")
+    assert len(ledger.attempts(0)) == 1 and ledger.failures_by_class() == [("failed", 50)]
+    assert decide_retry(campaign, ledger, 0).limits == [50]
+    assert "(trial of 5)" in decide_feed(campaign, ledger, 0).said
+
+
+def test_those_that_fail_early_do_not_stand_for_all_that_began_with_them(
+    tmp_path: Path, engine: TestEngine
+) -> None:
+    campaign, ledger = campaign_of(tmp_path, engine, 1, feed={"window": 10, "trial": 5})
+    ledger.add_structures([structure(n) for n in range(1, 200)])
+
+    def begin(some: range, at: float) -> list[str]:
+        tokens = [one.token for one in claim(ledger, some)]
+        ledger.mark_submitted({token: token for token in tokens}, now=at)
+        ledger.mark_running(tokens, now=at)
+        return tokens
+
+    def fail(some: list[str], after_s: float) -> None:
+        when = 1000.0 + after_s
+        ledger.record([ending(token, Outcome.FAILED, ended_at=when, elapsed=after_s) for token in some])
+
+    tokens = begin(range(100), 1000.0)
+    fail(tokens[:12], 10.0)
+    assert decide_feed(campaign, ledger, 0, 1005.0).limits == (), "none of them has lived longer yet"
+    ledger.set_meta("feed", "{}")
+    assert decide_feed(campaign, ledger, 0, 1060.0).limits == [100]
+    # Those that began later prove nothing.
+    begin(range(100, 190), 5000.0)
+    fail(tokens[12:90], 50.0)
+    assert decide_feed(campaign, ledger, 0, 1060.0).limits == [10], "10 of 20 is not more than half"
+    fail(tokens[90:91], 50.0)
+    assert "10 of the last 10 attempts failed" in decide_feed(campaign, ledger, 0, 1060.0).said
+
+
+def test_a_state_that_cannot_be_read_is_none(tmp_path: Path, engine: TestEngine) -> None:
+    campaign, ledger = campaign_of(tmp_path, engine, 1)
+    for text in ("[]", "{", '{"after": "x"}', '{"told": 3}'):
+        ledger.set_meta("feed", text)
+        assert read_feed_state(ledger).paused == "" and decide_feed(campaign, ledger, 0).limits == [1]
