@@ -33,7 +33,7 @@ INTAKES: Final = 3
 
 _FEED, _RETRY, _HARVEST, _UPDATE = "feed", "retry", "harvest", "update"
 
-Decide = Callable[[Campaign, Ledger, int], Decision]
+Decide = Callable[..., Decision]
 
 
 class _SkipError(Exception):
@@ -124,7 +124,8 @@ def _asking(
         try:
             with _ledger_of(campaign) as ledger:
                 requested = not_claimed_yet(context.instance, campaign, ledger, (_FEED, _RETRY))
-                decision = decide(campaign, ledger, requested)
+                runs = len(under_way(context.instance, campaign, (kind,)))
+                decision = decide(campaign, ledger, requested, runs=runs)
         except _SkipError as why:
             return dg.SkipReason(str(why))
         for wrong in notify(campaign.notify, campaign.name, decision.news):

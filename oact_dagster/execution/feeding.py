@@ -19,6 +19,11 @@ from oact_dagster.ledger.store import Ledger
 MOST_REQUESTS: Final = 4
 """Runs that are asked for at once: each costs the daemon a third of a second."""
 
+SMALL_RUNS: Final = 2
+"""While so many runs of a kind are under way, no run for a few more structures is asked for."""
+
+_ASKED: Final = "all are asked for"
+_WAITS: Final = "too few for one more run as yet"
 _TO_RUN: Final = (Status.TO_RUN, Status.READY)
 _FAILED: Final = (Status.FAILED, Status.TIMEOUT)
 _FAILURES: Final = (Outcome.FAILED, Outcome.TIMEOUT)
@@ -41,7 +46,9 @@ def due_of(campaign: Campaign, now: float) -> Due:
     return Due(now, campaign.retry.max_failures, campaign.retry.max_losses, campaign.retry_key())
 
 
-def decide_feed(campaign: Campaign, ledger: Ledger, requested: int, now: float | None = None) -> Decision:
+def decide_feed(
+    campaign: Campaign, ledger: Ledger, requested: int, now: float | None = None, *, runs: int = 0
+) -> Decision:
     """Decide how many structures that have not failed are to be begun.
 
     Args:
@@ -49,6 +56,7 @@ def decide_feed(campaign: Campaign, ledger: Ledger, requested: int, now: float |
         ledger: open for writing: a pause is kept there.
         requested: structures that runs were asked for and have not claimed yet.
         now: Unix time, s.
+        runs: of this kind that were asked for and have not ended.
     """
     at = time.time() if now is None else now
     counts = ledger.count_by_status()
@@ -77,11 +85,15 @@ def decide_feed(campaign: Campaign, ledger: Ledger, requested: int, now: float |
         seen += f" (trial of {campaign.feed.trial})"
     if room <= 0:
         return Decision(f"{seen}: as many as may run at once")
-    limits = _in_batches(min(room, due), campaign.batch_size)
+    limits = _limits(campaign, min(room, due - requested), runs)
+    if not limits:
+        return Decision(f"{seen}: {_WAITS if due > requested else _ASKED}")
     return Decision(f"{seen}: {sum(limits)} more in {_runs(limits)}", limits)
 
 
-def decide_retry(campaign: Campaign, ledger: Ledger, requested: int, now: float | None = None) -> Decision:
+def decide_retry(
+    campaign: Campaign, ledger: Ledger, requested: int, now: float | None = None, *, runs: int = 0
+) -> Decision:
     """Decide how many structures that failed are to be tried again.
 
     Args:
@@ -89,6 +101,7 @@ def decide_retry(campaign: Campaign, ledger: Ledger, requested: int, now: float 
         ledger: open for writing.
         requested: structures that runs were asked for and have not claimed yet.
         now: Unix time, s.
+        runs: of this kind that were asked for and have not ended.
     """
     at = time.time() if now is None else now
     stop = _safety(campaign, ledger, at)
@@ -105,7 +118,9 @@ def decide_retry(campaign: Campaign, ledger: Ledger, requested: int, now: float 
         return Decision(f"{seen}: nothing to try again")
     if room <= 0:
         return Decision(f"{seen}: as many as may run at once")
-    limits = _in_batches(min(room, due), campaign.batch_size)
+    limits = _limits(campaign, min(room, due - requested), runs)
+    if not limits:
+        return Decision(f"{seen}: {_WAITS if due > requested else _ASKED}")
     return Decision(f"{seen}: {sum(limits)} again in {_runs(limits)}", limits)
 
 
@@ -165,9 +180,17 @@ def _whenever(campaign: Campaign, now: float) -> Due:
     return replace(due_of(campaign, now), now=float(2**53))
 
 
-def _in_batches(structures: int, batch_size: int) -> list[int]:
-    whole, rest = divmod(structures, batch_size)
-    return ([batch_size] * whole + ([rest] if rest else []))[:MOST_REQUESTS]
+def _limits(campaign: Campaign, structures: int, runs: int) -> list[int]:
+    """Structures of each run that is to be asked for.
+
+    A run takes memory and one of a few places until its last structure has ended. Where some become due, or find room,
+    with each tick, runs for so few would soon have all places: they gather until it is worth while.
+    """
+    least = min(campaign.batch_size, campaign.max_in_flight // 10)
+    if structures <= 0 or (structures < least and runs >= SMALL_RUNS):
+        return []
+    whole, rest = divmod(structures, campaign.batch_size)
+    return ([campaign.batch_size] * whole + ([rest] if rest else []))[:MOST_REQUESTS]
 
 
 def _runs(limits: Sequence[int]) -> str:
