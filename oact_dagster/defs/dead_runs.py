@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import time
 from typing import Final
 
 import dagster as dg
@@ -16,6 +17,9 @@ from oact_dagster.ledger.reading import LedgerReader
 HOST_TAG: Final = "oact/host"
 """Of a run that was begun in a process of our own: where."""
 
+BEGINS_WITHIN_S: Final = 60.0
+"""A run whose code server is gone has told its pid by then, if it lives, s."""
+
 _GONE: Final = (
     "its process is gone (killed, or its host was booted); its structures are taken over by another run"
 )
@@ -28,7 +32,9 @@ def close_dead_runs(
 
     By host, boot, pid and start time of the process that the ledger has for the run's batch: a pid that was used again,
     and a reboot, are told apart; a process of another host is left alone. A run that died before its batch began, or
-    that took the CSV in, is judged by the pid that Dagster has for it, where it was begun on this host.
+    that took the CSV in, is judged by the pid that Dagster has for it, where it was begun on this host; and where there
+    is none yet, by the code server that began it, which else would tell. (A run that is closed too early ends when it
+    begins, and has claimed nothing.)
 
     Args:
         instance: of Dagster.
@@ -38,7 +44,11 @@ def close_dead_runs(
     Returns:
         How many were closed.
     """
-    statuses = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+    statuses = [
+        dg.DagsterRunStatus.STARTING,
+        dg.DagsterRunStatus.STARTED,
+        dg.DagsterRunStatus.CANCELING,
+    ]
     runs = {run.run_id: run for run in instance.get_runs(dg.RunsFilter(statuses=statuses))}
     known = {run_id for run_id in runs if ledger is not None and ledger.knows_batch(run_id)}
     dead = [] if ledger is None else ledger.dead_batches(list(known))
@@ -67,23 +77,40 @@ def _is_ours(run: dg.DagsterRun, campaign: Campaign) -> bool:
 
 def _is_gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     """Whether a run was begun on this host by a process that does not run any more."""
-    if not _was_begun_here(run):
+    server = _code_server(run)
+    if server is None and run.tags.get(HOST_TAG) != socket.gethostname():
         return False
     for entry in instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
         event = entry.dagster_event
         pid = None if event is None else event.engine_event_data.metadata.get("pid")
         if pid is not None:
             return not _runs_python(int(str(pid.value)))
-    return False
+    launched = instance.get_run_stats(run.run_id).launch_time
+    return (
+        server is not None
+        and launched is not None
+        and not -BEGINS_WITHIN_S < time.time() - launched < BEGINS_WITHIN_S
+        and not _answers(server)
+    )
 
 
-def _was_begun_here(run: dg.DagsterRun) -> bool:
-    if HOST_TAG in run.tags:
-        return run.tags[HOST_TAG] == socket.gethostname()
-    # The code server that begins a run is one of the daemon's own where it is spoken to through a file.
-    with contextlib.suppress(ValueError):
-        return "socket" in json.loads(run.tags.get(GRPC_INFO_TAG, "{}"))
-    return False
+def _code_server(run: dg.DagsterRun) -> str | None:
+    """The socket of the code server that began a run, where it is one of this host: the daemon's own is."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return str(json.loads(run.tags[GRPC_INFO_TAG])["socket"]) if GRPC_INFO_TAG in run.tags else None
+    return None
+
+
+def _answers(server: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(5.0)
+        try:
+            client.connect(server)
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+    return True
 
 
 def _runs_python(pid: int) -> bool:

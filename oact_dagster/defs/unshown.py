@@ -24,4 +24,7 @@ def unshown_results(instance: DagsterInstance, campaign: Campaign, ledger: Ledge
     dull = [key for key in completed if getattr(statuses.get(key), "value", None) != "MATERIALIZED"]
     # Loading all keys of a large campaign takes a third of a second, and mostly there is nothing to ask them for.
     known = set(instance.get_dynamic_partitions(campaign.partitions_name)) if dull else set()
-    return [int(key) for key in dull if key in known]
+    left = [int(key) for key in dull if key in known]
+    # A run at work records a result first, and shows it itself a moment later.
+    shown_soon = ledger.of_living_batches(left)
+    return [index for index in left if index not in shown_soon]

@@ -355,6 +355,20 @@ class LedgerReader(LedgerQueue):
             found += [int(row[0]) for row in rows]
         return sorted(found)
 
+    def of_living_batches(self, orig_indices: Sequence[int], now: float | None = None) -> set[int]:
+        """Those of these structures that were tried by a batch that still lives."""
+        batches = self._rows("SELECT id FROM batches WHERE ended_at IS NULL")
+        living = [str(row[0]) for row in batches if self.batch_lives(str(row[0]), now)]
+        found: set[int] = set()
+        for chunk in chunks(orig_indices) if living else ():
+            rows = self._rows(
+                "SELECT s.orig_index, a.batch_id FROM attempts a JOIN structures s ON s.id = a.structure_id"
+                f" WHERE s.orig_index IN ({marks(chunk)}) AND {REACHABLE}",
+                chunk,
+            )
+            found.update(int(row[0]) for row in rows if row[1] in living)
+        return found
+
     def count_running_without_attempt(self) -> int:
         """How many structures are marked running and have no open attempt: another tool, or a hand, marked them."""
         return self._number(

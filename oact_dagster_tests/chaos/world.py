@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -91,19 +91,21 @@ class World:
             "DAGSTER_GRPC_HEARTBEAT_TIMEOUT": "10",
         }
         self.log = (folder / "daemon.log").open("ab")
-        self.daemon: subprocess.Popen[bytes] | None = None
+        self.daemons: list[subprocess.Popen[bytes]] = []
         self.instance = DagsterInstance.from_config(str(self.home))
 
     # --- its processes --------------------------------------------------------------------------------------
 
     def start_daemon(self) -> None:
-        self.daemon = subprocess.Popen(
-            [sys.executable, "-m", "dagster._daemon", "run", "-m", MODULE],
-            env=self.environment,
-            cwd=self.campaign.folder,
-            stdout=self.log,
-            stderr=self.log,
-            start_new_session=True,
+        self.daemons.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "dagster._daemon", "run", "-m", MODULE],
+                env=self.environment,
+                cwd=self.campaign.folder,
+                stdout=self.log,
+                stderr=self.log,
+                start_new_session=True,
+            )
         )
 
     def switch_on(self) -> None:
@@ -147,31 +149,30 @@ class World:
         }[kind]()
         if kind in ("run worker", "payload") and victims:
             victims = [self.random.choice(victims)]
-        for victim in victims:
-            with contextlib.suppress(psutil.Error):
-                victim.kill()
+        self.kill(victims)
         if kind in ("daemon", "everything"):
-            self._reap()
             self.start_daemon()
         return kind if victims else ""
 
-    def ours_of_the_daemon(self) -> list[psutil.Process]:
-        return [psutil.Process(self.daemon.pid)] if self.daemon is not None else []
+    def kill(self, victims: Iterable[psutil.Process]) -> None:
+        """Kill processes with -9; daemons among them are gone afterwards."""
+        for victim in victims:
+            with contextlib.suppress(psutil.Error):
+                victim.kill()
+        time.sleep(0.1)
+        self.daemons = [one for one in self.daemons if one.poll() is None]
 
-    def _reap(self) -> None:
-        if self.daemon is not None:
-            self.daemon.wait(30)
+    def ours_of_the_daemon(self) -> list[psutil.Process]:
+        return [psutil.Process(one.pid) for one in self.daemons if one.poll() is None]
 
     def stop(self) -> None:
         """End the daemon as a user does, then whatever is left."""
-        if self.daemon is not None and self.daemon.poll() is None:
-            self.daemon.send_signal(signal.SIGTERM)
+        for daemon in self.daemons:
+            daemon.send_signal(signal.SIGTERM)
+        for daemon in self.daemons:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.daemon.wait(20)
-        for process in self.ours():
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        self._reap()
+                daemon.wait(20)
+        self.kill(self.ours())
         self.log.close()
         self.instance.dispose()
 

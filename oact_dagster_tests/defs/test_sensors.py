@@ -165,6 +165,52 @@ def test_a_grown_csv_is_taken_in_and_a_changed_one_is_refused_once(
     assert project.counts == {Status.TO_RUN: 5}
 
 
+TAKE_IN = """
+import socket, sys
+import dagster as dg
+from oact_dagster.definitions import for_campaign
+from oact_dagster.defs.dead_runs import HOST_TAG
+job = for_campaign(sys.argv[1]).resolve_job_def("take_in")
+with dg.DagsterInstance.from_config(sys.argv[2]) as instance:
+    tags = {"dagster/run_key": sys.argv[3], HOST_TAG: socket.gethostname()}
+    job.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
+"""
+
+
+def test_an_intake_that_is_killed_is_closed_and_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Watched(tmp_path, 3, monkeypatch)
+    write_csv(project.campaign.csv_file, 2, first=3)
+    (request,), _ = project.tick("intake")
+    # While another process writes, the intake waits with its run at work.
+    holder = sqlite3.connect(project.campaign.ledger, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    worker = subprocess.Popen(
+        [sys.executable, "-c", TAKE_IN, str(project.campaign.file), str(project.home), str(request.run_key)]
+    )
+    at_work = dg.RunsFilter(job_name="take_in", statuses=[dg.DagsterRunStatus.STARTED])
+    until(lambda: bool(project.instance.get_runs(at_work)), "the run")
+    (run,) = project.instance.get_runs(at_work)
+    until(
+        lambda: bool(project.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_START)),
+        "the step",
+    )
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    holder.execute("ROLLBACK")
+    holder.close()
+    (again,), said = project.tick("intake")
+    assert "is new or has changed" in said and again.run_key != request.run_key
+    closed = project.instance.get_run_by_id(run.run_id)
+    assert closed is not None and closed.status is dg.DagsterRunStatus.FAILURE
+    job = for_campaign(project.campaign.file).resolve_job_def("take_in")
+    assert job.execute_in_process(
+        instance=project.instance, tags={"dagster/run_key": str(again.run_key)}
+    ).success
+    assert project.tick("intake")[0] == [] and project.counts == {Status.TO_RUN: 5}
+
+
 RUN_AND_WAIT = """
 import sys
 import dagster as dg

@@ -1,0 +1,24 @@
+"""Two daemons by mistake, and a machine that is rebooted twice: all is killed, and what was locked stays so."""
+
+from pathlib import Path
+
+from oact_dagster.ledger.states import Status
+from oact_dagster_tests.chaos.test_chaos import check
+from oact_dagster_tests.chaos.world import live, world
+from oact_dagster_tests.waiting import until
+
+
+def test_two_daemons_and_two_reboots(tmp_path: Path) -> None:
+    with world(tmp_path, 8, seed=3, feed={"interval_s": 5, "trial": 0}) as made:
+        for number in range(8):
+            made.engine.set("slow", number)
+        made.start_daemon()
+        until(lambda: made.counts().get(Status.COMPLETED, 0) >= 2, "the first results", 120)
+        made.kill(made.ours())
+        assert not made.ours() and made.counts()[Status.RUNNING] > 0
+        for _ in range(2):
+            made.start_daemon()
+        until(lambda: made.counts().get(Status.COMPLETED, 0) >= 4, "more results", 120)
+        live(made, 240.0, kills=0, every_s=0.0)
+        check(made)
+        assert made.counts() == {Status.COMPLETED: 8}
