@@ -30,8 +30,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-from overhead import ENGINE
+from quick_campaign import cpu_s, write_quick_campaign
 
 WORKERS = 2
 IDLE_FILES = 1000
@@ -92,21 +91,13 @@ def _ready_for(kind: str) -> Iterator[dict[str, str]]:
 
 
 def _measure(folder: Path, kind: str, size: int, environment: dict[str, str]) -> dict[str, float]:
-    engine = folder / "engine"
-    engine.write_text(ENGINE)
-    engine.chmod(0o755)
-    with (folder / "structures.csv").open("w") as stream:
-        stream.write("aligned_csd_core,charge,uhf\n")
-        for number in range(size):
-            stream.write(f'"O 0 0 {number / 1e5:.6f}\nH 0.76 0 0.59\nH -0.76 0 0.59",0,0\n')
-    settings: dict[str, Any] = {
-        "name": "launchers",
-        "csv": "structures.csv",
-        "batch_size": size,
-        "orca": {"command": str(engine), "n_cores": 1},
-        "launcher": {"kind": kind, "max_workers": WORKERS, "mem": "none", "poll_interval_s": 1.0},
+    launcher: dict[str, Any] = {
+        "kind": kind,
+        "max_workers": WORKERS,
+        "mem": "none",
+        "poll_interval_s": 1.0,
     }
-    (folder / "campaign.yaml").write_text(yaml.safe_dump(settings))
+    write_quick_campaign(folder, size, name="launchers", batch_size=size, launcher=launcher)
     done = subprocess.run(
         [sys.executable, __file__, "--inside", str(folder), str(size)],
         stdout=subprocess.PIPE,
@@ -115,11 +106,6 @@ def _measure(folder: Path, kind: str, size: int, environment: dict[str, str]) ->
     )
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
-
-
-def _cpu(who: int) -> float:
-    usage = resource.getrusage(who)
-    return usage.ru_utime + usage.ru_stime
 
 
 def _inside(folder: Path, size: int) -> dict[str, float]:
@@ -137,7 +123,7 @@ def _inside(folder: Path, size: int) -> dict[str, float]:
     with Ledger(campaign.ledger, create=True) as ledger:
         take_in(campaign, ledger)
         launcher = make_launcher(campaign)
-        before, began = _cpu(resource.RUSAGE_SELF), time.monotonic()
+        before, began = cpu_s(resource.RUSAGE_SELF), time.monotonic()
         run = BatchRun(
             campaign, ledger, launcher, find_engine(campaign), BatchRequest(range(size)), "benchmark"
         )
@@ -152,8 +138,8 @@ def _inside(folder: Path, size: int) -> dict[str, float]:
     return {
         "submitted": submitted,
         "recorded": recorded,
-        "coordinator": _cpu(resource.RUSAGE_SELF) - before,
-        "children": _cpu(resource.RUSAGE_CHILDREN),
+        "coordinator": cpu_s(resource.RUSAGE_SELF) - before,
+        "children": cpu_s(resource.RUSAGE_CHILDREN),
         "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
@@ -176,9 +162,9 @@ def _idle_reader() -> float:
                 file.write_text('{"method": "opened"}\n')
                 reader.follow(file)
             time.sleep(10.0)
-            before = _cpu(resource.RUSAGE_SELF)
+            before = cpu_s(resource.RUSAGE_SELF)
             threading.Event().wait(IDLE_S)
-            return (_cpu(resource.RUSAGE_SELF) - before) / IDLE_S * 100
+            return (cpu_s(resource.RUSAGE_SELF) - before) / IDLE_S * 100
 
 
 if __name__ == "__main__":

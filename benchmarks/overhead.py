@@ -21,18 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-# The engine prints an output whose echo holds the token, as ORCA's does.
-ENGINE = r"""#!/bin/sh
-printf '  * O   R   C   A *\nProgram Version 6.1.0  -   RELEASE   -\n INPUT FILE\nNAME = orca.inp\n'
-n=0; while IFS= read -r line; do n=$((n+1)); printf '|%3d> %s\n' $n "$line"; done < orca.inp
-printf '                          ****END OF INPUT****\nSCF CONVERGED AFTER   9 CYCLES\n'
-printf 'FINAL SINGLE POINT ENERGY       -76.000000000000\n'
-printf 'CARTESIAN GRADIENT\n------------------\n\n   1   O   :   0.001 0.002 0.003\n\n'
-printf 'Norm of the Cartesian gradient     ...    0.004\nRMS gradient ... 0.002\nMAX gradient ... 0.003\n'
-printf '****ORCA TERMINATED NORMALLY****\nTOTAL RUN TIME: 0 days 0 hours 0 minutes 0 seconds 1 msec\n'
-"""
+from quick_campaign import cpu_s, write_quick_campaign
 
 
 def main() -> None:
@@ -59,20 +48,7 @@ def main() -> None:
 
 
 def _measure(folder: Path, size: int) -> dict[str, float]:
-    engine = folder / "engine"
-    engine.write_text(ENGINE)
-    engine.chmod(0o755)
-    with (folder / "structures.csv").open("w") as stream:
-        stream.write("aligned_csd_core,charge,uhf\n")
-        for number in range(size):
-            stream.write(f'"O 0 0 {number / 1e5:.6f}\nH 0.76 0 0.59\nH -0.76 0 0.59",0,0\n')
-    settings: dict[str, Any] = {
-        "name": "overhead",
-        "csv": "structures.csv",
-        "orca": {"command": str(engine), "n_cores": 1},
-        "launcher": {"max_workers": 2},
-    }
-    (folder / "campaign.yaml").write_text(yaml.safe_dump(settings))
+    write_quick_campaign(folder, size, name="overhead", launcher={"max_workers": 2})
     done = subprocess.run(
         [sys.executable, __file__, "--inside", str(folder), str(size)],
         stdout=subprocess.PIPE,
@@ -82,11 +58,6 @@ def _measure(folder: Path, size: int) -> dict[str, float]:
     )
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
-
-
-def _cpu(who: int) -> float:
-    usage = resource.getrusage(who)
-    return usage.ru_utime + usage.ru_stime
 
 
 def _inside(folder: Path, size: int) -> dict[str, float]:
@@ -103,7 +74,7 @@ def _inside(folder: Path, size: int) -> dict[str, float]:
     campaign = load_campaign(folder)
     if not run_intake(campaign).success:
         raise SystemExit("intake failed")
-    before = _cpu(resource.RUSAGE_SELF)
+    before = cpu_s(resource.RUSAGE_SELF)
     ours = 0.0
     next_event, to_dagster = batch_step._next, BatchReport.dagster_events
 
@@ -135,7 +106,7 @@ def _inside(folder: Path, size: int) -> dict[str, float]:
         )
         if not result.success:
             raise SystemExit("the run failed")
-    after, children = _cpu(resource.RUSAGE_SELF), _cpu(resource.RUSAGE_CHILDREN)
+    after, children = cpu_s(resource.RUSAGE_SELF), cpu_s(resource.RUSAGE_CHILDREN)
     engine = _engine_alone(folder, min(size, 200)) / min(size, 200)
     # Imports and definitions; what Dagster does for the range before the step begins is its events' cost.
     return {
@@ -149,12 +120,12 @@ def _inside(folder: Path, size: int) -> dict[str, float]:
 
 
 def _engine_alone(folder: Path, runs: int) -> float:
-    before = _cpu(resource.RUSAGE_CHILDREN)
+    before = cpu_s(resource.RUSAGE_CHILDREN)
     for _ in range(runs):
         subprocess.run(
             [str(folder / "engine")], cwd=folder / "jobs" / "job_0", stdout=subprocess.DEVNULL, check=True
         )
-    return _cpu(resource.RUSAGE_CHILDREN) - before
+    return cpu_s(resource.RUSAGE_CHILDREN) - before
 
 
 if __name__ == "__main__":
