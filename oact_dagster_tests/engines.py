@@ -89,7 +89,7 @@ stubborn) trap '' TERM; head "$1"; while :; do sleep 1; done ;;
 slow) head "$1"; sleep 1; converged; end ;;
 slower) head "$1"; sleep 4; converged; end ;;
 half) head "$1"; converged ;;
-stderr) head "$1"; yes error | command head -n 100000 >&2; converged; end ;;
+stderr) head "$1"; awk 'BEGIN { for (i = 0; i < 100000; i++) print "error" }' >&2; converged; end ;;
 silent) exit 0 ;;
 exit*) head "$1"; exit "${what#exit}" ;;
 nonsense) head "$1"; converged | sed 's/-76\.0/-20006124.3/'; end ;;

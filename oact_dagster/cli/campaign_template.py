@@ -137,6 +137,7 @@ feed:
   pause_at_failure_rate: @feed.pause_at_failure_rate  # pause when a larger share of trial or last attempts failed
   window: @feed.window  # how many of the last attempts are looked at, 5 or more
   core_hours: @feed.core_hours  # budget of all attempts; when it is spent nothing more is begun; null: no budget
+  interval_s: @feed.interval_s  # time between two ticks of a sensor, s; of timeouts and harvest five times that
   bad_host_after: @feed.bad_host_after  # structures lost or crashed on a host, and fewer completed, leave it out
 
 # Who is told when the campaign pauses, has spent its budget, or is done.

@@ -199,8 +199,8 @@ def _page(
     from oact_dagster.ledger.reading import LedgerReader
 
     with LedgerReader.open(ledger) as reader:
-        retry = None if campaign is None else campaign.retry
-        overview = overview_of(reader, retry, metrics=metrics or as_json)
+        retry, key = (None, None) if campaign is None else (campaign.retry, campaign.retry_key())
+        overview = overview_of(reader, retry, retry_key=key, metrics=metrics or as_json)
         feed = None
         if campaign is not None:
             from oact_dagster.execution.feed_overview import feed_overview

@@ -172,7 +172,7 @@ def _finish(campaign: Campaign, problems: list[str], *, whole: bool) -> int:
     from oact_dagster.ledger.store import Ledger
 
     with Ledger(campaign.ledger) as ledger:
-        summary = overview_of(ledger, campaign.retry)
+        summary = overview_of(ledger, campaign.retry, retry_key=campaign.retry_key())
         set_aside = ledger.count_set_aside(campaign.retry.max_failures, campaign.retry.max_losses)
         retry = campaign.retry
         reasons = ledger.set_aside_by_class(retry.max_failures, retry.max_losses) if set_aside else []

@@ -8,6 +8,7 @@ from typing import Final
 
 from oact_dagster.campaign import RetrySettings
 from oact_dagster.ledger.metrics import Metrics
+from oact_dagster.ledger.queue import Due
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Outcome, Status
 
@@ -81,6 +82,8 @@ class Overview:
     """``(reason, structures)`` of queued ones whose jobs may wait for ever, most first."""
     host_faults: tuple[tuple[str, int], ...] = ()
     """``(host, attempts)`` that failed by a fault of the host, most first."""
+    without_remedy: int = 0
+    """Failed structures within their budgets for which nothing is left to try; 0 where the settings are not known."""
 
     @property
     def total(self) -> int:
@@ -114,7 +117,7 @@ class Overview:
         if self.set_aside is None:
             return waiting
         failed = self.counts.get(Status.FAILED, 0) + self.counts.get(Status.TIMEOUT, 0)
-        return max(0, waiting + failed - self.set_aside)
+        return max(0, waiting + failed - self.set_aside - self.without_remedy)
 
     @property
     def ends_at(self) -> float | None:
@@ -128,6 +131,7 @@ def overview_of(
     ledger: LedgerReader,
     retry: RetrySettings | None = None,
     *,
+    retry_key: str | None = None,
     metrics: bool = True,
     now: float | None = None,
 ) -> Overview:
@@ -136,6 +140,7 @@ def overview_of(
     Args:
         ledger: of the campaign.
         retry: its budgets, where they are known.
+        retry_key: of its settings that decide whether anything is left to try, likewise.
         metrics: sum up the results, too.
         now: Unix time, s.
 
@@ -172,6 +177,9 @@ def overview_of(
         metrics=figures,
         stuck=tuple(ledger.stuck_by_reason()) if counts.get(Status.RUNNING) else (),
         host_faults=tuple(ledger.faults_by_host()),
+        without_remedy=0
+        if retry is None or retry_key is None
+        else ledger.count_without_remedy(Due(at, retry.max_failures, retry.max_losses, retry_key)),
     )
 
 

@@ -91,7 +91,9 @@ def test_what_rests_and_what_has_no_remedy_left(tmp_path: Path, engine: TestEngi
     assert (found.resting, found.without_remedy) == (1, 1)
     assert "set aside 1 for whose failure no remedy is left" in list(found.lines())
     assert on_the_asset(campaign, ledger)["set_aside_without_remedy"] == 1
-    assert json.loads(oact("dashboard", campaign.file, "--json").stdout)["feed"]["without_remedy"] == 1
+    shown = json.loads(oact("dashboard", campaign.file, "--json").stdout)
+    assert shown["feed"]["without_remedy"] == 1
+    assert shown["left"] == 2, "those for which something is left to try"
 
 
 def test_a_bad_host_and_its_release(tmp_path: Path, engine: TestEngine) -> None:
