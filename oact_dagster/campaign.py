@@ -492,6 +492,11 @@ class NotifySettings(_Settings):
         description="address to which the text is posted as JSON, such as https://example.org/hook",
     )
 
+    @property
+    def ways(self) -> int:
+        """How many ways of telling are set."""
+        return bool(self.command) + (self.webhook is not None)
+
 
 class Campaign(_Settings):
     """All settings of a campaign. Paths are absolute after loading."""

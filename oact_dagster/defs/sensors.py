@@ -17,9 +17,10 @@ from oact_dagster.defs.dead_runs import close_dead_runs
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.requests import ask_for, not_claimed_yet, under_way
 from oact_dagster.defs.unshown import unshown_results
+from oact_dagster.execution.feed_state import no_longer
 from oact_dagster.execution.feeding import Decision, decide_feed, decide_retry
 from oact_dagster.execution.identity import check_identity
-from oact_dagster.execution.intake_need import csv_stamp, is_taken_in
+from oact_dagster.execution.intake_need import TAKEN_IN, csv_stamp, is_taken_in
 from oact_dagster.execution.notifying import notify
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.store import Ledger
@@ -93,6 +94,8 @@ def _intake_sensor(campaign: Campaign) -> dg.SensorDefinition:
                 with Ledger(campaign.ledger) as ledger:
                     if is_taken_in(campaign, ledger):
                         return dg.SkipReason(f"{campaign.csv.name} is taken in: it has not changed since")
+                    # One that is set back to what it was is another intake, not the one of then.
+                    stamp += f" after {ledger.meta(TAKEN_IN)}"
         except (LedgerError, sqlite3.Error) as error:
             return dg.SkipReason(str(error))
         except OSError as error:
@@ -126,9 +129,12 @@ def _asking(
                 requested = not_claimed_yet(context.instance, campaign, ledger, (_FEED, _RETRY))
                 runs = len(under_way(context.instance, campaign, (kind,)))
                 decision = decide(campaign, ledger, requested, runs=runs)
+                undelivered = notify(campaign.notify, campaign.name, decision.news)
+                if len(undelivered) >= campaign.notify.ways * len(decision.news) > 0:
+                    no_longer(ledger, decision.kind)  # the next tick tells it
         except _SkipError as why:
             return dg.SkipReason(str(why))
-        for wrong in notify(campaign.notify, campaign.name, decision.news):
+        for wrong in undelivered:
             context.log.warning(wrong)
         return _result(context, decision.said, ask_for(campaign, _op_name(job), kind, decision.limits))
 

@@ -39,6 +39,8 @@ class Decision:
     """Structures of each run."""
     news: Sequence[str] = ()
     """What is to be told to whoever does not watch, once."""
+    kind: str = ""
+    """Of the news, as the feed's state has it."""
 
 
 def due_of(campaign: Campaign, now: float) -> Due:
@@ -210,4 +212,4 @@ def _what_came(campaign: Campaign, ledger: Ledger, counts: dict[Status, int]) ->
 
 def _told(ledger: Ledger, kind: str, text: str, said: str | None = None) -> Decision:
     """A decision to begin nothing, which whoever does not watch is told of once."""
-    return Decision(said or text, news=(text,) if first_time(ledger, kind) else ())
+    return Decision(said or text, news=(text,) if first_time(ledger, kind) else (), kind=kind)

@@ -1,6 +1,7 @@
 """The sensors' ticks over a real instance and a real ledger: what they see, ask for, and say."""
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -122,6 +123,22 @@ def test_failures_pause_the_feed_until_it_is_let_go_on(
     assert project.counts == {Status.COMPLETED: 6, Status.TO_RUN: 24}
 
 
+def test_news_that_could_not_be_told_is_told_by_the_next_tick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, ready = tmp_path / "told", tmp_path / "ready"
+    script = f"import sys, os; os.stat({str(ready)!r}); open({str(told)!r}, 'a').write(sys.stdin.read())"
+    project = Watched(tmp_path, 1, monkeypatch, notify={"command": [sys.executable, "-c", script]})
+    assert project.carry_out(project.tick("feed")[0][0])
+    for _ in range(2):
+        assert "is done" in project.tick("feed")[1]
+        assert not told.exists()
+    ready.touch()
+    for _ in range(2):
+        project.tick("feed")
+    assert told.read_text().count("is done") == 1
+
+
 def test_retries_end_with_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = Watched(tmp_path, 4, monkeypatch, feed={"trial": 0}, retry={"max_failures": 2, "delay_s": 0})
     project.engine.set("crash", 1)
@@ -209,6 +226,24 @@ def test_an_intake_that_is_killed_is_closed_and_asked_for_again(
         instance=project.instance, tags={"dagster/run_key": str(again.run_key)}
     ).success
     assert project.tick("intake")[0] == [] and project.counts == {Status.TO_RUN: 5}
+
+
+def test_a_csv_that_is_set_back_is_taken_in_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = Watched(tmp_path, 2, monkeypatch)
+
+    def take_in(annotate: str) -> bool:
+        text = project.campaign.file.read_text()
+        project.campaign.file.write_text(re.sub(r"annotate:.*(\n- .*)*", f"annotate: {annotate}", text))
+        (request,), _ = project.tick("intake")
+        job = for_campaign(project.campaign.file).resolve_job_def("take_in")
+        tags = {"dagster/run_key": str(request.run_key)}
+        done = job.execute_in_process(instance=project.instance, tags=tags, raise_on_error=False)
+        assert project.tick("intake")[0] == []
+        return done.success
+
+    assert take_in("[]")
+    assert take_in("[name]")
+    assert take_in("[]"), "as it was before"
 
 
 RUN_AND_WAIT = """
