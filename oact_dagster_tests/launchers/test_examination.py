@@ -39,7 +39,8 @@ def test_jobs_that_slurm_would_take(tmp_path: Path, slurm: RealSlurm) -> None:
     assert len(slurm.calls_of("sbatch")) == 2 and all(
         "--test-only" in call for call in slurm.calls_of("sbatch")
     )
-    assert not slurm.run("squeue", "-h", "-t", "all", "-o", "%i").strip(), "nothing was submitted"
+    # Jobs of earlier tests, which have ended, may still be listed.
+    assert not slurm.run("squeue", "-h", "-o", "%i").strip(), "nothing was submitted"
 
 
 @pytest.mark.slurm
