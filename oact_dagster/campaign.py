@@ -275,6 +275,8 @@ class LauncherSettings(_Settings):
     def _scratch_is_absolute(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("/", "$")):
             raise ValueError("must be an absolute path on the node, or begin with a variable such as $TMPDIR")
+        if "$" in re.sub(r"\$(\w+|\{\w+\})", "", value or ""):
+            raise ValueError("may hold variables, such as $TMPDIR or ${USER}, and no other $")
         return value
 
     @field_validator("extra_directives", "modules", "setup_lines", "worker_init")

@@ -1,6 +1,7 @@
 """How an attempt whose job has ended is to be recorded: its files are read, judged, and made into a result."""
 
 import math
+import os
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from oact_dagster.execution.by_output import silence
 from oact_dagster.execution.engine import ORCA_NAME, STANDIN_NAME
 from oact_dagster.execution.verdict import Evidence, judge
 from oact_dagster.launchers.attempt_files import (
+    ERRORS_FILE,
     EXIT_FILE,
     OUTPUT_FILE,
     START_FILE,
@@ -27,6 +29,10 @@ from oact_dagster.orca.silence import silent_for_s
 
 OUTLIVED_S: Final = 600.0
 """How long after its own time limit a calculation may still be at its end, s."""
+
+
+_ERRORS_READ: Final = 4096
+_ERROR_SHOWN: Final = 300
 
 
 class LiveAttempt:
@@ -83,7 +89,8 @@ def ending_of(
     record = read_exit(live.folder, live.token)
     spec = read_spec(live.folder)
     output = read_output(live.folder)
-    evidence = Evidence(live.token, record, output, state, cancelled)
+    errors = _last_error(live.folder) if record is not None and record.returncode else ""
+    evidence = Evidence(live.token, record, output, state, cancelled, errors)
     verdict = judge(evidence)
     began = record or read_start(live.folder, live.token)
     costs = state.costs
@@ -111,6 +118,17 @@ def ending_of(
         max_rss_mb=costs.max_rss_mb or (record.max_rss_mb if record is not None else None),
         not_before=ended_at + retry.delay_after(before + 1) if failed else 0.0,
     )
+
+
+def _last_error(folder: Path) -> str:
+    """The last line of an engine's standard error, cut; empty where it wrote none."""
+    try:
+        with (folder / ERRORS_FILE).open("rb") as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - _ERRORS_READ))
+            lines = stream.read().decode("utf-8", "replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1].strip()[:_ERROR_SHOWN] if lines else ""
 
 
 def timed_out(ending: Ending, reason: str) -> Ending:

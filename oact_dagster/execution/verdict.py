@@ -30,6 +30,8 @@ class Evidence:
     job: JobState
     cancelled: bool = False
     """We ended it on the user's order."""
+    errors: str = ""
+    """The last line that the engine wrote to its standard error, where it ended badly."""
 
     @property
     def own_output(self) -> bool:
@@ -135,7 +137,10 @@ def _not_started(evidence: Evidence) -> Verdict:
 def _crashed(evidence: Evidence) -> Verdict:
     code = evidence.record.returncode if evidence.record is not None else None
     what = f"killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
-    return Verdict(Outcome.FAILED, FailureClass.ABORTED, f"the engine was {what}, and its output has no end")
+    more = f"; its errors end: {evidence.errors}" if evidence.errors else ""
+    return Verdict(
+        Outcome.FAILED, FailureClass.ABORTED, f"the engine was {what}, and its output has no end{more}"
+    )
 
 
 def _cut_short(evidence: Evidence) -> Verdict:

@@ -34,7 +34,8 @@ class JobEnvironment:
         """
         found = []
         if self.modules:
-            found.append(f"module load {' '.join(map(quoted, self.modules))}")
+            # What is computed without it would only fail, structure after structure.
+            found.append(f"module load {' '.join(map(quoted, self.modules))} || exit 5")
         if self.conda_env is not None:
             # A job's bash is no login shell: conda's function must be made first.
             made = 'eval "$("${CONDA_EXE:-conda}" shell.bash hook)"'

@@ -251,7 +251,11 @@ def _temporary(spec: AttemptSpec) -> "tempfile.TemporaryDirectory[str]":
         parent = os.path.expandvars(spec.scratch_dir)
         if not Path(parent).is_absolute() or "$" in parent:
             # A variable that this node does not set would make a folder of that name in the job folder.
-            raise FileNotFoundError(errno.ENOENT, "no absolute path on this node", spec.scratch_dir)
+            raise FileNotFoundError(
+                errno.ENOENT,
+                "is no absolute path on this node, or names a variable that it has not",
+                spec.scratch_dir,
+            )
         Path(parent).mkdir(parents=True, exist_ok=True)
     return tempfile.TemporaryDirectory(prefix="oact-", dir=parent, ignore_cleanup_errors=True)
 

@@ -324,7 +324,7 @@ def test_the_job_script(tmp_path: Path) -> None:
     text = file.read_text()
     for line in ("-N 1", "-n 16", "-q pbatch", "-B dnn-sim", "-t 120m"):
         assert f"#flux: {line}\n" in text
-    assert "module load openmpi/4.1\n" in text and "conda activate 'my env' || exit 5\n" in text
+    assert "module load openmpi/4.1 || exit 5\n" in text and "conda activate 'my env' || exit 5\n" in text
     assert text.rstrip().endswith("-- '/opt/or ca/orca' orca.inp")
     bare = write_flux_job(folder, n_cores=1, minutes=1, engine=["orca"]).read_text()
     assert "-q" not in bare and "-B" not in bare and "conda" not in bare

@@ -119,7 +119,7 @@ def test_a_variable_that_the_node_does_not_have_is_told(tmp_path: Path, where: s
     run(one)
     record = read_exit(one.folder, "variable")
     assert record is not None and record.how is How.NOT_STARTED
-    assert where in record.reason and "no absolute path on this node" in record.reason
+    assert where in record.reason and "names a variable that it has not" in record.reason
     assert not (one.folder / "$OACT_NO_SUCH_VARIABLE").exists()
 
 

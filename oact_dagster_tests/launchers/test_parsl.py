@@ -26,12 +26,14 @@ from oact_dagster.launchers.attempt_files import (
     read_start,
     spec_text,
 )
+from oact_dagster.launchers.parsl.choose import workers_refused
 from oact_dagster.launchers.parsl.config import PoolOptions
 from oact_dagster.launchers.parsl.launcher import ParslLauncher
 from oact_dagster.launchers.protocol import Cause, Job, LauncherError, Phase
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.batches import batch, settled
+from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.launchers.marked import mark, marked
 from oact_dagster_tests.launchers.real_slurm import RealSlurm
@@ -542,3 +544,15 @@ def test_without_parsl_it_is_said_in_one_line(tmp_path: Path) -> None:
         told == "LauncherError launcher.kind: parsl: Parsl is not installed: pip install 'parsl>=2025.1.13'\n"
     )
     assert ledger.count_by_status() == {Status.TO_RUN: 2}
+
+
+def test_on_a_login_node_with_an_allocation_of_one_node_nothing_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"launcher": {"kind": "parsl"}}
+    campaign = write_campaign(tmp_path, 1, TestEngine(tmp_path / "engine").path, settings=settings)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.delenv("SLURMD_NODENAME", raising=False)
+    assert "salloc runs its command where it was typed; use sbatch" in workers_refused(campaign)
+    monkeypatch.setenv("SLURMD_NODENAME", "n1")
+    assert "salloc" not in workers_refused(campaign)

@@ -425,7 +425,10 @@ def test_jobs_of_another_scheduler_are_left_to_it(
     first.wait()
     here, _ = prepared(tmp_path, engine, 0, "local")
     words = settled(list(batch(here, ledger, [0, 1, 2], "here")))
-    assert all(isinstance(word, NotRun) and "left it to launcher.kind: slurm" in word.reason for word in words.values())
+    assert all(
+        isinstance(word, NotRun) and "left it to launcher.kind: slurm" in word.reason
+        for word in words.values()
+    )
     words = settled(list(batch(campaign, ledger, [0, 1, 2], "next")))
     assert all(isinstance(word, Completed) for word in words.values())
     assert sorted(engine.runs) == [0, 1, 2]

@@ -51,7 +51,19 @@ def pool_options(campaign: Campaign) -> PoolOptions:
 def workers_refused(campaign: Campaign) -> str:
     """Say in one line why a campaign's workers do not fit here; empty where they do."""
     settings = campaign.launcher
-    if settings.oversubscribe or settings.provider == "slurm":
+    if settings.provider == "slurm":
+        return ""
+    if (
+        os.environ.get("SLURM_JOB_ID")
+        and not os.environ.get("SLURMD_NODENAME")
+        and nodes_here(os.environ) == 1
+    ):
+        # The calculations would run here, while the node that was given stays idle.
+        return (
+            f"{campaign.file}: launcher.kind: parsl: this process is not on the node of its allocation: salloc runs its"
+            " command where it was typed; use sbatch, such as sbatch -N 1 --exclusive --wrap 'exec oact run …'"
+        )
+    if settings.oversubscribe:
         return ""
     refused = cores_missing(settings.max_workers, campaign.n_cores, cores_here(os.environ))
     return f"{campaign.file}: {refused}" if refused else ""

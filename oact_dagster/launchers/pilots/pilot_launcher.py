@@ -28,6 +28,7 @@ from oact_dagster.launchers.pilots.pilot_files import (
 from oact_dagster.launchers.pilots.shared_list import SharedList
 from oact_dagster.launchers.protocol import (
     NEVER_STARTED,
+    OUT_OF_TIME,
     Job,
     JobState,
     LauncherError,
@@ -104,6 +105,7 @@ class PilotLauncher:
         self._prepared: dict[str, Job] = {}
         self._avoid: tuple[str, ...] = ()
         self._barren = 0
+        self._closing = ""
         self._waiting: set[str] = set()
         self._taken: dict[str, str] = {}
         self._ended: dict[str, JobState] = {}
@@ -144,8 +146,8 @@ class PilotLauncher:
         return self._list.withdraw(tokens)
 
     def closing(self) -> str:
-        """Jobs are taken at any time."""
-        return ""
+        """One pilot after the other has ended before anything that it ran."""
+        return self._closing
 
     def _top_up(self) -> None:
         """Submit pilots until there are enough for what waits.
@@ -153,7 +155,7 @@ class PilotLauncher:
         Raises:
             LauncherError: none can be submitted, and there is none.
         """
-        if not self._waiting:
+        if not self._waiting or self._closing:
             return
         if self._missing() > 0:
             with self._alone() as alone:
@@ -204,7 +206,7 @@ class PilotLauncher:
             self._pilots[token].job_id = job_id
         if answer.taken:
             self._notes.append(
-                f"{self._scheduler.kind}: {len(answer.taken)} pilot jobs were submitted, each with room for"
+                f"{self._scheduler.kind}: pilots submitted: {len(answer.taken)}, each with room for"
                 f" {self._request.spec.max_workers} calculations at once"
             )
         for token in answer.refused:
@@ -219,11 +221,7 @@ class PilotLauncher:
     # --- following ------------------------------------------------------------------------------------------
 
     def states(self, job_ids: Collection[str]) -> Mapping[str, JobState]:
-        """The state of each attempt, as of the last look at the list.
-
-        Raises:
-            LauncherError: pilots end before they run anything; what waited is off the list.
-        """
+        """The state of each attempt, as of the last look at the list."""
         if self._clock() >= self._next_look:
             self._next_look = self._clock() + self._interval
             # What was judged is asked for no more.
@@ -296,7 +294,7 @@ class PilotLauncher:
 
     def _may_live(self, pilot: _Pilot) -> bool:
         """Whether a pilot that its scheduler does not know (any more) may be running nevertheless."""
-        if pilot.state.phase is not Phase.UNKNOWN:
+        if pilot.state.phase is not Phase.UNKNOWN or read_end(pilot.folder) is not None:
             return False
         if pilot.unknown_since is None:
             pilot.unknown_since = self._clock()
@@ -307,18 +305,21 @@ class PilotLauncher:
     def _count_barren(self, gone: JobState) -> None:
         """Count a pilot that saw no calculation to its end although something waited.
 
-        Raises:
-            LauncherError: so did those before it.
+        When so did those before it, what waits is taken off the list, and nothing more is begun.
         """
         self._barren += 1
         if self._barren < BARREN_PILOTS:
             return
-        self._list.withdraw(self._waiting)
         log = gone.log.strip().rsplit("\n", 1)[-1]
-        more = f"; its log ends: {log}" if log else ""
-        raise LauncherError(
+        more = f"; its log ends: {log}" if log and gone.final.partition(": ")[2] not in log else ""
+        self._closing = (
             f"pilots end before anything that they run ({gone.final}{more}); nothing more was started"
         )
+        given = self._list.withdraw(self._waiting)
+        self._ended.update(
+            (token, JobState(Phase.ENDED, OUT_OF_TIME, reason=self._closing)) for token in given
+        )
+        self._waiting -= given
 
     def _learn(self) -> None:
         """Find pilots that other runs have submitted, or that a dead run left."""
@@ -327,6 +328,9 @@ class PilotLauncher:
             for path in self._folder.glob("[!.]*")
             if path.name not in self._pilots and read_spec(path) is not None
         }
+        for name in [name for name, path in unknown.items() if read_end(path) is not None]:
+            del unknown[name]
+            self._retire(name)  # it has ended, whatever its scheduler still knows of it
         if unknown:
             try:
                 found = self._scheduler.adopt([Orphan(name, path, None) for name, path in unknown.items()])

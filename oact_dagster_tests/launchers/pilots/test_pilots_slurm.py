@@ -15,7 +15,7 @@ from oact_dagster.campaign import Campaign
 from oact_dagster.execution.events import Completed, Failed, Note, NotRun
 from oact_dagster.execution.stopping import StopLevel, StopRequest
 from oact_dagster.launchers.choose import make_launcher
-from oact_dagster.launchers.protocol import Job, LauncherError
+from oact_dagster.launchers.protocol import Job
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.batches import batch, settled
@@ -204,10 +204,14 @@ def test_pilots_that_cannot_run_anything_stop_the_run_with_their_reason(
     tmp_path: Path, slurm: RealSlurm, engine: TestEngine
 ) -> None:
     campaign, ledger = campaign_of(tmp_path, engine, 4, setup_lines=["echo no such module >&2; exit 7"])
-    with pytest.raises(LauncherError, match=r"pilots end before anything that they run .*no such module"):
-        list(batch(campaign, ledger, list(range(4))))
+    words = settled(list(batch(campaign, ledger, list(range(4)))))
+    for word in words.values():
+        assert isinstance(word, NotRun) and word.reason.startswith(
+            "pilots end before anything that they run "
+        )
+        assert "no such module" in word.reason
     assert engine.runs == []
-    # The next run finds that nothing of it runs, and begins anew.
+    assert ledger.count_by_status() == {Status.TO_RUN: 4} and ledger.count_held() == 0
     without = campaign.launcher.model_copy(update={"setup_lines": ()})
     mended = campaign.model_copy(update={"launcher": without})
     words = settled(list(batch(mended, ledger, list(range(4)), "again")))
@@ -220,11 +224,26 @@ def test_workers_that_do_not_fit_on_the_node_are_told(
 ) -> None:
     directives = ["--ntasks-per-node=1"]
     campaign, ledger = campaign_of(tmp_path, engine, 2, oversubscribe=False, extra_directives=directives)
-    with pytest.raises(
-        LauncherError, match=r"2 times .*cores_per_worker 1 is 2 cores, and this node offers 1"
-    ):
-        list(batch(campaign, ledger, [0, 1]))
-    assert engine.runs == []
+    words = settled(list(batch(campaign, ledger, [0, 1])))
+    for word in words.values():
+        assert isinstance(word, NotRun)
+        assert "2 times launcher.cores_per_worker 1 is 2 cores, and this node offers 1" in word.reason
+    assert engine.runs == [] and ledger.count_by_status() == {Status.TO_RUN: 2}
+
+
+def test_a_pilot_that_ended_while_nobody_looked_takes_no_place(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine
+) -> None:
+    campaign, ledger = campaign_of(tmp_path, engine, 2, grace_s=3600)
+    list(batch(campaign, ledger, [0]))
+    ends = campaign.jobs_dir / ".pilots"
+    until(lambda: any(ends.rglob("end.json")), "the pilot's end")
+    # Its scheduler has forgotten it: as if it might live still.
+    for folder in (campaign.jobs_dir / ".batches").glob("oact-*"):
+        (folder / "job_ids.json").write_text('{"0": "999999_0"}')
+    list(batch(campaign, ledger, [1], "second"))
+    assert ledger.count_by_status() == {Status.COMPLETED: 2}
+    assert len(slurm.calls_of("sbatch")) == 2
 
 
 def test_a_calculation_that_no_pilot_has_time_for_is_refused(
