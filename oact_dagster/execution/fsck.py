@@ -17,6 +17,7 @@ from oact_dagster.execution.fsck_folders import (
     FOLDER_INVARIANTS,
     Difference,
     Invariant,
+    Unreadable,
     failed_with_result,
     folders_outside,
     half_made,
@@ -78,7 +79,7 @@ class Found:
     """The first few."""
     mended: int = 0
     skipped: str | None = None
-    """Why it was not looked at."""
+    """Why it was not looked at, or what was passed over."""
 
     @property
     def left(self) -> int:
@@ -194,13 +195,17 @@ def _folders(
 ) -> Iterator[Found]:
     looks = (folders_outside, unproved_results, failed_with_result, unknown_folders)
     for invariant, look in zip(FOLDER_INVARIANTS, looks, strict=False):
-        yield _gathered(invariant, look(ledger, layout))
-    found = Found(FOLDER_INVARIANTS[-1])
-    for folder in half_made(layout, clock()):
+        unreadable = Unreadable()
+        found = _gathered(invariant, look(ledger, layout, unreadable))
+        found.skipped = unreadable.told
+        yield found
+    found, unreadable = Found(FOLDER_INVARIANTS[-1]), Unreadable()
+    for folder in half_made(layout, clock(), unreadable):
         found.add(Difference(None, None, str(folder)))
         if repair:
             shutil.rmtree(folder, ignore_errors=True)
             found.mended += not folder.exists()
+    found.skipped = unreadable.told
     yield found
 
 

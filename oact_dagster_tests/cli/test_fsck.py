@@ -4,8 +4,10 @@ import json
 import os
 import shutil
 import sqlite3
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -316,3 +318,50 @@ def test_what_cannot_be_looked_at(house: House, tmp_path: Path) -> None:
     assert oact("fsck", house.db).exit_code == 2 and oact("fsck").exit_code == 2
     (tmp_path / "campaign.yaml").write_text("name: a\ncsv: null\norca: {command: orca}\n")
     assert oact("fsck", tmp_path).exit_code == oact("fsck", house.db).exit_code == 0
+
+
+def test_the_whole_file_system_is_no_jobs_folder(house: House) -> None:
+    for command in ("fsck", "clean"):
+        assert_one_line(oact_process(command, house.db, "/"), "/: is the whole file system; name the folder")
+
+
+def test_folders_that_may_not_be_read_are_named_and_passed_over() -> None:
+    # Not in pytest's folder, which nobody but its owner may enter.
+    folder = Path(tempfile.mkdtemp())
+    closed, hidden = folder / "jobs" / "somebody", folder / "jobs" / f".job_9.{'a' * 16}"
+    try:
+        house = House(folder)
+        for one in (closed, hidden):
+            one.mkdir()
+            (one / "orca.inp").touch()
+            os.utime(one, (0, 0))
+            one.chmod(0)
+        house.sql(f"UPDATE structures SET job_dir = '{closed}/job_1' WHERE orig_index = 1")
+        (folder / "jobs" / "job_77").mkdir()
+        (folder / "jobs" / "job_77" / "orca.inp").touch()
+        folder.chmod(0o755)
+        with a_user_with_few_rights():
+            code, found = house.fsck()
+        assert code == 1
+        denied = "what cannot be read, and is passed over: {}: Permission denied"
+        assert found["folder-is-known"]["skipped"] == denied.format(closed)
+        assert found["folder-is-whole"]["skipped"] == denied.format(hidden)
+        assert found["result-is-proved"]["skipped"] == denied.format(closed / "job_1")
+        # What can be read is looked at.
+        assert str(folder / "jobs" / "job_77") in str(found["folder-is-known"]["examples"])
+    finally:
+        closed.chmod(0o700)
+        hidden.chmod(0o700)
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def a_user_with_few_rights() -> Iterator[None]:
+    """Nobody, where this process is root's, which may read everything."""
+    ours = os.geteuid()
+    if ours == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(ours)
