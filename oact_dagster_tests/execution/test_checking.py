@@ -412,6 +412,13 @@ def test_results_of_other_settings_are_counted(tmp_path: Path) -> None:
     finish(settings, {1: 100, 2: 100}, "other")
     report = check_campaign(settings)
     assert report.kept is not None and report.kept.stale == 2
+    told = "3 completed, 2 results made with other settings than the present"
+    assert f"  ledger        {told} (`oact run --stale`)" in list(check_lines(settings, report))
+    # What a run would refuse is no advice.
+    with Ledger(settings.ledger) as ledger:
+        ledger.fix_level_of_theory({**settings.level_of_theory(), "functional": "PBE0"})
+    report = check_campaign(settings)
+    assert len(report.blocking) == 1 and f"  ledger        {told}" in list(check_lines(settings, report))
 
 
 def test_an_own_function_that_cannot_be_imported_is_in_the_way(tmp_path: Path) -> None:
