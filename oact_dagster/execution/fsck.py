@@ -21,6 +21,7 @@ from oact_dagster.execution.fsck_folders import (
     failed_with_result,
     folders_outside,
     half_made,
+    moved_folders,
     unknown_folders,
     unproved_results,
 )
@@ -197,6 +198,8 @@ def _folders(
     for invariant, look in zip(FOLDER_INVARIANTS, looks, strict=False):
         unreadable = Unreadable()
         found = _gathered(invariant, look(ledger, layout, unreadable))
+        if repair and found.count and look is folders_outside and isinstance(ledger, Ledger):
+            found.mended = ledger.move_folders(list(moved_folders(ledger, layout, unreadable)))
         found.skipped = unreadable.told
         yield found
     found, unreadable = Found(FOLDER_INVARIANTS[-1]), Unreadable()

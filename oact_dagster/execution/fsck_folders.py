@@ -14,7 +14,7 @@ from oact_dagster.execution.verdict import Evidence
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, INPUT_FILE, OUTPUT_FILE, read_spec
 from oact_dagster.launchers.protocol import JobState, Phase
 from oact_dagster.ledger.reading import LedgerReader
-from oact_dagster.ledger.states import Status, StoredStructure
+from oact_dagster.ledger.states import AttemptState, MovedFolder, Status, StoredStructure
 from oact_dagster.orca.outputs import read_output, read_termination
 from oact_dagster.orca.terminations import Termination
 
@@ -53,6 +53,8 @@ FOLDER_INVARIANTS: Final[tuple[Invariant, ...]] = (
         "folder-inside",
         "the job folder of each structure lies inside JOBS_DIR",
         "name the right JOBS_DIR; where folders were moved, the next attempt is made in the new place",
+        mends="sets the folder of the same name in JOBS_DIR, where the old one is gone and the new one's attempt.json"
+        " is that of the last attempt",
     ),
     Invariant(
         "result-is-proved",
@@ -105,9 +107,36 @@ def folders_outside(ledger: LedgerReader, layout: JobLayout, _: Unreadable) -> I
     """Structures whose folder lies elsewhere."""
     inside = layout.jobs_dir.resolve()
     for row in ledger.stored_with_folder():
-        path = Path(str(row.job_dir))
-        if not path.resolve().is_relative_to(inside):
-            yield Difference(row.id, row.orig_index, f"its folder is {path}")
+        if not _lies_in(inside, row):
+            yield Difference(row.id, row.orig_index, f"its folder is {row.job_dir}")
+
+
+def moved_folders(ledger: LedgerReader, layout: JobLayout, unreadable: Unreadable) -> Iterator[MovedFolder]:
+    """Structures whose folder is gone, and lies under the same name in the jobs folder: the token says so."""
+    inside = layout.jobs_dir.resolve()
+    rows = (row for row in ledger.stored_with_folder() if not _lies_in(inside, row))
+    while chunk := list(islice(rows, _AT_ONCE)):
+        attempts = ledger.attempts_of([row.orig_index for row in chunk if row.orig_index is not None])
+        for row in chunk:
+            own = attempts.get(row.orig_index, []) if row.orig_index is not None else []
+            if not own or any(one.state is not AttemptState.CLOSED for one in own):
+                continue
+            kept = Path(str(row.job_dir))
+            try:
+                if kept.exists():
+                    continue
+                # The same name, also in the subfolder that it had.
+                for folder in (layout.jobs_dir / kept.name, layout.jobs_dir / kept.parent.name / kept.name):
+                    spec = read_spec(folder)
+                    if spec is not None and spec.token == own[-1].token:
+                        yield MovedFolder(row.id, str(row.job_dir), os.path.abspath(folder))
+                        break
+            except OSError as error:
+                unreadable.add(kept, error)
+
+
+def _lies_in(inside: Path, row: StoredStructure) -> bool:
+    return Path(str(row.job_dir)).resolve().is_relative_to(inside)
 
 
 def unproved_results(ledger: LedgerReader, layout: JobLayout, unreadable: Unreadable) -> Iterator[Difference]:

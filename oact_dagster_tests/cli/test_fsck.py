@@ -249,6 +249,42 @@ def test_each_difference_is_named_and_mended_where_that_is_safe(
     assert house.fsck()[0] == (1 if left is None else 0)
 
 
+def test_folders_that_were_moved_are_found_by_their_token(house: House) -> None:
+    with Ledger(house.db) as ledger:
+        house.attempt(ledger, 3, None)
+        house.attempt(ledger, 4, Outcome.FAILED, "scf_not_converged")
+        ledger.open_batch("batch", Owner.this_process())
+    old, new = house.jobs, house.jobs.with_name("moved")
+    old.rename(new)
+    shutil.copyfile(new / "job_2" / "attempt.json", new / "job_4" / "attempt.json")
+    (new / "001").mkdir()
+    (new / "job_1").rename(new / "001" / "job_1")
+    house.sql(*(
+        f"UPDATE {table} SET job_dir = '{old}/001/job_1' WHERE job_dir = '{old}/job_1'"
+        for table in ("structures", "attempts")
+    ))  # fmt: skip
+    house.jobs = new
+    before = house.db.read_bytes()
+    assert house.differences()["folder-inside"] == 5
+    assert house.db.read_bytes() == before
+    # Structure 3 has an attempt that may run; the folder of 4 is another attempt's.
+    assert house.differences("--repair")["folder-inside"] == 2
+    with Ledger(house.db) as ledger:
+        folders = {row.orig_index: row.job_dir for row in ledger.stored_with_folder()}
+        assert folders == {
+            0: str(new / "job_0"), 1: str(new / "001" / "job_1"), 2: str(new / "job_2"),
+            3: str(old / "job_3"), 4: str(old / "job_4"),
+        }  # fmt: skip
+        assert [one.job_dir for one in ledger.attempts(1)] == [str(new / "001" / "job_1")]
+
+
+def test_the_folders_of_a_copy_are_left_alone(house: House) -> None:
+    copied = house.jobs.with_name("copied")
+    shutil.copytree(house.jobs, copied)
+    house.jobs = copied
+    assert house.differences("--repair")["folder-inside"] == 3
+
+
 def test_what_is_mended_is_right(house: House) -> None:
     no_energy(house)
     dead_batch(house)
