@@ -27,7 +27,7 @@ def check_lines(campaign: Campaign, report: Report) -> Iterator[str]:
     if report.repeats:
         yield _row("repeats", f"{report.repeats:,} (the same calculation as an earlier structure)")
     if report.kept is not None:
-        yield _row("ledger", _ledger(report.kept))
+        yield _row("ledger", _ledger(report.kept, can_run=not report.blocking))
     yield from _sizes(report)
     if report.runnable:
         yield from _needs(campaign, report)
@@ -86,12 +86,14 @@ def _disk(disk: DiskNeed) -> Iterator[str]:
     yield _row("", "(one attempt for each structure; ORCA's temporary files come on top while it runs)")
 
 
-def _ledger(kept: Kept) -> str:
+def _ledger(kept: Kept, *, can_run: bool) -> str:
     parts = [f"{count:,} {status}" for status, count in sorted(kept.counts.items()) if count]
     if kept.rejected:
         parts.append(f"{kept.rejected:,} rows rejected")
     if kept.stale:
-        parts.append(f"{kept.stale:,} results made with other settings than the present (`oact run --stale`)")
+        # Where something is in the way, such as another level of theory, that run would be refused, too.
+        advice = " (`oact run --stale`)" if can_run else ""
+        parts.append(f"{kept.stale:,} results made with other settings than the present{advice}")
     return ", ".join(parts) or "empty"
 
 

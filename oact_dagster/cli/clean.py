@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from oact_dagster.cli.errors import RefusedError
-from oact_dagster.cli.ledger_argument import found_ledger
+from oact_dagster.cli.ledger_argument import found_jobs_dir, found_ledger
 
 if TYPE_CHECKING:
     from oact_dagster.execution.cleaning import CleanReport
@@ -62,11 +61,7 @@ def clean(
     from oact_dagster.ledger.reading import LedgerReader
 
     ledger, campaign = found_ledger(db)
-    jobs = jobs_dir or (campaign.jobs_dir if campaign is not None else None)
-    if jobs is None:
-        raise click.UsageError("name the JOBS_DIR, too: no campaign.yaml lies beside the ledger")
-    if not jobs.is_dir():
-        raise RefusedError(f"{jobs}: no such folder; name the one that holds the job folders")
+    jobs = found_jobs_dir(jobs_dir, campaign)
     pattern = job_dir_pattern or (campaign.job_dir_pattern if campaign is not None else None)
     settings = bare_campaign(ledger, jobs, job_dir_pattern=pattern)
     report = CleanReport()

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from oact_dagster.cli.errors import RefusedError
-from oact_dagster.cli.ledger_argument import found_ledger
+from oact_dagster.cli.ledger_argument import found_jobs_dir, found_ledger
 
 if TYPE_CHECKING:
     from oact_dagster.execution.fsck import Found
@@ -60,11 +59,7 @@ def fsck(
     if db is None:
         raise click.UsageError("name a ledger (workflow.db) and its JOBS_DIR")
     ledger, campaign = found_ledger(db)
-    jobs = jobs_dir or (campaign.jobs_dir if campaign is not None else None)
-    if jobs is None:
-        raise click.UsageError("name the JOBS_DIR, too: no campaign.yaml lies beside the ledger")
-    if not jobs.is_dir():
-        raise RefusedError(f"{jobs}: no such folder; name the one that holds the job folders")
+    jobs = found_jobs_dir(jobs_dir, campaign)
     from oact_dagster.execution.bare_campaign import bare_campaign
     from oact_dagster.execution.job_layout import JobLayout
     from oact_dagster.execution.updating import launchers_of
@@ -105,7 +100,7 @@ def _show(found: "Found", *, repair: bool) -> None:
         click.echo(printable(text, sys.stdout.encoding))
 
     if found.skipped is not None:
-        say(f"{found.invariant.name}: not looked at: {one_line(found.skipped, _WIDTH)}")
+        say(f"{found.invariant.name}: not looked at: {one_line(found.skipped, 3 * _WIDTH)}")
     if not found.count:
         return
     say(f"{found.invariant.name}: {found.count} differences; it should be that {found.invariant.holds}")

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from oact_dagster.cli.errors import warn
+from oact_dagster.cli.ledger_argument import refuse_root
 
 if TYPE_CHECKING:
-    from oact_dagster.execution.from_ledger import ResultsChecked
+    from oact_dagster.execution.from_ledger import Guess, ResultsChecked
 
 _SETTINGS: Final = ("ledger", "jobs_dir", "job_dir_pattern")
 
@@ -31,9 +32,9 @@ def init_from_db(
     """Write a ``campaign.yaml`` for a ledger, after its keys and results were checked; the ledger is only read.
 
     Raises:
-        RefusedError: a campaign.yaml is there already.
+        RefusedError: a campaign.yaml is there already, or ``jobs_dir`` is the whole file system.
         CampaignError: there is no such profile, or it is wrong.
-        FromLedgerRefused: rows have no ``orig_index``, or share one.
+        FromLedgerRefused: rows have no ``orig_index``, or share one; or their folders tell no jobs folder.
         LedgerError: the file cannot be read.
     """
     from oact_dagster.campaign import CAMPAIGN_FILE, checked_profile, read_campaign
@@ -48,8 +49,10 @@ def init_from_db(
     site = None if profile is None else checked_profile(profile)
     with LedgerReader.open(db) as ledger:
         total = check_keys(ledger)
-        guess = guess_folders(ledger)
-        guessed = guess.jobs_dir if jobs_dir is None else Path(os.path.abspath(jobs_dir.expanduser()))
+        named = None if jobs_dir is None else Path(os.path.abspath(jobs_dir.expanduser()))
+        if named is not None:
+            refuse_root(named)
+        guess = guess_folders(ledger, named)
         text = campaign_text(
             name=name or valid_name(folder.name if folder.name else db.stem),
             csv=None,
@@ -61,7 +64,7 @@ def init_from_db(
             profile=site,
         )
         for key, value in zip(
-            _SETTINGS, (_shown(db, folder), _shown(guessed, folder), guess.pattern), strict=True
+            _SETTINGS, (_shown(db, folder), _shown(guess.jobs_dir, folder), guess.pattern), strict=True
         ):
             text = _with(text, key, value)
         campaign = read_campaign(text, file)
@@ -73,12 +76,24 @@ def init_from_db(
         f"{db}: {total} structures: " + ", ".join(f"{count} {status}" for status, count in counts.items())
     )
     click.echo(f"Job folders: {campaign.jobs_dir / campaign.job_dir_pattern}  ({guess.reason})")
+    _tell_elsewhere(guess)
     _tell(checked)
     click.echo("\n" + "\n".join(written))
     click.echo(
         "The level of theory in it is the default: make it that of the ledger's results before the first run."
     )
     say_what_next(campaign)
+
+
+def _tell_elsewhere(guess: "Guess") -> None:
+    if not guess.elsewhere:
+        return
+    shown = ", ".join(f"{one.orig_index}: {one.job_dir}" for one in guess.first_elsewhere)
+    more = ", ..." if guess.elsewhere > len(guess.first_elsewhere) else ""
+    warn(
+        f"{guess.elsewhere} structures have their job folder outside {guess.jobs_dir}, and their next attempt in it"
+        f" (orig_index {shown}{more})"
+    )
 
 
 def _tell(checked: "ResultsChecked") -> None:

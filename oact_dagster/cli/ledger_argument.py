@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from oact_dagster.cli.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -32,3 +34,30 @@ def found_ledger(given: str | Path) -> tuple[Path, "Campaign | None"]:
 
     campaign = load_campaign(path)
     return campaign.ledger, campaign
+
+
+def found_jobs_dir(given: Path | None, campaign: "Campaign | None") -> Path:
+    """The folder that holds the job folders: the one given, or the campaign's.
+
+    Raises:
+        click.UsageError: there is neither.
+        RefusedError: there is no such folder, or it is the whole file system.
+    """
+    jobs = given or (campaign.jobs_dir if campaign is not None else None)
+    if jobs is None:
+        raise click.UsageError("name the JOBS_DIR, too: no campaign.yaml lies beside the ledger")
+    if not jobs.is_dir():
+        raise RefusedError(f"{jobs}: no such folder; name the one that holds the job folders")
+    refuse_root(jobs)
+    return jobs
+
+
+def refuse_root(jobs: Path) -> None:
+    """Refuse the whole file system as a jobs folder: everything in it would be taken for job folders.
+
+    Raises:
+        RefusedError: it is that.
+    """
+    resolved = jobs.expanduser().resolve()
+    if resolved == resolved.parent:
+        raise RefusedError(f"{jobs}: is the whole file system; name the folder that holds the job folders")

@@ -35,6 +35,7 @@ from oact_dagster.execution.identity import check_names
 from oact_dagster.execution.input_text import input_settings, input_text
 from oact_dagster.execution.intake import MANY_STRUCTURES, tell_nobody
 from oact_dagster.execution.intake_columns import Columns
+from oact_dagster.execution.intake_comparison import Comparison
 from oact_dagster.execution.intake_report import IntakeRefused
 from oact_dagster.execution.intake_rows import checked, record_of, whole_number
 from oact_dagster.execution.job_requests import JobRequests
@@ -246,6 +247,7 @@ class _Check:
                 why = "csv is null" if source is None else f"{source} is not there"
                 source = ledger.path
                 self._notes.append(f"{why}: looked at the ledger's structures")
+                self._look_for_csv()
                 self._read_ledger(ledger)
             else:
                 source = self._campaign.csv_file
@@ -353,20 +355,39 @@ class _Check:
 
     # --- structures --------------------------------------------------------------------------------------------
 
+    def _look_for_csv(self) -> None:
+        """Say what a run would say of a CSV that is not there: it is taken in again before each one."""
+        if self._campaign.csv is None:
+            return
+        try:
+            CsvFile(self._campaign.csv).close()
+        except CsvError as error:
+            self._blocking.append(str(error))
+
     def _read_csv(self, ledger: LedgerReader | None) -> None:
         completed = _Completed(ledger)
-        try:
-            with CsvFile(self._campaign.csv_file) as csv:
+        with ExitStack() as stack:
+            known_rows: Iterator[tuple[int, str, str | None]] = iter(())
+            if ledger is not None:
+                # By a second reader, as in `_structures`.
+                known_rows = stack.enter_context(LedgerReader.open(ledger.path)).known_rows()
+            try:
+                csv = stack.enter_context(CsvFile(self._campaign.csv_file))
                 columns = Columns.of(self._campaign, csv.columns)
+                compared = Comparison(columns, known_rows)
                 for row in csv.rows():
                     if not row.number & 0xFF:
                         self._progress(row.offset, csv.size)
                     self._take_row(row, columns, done=row.number in completed)
+                    compared.add(row)
+                compared.end()
                 self._progress(csv.size, csv.size)
-        except (CsvError, IntakeRefused) as error:
-            self._blocking.append(str(error))
-            return
-        if not self._rows:
+            except (CsvError, IntakeRefused) as error:
+                self._blocking.append(str(error))
+                return
+        if compared.changed:
+            self._blocking.append(compared.told(self._campaign.csv_file))
+        elif not self._rows:
             self._blocking.append(f"{self._campaign.csv}: has a header and no rows")
 
     def _take_row(self, row: CsvRow, columns: Columns, *, done: bool) -> None:

@@ -34,6 +34,9 @@ class Guess:
     jobs_dir: Path
     pattern: str
     reason: str
+    elsewhere: int = 0
+    """How many rows have their folder outside ``jobs_dir``."""
+    first_elsewhere: tuple[StoredStructure, ...] = ()
 
 
 @dataclass(slots=True)
@@ -88,28 +91,76 @@ def check_keys(ledger: LedgerReader) -> int:
     return total
 
 
-def guess_folders(ledger: LedgerReader) -> Guess:
-    """Tell from the first rows with a folder where the job folders are, and how they are called."""
-    fallback = ledger.path.absolute().parent / "jobs"
-    rows = list(islice(ledger.stored_with_folder(), _LOOKED_AT))
-    if not rows:
-        return Guess(fallback, DEFAULT_PATTERN, "no row has a job folder yet")
+def guess_folders(ledger: LedgerReader, jobs_dir: Path | None = None) -> Guess:
+    """Tell from the rows with a folder where the job folders are, and how they are called.
+
+    Args:
+        ledger: whose rows; they are streamed.
+        jobs_dir: where the job folders are, where somebody has said so.
+
+    Raises:
+        FromLedgerRefused: most rows have no folder in common that could hold one campaign's job folders.
+    """
+    fallback = jobs_dir or ledger.path.absolute().parent / "jobs"
     patterns: Counter[str] = Counter()
     parents: Counter[Path] = Counter()
-    for row in rows:
-        path = Path(os.path.abspath(Path(str(row.job_dir))))
-        parents[path.parent] += 1
+    looked_at = 0
+    for row in ledger.stored_with_folder():
+        path = Path(os.path.abspath(str(row.job_dir)))
+        parents[_unsharded(path.parent)] += 1
+        if looked_at >= _LOOKED_AT:
+            continue
+        looked_at += 1
         for name, number in (("{orig_index}", row.orig_index), ("{id}", row.id)):
             found = _pattern(path.name, name, number)
             if found is not None:
                 patterns[found] += 1
-    parent, _ = parents.most_common(1)[0]
-    if len(parents) > 1:
-        # Folders in subfolders: what all of them have in common.
-        parent = Path(os.path.commonpath([str(one) for one in parents]))
+    if not parents:
+        return Guess(fallback, DEFAULT_PATTERN, "no row has a job folder yet")
+    parent = jobs_dir or _parent_of_most(parents)
+    if parent is None:
+        shown = ", ".join(str(one) for one, _ in parents.most_common(2))
+        raise FromLedgerRefused(
+            f"{ledger.path}: its rows' job folders have no folder in common that holds only them ({shown}, ...):"
+            " name the one that is to hold them with --jobs-dir"
+        )
     pattern, count = patterns.most_common(1)[0] if patterns else (DEFAULT_PATTERN, 0)
-    told = f"from {len(rows)} rows" if count == len(rows) else f"{count} of the first {len(rows)} rows fit"
-    return Guess(parent, pattern if count else DEFAULT_PATTERN, told)
+    told = f"from {looked_at} rows" if count == looked_at else f"{count} of the first {looked_at} rows fit"
+    elsewhere = sum(count for one, count in parents.items() if not one.is_relative_to(parent))
+    return Guess(
+        parent,
+        pattern if count else DEFAULT_PATTERN,
+        told,
+        elsewhere,
+        tuple(islice(_rows_outside(ledger, parent), EXAMPLES)) if elsewhere else (),
+    )
+
+
+def _unsharded(parent: Path) -> Path:
+    """The folder that holds the job folders: ``jobs`` also where they lie in ``jobs/000``, and so on."""
+    return parent.parent if parent.name.isdecimal() else parent
+
+
+def _parent_of_most(parents: Counter[Path]) -> Path | None:
+    """The deepest folder in which more than half of the rows have theirs.
+
+    None where that is the root, or a folder directly below it (``/home``, ``/scratch``) that holds other folders than
+    those of the jobs: somebody else's, too.
+    """
+    below: Counter[Path] = Counter()
+    for parent, count in parents.items():
+        for folder in (parent, *parent.parents):
+            below[folder] += count
+    most = (folder for folder, count in below.items() if 2 * count > parents.total())
+    deepest = max(most, key=lambda folder: len(folder.parts))
+    return deepest if len(deepest.parts) > 2 or (len(deepest.parts) == 2 and deepest in parents) else None
+
+
+def _rows_outside(ledger: LedgerReader, jobs_dir: Path) -> Iterator[StoredStructure]:
+    """The rows whose folder lies elsewhere; streamed."""
+    for row in ledger.stored_with_folder():
+        if not Path(os.path.abspath(str(row.job_dir))).is_relative_to(jobs_dir):
+            yield row
 
 
 def check_results(

@@ -17,9 +17,11 @@ from oact_dagster.execution.fsck_folders import (
     FOLDER_INVARIANTS,
     Difference,
     Invariant,
+    Unreadable,
     failed_with_result,
     folders_outside,
     half_made,
+    moved_folders,
     unknown_folders,
     unproved_results,
 )
@@ -78,7 +80,7 @@ class Found:
     """The first few."""
     mended: int = 0
     skipped: str | None = None
-    """Why it was not looked at."""
+    """Why it was not looked at, or what was passed over."""
 
     @property
     def left(self) -> int:
@@ -194,13 +196,19 @@ def _folders(
 ) -> Iterator[Found]:
     looks = (folders_outside, unproved_results, failed_with_result, unknown_folders)
     for invariant, look in zip(FOLDER_INVARIANTS, looks, strict=False):
-        yield _gathered(invariant, look(ledger, layout))
-    found = Found(FOLDER_INVARIANTS[-1])
-    for folder in half_made(layout, clock()):
+        unreadable = Unreadable()
+        found = _gathered(invariant, look(ledger, layout, unreadable))
+        if repair and found.count and look is folders_outside and isinstance(ledger, Ledger):
+            found.mended = ledger.move_folders(list(moved_folders(ledger, layout, unreadable)))
+        found.skipped = unreadable.told
+        yield found
+    found, unreadable = Found(FOLDER_INVARIANTS[-1]), Unreadable()
+    for folder in half_made(layout, clock(), unreadable):
         found.add(Difference(None, None, str(folder)))
         if repair:
             shutil.rmtree(folder, ignore_errors=True)
             found.mended += not folder.exists()
+    found.skipped = unreadable.told
     yield found
 
 

@@ -14,7 +14,7 @@ from oact_dagster.execution.verdict import Evidence
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, INPUT_FILE, OUTPUT_FILE, read_spec
 from oact_dagster.launchers.protocol import JobState, Phase
 from oact_dagster.ledger.reading import LedgerReader
-from oact_dagster.ledger.states import Status, StoredStructure
+from oact_dagster.ledger.states import AttemptState, MovedFolder, Status, StoredStructure
 from oact_dagster.orca.outputs import read_output, read_termination
 from oact_dagster.orca.terminations import Termination
 
@@ -22,6 +22,7 @@ HALF_MADE_S: Final = 3600.0
 """A folder that is being made for so long is one that a killed process left, s."""
 
 _AT_ONCE: Final = 200
+_NAMED: Final = 3
 _DEPTH: Final = 3
 
 
@@ -52,6 +53,8 @@ FOLDER_INVARIANTS: Final[tuple[Invariant, ...]] = (
         "folder-inside",
         "the job folder of each structure lies inside JOBS_DIR",
         "name the right JOBS_DIR; where folders were moved, the next attempt is made in the new place",
+        mends="sets the folder of the same name in JOBS_DIR, where the old one is gone and the new one's attempt.json"
+        " is that of the last attempt",
     ),
     Invariant(
         "result-is-proved",
@@ -78,22 +81,75 @@ FOLDER_INVARIANTS: Final[tuple[Invariant, ...]] = (
 )
 
 
-def folders_outside(ledger: LedgerReader, layout: JobLayout) -> Iterator[Difference]:
+class Unreadable:
+    """Folders that this user may not read: they are named and passed over, and the others are looked at."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._first: list[str] = []
+
+    def add(self, folder: str | Path, error: OSError) -> None:
+        """Keep a folder that is passed over."""
+        self._count += 1
+        if len(self._first) < _NAMED:
+            self._first.append(f"{folder}: {error.strerror or error}")
+
+    @property
+    def told(self) -> str | None:
+        """The folders in one line; None where there is none."""
+        if not self._count:
+            return None
+        more = f" and {self._count - len(self._first)} more" if self._count > len(self._first) else ""
+        return f"what cannot be read, and is passed over: {'; '.join(self._first)}{more}"
+
+
+def folders_outside(ledger: LedgerReader, layout: JobLayout, _: Unreadable) -> Iterator[Difference]:
     """Structures whose folder lies elsewhere."""
     inside = layout.jobs_dir.resolve()
     for row in ledger.stored_with_folder():
-        path = Path(str(row.job_dir))
-        if not path.resolve().is_relative_to(inside):
-            yield Difference(row.id, row.orig_index, f"its folder is {path}")
+        if not _lies_in(inside, row):
+            yield Difference(row.id, row.orig_index, f"its folder is {row.job_dir}")
 
 
-def unproved_results(ledger: LedgerReader, layout: JobLayout) -> Iterator[Difference]:
+def moved_folders(ledger: LedgerReader, layout: JobLayout, unreadable: Unreadable) -> Iterator[MovedFolder]:
+    """Structures whose folder is gone, and lies under the same name in the jobs folder: the token says so."""
+    inside = layout.jobs_dir.resolve()
+    rows = (row for row in ledger.stored_with_folder() if not _lies_in(inside, row))
+    while chunk := list(islice(rows, _AT_ONCE)):
+        attempts = ledger.attempts_of([row.orig_index for row in chunk if row.orig_index is not None])
+        for row in chunk:
+            own = attempts.get(row.orig_index, []) if row.orig_index is not None else []
+            if not own or any(one.state is not AttemptState.CLOSED for one in own):
+                continue
+            kept = Path(str(row.job_dir))
+            try:
+                if kept.exists():
+                    continue
+                # The same name, also in the subfolder that it had.
+                for folder in (layout.jobs_dir / kept.name, layout.jobs_dir / kept.parent.name / kept.name):
+                    spec = read_spec(folder)
+                    if spec is not None and spec.token == own[-1].token:
+                        yield MovedFolder(row.id, str(row.job_dir), os.path.abspath(folder))
+                        break
+            except OSError as error:
+                unreadable.add(kept, error)
+
+
+def _lies_in(inside: Path, row: StoredStructure) -> bool:
+    return Path(str(row.job_dir)).resolve().is_relative_to(inside)
+
+
+def unproved_results(ledger: LedgerReader, layout: JobLayout, unreadable: Unreadable) -> Iterator[Difference]:
     """Completed structures whose result their folder does not prove."""
     rows = ledger.stored_by_status([Status.COMPLETED])
     while chunk := list(islice(rows, _AT_ONCE)):
         good = ledger.good_attempts([row.orig_index for row in chunk if row.orig_index is not None])
         for row in chunk:
-            problem = result_problem(row, layout)
+            try:
+                problem = result_problem(row, layout)
+            except OSError as error:
+                unreadable.add(row.job_dir or f"the folder of structure {row.orig_index}", error)
+                continue
             if problem is None and row.orig_index in good:
                 spec = read_spec(folder_of(row, layout) or Path())
                 if spec is None or spec.token != good[row.orig_index].token:
@@ -102,13 +158,19 @@ def unproved_results(ledger: LedgerReader, layout: JobLayout) -> Iterator[Differ
                 yield Difference(row.id, row.orig_index, problem)
 
 
-def failed_with_result(ledger: LedgerReader, layout: JobLayout) -> Iterator[Difference]:
+def failed_with_result(
+    ledger: LedgerReader, layout: JobLayout, unreadable: Unreadable
+) -> Iterator[Difference]:
     """Failed structures that have a result."""
     rows = ledger.stored_by_status([Status.FAILED, Status.TIMEOUT])
     while chunk := list(islice(rows, _AT_ONCE)):
         attempts = ledger.attempts_of([row.orig_index for row in chunk if row.orig_index is not None])
         for row in chunk:
-            folder = folder_of(row, layout)
+            try:
+                folder = folder_of(row, layout)
+            except OSError as error:
+                unreadable.add(row.job_dir or f"the folder of structure {row.orig_index}", error)
+                continue
             if folder is None or read_termination(folder).termination is not Termination.NORMAL:
                 continue
             own = attempts.get(row.orig_index or -1, [])
@@ -123,9 +185,9 @@ def failed_with_result(ledger: LedgerReader, layout: JobLayout) -> Iterator[Diff
                 )
 
 
-def unknown_folders(ledger: LedgerReader, layout: JobLayout) -> Iterator[Difference]:
+def unknown_folders(ledger: LedgerReader, layout: JobLayout, unreadable: Unreadable) -> Iterator[Difference]:
     """Job folders that no structure has."""
-    folders = job_folders(layout.jobs_dir)
+    folders = job_folders(layout.jobs_dir, unreadable=unreadable)
     while chunk := list(islice(folders, _AT_ONCE)):
         rows = _rows_named(ledger, layout, chunk)
         named = {os.path.abspath(row.job_dir) for row in rows if row.job_dir}
@@ -138,48 +200,56 @@ def unknown_folders(ledger: LedgerReader, layout: JobLayout) -> Iterator[Differe
                 yield Difference(None, None, str(folder))
 
 
-def job_folders(jobs_dir: Path, depth: int = _DEPTH) -> Iterator[Path]:
-    """Folders that hold a calculation, current ones only: not those of earlier attempts, nor half-made ones."""
-    try:
-        entries = os.scandir(jobs_dir)
-    except OSError:
-        return
-    with entries:
-        for entry in entries:
-            if (
-                not entry.is_dir(follow_symlinks=False)
-                or entry.name.startswith(".")
-                or ".attempt-" in entry.name
-            ):
-                continue
-            folder = Path(entry.path)
-            if any((folder / name).exists() for name in (ATTEMPT_FILE, INPUT_FILE, OUTPUT_FILE)):
-                yield folder
-            elif depth > 1:
-                yield from job_folders(folder, depth - 1)
+def job_folders(jobs_dir: Path, depth: int = _DEPTH, unreadable: Unreadable | None = None) -> Iterator[Path]:
+    """Folders that hold a calculation, current ones only: not those of earlier attempts, nor half-made ones.
+
+    Those that cannot be read are passed over, and added to ``unreadable``.
+    """
+    left_out = unreadable or Unreadable()
+    for folder in _subfolders(jobs_dir, left_out):
+        if folder.name.startswith(".") or ".attempt-" in folder.name:
+            continue
+        try:
+            is_job = any((folder / name).exists() for name in (ATTEMPT_FILE, INPUT_FILE, OUTPUT_FILE))
+        except OSError as error:
+            left_out.add(folder, error)
+            continue
+        if is_job:
+            yield folder
+        elif depth > 1:
+            yield from job_folders(folder, depth - 1, left_out)
 
 
-def half_made(layout: JobLayout, now: float, depth: int = _DEPTH) -> Iterator[Path]:
+def half_made(layout: JobLayout, now: float, unreadable: Unreadable, depth: int = _DEPTH) -> Iterator[Path]:
     """Folders that a killed process has left in the making."""
-    yield from _half_made(layout.jobs_dir, now, depth)
+    yield from _half_made(layout.jobs_dir, now, unreadable, depth)
 
 
-def _half_made(parent: Path, now: float, depth: int) -> Iterator[Path]:
-    try:
-        entries = os.scandir(parent)
-    except OSError:
-        return
-    with entries:
-        for entry in entries:
-            if not entry.is_dir(follow_symlinks=False):
+def _half_made(parent: Path, now: float, unreadable: Unreadable, depth: int) -> Iterator[Path]:
+    for folder in _subfolders(parent, unreadable):
+        if folder.name.startswith("."):
+            # `.job_42.TOKEN`, as the writer of folders calls them; nobody else's hidden folder.
+            try:
+                old = folder.name.count(".") >= 2 and now - folder.stat().st_mtime > HALF_MADE_S
+                ours = old and _is_half_made(folder)
+            except OSError as error:
+                unreadable.add(folder, error)
                 continue
-            if entry.name.startswith("."):
-                # `.job_42.TOKEN`, as the writer of folders calls them; nobody else's hidden folder.
-                ours = entry.name.count(".") >= 2 and now - entry.stat().st_mtime > HALF_MADE_S
-                if ours and _is_half_made(Path(entry.path)):
+            if ours:
+                yield folder
+        elif depth > 1 and folder.name.isdecimal():
+            yield from _half_made(folder, now, unreadable, depth - 1)
+
+
+def _subfolders(parent: Path, unreadable: Unreadable) -> Iterator[Path]:
+    """The folders in a folder, without links."""
+    try:
+        with os.scandir(parent) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
                     yield Path(entry.path)
-            elif depth > 1 and entry.name.isdecimal():
-                yield from _half_made(Path(entry.path), now, depth - 1)
+    except OSError as error:
+        unreadable.add(parent, error)
 
 
 def _is_half_made(folder: Path) -> bool:

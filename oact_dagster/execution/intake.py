@@ -6,18 +6,18 @@ rows in one transaction; when that is cut short, the next intake goes on where i
 in the order of the CSV. Memory does not grow with the file: one chunk of rows is held at a time.
 """
 
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from oact_dagster.campaign import Campaign
 from oact_dagster.execution.csv_rows import CsvError, CsvFile, CsvRow
 from oact_dagster.execution.intake_columns import Columns
+from oact_dagster.execution.intake_comparison import LISTED, Comparison
 from oact_dagster.execution.intake_guess import GuessedColumns, guess_columns
 from oact_dagster.execution.intake_order import Order, put_in_order
 from oact_dagster.execution.intake_report import IntakeRefused, IntakeReport
-from oact_dagster.execution.intake_rows import annotations, checked, row_hash
+from oact_dagster.execution.intake_rows import annotations, checked
 from oact_dagster.execution.job_layout import choose_layout
 from oact_dagster.ledger.states import NewStructure, Rejection
 from oact_dagster.ledger.store import Ledger
@@ -30,35 +30,11 @@ CHUNK_ROWS: Final = 2000
 CHUNK_BYTES: Final = 16 << 20
 """Geometries held before they are written, at most some bytes more than this."""
 
-LISTED: Final = 10
-"""Rows, groups and rejections that a text names."""
-
 MANY_STRUCTURES: Final = 100_000
 """Partitions that Dagster advises at most for one asset."""
 
 Progress = Callable[[int, int], None]
 """Called with the bytes done and the bytes in all."""
-
-
-@dataclass(slots=True)
-class _Comparison:
-    """What the first reading found."""
-
-    rows: int = 0
-    known: int = 0
-    uncompared: int = 0
-    left_out: int = 0
-    annotated_otherwise: int = 0
-    changed: int = 0
-    first_changed: list[int] = field(default_factory=list)
-    changed_rejected: int = 0
-    first_new: CsvRow | None = None
-
-    def note_change(self, orig_index: int, *, rejected: bool) -> None:
-        self.changed += 1
-        self.changed_rejected += rejected
-        if len(self.first_changed) < LISTED:
-            self.first_changed.append(orig_index)
 
 
 def take_in(campaign: Campaign, ledger: Ledger, progress: Progress | None = None) -> IntakeReport:
@@ -112,7 +88,7 @@ def _take_in(campaign: Campaign, csv: CsvFile, ledger: Ledger, progress: Progres
     columns = Columns.of(campaign, csv.columns)
     found = _compare(csv, columns, ledger, progress)
     if found.changed:
-        raise IntakeRefused(_rows_changed(campaign, found))
+        raise IntakeRefused(found.told(csv.path))
     if not found.rows:
         raise IntakeRefused(f"{csv.path}: has a header and no rows; expected one row for each structure")
     csv.check_unchanged()
@@ -140,51 +116,15 @@ def _take_in(campaign: Campaign, csv: CsvFile, ledger: Ledger, progress: Progres
     )
 
 
-def _compare(csv: CsvFile, columns: Columns, ledger: Ledger, progress: Progress) -> _Comparison:
+def _compare(csv: CsvFile, columns: Columns, ledger: Ledger, progress: Progress) -> Comparison:
     """Read the whole file, and compare the rows that the ledger knows with what it knows of them."""
-    found = _Comparison()
-    known_rows = ledger.known_rows()
-    known = next(known_rows, None)
+    found = Comparison(columns, ledger.known_rows())
     for row in csv.rows():
-        found.rows += 1
         if not row.number & 0xFF:
             progress(row.offset, 2 * csv.size)
-        if known is None:
-            if found.first_new is None:
-                found.first_new = row
-            continue
-        # An old ledger may lack a row in between (left alone then), or hold one twice.
-        found.left_out += known[0] > row.number
-        while known is not None and known[0] == row.number:
-            found.known += 1
-            _compare_row(row, columns, known, found)
-            known = next(known_rows, None)
-    while known is not None:
-        found.note_change(known[0], rejected=False)
-        known = next(known_rows, None)
+        found.add(row)
+    found.end()
     return found
-
-
-def _compare_row(
-    row: CsvRow, columns: Columns, known: tuple[int, str, str | None], found: _Comparison
-) -> None:
-    _, known_hash, known_annotations = known
-    if not known_hash:
-        found.uncompared += 1
-        return
-    if row_hash(row, columns) != known_hash:
-        found.note_change(row.number, rejected=known_annotations is None)
-        return
-    if known_annotations is None:
-        return
-    now = annotations(row, columns)
-    then: dict[str, str] = json.loads(known_annotations)
-    if then == now:
-        return
-    if any(then[name] != now[name] for name in then.keys() & now.keys()):
-        found.note_change(row.number, rejected=False)
-    else:
-        found.annotated_otherwise += 1
 
 
 def _annotate(csv: CsvFile, columns: Columns, ledger: Ledger, first_new: CsvRow | None) -> None:
@@ -246,26 +186,7 @@ def _chunks(
         yield good, bad
 
 
-def _rows_changed(campaign: Campaign, found: _Comparison) -> str:
-    shown = ", ".join(map(str, found.first_changed))
-    more = (
-        f" and {found.changed - len(found.first_changed)} more"
-        if found.changed > len(found.first_changed)
-        else ""
-    )
-    mended = (
-        f" {found.changed_rejected} of them had been rejected: append their mended rows at the end."
-        if found.changed_rejected
-        else ""
-    )
-    return (
-        f"{campaign.csv}: {found.changed} rows that were taken in before changed, moved or vanished (row "
-        f"{shown}{more}; rows count from 0), and a campaign's CSV may only grow at its end. Nothing was written."
-        f"{mended} Put the old rows back, or start a second campaign with the new CSV: `oact init OTHER.csv`"
-    )
-
-
-def _notes(campaign: Campaign, csv: CsvFile, found: _Comparison, structures: int) -> Iterator[str]:
+def _notes(campaign: Campaign, csv: CsvFile, found: Comparison, structures: int) -> Iterator[str]:
     if campaign.charge_column is None:
         yield "charge_column is null: charge 0 for all structures"
     if campaign.spin_column is None:

@@ -70,6 +70,11 @@ class _Sample:
     columns: tuple[str, ...]
     rows: Sequence[Sequence[bytes]]
 
+    @property
+    def once(self) -> list[str]:
+        """The columns whose name is there once: an intake refuses to read one of several."""
+        return [name for name in self.columns if self.columns.count(name) == 1]
+
     def values(self, column: str) -> Iterator[bytes]:
         place = self.columns.index(column)
         return (row[place] for row in self.rows)
@@ -109,10 +114,8 @@ def guess_columns(csv_path: str | Path, stated: Mapping[str, str | None] | None 
     except CsvError as error:
         raise IntakeRefused(str(error)) from None
     for key, name in stated.items():
-        if name is not None and name not in sample.columns:
-            raise IntakeRefused(
-                f"{path}: no column {name!r} ({_option(key)}); the columns are: {listed(sample.columns)}"
-            )
+        if name is not None and name not in sample.once:
+            raise IntakeRefused(f"{path}: {_missing_or_repeated(name, key, sample)}")
     if not sample.rows:
         raise IntakeRefused(f"{path}: has a header and no rows; expected one row for each structure")
     geometry, nuclear_charges, geometry_reason = _geometry(path, sample, stated.get("geometry_column"))
@@ -128,13 +131,20 @@ def guess_columns(csv_path: str | Path, stated: Mapping[str, str | None] | None 
     return GuessedColumns(geometry, charge, spin, annotate, tuple(reasons.items()), tuple(warnings))
 
 
+def _missing_or_repeated(name: str, key: str, sample: _Sample) -> str:
+    count = sample.columns.count(name)
+    if count:
+        return f"the column {name!r} ({_option(key)}) is there {count} times; its name must be there once"
+    return f"no column {name!r} ({_option(key)}); the columns are: {listed(sample.columns)}"
+
+
 def _option(key: str) -> str:
     return "--" + key.replace("_", "-")
 
 
 def _geometry(path: Path, sample: _Sample, stated: str | None) -> tuple[str, list[int | None], str]:
     """Return the geometry column, the sum of nuclear charges in each row (None for a bad one), and the reason."""
-    looked_at = sample.columns if stated is None else (stated,)
+    looked_at = sample.once if stated is None else (stated,)
     read = {name: [_nuclear_charge(value) for value in sample.values(name)] for name in looked_at}
     if stated is not None:
         return stated, read[stated], "given"
@@ -150,11 +160,14 @@ def _geometry(path: Path, sample: _Sample, stated: str | None) -> tuple[str, lis
 
 
 def _no_geometry(sample: _Sample) -> str:
-    likely = _by_name(sample.columns, _GEOMETRY_NAMES, ("geom", "xyz", "coord"))
+    likely = _by_name(sample.once, _GEOMETRY_NAMES, ("geom", "xyz", "coord"))
     why = ""
     if likely:
         told = _geometry_error(next(sample.values(likely[0])))
         why = f"; the first value of {likely[0]!r} does not: {told}" if told else ""
+    twice = sorted(set(sample.columns) - set(sample.once))
+    if twice:
+        why += f"; columns that are there more than once are not read: {listed(twice)}"
     return (
         "no column holds geometries ('El x y z' lines, or XYZ with its count and comment line)"
         f"{why}; the columns are: {listed(sample.columns)}"
@@ -165,7 +178,7 @@ def _charge_and_spin(
     path: Path, sample: _Sample, nuclear_charges: Sequence[int | None], stated: Mapping[str, str | None]
 ) -> tuple[str | None, str | None, str, str]:
     """Return the columns of charges and of unpaired electrons, and the reason for each."""
-    free = [name for name in sample.columns if name not in stated.values()]
+    free = [name for name in sample.once if name not in stated.values()]
     named = sample.whole(_by_name(free, _CHARGE_NAMES, ("charge",)))
     charges: list[str | None] = [*named] or [None]
     if "charge_column" in stated:
@@ -307,7 +320,7 @@ def _annotate(sample: _Sample) -> tuple[tuple[str, ...], str]:
     def is_short(field: bytes) -> bool:
         return len(field) <= LONGEST_ANNOTATION and b"\n" not in field
 
-    short = [name for name in sample.columns if sample.share(name, is_short) == 1.0]
+    short = [name for name in sample.once if sample.share(name, is_short) == 1.0]
     names = _by_name(short, _NAME_NAMES, ())[:1]
     oxidation = sample.whole([name for name in short if name == _OXIDATION_NAME])
     chosen = (*names, *oxidation)

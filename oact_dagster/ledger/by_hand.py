@@ -16,7 +16,7 @@ from typing import Any, Final
 from oact_dagster.ledger.batches import WritableLedger
 from oact_dagster.ledger.chunks import chunks, marks
 from oact_dagster.ledger.failures import adopt_failures, count_failures, mark_undone
-from oact_dagster.ledger.states import SeenEnding, Status
+from oact_dagster.ledger.states import MovedFolder, SeenEnding, Status
 
 BATCH_BY_HAND: Final = "by hand"
 """The batch of attempts that stand for failures set by hand."""
@@ -130,6 +130,32 @@ class LedgerByHand(WritableLedger):
                 self._set_status(db, [one.structure_id], one.status, one.message)
                 recorded.add(one.structure_id)
         return recorded
+
+    def move_folders(self, moved: Iterable[MovedFolder]) -> int:
+        """Keep where job folders are that somebody has moved, all or none.
+
+        A structure that has an open attempt, or whose folder is another one by now, keeps what it has.
+
+        Returns:
+            How many structures have another folder now.
+        """
+        count = 0
+        with self._transaction() as db:
+            for one in moved:
+                changed = db.execute(
+                    "UPDATE structures SET job_dir = ?, updated_at = CURRENT_TIMESTAMP WHERE id = ? AND job_dir = ?"
+                    " AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.structure_id = structures.id"
+                    " AND a.state != 'closed')",
+                    (one.job_dir, one.structure_id, one.kept),
+                ).rowcount
+                if changed:
+                    # The folders of earlier attempts lie beside it, and were moved with it.
+                    db.execute(
+                        "UPDATE attempts SET job_dir = ? WHERE structure_id = ? AND job_dir = ?",
+                        (one.job_dir, one.structure_id, one.kept),
+                    )
+                count += changed
+        return count
 
     def update_metrics(
         self,

@@ -43,7 +43,9 @@ class LedgerFile:
     def _stream(self, query: str, values: Sequence[Any] = ()) -> Iterator[sqlite3.Row]:
         """The rows of a query, one at a time: for those that may be as many as the structures."""
         with telling(self.path, self._timeout):
-            yield from self._connection.execute(query, values)
+            # Not `yield from`: a stream that is left half read would close its cursor, which a closed file refuses.
+            for row in self._connection.execute(query, values):  # noqa: UP028
+                yield row
 
     def _one(self, query: str, values: Sequence[Any] = ()) -> sqlite3.Row | None:
         """The first row of a query."""

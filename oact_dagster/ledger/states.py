@@ -177,6 +177,17 @@ class OpenAttempt:
 
 
 @dataclass(frozen=True, slots=True)
+class MovedFolder:
+    """A job folder that lies elsewhere than the ledger says."""
+
+    structure_id: int
+    kept: str
+    """What the ledger says."""
+    job_dir: str
+    """Where it is."""
+
+
+@dataclass(frozen=True, slots=True)
 class SeenEnding:
     """How a job ended that no attempt of ours stands for, as its output tells. Energies in Eh, gradients in Eh/bohr."""
 

@@ -4,8 +4,10 @@ import json
 import os
 import shutil
 import sqlite3
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +249,42 @@ def test_each_difference_is_named_and_mended_where_that_is_safe(
     assert house.fsck()[0] == (1 if left is None else 0)
 
 
+def test_folders_that_were_moved_are_found_by_their_token(house: House) -> None:
+    with Ledger(house.db) as ledger:
+        house.attempt(ledger, 3, None)
+        house.attempt(ledger, 4, Outcome.FAILED, "scf_not_converged")
+        ledger.open_batch("batch", Owner.this_process())
+    old, new = house.jobs, house.jobs.with_name("moved")
+    old.rename(new)
+    shutil.copyfile(new / "job_2" / "attempt.json", new / "job_4" / "attempt.json")
+    (new / "001").mkdir()
+    (new / "job_1").rename(new / "001" / "job_1")
+    house.sql(*(
+        f"UPDATE {table} SET job_dir = '{old}/001/job_1' WHERE job_dir = '{old}/job_1'"
+        for table in ("structures", "attempts")
+    ))  # fmt: skip
+    house.jobs = new
+    before = house.db.read_bytes()
+    assert house.differences()["folder-inside"] == 5
+    assert house.db.read_bytes() == before
+    # Structure 3 has an attempt that may run; the folder of 4 is another attempt's.
+    assert house.differences("--repair")["folder-inside"] == 2
+    with Ledger(house.db) as ledger:
+        folders = {row.orig_index: row.job_dir for row in ledger.stored_with_folder()}
+        assert folders == {
+            0: str(new / "job_0"), 1: str(new / "001" / "job_1"), 2: str(new / "job_2"),
+            3: str(old / "job_3"), 4: str(old / "job_4"),
+        }  # fmt: skip
+        assert [one.job_dir for one in ledger.attempts(1)] == [str(new / "001" / "job_1")]
+
+
+def test_the_folders_of_a_copy_are_left_alone(house: House) -> None:
+    copied = house.jobs.with_name("copied")
+    shutil.copytree(house.jobs, copied)
+    house.jobs = copied
+    assert house.differences("--repair")["folder-inside"] == 3
+
+
 def test_what_is_mended_is_right(house: House) -> None:
     no_energy(house)
     dead_batch(house)
@@ -316,3 +354,50 @@ def test_what_cannot_be_looked_at(house: House, tmp_path: Path) -> None:
     assert oact("fsck", house.db).exit_code == 2 and oact("fsck").exit_code == 2
     (tmp_path / "campaign.yaml").write_text("name: a\ncsv: null\norca: {command: orca}\n")
     assert oact("fsck", tmp_path).exit_code == oact("fsck", house.db).exit_code == 0
+
+
+def test_the_whole_file_system_is_no_jobs_folder(house: House) -> None:
+    for command in ("fsck", "clean"):
+        assert_one_line(oact_process(command, house.db, "/"), "/: is the whole file system; name the folder")
+
+
+def test_folders_that_may_not_be_read_are_named_and_passed_over() -> None:
+    # Not in pytest's folder, which nobody but its owner may enter.
+    folder = Path(tempfile.mkdtemp())
+    closed, hidden = folder / "jobs" / "somebody", folder / "jobs" / f".job_9.{'a' * 16}"
+    try:
+        house = House(folder)
+        for one in (closed, hidden):
+            one.mkdir()
+            (one / "orca.inp").touch()
+            os.utime(one, (0, 0))
+            one.chmod(0)
+        house.sql(f"UPDATE structures SET job_dir = '{closed}/job_1' WHERE orig_index = 1")
+        (folder / "jobs" / "job_77").mkdir()
+        (folder / "jobs" / "job_77" / "orca.inp").touch()
+        folder.chmod(0o755)
+        with a_user_with_few_rights():
+            code, found = house.fsck()
+        assert code == 1
+        denied = "what cannot be read, and is passed over: {}: Permission denied"
+        assert found["folder-is-known"]["skipped"] == denied.format(closed)
+        assert found["folder-is-whole"]["skipped"] == denied.format(hidden)
+        assert found["result-is-proved"]["skipped"] == denied.format(closed / "job_1")
+        # What can be read is looked at.
+        assert str(folder / "jobs" / "job_77") in str(found["folder-is-known"]["examples"])
+    finally:
+        closed.chmod(0o700)
+        hidden.chmod(0o700)
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def a_user_with_few_rights() -> Iterator[None]:
+    """Nobody, where this process is root's, which may read everything."""
+    ours = os.geteuid()
+    if ours == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(ours)

@@ -93,3 +93,13 @@ def test_columns_that_are_written_into_the_inputs(tmp_path: Path) -> None:
             {"name": "water 0"},
             {"name": "water 2"},
         ]
+
+
+def test_a_csv_that_is_cut_inside_the_known_rows_is_told_in_one_line(tmp_path: Path) -> None:
+    csv, db = write_csv(tmp_path / "a.csv", 4), tmp_path / "w.db"
+    assert oact("ingest", csv, db).returncode == 0
+    text = csv.read_text()
+    csv.write_text(text[: len(text) // 2])
+    before = db.read_bytes()
+    assert_one_line(oact("ingest", csv, db), "a.csv, line ")
+    assert db.read_bytes() == before

@@ -122,3 +122,43 @@ def test_it_runs_what_is_left(tmp_path: Path, old: Path) -> None:
     # Shown again, results of old count as there: nothing is computed.
     again = oact("run", tmp_path / "new", "--structures", "10-12")
     assert again.returncode == 0 and "nothing to compute" in again.stdout, again.stdout + again.stderr
+
+
+def with_folders(path: Path, *folders: Path) -> Path:
+    return old_file(path, [row(n, job_dir=str(folder)) for n, folder in enumerate(folders)])
+
+
+def test_the_jobs_folder_is_the_one_of_most_rows(tmp_path: Path) -> None:
+    jobs = tmp_path / "jobs"
+    odd = Path("/nowhere/job_2")
+    file = with_folders(tmp_path / "one.db", jobs / "job_0", jobs / "job_1", odd)
+    done = oact("init", "--from-db", file, "--folder", tmp_path / "one")
+    assert done.returncode == 0, done.stderr
+    assert load_campaign(tmp_path / "one").jobs_dir == jobs
+    assert f"1 structures have their job folder outside {jobs}" in done.stderr
+    assert f"(orig_index 2: {odd})" in done.stderr
+    # Subfolders of a thousand, and of somebody's own.
+    for name, folders in (
+        ("sharded", ("000/job_0", "001/job_1", "002/job_2")),
+        ("own", ("a/job_0", "b/job_1", "c/job_2")),
+    ):
+        file = with_folders(tmp_path / f"{name}.db", *(jobs / one for one in folders))
+        done = oact("init", "--from-db", file, "--folder", tmp_path / name)
+        assert done.returncode == 0 and "outside" not in done.stderr, done.stderr
+        assert load_campaign(tmp_path / name).jobs_dir == jobs
+
+
+def test_folders_that_have_nothing_in_common_are_to_be_named(tmp_path: Path) -> None:
+    file = with_folders(tmp_path / "w.db", Path("/home/a/job_0"), Path("/home/b/job_1"), Path("/data/job_2"))
+    assert_one_line(
+        oact("init", "--from-db", file, "--folder", tmp_path / "c"),
+        "w.db: its rows' job folders have no folder in common",
+        "--jobs-dir",
+    )
+    assert not (tmp_path / "c").exists()
+    root = oact("init", "--from-db", file, "--folder", tmp_path / "c", "--jobs-dir", "/")
+    assert_one_line(root, "/: is the whole file system")
+    done = oact("init", "--from-db", file, "--folder", tmp_path / "c", "--jobs-dir", tmp_path / "jobs")
+    assert done.returncode == 0, done.stderr
+    assert load_campaign(tmp_path / "c").jobs_dir == tmp_path / "jobs"
+    assert "3 structures have their job folder outside" in done.stderr

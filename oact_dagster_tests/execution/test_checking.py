@@ -3,7 +3,7 @@
 import json
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from oact_dagster.cli.check_text import check_lines
 from oact_dagster.execution import checking
 from oact_dagster.execution.checking import Report, check_campaign
 from oact_dagster.execution.disk_estimate import Sizes, documented_model
-from oact_dagster.execution.intake import take_in
+from oact_dagster.execution.intake import IntakeRefused, take_in
 from oact_dagster.ledger.schema import SCHEMA_VERSION
 from oact_dagster.ledger.states import Outcome, Preparation, Status
 from oact_dagster.ledger.store import Ledger
@@ -245,7 +245,9 @@ def test_without_the_csv_the_ledgers_structures(tmp_path: Path) -> None:
         take_in(settings, ledger)
     settings.csv.unlink()
     report = check_campaign(settings)
-    assert report.source == settings.ledger and report.blocking == []
+    assert report.source == settings.ledger
+    (line,) = report.blocking  # a run would refuse it
+    assert line.startswith(f"{settings.csv}: no such file")
     assert (report.rows, report.runnable) == (expected.rows, expected.runnable)
     assert (report.repeats, report.disk.bytes_in_all) == (1, expected.disk.bytes_in_all)
     assert refused(report) == {
@@ -253,6 +255,38 @@ def test_without_the_csv_the_ledgers_structures(tmp_path: Path) -> None:
         "basis without functions for an element": 1,
     }
     assert any("is not there" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (
+            lambda rows: [row(9), *rows[1:]],
+            "1 rows that were taken in before changed, moved or vanished (row 0;",
+        ),
+        (lambda rows: rows[:2], "2 rows that were taken in before changed, moved or vanished (row 2, 3;"),
+        (lambda rows: [*rows[:3], row(3, uhf=0)], "1 of them had been rejected: append"),
+        (lambda rows: [], "4 rows that were taken in before changed"),
+    ],
+)
+def test_a_csv_that_the_intake_would_refuse_is_in_the_way(
+    tmp_path: Path, changed: Callable[[list[dict[str, str]]], list[dict[str, str]]], told: str
+) -> None:
+    rows = [row(0), row(1), row(2), row(3, uhf=1)]
+    settings = campaign(tmp_path, rows)
+    with Ledger(settings.ledger, create=True) as ledger:
+        take_in(settings, ledger)
+    assert check_campaign(settings).blocking == []
+    write_csv(settings.csv_file, [*rows, row(4)])
+    assert check_campaign(settings).blocking == []
+    write_csv(settings.csv_file, changed(rows))
+    before = content(tmp_path)
+    (line,) = check_campaign(settings).blocking
+    assert told in line
+    assert content(tmp_path) == before
+    with Ledger(settings.ledger) as ledger, pytest.raises(IntakeRefused) as caught:
+        take_in(settings, ledger)
+    assert str(caught.value) == line
 
 
 def test_without_csv_and_ledger(tmp_path: Path) -> None:
@@ -306,7 +340,9 @@ def test_a_workflow_file_of_today(tmp_path: Path) -> None:
     assert report.kept.counts == {Status.READY: 1, Status.COMPLETED: 1}
     assert report.disk.bytes_to_come == report.disk.bytes_in_all / 2
     settings.csv.unlink()
-    assert (report := check_campaign(settings)).runnable == 2 and report.good
+    report = check_campaign(settings)
+    assert report.runnable == 2 and report.refused == []
+    assert [line.partition("; ")[0] for line in report.blocking] == [f"{settings.csv}: no such file"]
     assert content(tmp_path) == {name: data for name, data in before.items() if name != "structures.csv"}
 
 
@@ -376,6 +412,13 @@ def test_results_of_other_settings_are_counted(tmp_path: Path) -> None:
     finish(settings, {1: 100, 2: 100}, "other")
     report = check_campaign(settings)
     assert report.kept is not None and report.kept.stale == 2
+    told = "3 completed, 2 results made with other settings than the present"
+    assert f"  ledger        {told} (`oact run --stale`)" in list(check_lines(settings, report))
+    # What a run would refuse is no advice.
+    with Ledger(settings.ledger) as ledger:
+        ledger.fix_level_of_theory({**settings.level_of_theory(), "functional": "PBE0"})
+    report = check_campaign(settings)
+    assert len(report.blocking) == 1 and f"  ledger        {told}" in list(check_lines(settings, report))
 
 
 def test_an_own_function_that_cannot_be_imported_is_in_the_way(tmp_path: Path) -> None:

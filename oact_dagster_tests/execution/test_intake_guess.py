@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from oact_dagster.execution.intake import IntakeRefused, guess_columns
-from oact_dagster_tests.execution.intake_samples import HYDROXYL, WATER, row, write_csv
+from oact_dagster.execution.intake import IntakeRefused, guess_columns, take_in
+from oact_dagster.ledger.store import Ledger
+from oact_dagster_tests.execution.intake_samples import HYDROXYL, WATER, campaign_on, row, write_csv
 
 
 def table(path, **columns):
@@ -185,3 +186,24 @@ def test_a_stated_column_that_can_be_no_multiplicity_is_taken(tmp_path):
     path = table(tmp_path / "b.csv", g=[WATER, HYDROXYL], charge=["1", "1"], n=["1", "2"])
     guessed = guess_columns(path, {"spin_column": "n", "charge_column": None})
     assert guessed.spin == "n" and "charge_column null and spin_column n" in guessed.warnings[0]
+
+
+def test_a_column_that_is_there_twice_is_not_guessed(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(
+        f'name,label,charge,uhf,xyz,name,charge,q\na,b,5,0,"{WATER}",c,5,0\nd,e,5,1,"{HYDROXYL}",f,5,0\n'
+    )
+    guessed = guess_columns(path)
+    assert (guessed.geometry, guessed.charge, guessed.spin) == ("xyz", "q", "uhf")
+    assert guessed.annotate == ("label",)
+    # What is guessed is what the intake takes.
+    campaign = campaign_on(
+        path, geometry_column="xyz", charge_column="q", spin_column="uhf", annotate=guessed.annotate
+    )
+    with Ledger(campaign.ledger, create=True) as ledger:
+        assert take_in(campaign, ledger).taken == 2
+    with pytest.raises(IntakeRefused, match=r"the column 'charge' \(--charge-column\) is there 2 times"):
+        guess_columns(path, {"charge_column": "charge"})
+    path.write_text(path.read_text().replace(",label,", ",xyz,"))
+    with pytest.raises(IntakeRefused, match="more than once are not read: charge, name, xyz; the columns"):
+        guess_columns(path)
