@@ -4,6 +4,7 @@ This is the one way on which structures are run, whoever asks (Dagster's assets 
 runs them. It knows no Dagster: it yields what happens.
 """
 
+import os
 import shutil
 import time
 from collections import deque
@@ -32,7 +33,7 @@ from oact_dagster.execution.events import (
 )
 from oact_dagster.execution.feed_state import GO_ON, read_feed_state
 from oact_dagster.execution.job_folder import FolderWriter
-from oact_dagster.execution.job_layout import JobLayout
+from oact_dagster.execution.job_layout import JobLayout, jobs_dir_refused
 from oact_dagster.execution.next_attempt import AVOID, NextAttempt, plan_next
 from oact_dagster.execution.orca_version import of_the_ledgers_orca
 from oact_dagster.execution.restoring import stored_result
@@ -189,10 +190,14 @@ class BatchRun:
         Raises:
             CampaignError: there is no such function as ``setup_func`` names.
             LedgerError: the ledger's results are of another level of theory.
-            LauncherError: jobs cannot be submitted at all, or nothing can be run any more (an engine that cannot be
-                started, a full disk); what had begun has been recorded.
+            LauncherError: there can be no job folders (nothing was claimed), jobs cannot be submitted at all, or
+                nothing can be run any more (an engine that cannot be started, a full disk); what had begun has been
+                recorded.
         """
         setup = load_setup_func(self._campaign)
+        if refused := jobs_dir_refused(self._campaign.jobs_dir):
+            # The same for every structure: each would lose an attempt by it.
+            raise LauncherError(f"{refused}; nothing was started")
         owner = Owner.this_process()
         self._ledger.take_writer(owner, take_over=self._request.take_over, now=self._clock())
         self._ledger.fix_level_of_theory(self._campaign.level_of_theory())
@@ -592,13 +597,18 @@ class BatchRun:
     def _not_prepared(self, claim: Claim, error: ValueError | OSError | SetupError) -> Ending:
         if isinstance(error, OSError):
             kind = FailureClass.NOT_WRITTEN
-            where = error.filename or self._campaign.jobs_dir
+            where = self._where(error, claim.token)
             message = f"the job folder could not be written: {where}: {error.strerror or error}"
         elif isinstance(error, SetupError):
             kind, message = FailureClass.SETUP_FAILED, str(error)
         else:
             kind, message = FailureClass.INPUT_REFUSED, str(error)
         return Ending(claim.token, Outcome.FAILED, self._clock(), kind, message, elapsed=0.0)
+
+    def _where(self, error: OSError, token: str) -> Path:
+        """What could not be written: the folder of the job folders in place of a name that is one attempt's."""
+        named = Path(os.fsdecode(error.filename)) if error.filename else self._campaign.jobs_dir
+        return next((path.parent for path in (named, *named.parents) if token in path.name), named)
 
     # --- what other runs own, or have left ----------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ from oact_dagster.execution.intake import MANY_STRUCTURES, tell_nobody
 from oact_dagster.execution.intake_columns import Columns
 from oact_dagster.execution.intake_report import IntakeRefused
 from oact_dagster.execution.intake_rows import checked, record_of, whole_number
+from oact_dagster.execution.job_layout import jobs_dir_refused
 from oact_dagster.execution.job_requests import JobRequests
 from oact_dagster.execution.setup_hook import load_setup_func
 from oact_dagster.execution.staleness import stale_results
@@ -285,6 +286,8 @@ class _Check:
                 )
         if self._campaign.launcher.kind == "parsl":
             self._look_at_workers()
+        if refused := jobs_dir_refused(self._campaign.jobs_dir):
+            self._blocking.append(refused)
         try:
             check_settings(self._settings, ())
         except InputRefused as error:

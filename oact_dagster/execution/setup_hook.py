@@ -68,7 +68,9 @@ def run_setup(function: SetupFunc, folder: Path, record: JobRecord, guarded: Map
     try:
         returned = function(folder, record)
     except (Exception, SystemExit) as error:
-        raise SetupError(f"setup_func: {_told(error)}") from error
+        # The folder by the name that it will have: the other one is of this attempt only.
+        told = _told(error).replace(str(folder), record.job_dir or str(folder))
+        raise SetupError(f"setup_func: {told}") from error
     for name, text in guarded.items():
         try:
             unchanged = (folder / name).read_text(encoding="utf-8") == text
