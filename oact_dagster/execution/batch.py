@@ -36,6 +36,7 @@ from oact_dagster.execution.job_folder import FolderWriter
 from oact_dagster.execution.job_layout import JobLayout, jobs_dir_refused
 from oact_dagster.execution.next_attempt import AVOID, NextAttempt, plan_next
 from oact_dagster.execution.orca_version import of_the_ledgers_orca
+from oact_dagster.execution.ran_by_hand import make_it_the_attempts, ran_by_hand
 from oact_dagster.execution.restoring import stored_result
 from oact_dagster.execution.selection import BatchRequest
 from oact_dagster.execution.setup_hook import SetupError, load_setup_func
@@ -487,7 +488,49 @@ class BatchRun:
             else:
                 yield NotRun(index, f"is {structure.status}, which was not asked for")
 
+    def _take_by_hand(self, claims: Sequence[Claim]) -> Generator[Event, None, list[Claim]]:
+        """Record what somebody has computed by hand of structures that were never tried.
+
+        Returns:
+            The claims that are left to run.
+        """
+        left: list[Claim] = []
+        prepared: list[Preparation] = []
+        endings: list[Ending] = []
+        for claim in claims:
+            found = self._by_hand(claim) if claim.attempt == 1 else None
+            if found is None:
+                left.append(claim)
+                continue
+            made, ending = found
+            prepared.append(made)
+            endings.append(ending)
+            yield InputWritten(
+                claim.structure, made.input_hash, Path(made.job_dir), claim.attempt, reused=True
+            )
+        if endings:
+            yield Note(f"{len(endings)} structures had been run by hand: what came of them is recorded")
+            self._ledger.mark_prepared(prepared)
+            yield from self._record(endings)
+        return left
+
+    def _by_hand(self, claim: Claim) -> tuple[Preparation, Ending] | None:
+        structure = claim.structure
+        folder = self._layout.folder(structure.orig_index, structure.id, structure.job_dir)
+        try:
+            found = ran_by_hand(self._campaign, claim, folder, self._engine, self._clock())
+            # What the user's own function had put beside it then, nobody knows.
+            if found is None or self._writer.setup_of(structure) is not None:
+                return None
+            if of_the_ledgers_orca(self._ledger, found[1]) is not found[1]:
+                return None
+            make_it_the_attempts(claim, found[0], self._engine)
+        except (ValueError, OSError, SetupError):
+            return None  # what is wrong is said when it is run
+        return found
+
     def _submit(self, claims: Sequence[Claim]) -> Iterator[Event]:
+        claims = yield from self._take_by_hand(claims)
         parameters = self._messages.parameters() if self._messages is not None else {}
         progress_s = self._progress_s(len(claims))
         ready: list[Claim] = []
