@@ -8,7 +8,7 @@ from typing import Final
 
 from oact_dagster.campaign import RetrySettings
 from oact_dagster.execution.by_output import silence
-from oact_dagster.execution.engine import ORCA_NAME, STANDIN_NAME
+from oact_dagster.execution.engine import engine_of
 from oact_dagster.execution.verdict import Evidence, judge
 from oact_dagster.launchers.attempt_files import (
     EXIT_FILE,
@@ -145,14 +145,6 @@ def overdue(live: LiveAttempt, silence_limit_s: float, now: float) -> str:
     if now >= live.ends_by and (quiet is None or quiet >= OUTLIVED_S):
         return "it has outlived its time limit"
     return ""
-
-
-def engine_of(output: Output) -> tuple[str, str | None]:
-    """The name of the engine that wrote an output, and its version."""
-    if output.is_standin:
-        # The stand-in's output names the ORCA whose format it has.
-        return STANDIN_NAME, f"format of {output.orca_version}"
-    return ORCA_NAME, output.orca_version
 
 
 def result_of(output: Output, folder: Path, natoms: int, elapsed: float | None) -> Result:
