@@ -8,6 +8,7 @@ import pytest
 
 from oact_dagster.campaign import Campaign, CampaignError
 from oact_dagster.execution.batch import BatchRun
+from oact_dagster.execution.checking import check_campaign
 from oact_dagster.execution.engine import find_engine
 from oact_dagster.execution.events import Completed, Event, Failed
 from oact_dagster.execution.intake import take_in
@@ -166,3 +167,19 @@ def test_two_campaigns_may_each_have_a_module_of_one_name(tmp_path: Path) -> Non
     assert first is not None and second is not None
     record: Any = None
     assert (first(tmp_path, record), second(tmp_path, record)) == ("one", "two")
+
+
+@pytest.mark.parametrize("arguments", ["", "job_dir", "job_dir, job_record, more", "*, job_dir, job_record"])
+def test_one_that_cannot_be_called_is_refused_before_anything_runs(tmp_path: Path, arguments: str) -> None:
+    campaign, ledger = made(tmp_path, f"def add_files({arguments}):\n    pass\n")
+    with pytest.raises(CampaignError, match="it is called with two arguments, the job folder"):
+        run(campaign, ledger, [0, 1])
+    assert ledger.count_by_status() == {Status.TO_RUN: 2} and ledger.attempts(0) == []
+    [line] = check_campaign(campaign).blocking
+    assert line.startswith(f"{campaign.file}: setup_func: my_setup:add_files: takes (")
+
+
+@pytest.mark.parametrize("arguments", ["*arguments", "job_dir, job_record, more=None", "a, b, /"])
+def test_what_can_be_called_is_not_refused(tmp_path: Path, arguments: str) -> None:
+    campaign, _ = made(tmp_path, f"def add_files({arguments}):\n    pass\n")
+    assert load_setup_func(campaign) is not None
