@@ -303,3 +303,26 @@ def test_a_silent_job_in_slurm_is_cancelled_and_then_marked(
         [job] = workflow.get_jobs_by_status(JobStatus.TIMEOUT)
     assert job.error_message is not None and job.error_message.endswith("; its job was cancelled")
     assert job.fail_count == 1
+
+
+def test_a_scheduler_that_does_not_answer_is_told(
+    tmp_path: Path, engine: TestEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("sbatch", "squeue", "scancel", "sacct", "scontrol"):
+        program = programs / name
+        program.write_text(
+            f"#!/bin/sh\necho '{name}: error: Unable to contact slurm controller (connect failure)' >&2\nexit 1\n"
+        )
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    with workflow_of(tmp_path, 2) as workflow:
+        with pytest.warns(UserWarning) as told:
+            begun = submit_batch(
+                workflow, tmp_path / "jobs", scheduler="slurm", orca_config=config(engine), n_cores=1
+            )
+        assert begun == []
+        assert len(workflow.get_jobs_by_status(JobStatus.TO_RUN)) == 2
+    words = " ".join(str(one.message) for one in told)
+    assert "Unable to contact slurm controller" in words and "2 jobs were not submitted: " in words

@@ -28,6 +28,7 @@ def check_before(campaign: Campaign) -> None:
     from oact_dagster.campaign import CampaignError
     from oact_dagster.execution.engine import EngineError, find_engine
     from oact_dagster.execution.input_text import input_settings
+    from oact_dagster.execution.job_layout import jobs_dir_refused
     from oact_dagster.execution.setup_hook import load_setup_func
     from oact_dagster.orca.inputs import InputRefused, check_settings
 
@@ -50,6 +51,8 @@ def check_before(campaign: Campaign) -> None:
                 pass
     except OSError as error:
         found.append(f"{campaign.file}: csv: {campaign.csv}: {error.strerror or error}")
+    if refused := jobs_dir_refused(campaign.jobs_dir):
+        found.append(refused)
     if found:
         raise RefusedError("\n".join(found))
 

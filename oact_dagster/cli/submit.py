@@ -164,9 +164,12 @@ def _chosen(reader: "LedgerReader", campaign: "Campaign", flags: dict[str, Any])
 
 
 def _dry_run(ledger: Path, campaign: "Campaign", flags: dict[str, Any]) -> int:
+    from oact_dagster.execution.job_layout import jobs_dir_refused
     from oact_dagster.execution.submitting import preview
     from oact_dagster.ledger.reading import LedgerReader
 
+    if problem := jobs_dir_refused(campaign.jobs_dir):
+        raise RefusedError(problem)
     refused: Counter[str] = Counter()
     first: dict[str, int] = {}
     written = 0

@@ -4,6 +4,7 @@ This is the one way on which structures are run, whoever asks (Dagster's assets 
 runs them. It knows no Dagster: it yields what happens.
 """
 
+import os
 import shutil
 import time
 from collections import deque
@@ -32,9 +33,10 @@ from oact_dagster.execution.events import (
 )
 from oact_dagster.execution.feed_state import GO_ON, read_feed_state
 from oact_dagster.execution.job_folder import FolderWriter
-from oact_dagster.execution.job_layout import JobLayout
+from oact_dagster.execution.job_layout import JobLayout, jobs_dir_refused
 from oact_dagster.execution.next_attempt import AVOID, NextAttempt, plan_next
 from oact_dagster.execution.orca_version import of_the_ledgers_orca
+from oact_dagster.execution.ran_by_hand import make_it_the_attempts, ran_by_hand
 from oact_dagster.execution.restoring import stored_result
 from oact_dagster.execution.selection import BatchRequest
 from oact_dagster.execution.setup_hook import SetupError, load_setup_func
@@ -189,10 +191,14 @@ class BatchRun:
         Raises:
             CampaignError: there is no such function as ``setup_func`` names.
             LedgerError: the ledger's results are of another level of theory.
-            LauncherError: jobs cannot be submitted at all, or nothing can be run any more (an engine that cannot be
-                started, a full disk); what had begun has been recorded.
+            LauncherError: there can be no job folders (nothing was claimed), jobs cannot be submitted at all, or
+                nothing can be run any more (an engine that cannot be started, a full disk); what had begun has been
+                recorded.
         """
         setup = load_setup_func(self._campaign)
+        if refused := jobs_dir_refused(self._campaign.jobs_dir):
+            # The same for every structure: each would lose an attempt by it.
+            raise LauncherError(f"{refused}; nothing was started")
         owner = Owner.this_process()
         self._ledger.take_writer(owner, take_over=self._request.take_over, now=self._clock())
         self._ledger.fix_level_of_theory(self._campaign.level_of_theory())
@@ -482,7 +488,49 @@ class BatchRun:
             else:
                 yield NotRun(index, f"is {structure.status}, which was not asked for")
 
+    def _take_by_hand(self, claims: Sequence[Claim]) -> Generator[Event, None, list[Claim]]:
+        """Record what somebody has computed by hand of structures that were never tried.
+
+        Returns:
+            The claims that are left to run.
+        """
+        left: list[Claim] = []
+        prepared: list[Preparation] = []
+        endings: list[Ending] = []
+        for claim in claims:
+            found = self._by_hand(claim) if claim.attempt == 1 else None
+            if found is None:
+                left.append(claim)
+                continue
+            made, ending = found
+            prepared.append(made)
+            endings.append(ending)
+            yield InputWritten(
+                claim.structure, made.input_hash, Path(made.job_dir), claim.attempt, reused=True
+            )
+        if endings:
+            yield Note(f"{len(endings)} structures had been run by hand: what came of them is recorded")
+            self._ledger.mark_prepared(prepared)
+            yield from self._record(endings)
+        return left
+
+    def _by_hand(self, claim: Claim) -> tuple[Preparation, Ending] | None:
+        structure = claim.structure
+        folder = self._layout.folder(structure.orig_index, structure.id, structure.job_dir)
+        try:
+            found = ran_by_hand(self._campaign, claim, folder, self._engine, self._clock())
+            # What the user's own function had put beside it then, nobody knows.
+            if found is None or self._writer.setup_of(structure) is not None:
+                return None
+            if of_the_ledgers_orca(self._ledger, found[1]) is not found[1]:
+                return None
+            make_it_the_attempts(claim, found[0], self._engine)
+        except (ValueError, OSError, SetupError):
+            return None  # what is wrong is said when it is run
+        return found
+
     def _submit(self, claims: Sequence[Claim]) -> Iterator[Event]:
+        claims = yield from self._take_by_hand(claims)
         parameters = self._messages.parameters() if self._messages is not None else {}
         progress_s = self._progress_s(len(claims))
         ready: list[Claim] = []
@@ -592,13 +640,18 @@ class BatchRun:
     def _not_prepared(self, claim: Claim, error: ValueError | OSError | SetupError) -> Ending:
         if isinstance(error, OSError):
             kind = FailureClass.NOT_WRITTEN
-            where = error.filename or self._campaign.jobs_dir
+            where = self._where(error, claim.token)
             message = f"the job folder could not be written: {where}: {error.strerror or error}"
         elif isinstance(error, SetupError):
             kind, message = FailureClass.SETUP_FAILED, str(error)
         else:
             kind, message = FailureClass.INPUT_REFUSED, str(error)
         return Ending(claim.token, Outcome.FAILED, self._clock(), kind, message, elapsed=0.0)
+
+    def _where(self, error: OSError, token: str) -> Path:
+        """What could not be written: the folder of the job folders in place of a name that is one attempt's."""
+        named = Path(os.fsdecode(error.filename)) if error.filename else self._campaign.jobs_dir
+        return next((path.parent for path in (named, *named.parents) if token in path.name), named)
 
     # --- what other runs own, or have left ----------------------------------------------------------------------
 

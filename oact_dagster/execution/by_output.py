@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from oact_dagster.execution.engine import ORCA_NAME, engine_of
 from oact_dagster.ledger.states import SeenEnding, Status
 from oact_dagster.orca.outputs import Output, read_output, read_termination
 from oact_dagster.orca.silence import SILENCE_LIMIT_S, silent_for_s
@@ -72,7 +73,15 @@ def seen_ending(structure_id: int, folder: Path, seen: SeenOutput) -> SeenEnding
     if status is None or status is Status.RUNNING:
         return None
     output = read_output(folder)
-    return SeenEnding(structure_id, status, str(folder), seen.message, **numbers_of(output))
+    engine, version = engine_of(output)
+    return SeenEnding(
+        structure_id,
+        status,
+        str(folder),
+        seen.message,
+        **numbers_of(output),
+        not_orca=None if engine == ORCA_NAME else (engine, version),
+    )
 
 
 def numbers_of(output: Output) -> dict[str, float | int | None]:

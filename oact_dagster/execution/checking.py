@@ -7,7 +7,7 @@ what a run would refuse. Nothing is written, and memory does not grow with the C
 import sys
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import accumulate, islice
@@ -16,7 +16,7 @@ from typing import Final
 
 import psutil
 
-from oact_dagster.campaign import Campaign, CampaignError
+from oact_dagster.campaign import STANDIN, Campaign, CampaignError
 from oact_dagster.execution.csv_rows import CsvError, CsvFile, CsvRow
 from oact_dagster.execution.disk_estimate import (
     SAMPLED_FOLDERS,
@@ -38,6 +38,7 @@ from oact_dagster.execution.intake_columns import Columns
 from oact_dagster.execution.intake_comparison import Comparison
 from oact_dagster.execution.intake_report import IntakeRefused
 from oact_dagster.execution.intake_rows import checked, record_of, whole_number
+from oact_dagster.execution.job_layout import jobs_dir_refused
 from oact_dagster.execution.job_requests import JobRequests
 from oact_dagster.execution.setup_hook import load_setup_func
 from oact_dagster.execution.staleness import stale_results
@@ -49,6 +50,7 @@ from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.filesystem import network_filesystem
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Rejection, Status, StructureRecord
+from oact_dagster.orca.elements import ACTINIDES
 from oact_dagster.orca.geometry import GeometryError, parse_geometry
 from oact_dagster.orca.inputs import InputRefused, check_settings, estimate_maxcore
 from oact_dagster.orca.structure import Structure, StructureError
@@ -61,6 +63,11 @@ HASHES_KEPT: Final = 200_000
 
 STRUCTURES_AT_ONCE: Final = 500
 """Structures of a ledger that are held in memory."""
+
+NO_OXIDATION_STATE: Final = (
+    "the stand-in engine needs the oxidation state of an actinide, and will fail: name a column metal_ox or"
+    " oxidation_state under annotate"
+)
 
 Progress = Callable[[int, int], None]
 """Called now and then with what is done and what there is in all: bytes of the CSV, or structures of the ledger."""
@@ -235,6 +242,7 @@ class _Check:
         self._bytes = self._files = self._bytes_done = self._files_done = 0.0
         self._kept: Kept | None = None
         self._requests = JobRequests(campaign)
+        self._is_standin = campaign.orca.command == STANDIN
 
     def run(self) -> Report:
         self._look_at_settings()
@@ -287,6 +295,8 @@ class _Check:
                 )
         if self._campaign.launcher.kind == "parsl":
             self._look_at_workers()
+        if refused := jobs_dir_refused(self._campaign.jobs_dir):
+            self._blocking.append(refused)
         try:
             check_settings(self._settings, ())
         except InputRefused as error:
@@ -435,6 +445,8 @@ class _Check:
         except (GeometryError, StructureError, InputRefused) as error:
             self._refused.add(error.kind, Example(record.orig_index, line, " ".join(str(error).split())))
             return False
+        if self._is_standin and no_oxidation_state(structure.elements, record.annotations):
+            self._warnings.add(NO_OXIDATION_STATE, Example(record.orig_index, line, structure.formula()))
         for warning in warnings:
             self._warnings.add(warning, Example(record.orig_index, line, structure.formula()))
         self._atoms[size.natoms] += 1
@@ -549,6 +561,17 @@ def _kind(row: CsvRow, columns: Columns) -> str:
     except (GeometryError, StructureError) as error:
         return error.kind
     return "refused row"
+
+
+def no_oxidation_state(elements: Iterable[str], annotations: Mapping[str, str]) -> bool:
+    """Whether a structure has actinides and no comment from which the stand-in engine takes their oxidation state."""
+    if ACTINIDES.isdisjoint(elements):
+        return False
+    return not any(
+        name.strip().lower() in ("metal_ox", "oxidation_state")
+        and value.strip().lower() not in ("", "nan", "none")
+        for name, value in annotations.items()
+    )
 
 
 def _check_setup_func(campaign: Campaign) -> None:

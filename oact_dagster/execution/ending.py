@@ -9,7 +9,7 @@ from typing import Final
 
 from oact_dagster.campaign import RetrySettings
 from oact_dagster.execution.by_output import silence
-from oact_dagster.execution.engine import ORCA_NAME, STANDIN_NAME
+from oact_dagster.execution.engine import engine_of
 from oact_dagster.execution.verdict import Evidence, judge
 from oact_dagster.launchers.attempt_files import (
     ERRORS_FILE,
@@ -107,7 +107,7 @@ def ending_of(
         message=verdict.message,
         host=began.host if began is not None else costs.node or socket.gethostname(),
         started_at=began.started_at if began is not None else None,
-        result=_result(live, output, elapsed) if has_numbers else None,
+        result=result_of(output, live.folder, live.structure.natoms, elapsed) if has_numbers else None,
         # What the allocation pays for is the job's time; a record of it there may be none.
         elapsed=costs.elapsed_s or elapsed,
         n_cores=spec.n_cores if spec is not None and spec.token == live.token else n_cores,
@@ -165,7 +165,16 @@ def overdue(live: LiveAttempt, silence_limit_s: float, now: float) -> str:
     return ""
 
 
-def _result(live: LiveAttempt, output: Output, elapsed: float | None) -> Result:
+def result_of(output: Output, folder: Path, natoms: int, elapsed: float | None) -> Result:
+    """What an output holds, as the ledger keeps it.
+
+    Args:
+        output: of an attempt.
+        folder: its job folder.
+        natoms: atoms of its structure.
+        elapsed: wall time of the attempt, s, where the output does not say.
+    """
+    engine, version = engine_of(output)
     return Result(
         final_energy=output.final_energy,
         max_forces=output.max_abs_gradient_component,
@@ -173,11 +182,10 @@ def _result(live: LiveAttempt, output: Output, elapsed: float | None) -> Result:
         scf_steps=output.scf_cycles_total,
         wall_time=output.wall_time_s if output.wall_time_s is not None else elapsed,
         n_cores=output.n_cores,
-        engine=STANDIN_NAME if output.is_standin else ORCA_NAME,
-        # The stand-in's output names the ORCA whose format it has.
-        engine_version=f"format of {output.orca_version}" if output.is_standin else output.orca_version,
-        output_file=str(live.folder / OUTPUT_FILE),
+        engine=engine,
+        engine_version=version,
+        output_file=str(folder / OUTPUT_FILE),
         s2=output.s2,
         opt_cycles=output.opt_cycles,
-        n_atoms=live.structure.natoms,
+        n_atoms=natoms,
     )

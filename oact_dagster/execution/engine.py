@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oact_dagster.campaign import STANDIN, Campaign
+from oact_dagster.orca.outputs import Output
 
 
 class EngineError(Exception):
@@ -24,6 +25,14 @@ class Engine:
 
 STANDIN_NAME = "stand-in (GFN2-xTB, NOT ORCA)"
 ORCA_NAME = "ORCA"
+
+
+def engine_of(output: Output) -> tuple[str, str | None]:
+    """The name of the engine that wrote an output, and its version."""
+    if output.is_standin:
+        # The stand-in's output names the ORCA whose format it has.
+        return STANDIN_NAME, f"format of {output.orca_version}"
+    return ORCA_NAME, output.orca_version
 
 
 def find_engine(campaign: Campaign) -> Engine:

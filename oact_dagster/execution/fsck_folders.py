@@ -13,6 +13,7 @@ from oact_dagster.execution.updating import folder_of
 from oact_dagster.execution.verdict import Evidence
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, INPUT_FILE, OUTPUT_FILE, read_spec
 from oact_dagster.launchers.protocol import JobState, Phase
+from oact_dagster.ledger.failures import LAUNCHER_BY_HAND
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import AttemptState, MovedFolder, Status, StoredStructure
 from oact_dagster.orca.outputs import read_output, read_termination
@@ -151,8 +152,10 @@ def unproved_results(ledger: LedgerReader, layout: JobLayout, unreadable: Unread
                 unreadable.add(row.job_dir or f"the folder of structure {row.orig_index}", error)
                 continue
             if problem is None and row.orig_index in good:
+                attempt = good[row.orig_index]
                 spec = read_spec(folder_of(row, layout) or Path())
-                if spec is None or spec.token != good[row.orig_index].token:
+                # In the folder of another tool's job lies no word of ours.
+                if attempt.launcher != LAUNCHER_BY_HAND and (spec is None or spec.token != attempt.token):
                     problem = "its folder is another attempt's"
             if problem is not None and row.final_energy is not None:
                 yield Difference(row.id, row.orig_index, problem)
@@ -174,7 +177,7 @@ def failed_with_result(
             if folder is None or read_termination(folder).termination is not Termination.NORMAL:
                 continue
             own = attempts.get(row.orig_index or -1, [])
-            token = own[-1].token if own and own[-1].launcher != "by hand" else None
+            token = own[-1].token if own and own[-1].launcher != LAUNCHER_BY_HAND else None
             output = read_output(folder)
             said = Evidence(token or "", None, output, JobState(Phase.ENDED))
             if output.final_energy is not None and (token is None or said.good):

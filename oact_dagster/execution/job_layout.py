@@ -58,6 +58,27 @@ class JobLayout:
         return self.jobs_dir / f"{orig_index // SHARD_SIZE:03d}" / name
 
 
+def jobs_dir_refused(jobs_dir: Path) -> str:
+    """Why no job folder can be made in ``jobs_dir``, in one line; empty where it can. Nothing is made."""
+    for folder in (jobs_dir, *jobs_dir.parents):
+        try:
+            folder.lstat()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            # NotADirectoryError: the file itself comes among the parents.
+            if isinstance(error, NotADirectoryError):
+                continue
+            return f"jobs_dir: {jobs_dir}: {error.strerror or error}"
+        what = "it" if folder == jobs_dir else str(folder)
+        if not folder.is_dir():
+            return f"jobs_dir: {jobs_dir}: {what} is not a folder; name one that is there, or can be made"
+        if not os.access(folder, os.W_OK | os.X_OK):
+            return f"jobs_dir: {jobs_dir}: {what} cannot be written; name a folder in which you may write"
+        return ""
+    return ""
+
+
 def keep_flat(ledger: Ledger) -> None:
     """Let all job folders lie side by side, where nothing is chosen yet: scripts of old look for ``jobs/job_42``."""
     if ledger.meta(_KEY) is None:

@@ -25,6 +25,9 @@ SETUP: Final = "setup"
 AVOID: Final = "avoid_hosts"
 """Likewise: the hosts that its job is not to run on."""
 
+BEGINS_AGAIN: Final = "begins_again"
+"""Likewise: that its ladder was used up, and begins again with it."""
+
 _ELSEWHERE: Final = frozenset({FailureClass.DISK_FULL, FailureClass.MPI_ERROR, FailureClass.LOST})
 """After these a next attempt is better made on another host."""
 
@@ -46,6 +49,8 @@ class NextAttempt:
     """Of its job; the calculation in it is ended a little before."""
     avoid: tuple[str, ...] = ()
     """Hosts that a scheduler is asked to leave out."""
+    begins_again: bool = False
+    """The ladder was used up before it."""
 
     def kept(self, maxcore: int | None, setup: str | None) -> dict[str, Any]:
         """What the ledger keeps of it.
@@ -59,6 +64,8 @@ class NextAttempt:
             "maxcore": maxcore,
             "time_limit_s": self.time_limit_s,
         }
+        if self.begins_again:
+            kept[BEGINS_AGAIN] = True
         if self.avoid:
             kept[AVOID] = list(self.avoid)
         return kept if setup is None else {**kept, SETUP: setup}
@@ -82,7 +89,8 @@ def plan_next(
         record: the structure.
         attempts: its attempts, the first one first.
         settings_hash: the campaign's, which is the same for all its structures.
-        never_stop: where there is no remedy left, begin with the plain input again.
+        never_stop: where there is no remedy left, begin with the plain input again; if that fails, too, its ladder
+            begins again.
 
     Raises:
         GeometryError, StructureError, InputRefused: structure and settings do not go together.
@@ -102,19 +110,22 @@ def plan_next(
     ]
     if not tried:
         return plain
-    folders = [folder for attempt in reversed(tried) for folder in _folders_of(attempt)]
+    # What was tried before the ladder began again does not count for it.
+    began = max((n for n, attempt in enumerate(tried) if attempt.plan.get(BEGINS_AGAIN)), default=0)
+    on_ladder = tried[began:]
+    folders = [folder for attempt in reversed(on_ladder) for folder in _folders_of(attempt)]
     left = find_leftovers(folders, structure)
     plan = next_input(
         base,
         structure,
-        [_past(attempt, campaign) for attempt in tried],
+        [_past(attempt, campaign) for attempt in on_ladder],
         left=left,
         limits=Limits(_memory_mb(campaign), campaign.launcher.longest_job_s),
         ladders=campaign.ladders(),
         time_limit_s=limit,
     )
     if isinstance(plan, Stop):
-        return plain if never_stop else plan
+        return replace(plain, begins_again=True) if never_stop else plan
     plan = _with_what_is_there(plan, left)
     if plan.from_geometry and left.geometry is not None:
         structure = replace(structure, geometry=left.geometry)

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,7 +27,8 @@ def load_setup_func(campaign: Campaign) -> SetupFunc | None:
         The function, or None where the campaign names none.
 
     Raises:
-        CampaignError: there is no such module or function, or importing it raised.
+        CampaignError: there is no such module or function, importing it raised, or the function cannot be called with
+            a folder and a record.
     """
     if campaign.setup_func is None:
         return None
@@ -46,7 +48,27 @@ def load_setup_func(campaign: Campaign) -> SetupFunc | None:
     function = getattr(module, name, None)
     if not callable(function):
         raise CampaignError(f"{where}: {module_name} has no function {name}")
+    _check_arguments(function, where)
     return function  # type: ignore[no-any-return]
+
+
+def _check_arguments(function: Callable[..., Any], where: str) -> None:
+    """Look whether a function can be called as each job folder calls it, without calling it.
+
+    Raises:
+        CampaignError: it cannot.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return  # one that is not written in Python may not say
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        raise CampaignError(
+            f"{where}: takes {signature}; it is called with two arguments, the job folder and the job's record:"
+            f" def {getattr(function, '__name__', 'add_files')}(job_dir, job_record)"
+        ) from None
 
 
 def run_setup(function: SetupFunc, folder: Path, record: JobRecord, guarded: Mapping[str, str]) -> str | None:
@@ -68,7 +90,9 @@ def run_setup(function: SetupFunc, folder: Path, record: JobRecord, guarded: Map
     try:
         returned = function(folder, record)
     except (Exception, SystemExit) as error:
-        raise SetupError(f"setup_func: {_told(error)}") from error
+        # The folder by the name that it will have: the other one is of this attempt only.
+        told = _told(error).replace(str(folder), record.job_dir or str(folder))
+        raise SetupError(f"setup_func: {told}") from error
     for name, text in guarded.items():
         try:
             unchanged = (folder / name).read_text(encoding="utf-8") == text

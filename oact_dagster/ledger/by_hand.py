@@ -9,13 +9,16 @@ are cleared when a structure is given another one. A failure that is set by hand
 which keeps the numbers and is not counted in ``fail_count``: a reset counts it, or a claim, or setting ``running``.
 """
 
+import json
+import secrets
 import sqlite3
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from oact_dagster.ledger.batches import WritableLedger
 from oact_dagster.ledger.chunks import chunks, marks
-from oact_dagster.ledger.failures import adopt_failures, count_failures, mark_undone
+from oact_dagster.ledger.failures import LAUNCHER_BY_HAND, adopt_failures, count_failures, mark_undone
 from oact_dagster.ledger.states import MovedFolder, SeenEnding, Status
 
 BATCH_BY_HAND: Final = "by hand"
@@ -128,6 +131,8 @@ class LedgerByHand(WritableLedger):
                     (one.job_dir, *(getattr(one, name) for name in _RESULTS), one.structure_id),
                 )
                 self._set_status(db, [one.structure_id], one.status, one.message)
+                if one.status is Status.COMPLETED and one.not_orca is not None:
+                    self._say_what_computed(db, one, *one.not_orca)
                 recorded.add(one.structure_id)
         return recorded
 
@@ -156,6 +161,34 @@ class LedgerByHand(WritableLedger):
                     )
                 count += changed
         return count
+
+    @staticmethod
+    def _say_what_computed(
+        db: sqlite3.Connection, seen: SeenEnding, engine: str, version: str | None
+    ) -> None:
+        """Give a result that is not ORCA's a closed attempt: the table ``structures`` has no place for its engine."""
+        result = {name: getattr(seen, name) for name in _RESULTS}
+        result |= {"engine": engine, "engine_version": version}
+        at = time.time()
+        db.execute(
+            "INSERT INTO attempts (structure_id, number, token, state, batch_id, launcher, job_dir, outcome,"
+            " claimed_at, ended_at, n_cores, result, engine)"
+            " SELECT ?, COALESCE(MAX(number), 0) + 1, ?, 'closed', ?, ?, ?, 'completed', ?, ?, ?, ?, ?"
+            " FROM attempts WHERE structure_id = ?",
+            (
+                seen.structure_id,
+                secrets.token_hex(8),
+                BATCH_BY_HAND,
+                LAUNCHER_BY_HAND,
+                seen.job_dir,
+                at,
+                at,
+                seen.n_cores,
+                json.dumps(result),
+                engine,
+                seen.structure_id,
+            ),
+        )
 
     def update_metrics(
         self,

@@ -201,6 +201,8 @@ class SeenEnding:
     wall_time: float | int | None = None
     """s"""
     n_cores: float | int | None = None
+    not_orca: tuple[str, str | None] | None = None
+    """The engine and its version, where another one than ORCA wrote the output."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,14 @@
 """Submitting jobs, as old scripts ask for it: through the same execution and ledger as everything else."""
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from oact_dagster.campaign import Campaign
 from oact_dagster.execution.bare_campaign import DEFAULT_PATTERN, campaign_beside, campaign_with
+from oact_dagster.execution.events import Event, Note, NotRun
 from oact_dagster.execution.submitting import (
     SCHEDULERS,
     WITHOUT_LIMIT,
@@ -43,7 +45,8 @@ def submit_batch(
     ``oact dashboard DB --update ROOT_DIR`` records what has ended, and so does any run of the campaign. What a
     ``campaign.yaml`` beside the database says holds where a parameter is None, or there is none. A job that has failed
     before gets the remedy for its failure; one for whose failure none is left is not submitted again. What a scheduler
-    that is full does not take stays ``to_run``. Ctrl+C does not raise: the jobs that were submitted are returned.
+    that is full, or does not answer, does not take stays ``to_run``, with a warning that says why. Ctrl+C does not
+    raise: the jobs that were submitted are returned.
 
     Args:
         workflow: an open workflow.
@@ -213,7 +216,21 @@ def _submit(
         )
         if dry_run:
             return list(_previewed(workflow, campaign, indices))
-        done = submit(campaign, workflow.ledger, indices, follow=follow)
+        told: list[str] = []
+        left_out: Counter[str] = Counter()
+
+        def watch(event: Event) -> None:
+            if isinstance(event, Note) and event.warning:
+                told.append(event.text)
+            elif isinstance(event, NotRun):
+                left_out[event.reason] += 1
+
+        done = submit(campaign, workflow.ledger, indices, follow=follow, watch=watch)
+    if done.problem is None and not done.stopped:
+        # An empty list alone would not say why.
+        told += [f"{number} jobs were not submitted: {reason}" for reason, number in left_out.items()]
+        for line in dict.fromkeys(told):
+            warnings.warn(line, stacklevel=3)
     if done.problem is not None:
         raise done.problem
     return list(done.begun.values())

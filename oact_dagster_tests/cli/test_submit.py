@@ -75,6 +75,19 @@ def ended(jobs: Path, *indices: int) -> Callable[[], bool]:
     return lambda: all((jobs / f"job_{index}" / "exit.json").exists() for index in indices)
 
 
+@pytest.mark.parametrize("jobs", ["file", "file/jobs"])
+def test_a_jobs_folder_that_cannot_be_costs_no_attempt(tmp_path: Path, engine: TestEngine, jobs: str) -> None:
+    db = ledger_of(tmp_path, 2)
+    (tmp_path / "file").write_text("not a folder")
+    options = ("--orca-path", engine.path, "--n-cores", "1")
+    for more in (["--use-parsl", "--max-workers", "1", "--cores-per-worker", "1"], ["--dry-run"]):
+        done = oact("submit", db, tmp_path / jobs, *options, *more)
+        assert_one_line(done, f"jobs_dir: {tmp_path / jobs}: ", "is not a folder")
+    with Ledger(db) as ledger:
+        assert ledger.count_by_status() == {Status.TO_RUN: 2}
+        assert ledger.attempts(0) == [] and ledger.meta("level_of_theory") is None
+
+
 # --- a site's profile -----------------------------------------------------------------------------------------------
 
 

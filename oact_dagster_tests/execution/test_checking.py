@@ -440,3 +440,29 @@ def test_progress_ends_with_all_of_the_file(tmp_path: Path) -> None:
     size = os.stat(settings.csv).st_size  # noqa: PTH116
     assert len(seen) == 4 and seen[-1] == (size, size)
     assert seen == sorted(seen)
+
+
+@pytest.mark.parametrize(("annotate", "told"), [((), 2), (("metal_ox",), 1)])
+def test_actinides_that_the_stand_in_cannot_compute_are_told(
+    tmp_path: Path, annotate: tuple[str, ...], told: int
+) -> None:
+    rows = [
+        row(0, metal_ox=""),
+        row(1, aligned_csd_core=URANYL, charge=2, metal_ox="6"),
+        row(2, aligned_csd_core=URANYL, charge=2, metal_ox=""),
+    ]
+    given = campaign(tmp_path, rows, {"actinide_basis": "def-TZVP", "actinide_ecp": "def-ECP"})
+    assert not any("oxidation state" in group.what for group in check_campaign(given).warnings)
+    stand_in = given.model_copy(
+        update={"annotate": annotate, "orca": given.orca.model_copy(update={"command": "standin"})}
+    )
+    report = check_campaign(stand_in)
+    [group] = (group for group in report.warnings if "oxidation state" in group.what)
+    assert (group.count, report.good) == (told, True)
+    assert group.examples[-1].orig_index == 2
+    # From the ledger, too, which keeps what the CSV said.
+    with Ledger(stand_in.ledger, create=True) as ledger:
+        take_in(stand_in, ledger)
+    report = check_campaign(stand_in.model_copy(update={"csv": None}))
+    [group] = (group for group in report.warnings if "oxidation state" in group.what)
+    assert group.count == told

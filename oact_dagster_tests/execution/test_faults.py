@@ -225,3 +225,13 @@ def test_an_engine_that_fills_its_stderr(tmp_path: Path, engine: TestEngine) -> 
     assert not any(isinstance(word, Failed) for word in words.values())
     assert (campaign.jobs_dir / "job_1" / "orca.err").stat().st_size > 500_000
     check_once_each(campaign, ledger, engine, 3)
+
+
+def test_a_folder_that_cannot_be_written_is_told_by_its_cause(tmp_path: Path, engine: TestEngine) -> None:
+    campaign, ledger = prepared(tmp_path, engine, 3)
+    campaign = campaign.model_copy(update={"job_dir_pattern": "part/job_{orig_index}"})
+    campaign.jobs_dir.mkdir()
+    (campaign.jobs_dir / "part").write_text("not a folder")
+    words = settled(list(batch(campaign, ledger, [0, 1, 2])))
+    told = {word.message for word in words.values() if isinstance(word, Failed)}
+    assert told == {f"the job folder could not be written: {campaign.jobs_dir / 'part'}: Not a directory"}

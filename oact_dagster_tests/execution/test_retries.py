@@ -371,3 +371,19 @@ def test_another_basis_file_of_the_same_name_is_another_level_of_theory(
     basis.write_text("H 0\nS 1\n 1 2.0 1.0\nO 0\nS 1\n 1 1.0 1.0\n")
     with pytest.raises(LedgerError, match="non_actinide_basis=file with SHA-256"):
         trial.run()
+
+
+def test_a_ladder_that_is_used_up_begins_again_where_the_budget_is_ignored(
+    trial: Trial, engine: TestEngine
+) -> None:
+    trial.change(remedies={"scf_not_converged": ["slowconv", "kdiis"]}, retry={"max_failures": 100})
+    engine.set("scf_not_converged")
+    request = BatchRequest([0], ignore_budget=True)
+    for _ in range(7):
+        trial.run(request=request)
+    remedies = [attempt.remedy for attempt in trial.attempts()]
+    assert remedies == [None, "slowconv", "kdiis", None, "slowconv", "kdiis", None]
+    # Without that it goes on from there, to the end of the ladder and no farther.
+    for _ in range(4):
+        trial.run()
+    assert [attempt.remedy for attempt in trial.attempts()][6:] == [None, "slowconv", "kdiis"]

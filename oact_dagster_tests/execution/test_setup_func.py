@@ -8,15 +8,18 @@ import pytest
 
 from oact_dagster.campaign import Campaign, CampaignError
 from oact_dagster.execution.batch import BatchRun
+from oact_dagster.execution.checking import check_campaign
 from oact_dagster.execution.engine import find_engine
 from oact_dagster.execution.events import Completed, Event, Failed
 from oact_dagster.execution.intake import take_in
 from oact_dagster.execution.looking import write_inputs
 from oact_dagster.execution.selection import BatchRequest
 from oact_dagster.execution.setup_hook import load_setup_func
+from oact_dagster.execution.staleness import stale_results
 from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.workflows import ArchitectorWorkflow
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import TestEngine
 
@@ -166,3 +169,34 @@ def test_two_campaigns_may_each_have_a_module_of_one_name(tmp_path: Path) -> Non
     assert first is not None and second is not None
     record: Any = None
     assert (first(tmp_path, record), second(tmp_path, record)) == ("one", "two")
+
+
+@pytest.mark.parametrize("arguments", ["", "job_dir", "job_dir, job_record, more", "*, job_dir, job_record"])
+def test_one_that_cannot_be_called_is_refused_before_anything_runs(tmp_path: Path, arguments: str) -> None:
+    campaign, ledger = made(tmp_path, f"def add_files({arguments}):\n    pass\n")
+    with pytest.raises(CampaignError, match="it is called with two arguments, the job folder"):
+        run(campaign, ledger, [0, 1])
+    assert ledger.count_by_status() == {Status.TO_RUN: 2} and ledger.attempts(0) == []
+    [line] = check_campaign(campaign).blocking
+    assert line.startswith(f"{campaign.file}: setup_func: my_setup:add_files: takes (")
+
+
+@pytest.mark.parametrize("arguments", ["*arguments", "job_dir, job_record, more=None", "a, b, /"])
+def test_what_can_be_called_is_not_refused(tmp_path: Path, arguments: str) -> None:
+    campaign, _ = made(tmp_path, f"def add_files({arguments}):\n    pass\n")
+    assert load_setup_func(campaign) is not None
+
+
+def test_another_string_counts_when_a_structure_is_set_back(tmp_path: Path) -> None:
+    code = "def add_files(job_dir, job_record):\n    return {!r} if job_record.orig_index else 'one'\n"
+    campaign, ledger = made(tmp_path, code.format("one"))
+    run(campaign, ledger, [0, 1])
+    (campaign.folder / "my_setup.py").write_text(code.format("two, longer"))
+    assert all(one.reused for one in run(campaign, ledger, [0, 1], "again") if isinstance(one, Completed))
+    assert stale_results(campaign, ledger) == 0
+    ids = [one.id for one in ledger.structures([0, 1]).values()]
+    with ArchitectorWorkflow(campaign.ledger) as workflow:
+        workflow.update_status_bulk(ids, "to_run")
+    run(campaign, ledger, [0, 1], "set back")
+    assert ledger.count_by_status() == {Status.COMPLETED: 2}
+    assert [len(ledger.attempts(index)) for index in (0, 1)] == [1, 2]

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from oact_dagster.execution.engine import STANDIN_NAME
+from oact_dagster.execution.fsck_folders import unproved_results
 from oact_dagster.execution.job_layout import JobLayout
 from oact_dagster.execution.updating import LauncherOf, UpdateReport, launchers_of, update_running
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, TOKEN_VARIABLE, How
@@ -261,3 +263,24 @@ def test_what_was_changed_meanwhile_is_not_overwritten(ledger: Ledger, engine: T
     assert ledger.reset() == 1 and ledger.structures([0])[0].fail_count == 1
     attempt(ledger, engine, 1, None)
     assert ledger.record_seen([SeenEnding(2, Status.COMPLETED, "jobs/job_1", None)]) == set()
+
+
+def test_a_result_of_the_stand_in_that_another_tool_started_is_marked_as_not_orca(
+    ledger: Ledger, engine: TestEngine
+) -> None:
+    for index in (0, 1):
+        assert ledger.update_status(index + 1, Status.RUNNING)
+        made_job(jobs(ledger) / f"job_{index}", engine, index)
+    output = jobs(ledger) / "job_0" / "orca.out"
+    banner = "* O   R   C   A *"
+    output.write_text(
+        output.read_text().replace(banner, f"{banner}\n        THE STAND-IN ENGINE, NOT ORCA", 1)
+    )
+    assert update(ledger).changed == {"completed": 2}
+    assert ledger.count_by_engine() == {STANDIN_NAME: 1, None: 1}
+    [marked] = ledger.attempts(0)
+    assert marked.result["engine"] == STANDIN_NAME and marked.result["final_energy"] == ENERGY
+    assert not list(unproved_results(ledger, JobLayout(jobs(ledger), "job_{orig_index}")))
+    # What is set to run again by hand has no such result any more.
+    assert ledger.update_status(1, Status.TO_RUN)
+    assert ledger.count_by_engine() == {None: 1}
