@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.counted import counted
 from oact_dagster.execution.csv_rows import CsvError, CsvFile, CsvRow
 from oact_dagster.execution.intake_columns import Columns
 from oact_dagster.execution.intake_guess import GuessedColumns, guess_columns
@@ -259,7 +260,8 @@ def _rows_changed(campaign: Campaign, found: _Comparison) -> str:
         else ""
     )
     return (
-        f"{campaign.csv}: {found.changed} rows that were taken in before changed, moved or vanished (row "
+        f"{campaign.csv}: {counted(found.changed, 'row')} that {'was' if found.changed == 1 else 'were'} taken in"
+        f" before changed, moved or vanished (row "
         f"{shown}{more}; rows count from 0), and a campaign's CSV may only grow at its end. Nothing was written."
         f"{mended} Put the old rows back, or start a second campaign with the new CSV: `oact init OTHER.csv`"
     )
@@ -281,7 +283,10 @@ def _notes(campaign: Campaign, csv: CsvFile, found: _Comparison, structures: int
             "not compared with the CSV"
         )
     if found.left_out:
-        yield f"{found.left_out} rows before the last one that the ledger knows are not in it: left alone"
+        yield (
+            f"{counted(found.left_out, 'row')} before the last one that the ledger knows"
+            f" {'is' if found.left_out == 1 else 'are'} not in it: left alone"
+        )
     twice = sorted({name for name in csv.columns if csv.columns.count(name) > 1})
     if twice:
         yield f"columns that are there more than once, and not read: {', '.join(map(repr, twice))}"
