@@ -158,8 +158,8 @@ def _chosen(reader: "LedgerReader", campaign: "Campaign", flags: dict[str, Any])
     failed = sum(counts.get(status, 0) for status in (Status.FAILED, Status.TIMEOUT))
     if failed:
         click.echo(
-            f"{failed} have failed or timed out: `oact dashboard {shown_path(reader.path)} --reset-failed"
-            " --include-timeout-in-reset` sets them back"
+            f"{failed} {'has' if failed == 1 else 'have'} failed or timed out:"
+            f" `oact dashboard {shown_path(reader.path)} --reset-failed --include-timeout-in-reset` sets them back"
         )
     return []
 

@@ -315,10 +315,10 @@ def test_the_typical_workflow_of_the_document(tmp_path: Path, engine: TestEngine
     assert "scf_not_converged" in old("dashboard", "--show-failed")
     assert "has not changed for 7.0 h" in old("dashboard", "--show-timeout")
     engine.set("normal", 2)
-    assert old("dashboard", "--reset-timeout").startswith("Reset 1 timed-out jobs to to_run\n")
+    assert old("dashboard", "--reset-timeout").startswith("Reset 1 timed-out job to to_run\n")
     for attempts in (2, 3):
         reset = old("dashboard", "--reset-failed", "--include-timeout-in-reset", "--max-retries", "3")
-        assert reset.startswith("Reset 1 failed and timed-out jobs to to_run\n")
+        assert reset.startswith("Reset 1 failed and timed-out job to to_run\n")
         assert old("submit_jobs", *flags, "--max-fail-count", "3").startswith("submitted ")
         until(ended(jobs, 1, 2))
         old("dashboard", "--update", "jobs/")
@@ -357,7 +357,7 @@ def test_what_the_user_cancels_is_held(tmp_path: Path, engine: TestEngine, slurm
         assert ledger.attempts(0)[0].outcome is Outcome.CANCELLED
     engine.set("normal")
     assert oact("release", db).stdout == "1 structure released\n"
-    assert oact("submit", db, jobs, *flags).stdout.startswith("submitted 1 of 1 structures to slurm\n")
+    assert oact("submit", db, jobs, *flags).stdout.startswith("submitted 1 of 1 structure to slurm\n")
     until(ended(jobs, 0))
 
 
@@ -456,7 +456,7 @@ def test_a_dry_run_shows_the_remedy_of_the_next_attempt(tmp_path: Path, engine: 
     assert oact("submit", db, jobs, *here).returncode == 1
     told = oact("submit", db, jobs, *here)
     assert told.stdout.startswith(
-        "nothing to submit: no structure is to_run\n1 have failed or timed out: `oact dash"
+        "nothing to submit: no structure is to_run\n1 has failed or timed out: `oact dash"
     )
     oact("dashboard", db, "--reset-failed")
     done = oact(
