@@ -23,6 +23,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 
 from oact_dagster.orca.basis import is_file
 from oact_dagster.orca.canonical_level import canonical_level
@@ -50,6 +51,9 @@ Whole = Annotated[int, Field(strict=True)]
 Seconds = Annotated[float, Field(allow_inf_nan=False)]
 Megabytes = Annotated[float, Field(allow_inf_nan=False)]
 Hours = Annotated[float, Field(allow_inf_nan=False)]
+
+
+_SQLITE_MAGIC = b"SQLite format 3"
 
 
 class CampaignError(ValueError):
@@ -529,6 +533,7 @@ class Campaign(_Settings):
     remedies: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
         description="for a failure class the steps that its next attempts take, in their order",
+        examples=["{aborted: [again], timeout: [longer_limit]}"],
     )
     setup_func: str | None = Field(
         default=None,
@@ -741,19 +746,32 @@ def load_campaign(path: str | Path, profile: str | None = None) -> Campaign:
         The settings, with every path absolute (relative ones are relative to the file).
 
     Raises:
-        CampaignError: the file is missing or unreadable, is not YAML, or a key or value is wrong.
+        CampaignError: the file is missing, unreadable or a ledger, is not YAML, or a key or value is wrong.
     """
     file = Path(path).expanduser()
     if file.is_dir():
         file = file / CAMPAIGN_FILE
     file = Path(os.path.abspath(file))
     try:
+        if is_ledger_file(file):
+            raise CampaignError(
+                f"{file}: is a ledger; give the {CAMPAIGN_FILE} of its campaign, or their folder"
+            )
         text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise CampaignError(f"{file}: no such file; `oact init CSV` writes one for your CSV") from None
     except (OSError, UnicodeDecodeError) as error:
         raise CampaignError(f"{file}: cannot be read: {error}") from None
     return read_campaign(text, file, profile)
+
+
+def is_ledger_file(path: Path) -> bool:
+    """Tell an SQLite file from a ``campaign.yaml``, whatever their names."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC
+    except OSError:
+        return False
 
 
 def read_campaign(text: str, file: Path, profile: str | None = None) -> Campaign:
@@ -879,6 +897,9 @@ def _explain(item: Any) -> str:
         return f"{key}: is missing" + (f"; give {about}" if about else "")
     if item["type"] in ("tuple_type", "list_type"):
         return f"{key}: must be a list, such as [one, two] (given: {item.get('input')!r})"
+    if item["type"] == "dict_type":
+        such = [f", such as {example}" for example in _field(location).examples or ()]
+        return f"{key}: must hold `key: value` lines{''.join(such[:1])} (given: {item.get('input')!r})"
     if item["type"] == "string_pattern_mismatch":
         return f"{key}: must be letters, digits and _ only (given: {item.get('input')!r})"
     message = str(item["msg"]).removeprefix("Value error, ")
@@ -889,7 +910,11 @@ def _explain(item: Any) -> str:
 
 
 def _description(location: list[str]) -> str | None:
-    return _model_at(location[:-1]).model_fields[location[-1]].description
+    return _field(location).description
+
+
+def _field(location: list[str]) -> FieldInfo:
+    return _model_at(location[:-1]).model_fields[location[-1]]
 
 
 def _keys_at(location: list[str]) -> list[str]:

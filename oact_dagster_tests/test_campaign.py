@@ -97,6 +97,11 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         (GOOD + "annotate: name\n", "annotate: must be a list, such as [one, two] (given: 'name')"),
         (GOOD + "asset_prefix: [a/b]\n", "asset_prefix: must be a list of names"),
         (GOOD + "asset_prefix: a\n", "asset_prefix: must be a list"),
+        (
+            GOOD + "remedies: [again]\n",
+            "remedies: must hold `key: value` lines, such as {aborted: [again], timeout: [longer_limit]}"
+            " (given: ['again'])",
+        ),
         (GOOD + "job_dir_pattern: job\n", "job_dir_pattern: must hold {orig_index} or {id}"),
         (GOOD + "job_dir_pattern: '../{id}'\n", "job_dir_pattern: must stay inside jobs_dir"),
         (GOOD + "job_dir_pattern: '{name}'\n", "job_dir_pattern: must hold {orig_index} or {id}"),
@@ -127,6 +132,13 @@ def test_hours_stand_for_seconds_and_resources_go_by_size(tmp_path: Path) -> Non
     # An input of 2 processes with 2,000 MB each, and what ORCA does not count.
     assert launcher.memory_request_mb(2000, 2) == 5100
     assert [launcher.margin_s(limit) for limit in (100, 14400)] == [25, 120]
+
+
+def test_a_ledger_is_told_from_settings(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "x.db", create=True):
+        pass
+    with pytest.raises(CampaignError, match=r"x.db: is a ledger; give the campaign.yaml"):
+        load_campaign(tmp_path / "x.db")
 
 
 def test_a_file_that_is_not_there_says_how_to_make_one(tmp_path: Path) -> None:

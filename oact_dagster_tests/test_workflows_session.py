@@ -97,7 +97,7 @@ def test_the_documents_session(tmp_path: Path) -> None:
     assert "has not changed for 6.5 h" in dashboard(db, "--show-timeout")
 
     # 6. Failures and timeouts.
-    assert dashboard(db, "--reset-timeout").startswith("Reset 1 timed-out jobs to to_run\n")
+    assert dashboard(db, "--reset-timeout").startswith("Reset 1 timed-out job to to_run\n")
     assert dashboard(db, "--reset-failed", "--max-retries", "3").startswith("Reset 2 failed jobs to to_run\n")
     assert dashboard(db, "--reset-failed", "--include-timeout-in-reset").startswith("Reset 0 ")
     for index in (1, 2, 4):

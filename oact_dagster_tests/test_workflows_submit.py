@@ -96,6 +96,10 @@ def test_a_slurm_script(tmp_path: Path) -> None:
         write_slurm_job_file(tmp_path, queue="a\n#SBATCH --wrap x")
     with pytest.raises(ValueError, match="n_hours"):
         write_slurm_job_file(tmp_path, n_hours=0)
+    with pytest.raises(
+        FileNotFoundError, match=r"no such job folder; prepare_job_directory makes one: .*/nodir'$"
+    ):
+        write_slurm_job_file(tmp_path / "nodir")
 
 
 def test_a_script_runs_orca_and_leaves_a_record(tmp_path: Path, engine: TestEngine) -> None:

@@ -9,6 +9,7 @@ import click
 
 from oact_dagster.cli.errors import RefusedError
 from oact_dagster.cli.ledger_argument import found_ledger
+from oact_dagster.counted import counted
 
 if TYPE_CHECKING:
     from oact_dagster.campaign import Campaign
@@ -139,7 +140,7 @@ def dashboard(
             "failed and timed-out" if reset_failed and (reset_timeout or include_timeout_in_reset) else None
         )
         what = what or ("failed" if reset_failed else "timed-out")
-        done.append(f"Reset {count} {what} jobs to to_run")
+        done.append(f"Reset {counted(count, f'{what} job')} to to_run")
         told["reset"] = count
     if watch:
         from oact_dagster.cli.dashboard_watch import watch_until_stopped

@@ -34,12 +34,12 @@ class Lists:
             yield from title_lines(title)
             rows = list(islice(ledger.stored_by_status(statuses), self.limit))
             counts = ledger.count_by_status()
-            yield from self._table(rows, sum(counts.get(status, 0) for status in statuses))
+            yield from self._table(ledger, rows, sum(counts.get(status, 0) for status in statuses))
         if self.chronic is not None:
             yield ""
             yield from title_lines(f"Chronic Failures (failed {self.chronic} times or more)")
             found = ledger.stored_by_fail_count(self.chronic, self.limit)
-            yield from self._table(found, ledger.count_by_fail_count(self.chronic))
+            yield from self._table(ledger, found, ledger.count_by_fail_count(self.chronic))
         if self.rejected:
             yield ""
             yield from rejection_lines(ledger.rejections())
@@ -66,16 +66,20 @@ class Lists:
         if self.ready:
             yield "Ready Jobs", [Status.TO_RUN, Status.READY]
 
-    def _table(self, rows: list[StoredStructure], in_all: int) -> Iterator[str]:
+    def _table(self, ledger: LedgerReader, rows: list[StoredStructure], in_all: int) -> Iterator[str]:
         if not in_all:
             yield "None"
             return
         if rows:
             yield f"{'ID':>7} {'Index':>7} {'Status':<9} {'Atoms':>5} {'Fails':>5}  Error"
+        classes = ledger.failure_classes([row.id for row in rows])
         for row in rows:
             index = "-" if row.orig_index is None else row.orig_index
             atoms = "-" if row.natoms is None else row.natoms
-            told = one_line(row.error_message, _WIDTH_VERBOSE if self.verbose else _WIDTH)
+            message, kind = row.error_message or "", classes.get(row.id)
+            if kind is not None and kind != row.status and not message.startswith(f"{kind}: "):
+                message = f"{kind}: {message}"
+            told = one_line(message, _WIDTH_VERBOSE if self.verbose else _WIDTH)
             line = f"{row.id:>7} {index:>7} {row.status:<9} {atoms:>5} {row.fail_count:>5}  {told}"
             yield line.rstrip()
             if self.verbose and row.job_dir:

@@ -34,6 +34,7 @@ def dashboard_json(overview: Overview, feed: FeedOverview | None = None) -> dict
         },
         "total": overview.total,
         "running_queued": overview.queued,
+        "running_unfollowed": overview.running_unfollowed,
         "stuck_by_reason": dict(overview.stuck),
         "held": overview.held,
         "set_aside": overview.set_aside,

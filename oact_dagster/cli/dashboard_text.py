@@ -122,7 +122,9 @@ def _beside(overview: Overview) -> Iterator[str]:
             " and mean nothing for chemistry"
         )
     if overview.running:
-        yield f"running {overview.running} ({overview.queued} queued)"
+        unknown = overview.running_unfollowed
+        told = f", {unknown} marked by another tool or by hand" if unknown else ""
+        yield f"running {overview.running} ({overview.queued} queued{told})"
     for reason, count in overview.stuck[:GROUPS_SHOWN]:
         yield f"  {count} may wait for ever: {one_line(reason, _REASON_WIDTH)}"
     if len(overview.stuck) > GROUPS_SHOWN:

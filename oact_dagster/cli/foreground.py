@@ -10,6 +10,7 @@ import click
 from oact_dagster.campaign import Campaign
 from oact_dagster.cli.environment import shown_path
 from oact_dagster.cli.errors import EXIT_INTERRUPTED, RefusedError, warn
+from oact_dagster.counted import counted
 
 if TYPE_CHECKING:
     from oact_dagster.execution.selection import Selection
@@ -80,7 +81,8 @@ def _intake_lines(campaign: Campaign) -> Iterator[str]:
 
     with Ledger(campaign.ledger) as ledger:
         rejected = ledger.count_rejections()
-        yield f"{sum(ledger.count_by_status().values())} structures in the ledger, {rejected} rejected rows"
+        structures = counted(sum(ledger.count_by_status().values()), "structure")
+        yield f"{structures} in the ledger, {counted(rejected, 'rejected row')}"
         for row in ledger.rejections(SHOWN_REJECTIONS):
             yield f"  row {row.orig_index} (line {row.line}) rejected: {row.reason}"
         if rejected > SHOWN_REJECTIONS:
@@ -89,7 +91,8 @@ def _intake_lines(campaign: Campaign) -> Iterator[str]:
         if repeats:
             shown = "; ".join(" = ".join(map(str, group)) for group in groups)
             more = "; …" if repeats > sum(len(group) - 1 for group in groups) else ""
-            yield f"{repeats} structures repeat the calculation of another one: rows {shown}{more}"
+            repeating = "1 structure repeats" if repeats == 1 else f"{repeats} structures repeat"
+            yield f"{repeating} the calculation of another one: rows {shown}{more}"
     if campaign.charge_column is None:
         yield "charge_column is null: charge 0 for all"
     if campaign.spin_column is None:
@@ -200,7 +203,8 @@ def _finish(campaign: Campaign, problems: list[str], *, whole: bool) -> int:
             err=True,
         )
     if whole and left and not problems:
-        click.echo(f"oact: {left} structures are not completed", err=True)
+        verb = "is" if left == 1 else "are"
+        click.echo(f"oact: {counted(left, 'structure')} {verb} not completed", err=True)
     if whole and not summary.total:
         click.echo("oact: there is no structure to run", err=True)
     if set_aside:

@@ -66,10 +66,12 @@ def ingest(
     from oact_dagster.cli.bar import bar_on_stderr
     from oact_dagster.cli.errors import RefusedError
     from oact_dagster.cli.shown import printable
+    from oact_dagster.counted import counted
     from oact_dagster.execution.ingesting import ingest as take_in
 
     if not csv.expanduser().is_file():
-        raise RefusedError(f"{csv}: no such file; name the CSV with the structures")
+        what = "is a folder" if csv.expanduser().is_dir() else "no such file"
+        raise RefusedError(f"{csv}: {what}; name the CSV with the structures")
     with bar_on_stderr("taking in") as progress:
         report = take_in(
             csv,
@@ -82,7 +84,7 @@ def ingest(
         )
     for line in report.lines():
         click.echo(printable(line, sys.stdout.encoding))
-    click.echo(f"{report.structures} structures in {db}")
+    click.echo(f"{counted(report.structures, 'structure')} in {db}")
 
 
 def _column(name: str) -> str | None:

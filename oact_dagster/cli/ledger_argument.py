@@ -18,7 +18,8 @@ def found_ledger(given: str | Path) -> tuple[Path, "Campaign | None"]:
         RefusedError: there is no such ledger.
         CampaignError: the settings cannot be read.
     """
-    from oact_dagster.execution.bare_campaign import campaign_beside, is_ledger_file
+    from oact_dagster.campaign import is_ledger_file, load_campaign
+    from oact_dagster.execution.bare_campaign import campaign_beside
 
     path = Path(given).expanduser()
     if is_ledger_file(path):
@@ -30,8 +31,6 @@ def found_ledger(given: str | Path) -> tuple[Path, "Campaign | None"]:
         raise RefusedError(
             f"{path}: no such ledger; `oact ingest CSV {path.name}` makes one, or `oact run campaign.yaml`"
         )
-    from oact_dagster.campaign import load_campaign
-
     campaign = load_campaign(path)
     return campaign.ledger, campaign
 

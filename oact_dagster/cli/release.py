@@ -27,14 +27,17 @@ def release(campaign: str, structures: str | None, feed: bool, host: tuple[str, 
     The argument is a campaign.yaml, its folder, or a ledger (workflow.db). Structures are held when a run is terminated
     in the web page.
     """
+    from oact_dagster.counted import counted
     from oact_dagster.execution.bad_hosts import let_in
     from oact_dagster.execution.feed_state import let_go_on
-    from oact_dagster.execution.selection import parse_indices
+    from oact_dagster.execution.selection import known_structures, parse_indices
     from oact_dagster.ledger.store import Ledger
 
     path, _ = found_ledger(campaign)
     named = None if structures is None else parse_indices(structures)
     with Ledger(path) as ledger:
+        if named is not None:
+            known_structures(ledger, named)
         if feed:
             why = let_go_on(ledger)
             click.echo(
@@ -49,4 +52,4 @@ def release(campaign: str, structures: str | None, feed: bool, host: tuple[str, 
     others = (
         f" of {len(named)} named ones; the others were not held" if named and released < len(named) else ""
     )
-    click.echo(f"{released} structures released{others}")
+    click.echo(f"{counted(released, 'structure')} released{others}")

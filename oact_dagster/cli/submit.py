@@ -1,7 +1,7 @@
 """``oact submit``."""
 
 import shutil
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +18,7 @@ from oact_dagster.cli.submit_options import (
     without_effect,
     worker_settings,
 )
+from oact_dagster.counted import counted
 
 if TYPE_CHECKING:
     from oact_dagster.campaign import Campaign
@@ -157,8 +158,8 @@ def _chosen(reader: "LedgerReader", campaign: "Campaign", flags: dict[str, Any])
     failed = sum(counts.get(status, 0) for status in (Status.FAILED, Status.TIMEOUT))
     if failed:
         click.echo(
-            f"{failed} have failed or timed out: `oact dashboard {shown_path(reader.path)} --reset-failed"
-            " --include-timeout-in-reset` sets them back"
+            f"{failed} {'has' if failed == 1 else 'have'} failed or timed out:"
+            f" `oact dashboard {shown_path(reader.path)} --reset-failed --include-timeout-in-reset` sets them back"
         )
     return []
 
@@ -170,8 +171,7 @@ def _dry_run(ledger: Path, campaign: "Campaign", flags: dict[str, Any]) -> int:
 
     if problem := jobs_dir_refused(campaign.jobs_dir):
         raise RefusedError(problem)
-    refused: Counter[str] = Counter()
-    first: dict[str, int] = {}
+    of_reason: defaultdict[str, list[int]] = defaultdict(list)
     written = 0
     with LedgerReader.open(ledger) as reader:
         chosen = _chosen(reader, campaign, flags)
@@ -179,16 +179,16 @@ def _dry_run(ledger: Path, campaign: "Campaign", flags: dict[str, Any]) -> int:
             if one.refused is None:
                 written += 1
             else:
-                refused[one.refused] += 1
-                first.setdefault(one.refused, one.orig_index)
+                of_reason[one.refused].append(one.orig_index)
     if chosen:
         click.echo(
-            f"{written} folders written in {shown_path(campaign.jobs_dir)}; nothing was submitted, and no status"
-            " changed"
+            f"{counted(written, 'folder')} written in {shown_path(campaign.jobs_dir)}; nothing was submitted, and no"
+            " status changed"
         )
-    for reason, count in refused.most_common():
-        click.echo(f"oact: {count} not written (structure {first[reason]}): {reason}", err=True)
-    return EXIT_NOT_ALL if refused else 0
+    for reason, indices in sorted(of_reason.items(), key=lambda item: -len(item[1])):
+        noun = "structure" if len(indices) == 1 else "structures"
+        click.echo(f"oact: {len(indices)} not written ({noun} {_few(indices)}): {reason}", err=True)
+    return EXIT_NOT_ALL if of_reason else 0
 
 
 def _submit(ledger: Path, campaign: "Campaign", beside: "Campaign | None", flags: dict[str, Any]) -> int:
@@ -268,7 +268,7 @@ def _hand_over(
 
     done = hand_over(campaign, ledger, chosen, follow=False, take_over=flags["take_over"], watch=watch)
     kind = campaign.launcher.kind
-    click.echo(f"submitted {len(done.begun)} of {len(chosen)} structures to {kind}")
+    click.echo(f"submitted {len(done.begun)} of {counted(len(chosen), 'structure')} to {kind}")
     if done.begun:
         click.echo(f"  structures: {_few(sorted(done.begun))}")
     if done.job_ids:

@@ -27,7 +27,8 @@ class Failures:
     def line(self, kind: str) -> str:
         """What is told of them."""
         shown = ", ".join(map(str, self.first)) + (", …" if self.count > len(self.first) else "")
-        return f"{self.count} failed, {kind} (structures {shown}): {self.message.removeprefix(f'{kind}: ')}"
+        named = f"{'structure' if self.count == 1 else 'structures'} {shown}"
+        return f"{self.count} failed, {kind} ({named}): {self.message.removeprefix(f'{kind}: ')}"
 
 
 @dataclass(slots=True)

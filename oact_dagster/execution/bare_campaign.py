@@ -17,7 +17,6 @@ from oact_dagster.campaign import (
 DEFAULT_PATTERN: Final = "job_{orig_index}"
 
 _MAY_BE_NULL: Final = frozenset({"charge_column", "spin_column"})
-_MAGIC: Final = b"SQLite format 3"
 
 
 def bare_campaign(ledger: Path, jobs_dir: Path, **settings: Any) -> Campaign:
@@ -82,15 +81,6 @@ def _checked(
             values[key] = value
     # What is JSON is YAML.
     return read_campaign(json.dumps(values), file)
-
-
-def is_ledger_file(path: Path) -> bool:
-    """Tell an SQLite file from a ``campaign.yaml``, whatever their names."""
-    try:
-        with path.open("rb") as stream:
-            return stream.read(len(_MAGIC)) == _MAGIC
-    except OSError:
-        return False
 
 
 def campaign_beside(ledger: Path) -> Campaign | None:

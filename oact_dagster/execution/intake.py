@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.counted import counted
 from oact_dagster.execution.csv_rows import CsvError, CsvFile, CsvRow
 from oact_dagster.execution.intake_columns import Columns
 from oact_dagster.execution.intake_comparison import LISTED, Comparison
@@ -202,7 +203,10 @@ def _notes(campaign: Campaign, csv: CsvFile, found: Comparison, structures: int)
             "not compared with the CSV"
         )
     if found.left_out:
-        yield f"{found.left_out} rows before the last one that the ledger knows are not in it: left alone"
+        yield (
+            f"{counted(found.left_out, 'row')} before the last one that the ledger knows"
+            f" {'is' if found.left_out == 1 else 'are'} not in it: left alone"
+        )
     twice = sorted({name for name in csv.columns if csv.columns.count(name) > 1})
     if twice:
         yield f"columns that are there more than once, and not read: {', '.join(map(repr, twice))}"

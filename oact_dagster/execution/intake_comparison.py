@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from oact_dagster.counted import counted
 from oact_dagster.execution.csv_rows import CsvRow
 from oact_dagster.execution.intake_columns import Columns
 from oact_dagster.execution.intake_rows import annotations, row_hash
@@ -68,8 +69,8 @@ class Comparison:
             else ""
         )
         return (
-            f"{csv}: {self.changed} rows that were taken in before changed, moved or vanished (row "
-            f"{shown}{more}; rows count from 0), and a campaign's CSV may only grow at its end. Nothing was written."
+            f"{csv}: {counted(self.changed, 'row')} that {'was' if self.changed == 1 else 'were'} taken in before"
+            f" changed, moved or vanished (row {shown}{more}; rows count from 0), and a campaign's CSV may only grow at its end. Nothing was written."
             f"{mended} Put the old rows back, or start a second campaign with the new CSV: `oact init OTHER.csv`"
         )
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from oact_dagster.counted import counted
 from oact_dagster.ledger.states import Rejection
 
 
@@ -43,13 +44,14 @@ class IntakeReport:
     def lines(self) -> list[str]:
         """The report as lines of text."""
         told = [
-            f"{self.csv}: {self.rows} rows, {self.taken} taken in, {self.known} known before, "
+            f"{self.csv}: {counted(self.rows, 'row')}, {self.taken} taken in, {self.known} known before, "
             f"{self.rejected_now} rejected now, {self.rejected} rejected in all"
         ]
         told += [f"row {r.orig_index} (line {r.line}) rejected: {r.reason}" for r in self.first_rejections]
         if self.rejected > len(self.first_rejections):
-            told.append(f"and {self.rejected - len(self.first_rejections)} more rejected rows")
+            told.append(f"and {counted(self.rejected - len(self.first_rejections), 'more rejected row')}")
         if self.repeats:
             groups = "; ".join(" = ".join(map(str, group)) for group in self.repeat_groups)
-            told.append(f"{self.repeats} structures repeat the calculation of another one: rows {groups}")
+            repeating = "1 structure repeats" if self.repeats == 1 else f"{self.repeats} structures repeat"
+            told.append(f"{repeating} the calculation of another one: rows {groups}")
         return [*told, *self.notes]

@@ -56,7 +56,9 @@ def checked(row: CsvRow, columns: Columns) -> NewStructure | Rejection:
     for place, name in ((columns.charge, columns.charge_name), (columns.spin, columns.spin_name)):
         value = 0 if place is None else whole_number(row.fields[place])
         if value is None and place is not None:
-            problems.append(f"{name}: {_shown(row.fields[place])} is not a whole number")
+            problems.append(
+                f"{name}: {_shown(row.fields[place])} is not a whole number (expected one such as 0 or 2)"
+            )
         numbers.append(value or 0)
     priority = priority_of(row, columns)
     if priority is None:

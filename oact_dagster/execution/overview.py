@@ -61,7 +61,7 @@ class Overview:
     """Unix time, s."""
     counts: Mapping[Status, int]
     running_started: int
-    """How many of the running ones compute; the others are queued."""
+    """How many of the running ones compute."""
     held: int
     rejected: int
     engines: Counter[str]
@@ -85,6 +85,9 @@ class Overview:
     without_remedy: int = 0
     """Failed structures within their budgets for which nothing is left to try; 0 where the settings are not known."""
 
+    running_unfollowed: int = 0
+    """How many of the running ones have no attempt of ours, so that nobody can say whether they compute."""
+
     @property
     def total(self) -> int:
         """How many structures the ledger has."""
@@ -103,7 +106,7 @@ class Overview:
     @property
     def queued(self) -> int:
         """How many of the running ones have not started."""
-        return max(0, self.running - self.running_started)
+        return max(0, self.running - self.running_started - self.running_unfollowed)
 
     @property
     def not_orca(self) -> int:
@@ -166,6 +169,7 @@ def overview_of(
         at=at,
         counts=counts,
         running_started=ledger.count_running_started() if counts.get(Status.RUNNING) else 0,
+        running_unfollowed=ledger.count_running_unfollowed() if counts.get(Status.RUNNING) else 0,
         held=ledger.count_held(),
         rejected=ledger.count_rejections(),
         engines=engines_of(ledger),

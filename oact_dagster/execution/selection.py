@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.counted import counted
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Status
 
@@ -139,11 +140,24 @@ def _named(ledger: LedgerReader, word: str) -> list[int]:
         raise SelectionError(
             f"select: {error}, or one of {', '.join([*BY_STATUS, STALE, *BY_NEED])}"
         ) from None
-    known = ledger.structures(indices)
-    unknown = [index for index in indices if index not in known]
+    known_structures(ledger, indices, "select: ")
+    return indices
+
+
+def known_structures(ledger: LedgerReader, orig_indices: Sequence[int], where: str = "") -> None:
+    """Make sure that a ledger has the structures that the user names.
+
+    Args:
+        ledger: of the campaign.
+        orig_indices: of the structures.
+        where: they are named, for the message.
+
+    Raises:
+        SelectionError: it does not have some of them.
+    """
+    known = ledger.structures(orig_indices)
+    unknown = [index for index in orig_indices if index not in known]
     if unknown:
         shown = ", ".join(map(str, unknown[:10])) + (", …" if len(unknown) > 10 else "")
-        raise SelectionError(
-            f"select: {len(unknown)} structures are not in the ledger (refused or unknown): {shown}"
-        )
-    return indices
+        what = f"{counted(len(unknown), 'structure')} {'is' if len(unknown) == 1 else 'are'}"
+        raise SelectionError(f"{where}{what} not in the ledger (refused or unknown): {shown}")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from oact_dagster.ledger.chunks import marks
+from oact_dagster.ledger.chunks import chunks, marks
 from oact_dagster.ledger.connection import LedgerError, telling
 from oact_dagster.ledger.failures import UNCOUNTED
 from oact_dagster.ledger.ledger_file import LedgerFile
@@ -84,6 +84,25 @@ class LedgerFigures(LedgerFile):
             "SELECT COUNT(*) FROM attempts a JOIN structures s ON s.id = a.structure_id"
             " WHERE a.state != 'closed' AND a.state = 'running' AND s.status = 'running'"
         )
+
+    def count_running_unfollowed(self) -> int:
+        """How many structures are marked running without an open attempt: by another tool, or by hand."""
+        return self._number(
+            "SELECT COUNT(*) FROM structures s WHERE s.status = 'running' AND NOT EXISTS"
+            " (SELECT 1 FROM attempts a WHERE a.structure_id = s.id AND a.state != 'closed')"
+        )
+
+    def failure_classes(self, ids: Sequence[int]) -> dict[int, str]:
+        """The failure class of the last attempt by the ``id`` of what is failed or timed out and has one."""
+        found = {}
+        for chunk in chunks(ids):
+            rows = self._rows(
+                f"SELECT s.id, {_LAST_OUTCOME} AS class FROM structures s"
+                f" WHERE s.status IN ('failed', 'timeout') AND s.id IN ({marks(chunk)})",
+                chunk,
+            )
+            found.update({int(row["id"]): str(row["class"]) for row in rows})
+        return found
 
     def stuck_by_reason(self) -> list[tuple[str, int]]:
         """``(reason, structures)`` of running structures whose jobs may wait for ever; most first."""

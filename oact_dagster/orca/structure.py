@@ -69,7 +69,8 @@ class Structure:
             )
         if self.uhf > electrons:
             raise StructureError(
-                f"uhf is {self.uhf}, but {self.formula()} has only {electrons} electrons",
+                f"uhf is {self.uhf}, but {self.formula()} has only {electrons} electrons; "
+                f"expected at most {electrons}",
                 kind="too few electrons",
             )
 

@@ -1,5 +1,6 @@
 """Scripts by which job folders are submitted by hand."""
 
+import errno
 from pathlib import Path
 
 from oact_dagster.execution.fsck_folders import job_folders
@@ -41,10 +42,11 @@ def write_flux_job_file(
         The script, which can be executed.
 
     Raises:
+        FileNotFoundError: there is no such folder.
         ValueError: a value has more than one line.
         OSError: it cannot be written.
     """
-    folder = Path(job_dir).absolute()
+    folder = _job_folder(job_dir)
     engine = orca_path or default_orca_paths()["flux"]
     environment = JobEnvironment(conda_env=conda_env, ld_library_path=ld_library_path)
     asked = _asked(folder, n_cores, n_hours, queue, allocation, engine, input_file, environment)
@@ -66,7 +68,7 @@ def write_slurm_job_file(
 
     All else is as with :func:`write_flux_job_file`.
     """
-    folder = Path(job_dir).absolute()
+    folder = _job_folder(job_dir)
     engine = orca_path or default_orca_paths()["slurm"]
     environment = JobEnvironment(conda_env=conda_env, ld_library_path=ld_library_path)
     asked = _asked(folder, n_cores, n_hours, queue, allocation, engine, input_file, environment)
@@ -90,9 +92,18 @@ def write_flux_no_template(
     """
     root = Path(root_dir)
     if not root.is_dir():
-        raise FileNotFoundError(2, "no such folder", str(root))
+        raise FileNotFoundError(errno.ENOENT, "no such folder", str(root))
     folders = sorted(folder for folder in job_folders(root) if (folder / INPUT_FILE).is_file())
     return [write_flux_job_file(folder, n_cores, n_hours, queue, allocation) for folder in folders]
+
+
+def _job_folder(job_dir: str | Path) -> Path:
+    folder = Path(job_dir).absolute()
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            errno.ENOENT, "no such job folder; prepare_job_directory makes one", str(folder)
+        )
+    return folder
 
 
 def _asked(

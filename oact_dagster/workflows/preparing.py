@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from oact_dagster.campaign import CampaignError
 from oact_dagster.execution.bare_campaign import DEFAULT_PATTERN
 from oact_dagster.execution.ending import has_run
 from oact_dagster.execution.input_text import input_text
@@ -48,13 +49,14 @@ def prepare_job_directory(
         SetupError: ``setup_func`` raised.
         OSError: it cannot be written.
     """
-    campaign = campaign_of(
-        Path(root_dir) / "workflow.db",
-        root_dir,
-        config=orca_config,
-        n_cores=n_cores,
-        job_dir_pattern=job_dir_pattern,
-    )
+    # Messages begin with the ledger's path, and here is none.
+    unnamed = Path(root_dir) / "workflow.db"
+    try:
+        campaign = campaign_of(
+            unnamed, root_dir, config=orca_config, n_cores=n_cores, job_dir_pattern=job_dir_pattern
+        )
+    except CampaignError as error:
+        raise ValueError(str(error).removeprefix(f"{unnamed.expanduser().absolute()}: ")) from None
     layout = JobLayout(campaign.jobs_dir, campaign.job_dir_pattern)
     record = structure_of(job_record)
     folder = layout.folder(record.orig_index, record.id, record.job_dir)

@@ -303,6 +303,22 @@ def test_show_failed_with_fail_counts_and_limit(old: Path) -> None:
     assert len(rows) == 4 and rows[-1] == "and 2 more (--limit 4 shows all)"
 
 
+def test_listed_failures_begin_with_their_class(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "workflow.db", create=True) as ledger:
+        ledger.add_structures([structure(n) for n in range(2)])
+        for index, message in enumerate(["ORCA aborted in GTOInt", "aborted: ORCA aborted in GTOInt"]):
+            run(ledger, index, Outcome.FAILED, failure_class="aborted", message=message)
+    rows = section(oact("dashboard", tmp_path / "workflow.db", "--show-failed").stdout, "Failed Jobs")
+    assert [" ".join(row.split()[5:]) for row in rows[1:]] == ["aborted: ORCA aborted in GTOInt"] * 2
+
+
+def test_what_others_marked_running_is_not_called_queued(old: Path) -> None:
+    told = "\nrunning 2 (0 queued, 2 marked by another tool or by hand)\n"
+    assert told in oact("dashboard", old).stdout
+    found = json.loads(oact("dashboard", old, "--json").stdout)
+    assert (found["running_queued"], found["running_unfollowed"]) == (0, 2)
+
+
 def test_show_timeout(old: Path) -> None:
     rows = section(oact("dashboard", old, "--show-timeout").stdout, "Timeout Jobs")
     assert [row.split()[2] for row in rows[1:]] == ["timeout", "timeout"]

@@ -37,12 +37,13 @@ def test_columns_of_other_names(tmp_path: Path) -> None:
         "ingest", "a.csv", "w.db", "--geometry-column", "geo", "--charge-column", "q", "--spin-column", "null",
         cwd=tmp_path,
     )  # fmt: skip
-    assert done.returncode == 0 and "1 structures in w.db" in done.stdout
+    assert done.returncode == 0 and "1 structure in w.db" in done.stdout
 
 
 def test_what_is_refused_changes_nothing(tmp_path: Path) -> None:
     csv = write_csv(tmp_path / "a.csv", 2)
     assert_one_line(oact("ingest", tmp_path / "no.csv", tmp_path / "w.db"), "no.csv: no such file")
+    assert_one_line(oact("ingest", tmp_path, tmp_path / "w.db"), "is a folder; name the CSV")
     (tmp_path / "text.db").write_text("not a database, but long enough to be one" * 50)
     assert_one_line(oact("ingest", csv, tmp_path / "text.db"), "text.db: cannot be used as a ledger")
     assert oact("ingest", csv, tmp_path / "w.db").returncode == 0

@@ -13,7 +13,9 @@ def test_held_structures_are_released(tmp_path: Path) -> None:
         ledger.add_structures([structure(n) for n in range(5)])
         ledger.hold([0, 1, 2])
     done = oact("release", file, "--structures", "0,4")
-    assert done.stdout == "1 structures released of 2 named ones; the others were not held\n", done.stderr
+    assert done.stdout == "1 structure released of 2 named ones; the others were not held\n", done.stderr
+    unknown = "1 structure is not in the ledger (refused or unknown): 99"
+    assert_one_line(oact("release", file, "--structures", "1,99"), unknown)
     (tmp_path / "campaign.yaml").write_text("name: a\ncsv: null\norca: {command: orca}\n")
     assert oact("release", tmp_path).stdout == "2 structures released\n"
     assert_one_line(oact("release", tmp_path / "none.db"), "none.db: no such ledger")

@@ -85,7 +85,7 @@ def test_failures_are_told_by_class_and_neighbours_do_not_care(tmp_path: Path, e
     lines = done.stderr.splitlines()
     assert len(lines) == 2, lines
     assert lines[0].startswith("oact: 2 failed, scf_not_converged (structures ")
-    assert lines[1].startswith("oact: 1 failed, aborted (structures 4): the engine was killed by signal 11")
+    assert lines[1].startswith("oact: 1 failed, aborted (structure 4): the engine was killed by signal 11")
     # The refused row is said, and counts for nothing.
     assert "row 6 (line 20) rejected: " in done.stdout
     assert "rejected rows 1" in done.stdout
@@ -125,10 +125,10 @@ def test_held_structures_are_left_alone_until_named_or_released(tmp_path: Path, 
     assert oact("run", campaign.file, "--structures", "1").returncode == 0
     released = oact("release", campaign.file, "--structures", "0-2")
     assert (released.returncode, released.stdout) == (
-        0, "1 structures released of 3 named ones; the others were not held\n",
+        0, "1 structure released of 3 named ones; the others were not held\n",
     )  # fmt: skip
     released = oact("release", campaign.folder)
-    assert (released.returncode, released.stdout) == (0, "1 structures released\n")
+    assert (released.returncode, released.stdout) == (0, "1 structure released\n")
     assert oact("run", campaign.file).returncode == 0
     assert engine.runs[:2] == [0, 1] and sorted(engine.runs) == [0, 1, 2, 3]
 
@@ -144,7 +144,7 @@ def test_a_grown_csv_is_taken_in_and_a_changed_one_refused(tmp_path: Path, engin
 
     text = campaign.csv.read_text()
     campaign.csv.write_text(text.replace("0.76 0.0 0.587", "0.77 0.0 0.587", 1))
-    assert_one_line(oact("run", campaign.file), "1 rows that were taken in before changed", "oact init")
+    assert_one_line(oact("run", campaign.file), "1 row that was taken in before changed", "oact init")
     assert len(engine.runs) == 4
 
 

@@ -328,10 +328,10 @@ def test_the_typical_workflow_of_the_document(tmp_path: Path, engine: TestEngine
     assert "scf_not_converged" in old("dashboard", "--show-failed")
     assert "has not changed for 7.0 h" in old("dashboard", "--show-timeout")
     engine.set("normal", 2)
-    assert old("dashboard", "--reset-timeout").startswith("Reset 1 timed-out jobs to to_run\n")
+    assert old("dashboard", "--reset-timeout").startswith("Reset 1 timed-out job to to_run\n")
     for attempts in (2, 3):
         reset = old("dashboard", "--reset-failed", "--include-timeout-in-reset", "--max-retries", "3")
-        assert reset.startswith("Reset 1 failed and timed-out jobs to to_run\n")
+        assert reset.startswith("Reset 1 failed and timed-out job to to_run\n")
         assert old("submit_jobs", *flags, "--max-fail-count", "3").startswith("submitted ")
         until(ended(jobs, 1, 2))
         old("dashboard", "--update", "jobs/")
@@ -369,8 +369,8 @@ def test_what_the_user_cancels_is_held(tmp_path: Path, engine: TestEngine, slurm
         assert (structure.held, structure.fail_count, structure.loss_count) == (True, 0, 0)
         assert ledger.attempts(0)[0].outcome is Outcome.CANCELLED
     engine.set("normal")
-    assert oact("release", db).stdout == "1 structures released\n"
-    assert oact("submit", db, jobs, *flags).stdout.startswith("submitted 1 of 1 structures to slurm\n")
+    assert oact("release", db).stdout == "1 structure released\n"
+    assert oact("submit", db, jobs, *flags).stdout.startswith("submitted 1 of 1 structure to slurm\n")
     until(ended(jobs, 0))
 
 
@@ -403,7 +403,7 @@ def test_every_flag_arrives(tmp_path: Path, engine: TestEngine, no_scheduler: No
         "--non-actinide-basis", "X2C-TZVPall", "--scf-maxiter", "77", "--nbo", "--opt", "--orca-path", engine.path,
     )  # fmt: skip
     assert done.returncode == 0 and done.stderr == "", done.stderr
-    assert done.stdout.startswith("1 folders written in ")
+    assert done.stdout.startswith("1 folder written in ")
     assert [entry.name for entry in jobs.iterdir()] == ["s1"]
     script = (jobs / "s1" / "slurm_job.sh").read_text()
     for line in (
@@ -454,6 +454,14 @@ def test_a_dry_run_changes_no_status_and_needs_no_scheduler(
     ]  # fmt: skip
 
 
+def test_a_dry_run_names_what_it_does_not_write(tmp_path: Path, no_scheduler: None) -> None:
+    db, jobs = ledger_of(tmp_path, 2), tmp_path / "jobs"
+    done = oact("submit", db, jobs, "--dry-run", "--simple-input", "x2c", "--actinide-ecp", "def-ECP")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stdout == f"0 folders written in {jobs}; nothing was submitted, and no status changed\n"
+    assert done.stderr.startswith("oact: 2 not written (structures 0, 1): actinide_ecp def-ECP is")
+
+
 def test_a_dry_run_shows_the_remedy_of_the_next_attempt(tmp_path: Path, engine: TestEngine) -> None:
     db, jobs = ledger_of(tmp_path, 1), tmp_path / "jobs"
     engine.set("scf_not_converged")
@@ -461,7 +469,7 @@ def test_a_dry_run_shows_the_remedy_of_the_next_attempt(tmp_path: Path, engine: 
     assert oact("submit", db, jobs, *here).returncode == 1
     told = oact("submit", db, jobs, *here)
     assert told.stdout.startswith(
-        "nothing to submit: no structure is to_run\n1 have failed or timed out: `oact dash"
+        "nothing to submit: no structure is to_run\n1 has failed or timed out: `oact dash"
     )
     oact("dashboard", db, "--reset-failed")
     done = oact(
@@ -552,7 +560,7 @@ def test_running_here(tmp_path: Path, engine: TestEngine) -> None:
     done = oact("submit", db, jobs, *flags, "--batch-size", "3")
     assert done.returncode == 1, done.stderr
     assert "3/3 done: 1 computed, 2 failed, 0 running\n" in done.stdout
-    assert "oact: 1 failed, scf_not_converged (structures 1): " in done.stderr
+    assert "oact: 1 failed, scf_not_converged (structure 1): " in done.stderr
     assert counts(db) == {Status.COMPLETED: 1, Status.FAILED: 1, Status.TIMEOUT: 1, Status.TO_RUN: 1}
     assert oact("submit", db, jobs, *flags).returncode == 0
     assert counts(db)[Status.COMPLETED] == 2

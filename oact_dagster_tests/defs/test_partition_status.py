@@ -236,7 +236,7 @@ def test_scattered_structures_by_the_job(tmp_path: Path, monkeypatch: pytest.Mon
     [
         ("banana", "write for example 0-9,15"),
         ("3-1", "runs backwards"),
-        ("0,99", "1 structures are not in the ledger"),
+        ("0,99", "1 structure is not in the ledger"),
     ],
 )
 def test_a_selection_that_cannot_be_read_says_what_is_right(

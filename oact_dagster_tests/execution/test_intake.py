@@ -113,7 +113,7 @@ def test_xyz_with_its_head_is_kept_as_bare_lines(tmp_path, ledger):
         ({"aligned_csd_core": "4\n\n" + WATER}, "aligned_csd_core: line 1 counts 4 atoms"),
         (
             {"charge": "x", "uhf": "y", "aligned_csd_core": "?"},
-            "charge: 'x' is not a whole number; uhf: 'y' is not",
+            "charge: 'x' is not a whole number (expected one such as 0 or 2); uhf: 'y' is not",
         ),
     ],
 )
@@ -147,7 +147,9 @@ def test_only_bad_rows_are_a_clear_result(tmp_path, ledger):
     assert [r.orig_index for r in report.first_rejections] == list(range(10))
     lines = report.lines()
     assert lines[0] == f"{path}: 25 rows, 0 taken in, 0 known before, 25 rejected now, 25 rejected in all"
-    assert lines[1] == "row 0 (line 2) rejected: charge: '?' is not a whole number"
+    assert (
+        lines[1] == "row 0 (line 2) rejected: charge: '?' is not a whole number (expected one such as 0 or 2)"
+    )
     assert lines[-1] == "and 15 more rejected rows"
     assert ledger.count_by_status() == {}
 

@@ -42,7 +42,7 @@ def test_only_the_new_rows_are_taken_in(tmp_path, ledger):
     [
         (
             lambda rows: [*rows[:3], row(3, charge="2"), *rows[4:]],
-            "1 rows that were taken in before changed, moved or",
+            "1 row that was taken in before changed, moved or",
         ),
         (lambda rows: [*rows[:3], row(3, uhf="2"), *rows[4:]], "(row 3; rows count from 0)"),
         (lambda rows: [*rows[:3], row(33, name="water_3"), *rows[4:]], "(row 3; rows count from 0)"),
@@ -128,7 +128,7 @@ def test_structures_of_a_ledger_without_hashes_are_left_alone(tmp_path, ledger):
     assert (report.known, report.taken, report.structures) == (3, 2, 5)
     assert list(ledger.orig_indices()) == [0, 1, 3, 4, 5]
     assert any(note.startswith("3 structures come from a ledger that kept no hash") for note in report.notes)
-    assert any(note.startswith("1 rows before the last one") for note in report.notes)
+    assert any(note.startswith("1 row before the last one") for note in report.notes)
     assert take_in(campaign_on(path), ledger).known == 5
 
 

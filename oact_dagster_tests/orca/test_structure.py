@@ -26,7 +26,7 @@ def test_uhf_counts_unpaired_electrons_and_the_multiplicity_is_one_more():
         (1, 2, "uhf 2 does not fit O2U with charge +1: 107 electrons need an odd number of unpaired ones"),
         (-1, 0, "uhf 0 does not fit O2U with charge -1: 109 electrons need an odd number of unpaired ones"),
         (2, -2, "uhf is -2; expected the number of unpaired electrons, 0 or more"),
-        (104, 6, "uhf is 6, but O2U has only 4 electrons"),
+        (104, 6, "uhf is 6, but O2U has only 4 electrons; expected at most 4"),
         (108, 0, "charge +108 leaves 0 electrons in O2U; expected at least one"),
         (1.0, 1, "charge is 1.0; expected a whole number"),
         (2, True, "uhf is True; expected a whole number"),
