@@ -70,7 +70,8 @@ class Comparison:
         )
         return (
             f"{csv}: {counted(self.changed, 'row')} that {'was' if self.changed == 1 else 'were'} taken in before"
-            f" changed, moved or vanished (row {shown}{more}; rows count from 0), and a campaign's CSV may only grow at its end. Nothing was written."
+            f" changed, moved or vanished (row {shown}{more}; rows count from 0), and a campaign's CSV may only grow at"
+            " its end. Nothing was written."
             f"{mended} Put the old rows back, or start a second campaign with the new CSV: `oact init OTHER.csv`"
         )
 
