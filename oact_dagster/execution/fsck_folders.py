@@ -173,7 +173,7 @@ def failed_with_result(
                 continue
             if folder is None or read_termination(folder).termination is not Termination.NORMAL:
                 continue
-            own = attempts.get(row.orig_index or -1, [])
+            own = [] if row.orig_index is None else attempts.get(row.orig_index, [])
             token = own[-1].token if own and own[-1].launcher != "by hand" else None
             output = read_output(folder)
             said = Evidence(token or "", None, output, JobState(Phase.ENDED))
