@@ -89,7 +89,9 @@ class Unreadable:
         self._first: list[str] = []
 
     def add(self, folder: str | Path, error: OSError) -> None:
-        """Keep a folder that is passed over."""
+        """Keep a folder that is passed over; not one that went while it was looked at, such as one that is renamed."""
+        if isinstance(error, FileNotFoundError):
+            return
         self._count += 1
         if len(self._first) < _NAMED:
             self._first.append(f"{folder}: {error.strerror or error}")
