@@ -90,7 +90,9 @@ class Unreadable:
         self._first: list[str] = []
 
     def add(self, folder: str | Path, error: OSError) -> None:
-        """Keep a folder that is passed over."""
+        """Keep a folder that is passed over; not one that went while it was looked at, such as one that is renamed."""
+        if isinstance(error, FileNotFoundError):
+            return
         self._count += 1
         if len(self._first) < _NAMED:
             self._first.append(f"{folder}: {error.strerror or error}")
@@ -176,7 +178,7 @@ def failed_with_result(
                 continue
             if folder is None or read_termination(folder).termination is not Termination.NORMAL:
                 continue
-            own = attempts.get(row.orig_index or -1, [])
+            own = [] if row.orig_index is None else attempts.get(row.orig_index, [])
             token = own[-1].token if own and own[-1].launcher != LAUNCHER_BY_HAND else None
             output = read_output(folder)
             said = Evidence(token or "", None, output, JobState(Phase.ENDED))

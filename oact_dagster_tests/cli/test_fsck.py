@@ -285,6 +285,18 @@ def test_the_folders_of_a_copy_are_left_alone(house: House) -> None:
     assert house.differences("--repair")["folder-inside"] == 3
 
 
+@pytest.mark.parametrize("index", [0, 5])
+def test_a_good_output_of_another_attempt_is_no_result_of_a_failed_one(tmp_path: Path, index: int) -> None:
+    house = House(tmp_path)
+    with Ledger(house.db) as ledger:
+        if index == 0:
+            shutil.rmtree(house.jobs / "job_0")
+            ledger.update_status(1, Status.TO_RUN)
+        house.attempt(ledger, index, Outcome.FAILED, "scf_not_converged")
+    shutil.copyfile(house.jobs / "job_1" / "orca.out", house.jobs / f"job_{index}" / "orca.out")
+    assert house.differences() == {}
+
+
 def test_what_is_mended_is_right(house: House) -> None:
     no_energy(house)
     dead_batch(house)
