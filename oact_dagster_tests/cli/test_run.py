@@ -250,8 +250,9 @@ def test_a_csv_of_bad_rows_only(tmp_path: Path, engine: TestEngine) -> None:
 def test_folders_that_cannot_be_written(tmp_path: Path, engine: TestEngine) -> None:
     campaign = write_campaign(tmp_path / "c", 2, engine.path, settings=ONE_AT_A_TIME)
     campaign.jobs_dir.write_text("in the way")
-    assert_one_line(oact("run", campaign.file), "jobs", "the batch cannot run")
-    assert counts(campaign) == {Status.TO_RUN: 2}
+    assert_one_line(oact("run", campaign.file), f"jobs_dir: {campaign.jobs_dir}: it is not a folder")
+    assert not campaign.ledger.exists()
+    campaign.jobs_dir.unlink()
     (tmp_path / "file").write_text("in the way")
     assert_one_line(oact("run", campaign.file, DAGSTER_HOME=str(tmp_path / "file" / "home")), "file")
 
