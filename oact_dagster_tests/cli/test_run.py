@@ -252,6 +252,7 @@ def test_folders_that_cannot_be_written(tmp_path: Path, engine: TestEngine) -> N
     campaign.jobs_dir.write_text("in the way")
     assert_one_line(oact("run", campaign.file), f"jobs_dir: {campaign.jobs_dir}: it is not a folder")
     assert not campaign.ledger.exists()
+    campaign.jobs_dir.unlink()
     (tmp_path / "file").write_text("in the way")
     assert_one_line(oact("run", campaign.file, DAGSTER_HOME=str(tmp_path / "file" / "home")), "file")
 
