@@ -138,7 +138,7 @@ def _safety(campaign: Campaign, ledger: Ledger, now: float) -> Decision | None:
     if budget is None or spent < budget:
         no_longer(ledger, "budget")
         return None
-    text = f"the budget of the campaign {campaign.name} is spent: {spent:.1f} of {budget:g} core-hours"
+    text = f"the budget of the campaign {campaign.name} is spent: {spent:.4g} of {budget:g} core-hours"
     return _told(ledger, "budget", f"{text} (feed.core_hours)")
 
 

@@ -262,7 +262,7 @@ def test_without_the_csv_the_ledgers_structures(tmp_path: Path) -> None:
     [
         (
             lambda rows: [row(9), *rows[1:]],
-            "1 rows that were taken in before changed, moved or vanished (row 0;",
+            "1 row that was taken in before changed, moved or vanished (row 0;",
         ),
         (lambda rows: rows[:2], "2 rows that were taken in before changed, moved or vanished (row 2, 3;"),
         (lambda rows: [*rows[:3], row(3, uhf=0)], "1 of them had been rejected: append"),

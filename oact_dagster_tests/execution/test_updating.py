@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from oact_dagster.execution.engine import STANDIN_NAME
-from oact_dagster.execution.fsck_folders import unproved_results
+from oact_dagster.execution.fsck_folders import Unreadable, unproved_results
 from oact_dagster.execution.job_layout import JobLayout
 from oact_dagster.execution.updating import LauncherOf, UpdateReport, launchers_of, update_running
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, TOKEN_VARIABLE, How
@@ -280,7 +280,7 @@ def test_a_result_of_the_stand_in_that_another_tool_started_is_marked_as_not_orc
     assert ledger.count_by_engine() == {STANDIN_NAME: 1, None: 1}
     [marked] = ledger.attempts(0)
     assert marked.result["engine"] == STANDIN_NAME and marked.result["final_energy"] == ENERGY
-    assert not list(unproved_results(ledger, JobLayout(jobs(ledger), "job_{orig_index}")))
+    assert not list(unproved_results(ledger, JobLayout(jobs(ledger), "job_{orig_index}"), Unreadable()))
     # What is set to run again by hand has no such result any more.
     assert ledger.update_status(1, Status.TO_RUN)
     assert ledger.count_by_engine() == {None: 1}
