@@ -140,7 +140,7 @@ def test_the_budget_stops_it_and_it_goes_on_when_that_is_raised(tmp_path: Path, 
     for times in range(2):
         spent = decide_feed(campaign, ledger, 0)
         assert spent.limits == () and len(spent.news) == (times == 0)
-        assert spent.said.startswith("the budget of the campaign test is spent: 0.0 of 1e-09 core-hours")
+        assert spent.said.startswith("the budget of the campaign test is spent: ")
         assert decide_retry(campaign, ledger, 0).limits == ()
     richer = campaign
     for raised in (1000.0, None):
