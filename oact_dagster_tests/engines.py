@@ -87,6 +87,7 @@ crash) head "$1"; kill -SEGV $$ ;;
 hang) head "$1"; exec sleep 1000 ;;
 stubborn) trap '' TERM; head "$1"; while :; do sleep 1; done ;;
 slow) head "$1"; sleep 1; converged; end ;;
+wait) head "$1"; while [ ! -e "$control/go" ]; do sleep 0.05; done; converged; end ;;
 slower) head "$1"; sleep 4; converged; end ;;
 half) head "$1"; converged ;;
 stderr) head "$1"; awk 'BEGIN { for (i = 0; i < 100000; i++) print "error" }' >&2; converged; end ;;
@@ -102,10 +103,10 @@ class TestEngine:
     """An engine whose behaviour for each structure can be changed while tests run.
 
     Behaviours: normal, scf_not_converged, crash (SIGSEGV), hang, stubborn (hangs and ignores SIGTERM), slow (1 s),
-    slower (4 s), near (SCF nearly converged; leaves the control folder's orca.gbw), memory (asks for more),
-    input_error, half (no end), stderr (fills its standard error, and ends well), silent (no output, exit code 0),
-    exitN (no end, exit code N), nonsense (a normal end and an absurd energy), foreign (echoes another attempt's
-    token). Several words are those of a structure's attempts in turn.
+    slower (4 s), wait (for a file go in the control folder), near (SCF nearly converged; leaves the control
+    folder's orca.gbw), memory (asks for more), input_error, half (no end), stderr (fills its standard error, and
+    ends well), silent (no output, exit code 0), exitN (no end, exit code N), nonsense (a normal end and an absurd
+    energy), foreign (echoes another attempt's token). Several words are those of a structure's attempts in turn.
     """
 
     __test__ = False

@@ -284,6 +284,7 @@ def test_two_submit_at_once(tmp_path: Path, engine: TestEngine, flux: Path) -> N
 
 def test_no_more_than_max_in_flight(tmp_path: Path, engine: TestEngine, flux: Path) -> None:
     db, jobs = ledger_of(tmp_path, 6), tmp_path / "jobs"
+    engine.set("wait")
     flags = ("--scheduler", "flux", "--orca-path", engine.path, "--n-cores", "1")
     limited = (*flags, "--max-in-flight", "3")
     assert "submitted 2 of 2" in oact("submit", db, jobs, *flags, "--batch-size", "2").stdout
@@ -291,6 +292,7 @@ def test_no_more_than_max_in_flight(tmp_path: Path, engine: TestEngine, flux: Pa
     full = oact("submit", db, jobs, *limited)
     assert full.returncode == 0
     assert full.stdout == "nothing to submit: 3 run or wait already, and max_in_flight is 3\n"
+    (engine.control / "go").touch()
     until(ended(jobs, 0, 1, 2))
     assert "3 completed" in oact("dashboard", db, "--update", jobs).stdout
     assert "submitted 3 of 3" in oact("submit", db, jobs, *limited).stdout
