@@ -11,7 +11,7 @@ import psutil
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from oact_dagster.campaign import Campaign
-from oact_dagster.defs.keys import CampaignKeys
+from oact_dagster.defs.keys import CampaignKeys, name_prefix
 from oact_dagster.ledger.reading import LedgerReader
 
 HOST_TAG: Final = "oact/host"
@@ -69,7 +69,7 @@ def close_dead_runs(
 def _is_ours(run: dg.DagsterRun, campaign: Campaign) -> bool:
     keys = CampaignKeys.of(campaign)
     ours = {keys.intake, *keys.per_structure, keys.campaign_summary}
-    prefix = "_".join([*campaign.asset_prefix, ""])
+    prefix = name_prefix(campaign)
     return run.job_name in (f"{prefix}run_structures", f"{prefix}take_in") or bool(
         ours & set(run.asset_selection or ())
     )

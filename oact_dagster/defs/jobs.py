@@ -8,7 +8,7 @@ import dagster as dg
 from oact_dagster.campaign import Campaign
 from oact_dagster.defs.assets import open_ledger
 from oact_dagster.defs.batch_step import StepEvent, Watch, run_in_step
-from oact_dagster.defs.keys import CampaignKeys
+from oact_dagster.defs.keys import CampaignKeys, name_prefix
 from oact_dagster.defs.metadata import structure_metadata
 from oact_dagster.defs.planned import plan_partitions
 from oact_dagster.defs.unshown import unshown_results
@@ -50,7 +50,7 @@ def run_structures_job(
         stop: asks a batch that runs in this process to stop.
     """
     keys = CampaignKeys.of(campaign)
-    prefix = "_".join([*campaign.asset_prefix, ""])
+    prefix = name_prefix(campaign)
 
     @dg.op(
         name=f"{prefix}run_selected",

@@ -8,6 +8,11 @@ from dagster import AssetKey
 from oact_dagster.campaign import Campaign
 
 
+def name_prefix(campaign: Campaign) -> str:
+    """What the names of a campaign's jobs, steps and sensors begin with, in an instance that it may share."""
+    return "_".join([*campaign.asset_prefix, ""])
+
+
 @dataclass(frozen=True, slots=True)
 class CampaignKeys:
     """The campaign's assets, under its ``asset_prefix``."""

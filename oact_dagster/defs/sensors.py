@@ -14,7 +14,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from oact_dagster.campaign import Campaign
 from oact_dagster.defs.dead_runs import close_dead_runs
-from oact_dagster.defs.keys import CampaignKeys
+from oact_dagster.defs.keys import CampaignKeys, name_prefix
 from oact_dagster.defs.requests import ask_for, not_claimed_yet, under_way
 from oact_dagster.defs.unshown import unshown_results
 from oact_dagster.execution.feed_state import no_longer
@@ -72,7 +72,7 @@ def campaign_sensors(campaign: Campaign, run_structures: dg.JobDefinition) -> li
 def take_in_job(campaign: Campaign) -> UnresolvedAssetJobDefinition:
     """The job that materializes ``intake``."""
     return dg.define_asset_job(
-        f"{_prefix(campaign)}take_in",
+        f"{name_prefix(campaign)}take_in",
         dg.AssetSelection.assets(CampaignKeys.of(campaign).intake),
         description="Takes the CSV in.",
     )
@@ -80,8 +80,8 @@ def take_in_job(campaign: Campaign) -> UnresolvedAssetJobDefinition:
 
 def _intake_sensor(campaign: Campaign) -> dg.SensorDefinition:
     @dg.sensor(
-        name=f"{_prefix(campaign)}intake_sensor",
-        job_name=f"{_prefix(campaign)}take_in",
+        name=f"{name_prefix(campaign)}intake_sensor",
+        job_name=f"{name_prefix(campaign)}take_in",
         minimum_interval_seconds=campaign.feed.interval_s,
         description="Takes in a new CSV, and what has grown at its end; one whose known rows changed is refused, once.",
     )
@@ -118,7 +118,7 @@ def _asking(
     campaign: Campaign, job: dg.JobDefinition, kind: str, decide: Decide, description: str
 ) -> dg.SensorDefinition:
     @dg.sensor(
-        name=f"{_prefix(campaign)}{kind}_sensor",
+        name=f"{name_prefix(campaign)}{kind}_sensor",
         job=job,
         minimum_interval_seconds=campaign.feed.interval_s,
         description=description,
@@ -143,7 +143,7 @@ def _asking(
 
 def _timeout_sensor(campaign: Campaign, job: dg.JobDefinition) -> dg.SensorDefinition:
     @dg.sensor(
-        name=f"{_prefix(campaign)}timeout_sensor",
+        name=f"{name_prefix(campaign)}timeout_sensor",
         job=job,
         minimum_interval_seconds=SELDOM * campaign.feed.interval_s,
         description=(
@@ -160,17 +160,16 @@ def _timeout_sensor(campaign: Campaign, job: dg.JobDefinition) -> dg.SensorDefin
         seen = f"{left} structures were left by runs that are gone, {marked} are marked running by others"
         if not left and not marked:
             return dg.SkipReason(f"{seen}: all others are looked after by their runs")
-        if under_way(context.instance, campaign, (_HARVEST, _UPDATE)):
-            return dg.SkipReason(f"{seen}: a run that looks at them is under way")
-        request = ask_for(campaign, _op_name(job), _UPDATE, [left + marked])
-        return _result(context, f"{seen}: a run judges them by their outputs", request)
+        return _taken_over(
+            context, campaign, job, _UPDATE, left + marked, seen, "a run judges them by their outputs"
+        )
 
     return timeout_sensor
 
 
 def _harvest_sensor(campaign: Campaign, job: dg.JobDefinition) -> dg.SensorDefinition:
     @dg.sensor(
-        name=f"{_prefix(campaign)}harvest_sensor",
+        name=f"{name_prefix(campaign)}harvest_sensor",
         job=job,
         minimum_interval_seconds=SELDOM * campaign.feed.interval_s,
         description=(
@@ -192,12 +191,25 @@ def _harvest_sensor(campaign: Campaign, job: dg.JobDefinition) -> dg.SensorDefin
         )
         if not left and not unshown:
             return dg.SkipReason(f"{seen}: nothing to do")
-        if under_way(context.instance, campaign, (_HARVEST, _UPDATE)):
-            return dg.SkipReason(f"{seen}: a run that looks at them is under way")
-        request = ask_for(campaign, _op_name(job), _HARVEST, [len(left) + len(unshown)])
-        return _result(context, f"{seen}: a run takes them over", request)
+        structures = len(left) + len(unshown)
+        return _taken_over(context, campaign, job, _HARVEST, structures, seen, "a run takes them over")
 
     return harvest_sensor
+
+
+def _taken_over(
+    context: dg.SensorEvaluationContext,
+    campaign: Campaign,
+    job: dg.JobDefinition,
+    kind: str,
+    structures: int,
+    seen: str,
+    follows: str,
+) -> dg.SensorResult | dg.SkipReason:
+    """Ask for a run that looks at what nobody follows, where there is none yet."""
+    if under_way(context.instance, campaign, (_HARVEST, _UPDATE)):
+        return dg.SkipReason(f"{seen}: a run that looks at them is under way")
+    return _result(context, f"{seen}: {follows}", ask_for(campaign, _op_name(job), kind, [structures]))
 
 
 def _was_refused(instance: dg.DagsterInstance, run_id: str) -> bool:
@@ -214,7 +226,7 @@ def _ledger_of(campaign: Campaign) -> Iterator[Ledger]:
     """
     if not campaign.ledger.exists():
         raise _SkipError(
-            f"there is no ledger yet: materialize intake, or switch {_prefix(campaign)}intake_sensor on"
+            f"there is no ledger yet: materialize intake, or switch {name_prefix(campaign)}intake_sensor on"
         )
     try:
         with Ledger(campaign.ledger) as ledger:
@@ -236,7 +248,3 @@ def _result(
 
 def _op_name(job: dg.JobDefinition) -> str:
     return job.nodes[0].name
-
-
-def _prefix(campaign: Campaign) -> str:
-    return "_".join([*campaign.asset_prefix, ""])

@@ -32,6 +32,7 @@ from oact_dagster.execution.events import (
     TakenIn,
 )
 from oact_dagster.execution.feed_state import GO_ON, read_feed_state
+from oact_dagster.execution.feeding import due_of
 from oact_dagster.execution.job_folder import FolderWriter
 from oact_dagster.execution.job_layout import JobLayout, jobs_dir_refused
 from oact_dagster.execution.next_attempt import AVOID, NextAttempt, plan_next
@@ -58,7 +59,6 @@ from oact_dagster.launchers.protocol import (
     Phase,
 )
 from oact_dagster.ledger.owner import Owner
-from oact_dagster.ledger.queue import Due
 from oact_dagster.ledger.states import (
     AttemptRecord,
     AttemptState,
@@ -169,7 +169,6 @@ class BatchRun:
         self._began = False
         self._supply_left = request.supply
         self._offered: set[int] = set()
-        self._retry_key = campaign.retry_key()
         self._bad_hosts: tuple[str, ...] = ()
         self._next_hosts = 0.0
         self._others: set[int] = set()
@@ -269,13 +268,12 @@ class BatchRun:
         """
         if self._supply_left <= 0:
             return False
-        retry = self._campaign.retry
         room = min(
             self._supply_left,
             self._campaign.batch_size,
             self._campaign.max_in_flight - len(self._live),
         )
-        due = Due(self._clock(), retry.max_failures, retry.max_losses, self._retry_key)
+        due = due_of(self._campaign, self._clock())
         # What was offered before may have been given back, and is not taken again.
         found = self._ledger.next_to_run(self._request.statuses, due, room + len(self._offered))
         fresh = [index for index in found if index not in self._offered][:room]
@@ -396,7 +394,7 @@ class BatchRun:
                 self._plans[index] = (attempts[-1].number + 1, coming)
                 left.append(index)
             else:
-                self._ledger.set_aside(index, self._retry_key)
+                self._ledger.set_aside(index, self._campaign.retry_key())
                 yield self._failed(record, f"not tried again: {coming.reason}")
         order = {index: place for place, index in enumerate(indices)}
         return sorted(left, key=order.__getitem__)

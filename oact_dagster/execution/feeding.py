@@ -85,12 +85,7 @@ def decide_feed(
     if trial is not None:
         room = min(room, trial)
         seen += f" (trial of {campaign.feed.trial})"
-    if room <= 0:
-        return Decision(f"{seen}: as many as may run at once")
-    limits = _limits(campaign, min(room, due - requested), runs)
-    if not limits:
-        return Decision(f"{seen}: {_WAITS if due > requested else _ASKED}")
-    return Decision(f"{seen}: {sum(limits)} more in {_runs(limits)}", limits)
+    return _ask(campaign, seen, "more", room=room, due=due, requested=requested, runs=runs)
 
 
 def decide_retry(
@@ -118,12 +113,7 @@ def decide_retry(
     room = campaign.max_in_flight - counts.get(Status.RUNNING, 0) - requested
     if not due:
         return Decision(f"{seen}: nothing to try again")
-    if room <= 0:
-        return Decision(f"{seen}: as many as may run at once")
-    limits = _limits(campaign, min(room, due - requested), runs)
-    if not limits:
-        return Decision(f"{seen}: {_WAITS if due > requested else _ASKED}")
-    return Decision(f"{seen}: {sum(limits)} again in {_runs(limits)}", limits)
+    return _ask(campaign, seen, "again", room=room, due=due, requested=requested, runs=runs)
 
 
 def _safety(campaign: Campaign, ledger: Ledger, now: float) -> Decision | None:
@@ -180,6 +170,18 @@ def _left_of_trial(campaign: Campaign, ledger: Ledger, at_work: int) -> int | No
 def _whenever(campaign: Campaign, now: float) -> Due:
     """What is ripe sooner or later: rests do not count."""
     return replace(due_of(campaign, now), now=float(2**53))
+
+
+def _ask(
+    campaign: Campaign, seen: str, word: str, *, room: int, due: int, requested: int, runs: int
+) -> Decision:
+    """Ask for as many of those that are due as there is room for."""
+    if room <= 0:
+        return Decision(f"{seen}: as many as may run at once")
+    limits = _limits(campaign, min(room, due - requested), runs)
+    if not limits:
+        return Decision(f"{seen}: {_WAITS if due > requested else _ASKED}")
+    return Decision(f"{seen}: {sum(limits)} {word} in {_runs(limits)}", limits)
 
 
 def _limits(campaign: Campaign, structures: int, runs: int) -> list[int]:

@@ -102,7 +102,7 @@ def main(arguments: list[str]) -> int:
                 f"payload {token}: this folder belongs to another attempt; nothing was run", file=sys.stderr
             )
             return EXIT_NOT_MINE
-        started = StartRecord(token, socket.gethostname(), os.getpid(), time.time(), _job_id())
+        started = StartRecord(token, socket.gethostname(), os.getpid(), time.time(), scheduler_job_id())
         if not claim_folder(Path(), started):
             print(
                 f"payload {token}: another payload has begun this attempt; nothing was run", file=sys.stderr
@@ -129,7 +129,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _job_id() -> str:
+def scheduler_job_id() -> str:
+    """The id of the job in which this process runs, as its scheduler told it; empty outside of one."""
     return next((os.environ[name] for name in JOB_ID_VARIABLES if os.environ.get(name)), "")
 
 

@@ -21,7 +21,7 @@ from oact_dagster.launchers.attempt_files import StartRecord, claim_folder
 from oact_dagster.launchers.node_cores import cores_here, cores_missing
 from oact_dagster.launchers.parsl.config import PoolOptions
 from oact_dagster.launchers.parsl.launcher import ParslLauncher
-from oact_dagster.launchers.payload import EXIT_NOT_MINE, JOB_ID_VARIABLES
+from oact_dagster.launchers.payload import EXIT_NOT_MINE, scheduler_job_id
 from oact_dagster.launchers.pilots.pilot_files import (
     BEAT_S,
     PilotEnd,
@@ -52,8 +52,7 @@ def main(arguments: list[str]) -> int:
     token: str = parser.parse_args(arguments).token
     folder = Path()
     spec = read_spec(folder)
-    job_id = next((os.environ[name] for name in JOB_ID_VARIABLES if os.environ.get(name)), "")
-    started = StartRecord(token, socket.gethostname(), os.getpid(), time.time(), job_id)
+    started = StartRecord(token, socket.gethostname(), os.getpid(), time.time(), scheduler_job_id())
     if spec is None or spec.token != token or not claim_folder(folder, started):
         print(f"pilot {token}: this folder belongs to another pilot; nothing was run", file=sys.stderr)
         return EXIT_NOT_MINE

@@ -7,7 +7,6 @@ imports this on the compute node.
 import contextlib
 import json
 import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -88,11 +87,3 @@ def beat(folder: Path) -> None:
     # A file server that is away for a while must not end the calculations of a node.
     with contextlib.suppress(OSError):
         (folder / ALIVE_FILE).touch()
-
-
-def silent_for_s(folder: Path) -> float | None:
-    """How long ago a pilot showed that it lives, s; None where it never has."""
-    try:
-        return max(0.0, time.time() - (folder / ALIVE_FILE).stat().st_mtime)
-    except OSError:
-        return None

@@ -18,11 +18,11 @@ from typing import Final
 from oact_dagster.launchers.attempt_files import START_FILE
 from oact_dagster.launchers.kinds import PILOTS
 from oact_dagster.launchers.pilots.pilot_files import (
+    ALIVE_FILE,
     SPEC_FILE,
     PilotSpec,
     read_end,
     read_spec,
-    silent_for_s,
     spec_text,
 )
 from oact_dagster.launchers.pilots.shared_list import SharedList
@@ -37,6 +37,7 @@ from oact_dagster.launchers.protocol import (
     Submission,
 )
 from oact_dagster.launchers.scheduler_launcher import SchedulerLauncher
+from oact_dagster.orca.silence import silent_for_s
 
 LIST_LOOK_S: Final = 5.0
 """How often the list is looked at, at least, s."""
@@ -298,7 +299,7 @@ class PilotLauncher:
             return False
         if pilot.unknown_since is None:
             pilot.unknown_since = self._clock()
-        silent = silent_for_s(pilot.folder)
+        silent = silent_for_s(pilot.folder / ALIVE_FILE)
         recently_seen = silent is not None and silent < self._grace_s
         return recently_seen or self._clock() - pilot.unknown_since < self._grace_s
 
