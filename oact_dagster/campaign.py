@@ -4,26 +4,20 @@ A campaign is one CSV, one ledger, one jobs folder and one level of theory. Ever
 one gives a :class:`CampaignError` whose text is one line that names the key and what is allowed.
 """
 
-import difflib
 import hashlib
 import json
-import math
 import os
 import re
-from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PrivateAttr,
     ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic.fields import FieldInfo
 
 from oact_dagster.orca.basis import is_file
 from oact_dagster.orca.canonical_level import canonical_level
@@ -31,7 +25,14 @@ from oact_dagster.orca.input_settings import InputSettings
 from oact_dagster.orca.remedies import Ladders, check_ladders
 from oact_dagster.orca.templates import DEFAULT_MAXITER, TEMPLATES
 from oact_dagster.profiles import ORCA_COMMAND, Profile, ProfileError, find_profile
-from oact_dagster.settings_text import read_settings
+from oact_dagster.settings.base import Settings, Whole
+from oact_dagster.settings.explaining import explain, one_line
+from oact_dagster.settings.feed import FeedSettings
+from oact_dagster.settings.launcher import LauncherSettings
+from oact_dagster.settings.notify import NotifySettings
+from oact_dagster.settings.orca import OrcaSettings
+from oact_dagster.settings.retry import RetrySettings
+from oact_dagster.settings.text import read_settings
 
 CAMPAIGN_FILE = "campaign.yaml"
 """The name of a campaign's settings file in its folder."""
@@ -46,13 +47,6 @@ LONGEST_FOLDER_NAME = 180
 # How far an optimisation goes; not where to.
 _GEOMETRY_CYCLES = re.compile(r"\s*%geom\s+maxiter\s+\d+\s+end\s*", re.IGNORECASE)
 
-# YAML's true is no number of cores.
-Whole = Annotated[int, Field(strict=True)]
-Seconds = Annotated[float, Field(allow_inf_nan=False)]
-Megabytes = Annotated[float, Field(allow_inf_nan=False)]
-Hours = Annotated[float, Field(allow_inf_nan=False)]
-
-
 _SQLITE_MAGIC = b"SQLite format 3"
 
 
@@ -60,451 +54,7 @@ class CampaignError(ValueError):
     """A campaign's settings are missing or wrong; the text is one line that says what, where and what is right."""
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class OrcaSettings(_Settings):
-    """What ORCA computes, and which ORCA."""
-
-    command: str = Field(
-        description="absolute path of the orca program (or a name on PATH), or 'standin' for the stand-in engine"
-    )
-    functional: str = "wB97M-V"
-    simple_input: Literal["omol", "x2c", "dk3"] = "omol"
-    actinide_basis: str | None = None
-    actinide_ecp: str | None = None
-    non_actinide_basis: str = "def2-TZVPD"
-    scf_maxiter: Whole | None = Field(default=None, ge=1)
-    nbo: bool = False
-    mbis: bool = False
-    kdiis: bool = False
-    opt: bool = False
-    uks_singlet: bool = False
-    n_cores: Whole = Field(default=4, ge=1, description="cores of one calculation (%pal nprocs)")
-    maxcore: Whole | None = Field(default=None, ge=100, description="MB for each process; null estimates it")
-    extra_lines: tuple[str, ...] = ()
-
-    @field_validator("command")
-    @classmethod
-    def _command_is_named(cls, value: str) -> str:
-        if not value.strip():
-            raise ValueError("is empty; give the absolute path of orca, or standin")
-        return value
-
-
-class SizedResources(_Settings):
-    """What structures up to a size get in place of the campaign's resources."""
-
-    max_atoms: Whole = Field(ge=1, description="structures with at most so many atoms")
-    n_cores: Whole | None = Field(default=None, ge=1, description="cores; null: the campaign's")
-    n_hours: Hours | None = Field(default=None, gt=0, description="time limit, h; null: the campaign's")
-
-
-class LauncherSettings(_Settings):
-    """How attempts are run: as processes of this machine (``local``), by Parsl, or as jobs of a scheduler.
-
-    The settings of all kinds stand side by side, so that changing ``kind`` is all that it takes to move a campaign.
-    """
-
-    profile: str | None = Field(
-        default=None, description="name of a site's settings in the profiles file; null: none"
-    )
-    kind: Literal["local", "parsl", "slurm", "flux"] = "local"
-    max_workers: Whole = Field(
-        default=1, ge=1, description="local, parsl: calculations at once (on each node)"
-    )
-    job_timeout_s: Seconds = Field(default=7200.0, gt=0, description="time limit of one calculation, s")
-    n_hours: Hours | None = Field(
-        default=None,
-        gt=0,
-        description="the same in hours, in place of job_timeout_s; null: job_timeout_s holds",
-    )
-    max_job_timeout_s: Seconds | None = Field(
-        default=None,
-        gt=0,
-        description="longest time limit that a retry may get (the queue's), s; null: no limit",
-    )
-    memory_mb: Whole | None = Field(
-        default=None,
-        ge=100,
-        description="memory that one calculation may use with all its processes (the node's), MB; null: no limit",
-    )
-    stop_grace_s: Seconds = Field(
-        default=10.0, ge=0, description="time that running calculations get to end when the run is stopped, s"
-    )
-    environment: dict[str, str] = Field(
-        default_factory=dict, description="variables added to each calculation's environment"
-    )
-    resources: tuple[SizedResources, ...] = Field(
-        default=(), description="cores and time limit by size, the smallest max_atoms first"
-    )
-
-    # Of Parsl's workers.
-    cores_per_worker: Whole | None = Field(
-        default=None, ge=1, description="cores of each calculation, in place of orca.n_cores; null: those"
-    )
-    cpu_affinity: Literal["block", "block-reverse", "alternating", "none"] = Field(
-        default="block", description="which cores of the node each worker keeps to"
-    )
-    oversubscribe: bool = Field(
-        default=False, description="let the workers have more cores in all than the node offers"
-    )
-    worker_init: tuple[str, ...] = Field(
-        default=(), description="lines of bash that run before the workers start, after setup_lines"
-    )
-    heartbeat_period_s: Whole = Field(
-        default=10, ge=1, description="how often workers are looked for and give a sign of life, s"
-    )
-    heartbeat_threshold_s: Whole = Field(
-        default=60, ge=2, description="how long workers may be silent before they count as lost, s"
-    )
-    allocation_end: datetime | None = Field(
-        default=None,
-        description="when the allocation ends, such as 2030-01-31T18:00:00; null: as Slurm or Flux say",
-    )
-    provider: Literal["local", "slurm"] = Field(
-        default="local",
-        description="where the workers are: in this allocation or on this node, or in blocks of nodes that Parsl asks"
-        " Slurm for",
-    )
-    init_blocks: Whole = Field(default=1, ge=0, description="blocks that are asked for at the start")
-    min_blocks: Whole = Field(
-        default=0, ge=0, description="blocks that are kept also when there is little to do"
-    )
-    max_blocks: Whole = Field(default=1, ge=1, description="most blocks at a time")
-    nodes_per_block: Whole = Field(default=1, ge=1, description="nodes of a block")
-    block_hours: Hours | None = Field(
-        default=None, gt=0, description="time limit of a block, h; needed with provider slurm"
-    )
-
-    # Of pilots.
-    per_job: Literal["parsl"] | None = Field(
-        default=None,
-        description="slurm, flux: parsl makes each job a pilot that runs many structures, max_workers at once, through"
-        " Parsl; null: a job for each structure",
-    )
-    jobs: Whole = Field(default=1, ge=1, description="pilots at once, in the queue and running")
-    idle_s: Seconds = Field(
-        default=60.0, ge=0, description="how long a pilot waits for more when nothing is left to run, s"
-    )
-
-    # Of schedulers' jobs.
-    queue: str | None = Field(
-        default=None, description="partition (Slurm) or queue (Flux); null: the default one"
-    )
-    qos: str | None = Field(default=None, description="Slurm: quality of service; null: the default one")
-    allocation: str | None = Field(
-        default=None, description="account (Slurm) or bank (Flux); null: the default"
-    )
-    mem: Whole | Literal["auto", "none"] = Field(
-        default="auto",
-        description="Slurm: memory of a job, MB, or more where its input needs more; auto: what its input needs; none:"
-        " what the queue gives",
-    )
-    constraint: str | None = Field(default=None, description="features that a node must have")
-    extra_directives: tuple[str, ...] = Field(
-        default=(), description='more options of sbatch or flux submit, such as ["--exclusive"]'
-    )
-    modules: tuple[str, ...] = Field(default=(), description="environment modules that a job loads")
-    conda_env: str | None = Field(default=None, description="conda environment that a job activates")
-    conda_base: str | None = Field(
-        default=None, description="folder where conda is installed; null: the one on the job's PATH"
-    )
-    setup_lines: tuple[str, ...] = Field(default=(), description="lines of bash that a job runs first")
-    scratch_dir: str | None = Field(
-        default=None,
-        description="folder on the node in which calculations run, such as $TMPDIR or /scratch; null: they run in their"
-        " job folders",
-    )
-    scratch_save_mb: Megabytes = Field(
-        default=4000.0,
-        ge=0,
-        description="how much of what a calculation leaves in scratch_dir comes back into its job folder, MB",
-    )
-    progress_interval_s: Seconds | None = Field(
-        default=60.0,
-        ge=60.0,
-        description="time between two lines in the run's log about a running calculation, s; null: none",
-    )
-    poll_interval_s: Seconds = Field(default=30.0, gt=0, description="time between two looks at the queue, s")
-    command_timeout_s: Seconds = Field(
-        default=60.0, gt=0, description="time limit of each call of a scheduler's command, s"
-    )
-    silence_limit_s: Seconds = Field(
-        default=21600.0,
-        gt=0,
-        description="a running calculation whose output has not changed for so long is ended as timed out, s",
-    )
-    grace_s: Seconds = Field(
-        default=300.0,
-        ge=0,
-        description="how long a job may be missing from the queue before it counts as lost, s",
-    )
-    max_array_size: Whole | None = Field(
-        default=None,
-        ge=1,
-        description="most jobs that are submitted in one call; null: what the scheduler allows",
-    )
-    signal_before_limit_s: Seconds = Field(
-        default=120.0, ge=0, description="how long before a job's time limit its calculation is ended, s"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _hours_are_seconds(cls, values: Any) -> Any:
-        hours = values.get("n_hours") if isinstance(values, dict) else None
-        if isinstance(values, dict) and values.get("per_job") is not None:
-            return values  # there they are those of a pilot, which runs many calculations
-        if isinstance(hours, (int, float)) and not isinstance(hours, bool):
-            return {**values, "job_timeout_s": hours * 3600.0}
-        return values
-
-    @field_validator("mem", mode="before")
-    @classmethod
-    def _memory_is_said(cls, value: Any) -> Any:
-        if value in ("auto", "none") or (
-            isinstance(value, int) and not isinstance(value, bool) and value >= 1
-        ):
-            return value
-        raise ValueError("must be auto, none, or a number of MB")
-
-    @field_validator("queue", "qos", "allocation", "constraint", "conda_env", "conda_base", "scratch_dir")
-    @classmethod
-    def _is_one_line(cls, value: str | None) -> str | None:
-        return None if value is None else _one_word_or_line(value)
-
-    @field_validator("scratch_dir")
-    @classmethod
-    def _scratch_is_absolute(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("/", "$")):
-            raise ValueError("must be an absolute path on the node, or begin with a variable such as $TMPDIR")
-        if "$" in re.sub(r"\$(\w+|\{\w+\})", "", value or ""):
-            raise ValueError("may hold variables, such as $TMPDIR or ${USER}, and no other $")
-        return value
-
-    @field_validator("extra_directives", "modules", "setup_lines", "worker_init")
-    @classmethod
-    def _are_lines(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(_one_word_or_line, value))
-
-    @field_validator("extra_directives")
-    @classmethod
-    def _directives_are_options(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for option in value:
-            if not option.startswith("-"):
-                raise ValueError(
-                    f"{option!r} is no option; write each as one text, such as --exclusive or --gres=gpu:1"
-                )
-        return value
-
-    @field_validator("resources")
-    @classmethod
-    def _sizes_grow(cls, value: tuple[SizedResources, ...]) -> tuple[SizedResources, ...]:
-        sizes = [one.max_atoms for one in value]
-        if sizes != sorted(set(sizes)):
-            raise ValueError(
-                f"max_atoms must grow from one to the next (given: {', '.join(map(str, sizes))})"
-            )
-        return value
-
-    @model_validator(mode="after")
-    def _limits_fit(self) -> "LauncherSettings":
-        longest = self.max_job_timeout_s
-        if longest is not None and longest < self.job_timeout_s:
-            raise ValueError(f"max_job_timeout_s {longest:g} is below job_timeout_s {self.job_timeout_s:g}")
-        if self.heartbeat_threshold_s <= self.heartbeat_period_s:
-            raise ValueError(
-                f"heartbeat_threshold_s {self.heartbeat_threshold_s} must be above heartbeat_period_s"
-                f" {self.heartbeat_period_s}"
-            )
-        if self.kind == "parsl" and self.provider == "slurm" and self.block_hours is None:
-            raise ValueError(
-                "block_hours is missing; provider slurm needs the time limit of a block of nodes"
-            )
-        self._check_pilots()
-        if self.min_blocks > self.max_blocks or self.init_blocks > self.max_blocks:
-            raise ValueError(
-                f"max_blocks {self.max_blocks} is below init_blocks {self.init_blocks} or min_blocks {self.min_blocks}"
-            )
-        for one in self.resources:
-            if longest is not None and one.n_hours is not None and one.n_hours * 3600.0 > longest:
-                raise ValueError(
-                    f"max_job_timeout_s {longest:g} is below the n_hours {one.n_hours:g} of resources up to"
-                    f" {one.max_atoms} atoms"
-                )
-        return self
-
-    def _check_pilots(self) -> None:
-        if self.per_job is None:
-            return
-        if self.kind not in ("slurm", "flux"):
-            raise ValueError(f"per_job: {self.per_job} is for kind slurm and flux (given: {self.kind})")
-        if self.n_hours is None:
-            raise ValueError(
-                "n_hours is missing; with per_job it is the time limit of each pilot, such as 12"
-            )
-        longest = max(
-            self.job_timeout_s,
-            *(one.n_hours * 3600.0 for one in self.resources if one.n_hours is not None),
-            0.0,
-        )
-        if longest > self.pilot_s - self.pilot_margin_s:
-            raise ValueError(
-                f"n_hours {self.n_hours:g} of a pilot is too short for calculations of up to {longest:g} s, and"
-                f" {self.pilot_margin_s:g} s at its end (signal_before_limit_s)"
-            )
-
-    @property
-    def pilots(self) -> bool:
-        """Whether a scheduler's jobs run many structures each."""
-        return self.per_job is not None
-
-    @property
-    def pilot_s(self) -> float:
-        """Time limit of a pilot's job, s."""
-        return (self.n_hours or 0.0) * 3600.0
-
-    @property
-    def pilot_margin_s(self) -> float:
-        """A pilot's calculations have ended so long before its job's limit, s."""
-        return min(self.signal_before_limit_s, self.pilot_s / 4)
-
-    @property
-    def longest_job_s(self) -> float | None:
-        """The longest time limit that a retry may get, s; None: there is none."""
-        limits = [self.max_job_timeout_s] if self.max_job_timeout_s is not None else []
-        limits += [self.pilot_s - self.pilot_margin_s] if self.pilots else []
-        return min(limits, default=None)
-
-    @property
-    def in_workers(self) -> bool:
-        """Whether calculations run in workers of Parsl's."""
-        return self.kind == "parsl" or self.pilots
-
-    def resources_of(self, natoms: int) -> SizedResources | None:
-        """What ``resources`` say of a structure of this size; None where they say nothing."""
-        return next((one for one in self.resources if natoms <= one.max_atoms), None)
-
-    def time_limit_of(self, natoms: int) -> float:
-        """Time limit of a first attempt's job, s."""
-        sized = self.resources_of(natoms)
-        return self.job_timeout_s if sized is None or sized.n_hours is None else sized.n_hours * 3600.0
-
-    def memory_request_mb(self, maxcore: int | None, n_cores: int) -> int | None:
-        """What to ask for, MB; None leaves it to the scheduler.
-
-        Args:
-            maxcore: of the input, MB for each process.
-            n_cores: its processes.
-        """
-        if self.mem == "none":
-            return None
-        # ORCA goes over MaxCore now and then, and its processes need memory that it does not count.
-        needed = None if maxcore is None else math.ceil(1.15 * maxcore * n_cores) + 500
-        if isinstance(self.mem, int):
-            needed = max(self.mem, needed or 0)
-        return needed if needed is None or self.memory_mb is None else min(needed, self.memory_mb)
-
-    def margin_s(self, time_limit_s: float) -> float:
-        """How long before its job's time limit a calculation is ended, s: at most a quarter of it."""
-        if self.in_workers or self.kind == "local":
-            return 0.0
-        return min(self.signal_before_limit_s, time_limit_s / 4)
-
-    @property
-    def worker_affinity(self) -> str:
-        """Which cores Parsl's workers keep to; where there are fewer than they want, none has its own."""
-        return "none" if self.oversubscribe else self.cpu_affinity
-
-    @property
-    def workers_are_bound(self) -> bool:
-        """Whether a calculation finds itself on cores of its own."""
-        return self.in_workers and self.worker_affinity != "none"
-
-
-def _one_word_or_line(value: str) -> str:
-    if not value.strip():
-        raise ValueError("is empty; leave it out, or write null")
-    if any(character in value for character in "\n\r\0"):
-        raise ValueError("must be one line")
-    return value
-
-
-class RetrySettings(_Settings):
-    """The budgets of a structure; the ledger counts them."""
-
-    max_failures: Whole = Field(default=3, ge=1, description="failed and timed-out attempts in all")
-    max_losses: Whole = Field(default=5, ge=1, description="lost attempts (killed, node died) in all")
-    delay_s: Seconds = Field(
-        default=300.0,
-        ge=0,
-        description="time before a first retry that nobody asked for, s; it doubles each time",
-    )
-    # 7 days: the queue takes a later time for one that was set by a clock since set back.
-    longest_delay_s: Seconds = Field(
-        default=21600.0, ge=0, le=604800, description="that time at most, s; up to 7 days"
-    )
-
-    def delay_after(self, attempts: int) -> float:
-        """How long a structure rests after so many attempts that failed or were lost, s."""
-        return min(self.longest_delay_s, self.delay_s * 2.0 ** min(max(0, attempts - 1), 60))
-
-
-class FeedSettings(_Settings):
-    """How a campaign feeds itself, and when it stops doing so."""
-
-    order: Literal["given", "cheap_first", "dear_first"] = Field(
-        default="given", description="in which order structures of one priority are run"
-    )
-    priority_column: str | None = Field(
-        default=None,
-        description="column of the CSV with a number for each structure; the largest is run first",
-    )
-    trial: Whole = Field(
-        default=20, ge=0, description="structures that are tried before the others are begun; 0: no trial"
-    )
-    pause_at_failure_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
-        default=0.5, description="pause when a larger share of the trial, or of the last attempts, has failed"
-    )
-    window: Whole = Field(default=50, ge=5, description="how many of the last attempts are looked at")
-    core_hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
-        default=None,
-        description="budget of all attempts; when it is spent nothing more is begun; null: no budget",
-    )
-    interval_s: Whole = Field(
-        default=60,
-        ge=5,
-        description="time between two ticks of a sensor, s; of timeouts and harvest five times that",
-    )
-    bad_host_after: Whole = Field(
-        default=3,
-        ge=1,
-        description="a host on which so many different structures were lost or crashed, and fewer completed, is left"
-        " out",
-    )
-
-
-class NotifySettings(_Settings):
-    """Who is told when a campaign pauses, has spent its budget, or is done."""
-
-    command: tuple[str, ...] = Field(
-        default=(),
-        description='a program with arguments that gets the text on stdin: ["mail", "-s", "ORCA", "me"]',
-    )
-    webhook: str | None = Field(
-        default=None,
-        pattern=r"^https?://",
-        description="address to which the text is posted as JSON, such as https://example.org/hook",
-    )
-
-    @property
-    def ways(self) -> int:
-        """How many ways of telling are set."""
-        return bool(self.command) + (self.webhook is not None)
-
-
-class Campaign(_Settings):
+class Campaign(Settings):
     """All settings of a campaign. Paths are absolute after loading."""
 
     name: str = Field(
@@ -799,7 +349,7 @@ def read_campaign(text: str, file: Path, profile: str | None = None) -> Campaign
         campaign = Campaign.model_validate(raw)
     except ValidationError as error:
         beneath = "" if site is None else f" (with profile {site.name} of {site.file})"
-        raise CampaignError(f"{file}: {_one_line(error)}{beneath}") from None
+        raise CampaignError(f"{file}: {one_line(error, Campaign)}{beneath}") from None
     folder = file.parent
     campaign = campaign.model_copy(
         update={
@@ -835,7 +385,7 @@ def checked_profile(name: str) -> Profile:
         # How settings fit together is seen when the campaign's own are with them.
         wrong = [{**item, "loc": ("launcher", *item["loc"])} for item in error.errors() if item["loc"]]
         if wrong:
-            told = "; ".join(_explain(item).removeprefix("launcher.") for item in wrong)
+            told = "; ".join(explain(item, Campaign).removeprefix("launcher.") for item in wrong)
             raise CampaignError(f"{where}: {told}; {profile.there}") from None
     return profile
 
@@ -877,58 +427,3 @@ def _with_basis_files(orca: OrcaSettings, file: Path) -> OrcaSettings:
             )
         found[key] = str(path)
     return orca.model_copy(update=found)
-
-
-def _one_line(error: ValidationError) -> str:
-    """All that pydantic found, on one line, each with its key and what is allowed."""
-    return "; ".join(_explain(item) for item in error.errors())
-
-
-def _explain(item: Any) -> str:
-    location = [str(part) for part in item["loc"]]
-    key = ".".join(location)
-    if item["type"] == "extra_forbidden":
-        allowed = _keys_at(location[:-1])
-        near = difflib.get_close_matches(location[-1], allowed, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        return f"{key}: no such setting{hint}; allowed: {', '.join(allowed)}"
-    if item["type"] == "missing":
-        about = _description(location)
-        return f"{key}: is missing" + (f"; give {about}" if about else "")
-    if item["type"] in ("tuple_type", "list_type"):
-        return f"{key}: must be a list, such as [one, two] (given: {item.get('input')!r})"
-    if item["type"] == "dict_type":
-        such = [f", such as {example}" for example in _field(location).examples or ()]
-        return f"{key}: must hold `key: value` lines{''.join(such[:1])} (given: {item.get('input')!r})"
-    if item["type"] == "string_pattern_mismatch":
-        return f"{key}: must be letters, digits and _ only (given: {item.get('input')!r})"
-    message = str(item["msg"]).removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    given = item.get("input")
-    shown = "" if isinstance(given, (dict, list)) else f" (given: {given!r})"
-    return f"{key}: {message}{shown}" if key else message
-
-
-def _description(location: list[str]) -> str | None:
-    return _field(location).description
-
-
-def _field(location: list[str]) -> FieldInfo:
-    return _model_at(location[:-1]).model_fields[location[-1]]
-
-
-def _keys_at(location: list[str]) -> list[str]:
-    return list(_model_at(location).model_fields)
-
-
-def _model_at(location: list[str]) -> type[BaseModel]:
-    """The settings at a place, also of the members of a list."""
-    model: type[BaseModel] = Campaign
-    for part in location:
-        if part.isdecimal():
-            continue
-        annotation = model.model_fields[part].annotation
-        for kind in (annotation, *get_args(annotation)):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                model = kind
-    return model

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from oact_dagster.settings_text import read_settings
+from oact_dagster.settings.text import read_settings
 
 PROFILES_VARIABLE: Final = "OACT_PROFILES"
 """Environment variable that names another file."""

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from oact_dagster.campaign import RetrySettings
 from oact_dagster.execution.by_output import silence
 from oact_dagster.execution.engine import engine_of
 from oact_dagster.execution.verdict import Evidence, judge
@@ -26,6 +25,7 @@ from oact_dagster.orca.attempt_evidence import read_evidence
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.outputs import Output, read_output
 from oact_dagster.orca.silence import silent_for_s
+from oact_dagster.settings.retry import RetrySettings
 
 OUTLIVED_S: Final = 600.0
 """How long after its own time limit a calculation may still be at its end, s."""

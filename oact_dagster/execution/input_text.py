@@ -3,12 +3,13 @@
 from dataclasses import replace
 from functools import lru_cache
 
-from oact_dagster.campaign import Campaign, OrcaSettings
+from oact_dagster.campaign import Campaign
 from oact_dagster.launchers.attempt_files import TOKEN_COMMENT
 from oact_dagster.ledger.states import StructureRecord
 from oact_dagster.orca.geometry import parse_geometry
 from oact_dagster.orca.inputs import InputSettings, render_input
 from oact_dagster.orca.structure import Structure
+from oact_dagster.settings.orca import OrcaSettings
 
 
 def input_settings(campaign: Campaign, natoms: int | None = None) -> InputSettings:

@@ -2,9 +2,10 @@
 
 import math
 
-from oact_dagster.campaign import Campaign, SizedResources
+from oact_dagster.campaign import Campaign
 from oact_dagster.launchers.job_array import ResourceRequest
 from oact_dagster.launchers.scheduler import Wanted
+from oact_dagster.settings.launcher import SizedResources
 
 
 class JobRequests:

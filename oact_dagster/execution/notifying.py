@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
-from oact_dagster.campaign import NotifySettings
+from oact_dagster.settings.notify import NotifySettings
 
 TIME_LIMIT_S: Final = 30.0
 """For the command and the webhook, each: a tick waits for them, s."""

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from oact_dagster.campaign import RetrySettings
 from oact_dagster.ledger.metrics import Metrics
 from oact_dagster.ledger.queue import Due
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Outcome, Status
+from oact_dagster.settings.retry import RetrySettings
 
 LOOKED_BACK_S: Final = 24 * 3600.0
 """The throughput is that of the attempts that ended in this time, s."""

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from oact_dagster.campaign import Campaign, LauncherSettings, RetrySettings
+from oact_dagster.campaign import Campaign
 from oact_dagster.execution.attempt_folders import attempt_folders
 from oact_dagster.execution.by_output import see_output, seen_ending, silence
 from oact_dagster.execution.ending import LiveAttempt, ending_of, has_run, timed_out
@@ -48,6 +48,8 @@ from oact_dagster.ledger.states import (
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.orca.outputs import read_output
 from oact_dagster.orca.silence import SILENCE_LIMIT_S, silent_for_s
+from oact_dagster.settings.launcher import LauncherSettings
+from oact_dagster.settings.retry import RetrySettings
 
 CHUNK: Final = 200
 """Structures that are looked at before what was found is recorded."""

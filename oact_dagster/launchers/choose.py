@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from oact_dagster.campaign import Campaign, LauncherSettings
+from oact_dagster.campaign import Campaign
 from oact_dagster.launchers.flux.commands import Flux, FluxOptions
 from oact_dagster.launchers.job_array import ARRAYS_FOLDER
 from oact_dagster.launchers.job_files import job_environment
@@ -18,6 +18,7 @@ from oact_dagster.launchers.protocol import Launcher
 from oact_dagster.launchers.scheduler import Scheduler
 from oact_dagster.launchers.scheduler_launcher import SchedulerLauncher
 from oact_dagster.launchers.slurm.commands import Slurm, SlurmOptions
+from oact_dagster.settings.launcher import LauncherSettings
 
 LISTS_FOLDER: Final = ".pilots"
 """Of pilots and their lists, in the jobs folder."""

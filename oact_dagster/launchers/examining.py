@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from oact_dagster.campaign import LauncherSettings
 from oact_dagster.launchers.choose import make_scheduler
 from oact_dagster.launchers.protocol import LauncherError
 from oact_dagster.launchers.scheduler import Finding, Wanted
 from oact_dagster.launchers.scheduler_command import NoAnswerError
+from oact_dagster.settings.launcher import LauncherSettings
 
 
 def examine_jobs(settings: LauncherSettings, wanted: Sequence[Wanted]) -> list[Finding]:

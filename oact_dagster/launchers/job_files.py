@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from oact_dagster.campaign import LauncherSettings
 from oact_dagster.launchers.flux.job_file import FLUX_JOB_FILE, flux_job_text
 from oact_dagster.launchers.job_script import JobEnvironment, whole_minutes
 from oact_dagster.launchers.slurm.job_file import SLURM_JOB_FILE, slurm_job_text
+from oact_dagster.settings.launcher import LauncherSettings
 
 
 def job_environment(settings: LauncherSettings) -> JobEnvironment:

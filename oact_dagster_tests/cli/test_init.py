@@ -11,16 +11,13 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from oact_dagster.campaign import (
-    Campaign,
-    FeedSettings,
-    LauncherSettings,
-    NotifySettings,
-    OrcaSettings,
-    RetrySettings,
-    load_campaign,
-)
+from oact_dagster.campaign import Campaign, load_campaign
 from oact_dagster.cli.init import valid_name
+from oact_dagster.settings.feed import FeedSettings
+from oact_dagster.settings.launcher import LauncherSettings
+from oact_dagster.settings.notify import NotifySettings
+from oact_dagster.settings.orca import OrcaSettings
+from oact_dagster.settings.retry import RetrySettings
 from oact_dagster_tests.campaigns import WATER, write_csv
 from oact_dagster_tests.cli.command import assert_one_line, environment, oact
 from oact_dagster_tests.engines import TestEngine

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from oact_dagster.campaign import Campaign, LauncherSettings
+from oact_dagster.campaign import Campaign
 from oact_dagster.execution.bad_hosts import KEY, bad_hosts, left_out, let_in
 from oact_dagster.ledger import health
 from oact_dagster.ledger.states import Outcome
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.launcher import LauncherSettings
 from oact_dagster_tests.execution.intake_samples import campaign_on
 from oact_dagster_tests.ledger.samples import run, structure
 

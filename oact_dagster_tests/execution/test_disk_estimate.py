@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from oact_dagster.campaign import Campaign, OrcaSettings
+from oact_dagster.campaign import Campaign
 from oact_dagster.execution.disk_estimate import (
     COMPANION_BYTES,
     MATRIX_BYTES,
@@ -20,6 +20,7 @@ from oact_dagster.execution.disk_estimate import (
     room_at,
 )
 from oact_dagster.orca.inputs import InputRefused
+from oact_dagster.settings.orca import OrcaSettings
 
 
 def campaign(**orca: object) -> Campaign:

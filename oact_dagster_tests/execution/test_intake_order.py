@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from oact_dagster.campaign import Campaign, FeedSettings
+from oact_dagster.campaign import Campaign
 from oact_dagster.execution import intake_order
 from oact_dagster.execution.disk_estimate import Sizes
 from oact_dagster.execution.ingesting import ingest
@@ -14,6 +14,7 @@ from oact_dagster.execution.intake import take_in
 from oact_dagster.execution.intake_need import csv_stamp, is_taken_in, note_taken_in
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.feed import FeedSettings
 from oact_dagster_tests.execution.intake_samples import COLUMNS, campaign_on, row, write_csv
 from oact_dagster_tests.execution.test_intake_refused import refusal
 

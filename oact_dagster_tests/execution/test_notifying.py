@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from oact_dagster.campaign import NotifySettings
 from oact_dagster.execution import notifying
 from oact_dagster.execution.notifying import notify
+from oact_dagster.settings.notify import NotifySettings
 from oact_dagster_tests.waiting import until
 
 READ = "import sys; open(sys.argv[1], 'a').write(sys.stdin.read())"

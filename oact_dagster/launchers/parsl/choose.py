@@ -3,12 +3,13 @@
 import os
 from typing import Final
 
-from oact_dagster.campaign import Campaign, LauncherSettings
+from oact_dagster.campaign import Campaign
 from oact_dagster.launchers.allocation_end import AllocationEnd, find_allocation_end
 from oact_dagster.launchers.job_files import job_environment
 from oact_dagster.launchers.node_cores import cores_here, cores_missing, nodes_here
 from oact_dagster.launchers.parsl.config import Blocks, PoolOptions
 from oact_dagster.launchers.parsl.launcher import ParslLauncher
+from oact_dagster.settings.launcher import LauncherSettings
 
 FOLDER: Final = ".parsl"
 """In the jobs folder: for workers on other nodes."""

@@ -1,0 +1,1 @@
+"""The sections of ``campaign.yaml``, a file each."""
