@@ -118,6 +118,7 @@ def dashboard(
         rejected=show_rejected,
         limit=limit,
         verbose=verbose,
+        retry_key=None if campaign is None else campaign.retry_key(),
     )
     done: list[str] = []
     told: dict[str, Any] = {}

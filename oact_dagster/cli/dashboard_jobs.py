@@ -8,6 +8,7 @@ from typing import Any, Final
 from oact_dagster.cli.dashboard_json import jobs_json, rejections_json
 from oact_dagster.cli.dashboard_text import rejection_lines, title_lines
 from oact_dagster.cli.shown import one_line
+from oact_dagster.counted import counted
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Status, StoredStructure
 
@@ -26,6 +27,8 @@ class Lists:
     rejected: bool
     limit: int
     verbose: bool
+    retry_key: str | None = None
+    """Of the campaign's settings, where they are known: whether anything is left to try depends on them."""
 
     def lines(self, ledger: LedgerReader) -> Iterator[str]:
         """The lists as text."""
@@ -40,6 +43,13 @@ class Lists:
             yield from title_lines(f"Chronic Failures (failed {self.chronic} times or more)")
             found = ledger.stored_by_fail_count(self.chronic, self.limit)
             yield from self._table(ledger, found, ledger.count_by_fail_count(self.chronic))
+            aside = ledger.stored_without_remedy(self.chronic, self.retry_key)
+            if aside:
+                yield ""
+                yield from title_lines(
+                    f"Set Aside Without a Remedy (failed less than {counted(self.chronic, 'time')})"
+                )
+                yield from self._table(ledger, aside[: self.limit], len(aside))
         if self.rejected:
             yield ""
             yield from rejection_lines(ledger.rejections())
@@ -53,6 +63,9 @@ class Lists:
         }
         if self.chronic is not None:
             jobs["chronic_failures"] = ledger.stored_by_fail_count(self.chronic, self.limit)
+            jobs["set_aside_without_remedy"] = ledger.stored_without_remedy(
+                self.chronic, self.retry_key, self.limit
+            )
         found.update(jobs_json(jobs))
         if self.rejected:
             found["rejections"] = rejections_json(ledger.rejections())

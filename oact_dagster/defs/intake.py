@@ -9,7 +9,7 @@ from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.partitions import MOST_PARTITIONS, register_partitions
 from oact_dagster.execution.identity import check_names, fix_names
 from oact_dagster.execution.intake import take_in
-from oact_dagster.execution.intake_need import csv_stamp, note_taken_in
+from oact_dagster.execution.intake_need import csv_stamp, note_refused, note_taken_in
 from oact_dagster.execution.intake_report import IntakeRefused, IntakeReport
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.store import Ledger
@@ -35,7 +35,11 @@ def intake_asset(campaign: Campaign) -> dg.AssetsDefinition:
             stamp = csv_stamp(campaign)
             with Ledger(campaign.ledger, create=True) as ledger:
                 check_names(campaign, ledger)
-                report = take_in(campaign, ledger)
+                try:
+                    report = take_in(campaign, ledger)
+                except IntakeRefused as error:
+                    note_refused(ledger, stamp, str(error))
+                    raise
                 fix_names(campaign, ledger)
                 added = register_partitions(context.instance, campaign, ledger)
                 note_taken_in(ledger, stamp)

@@ -20,7 +20,7 @@ from oact_dagster.defs.unshown import unshown_results
 from oact_dagster.execution.feed_state import no_longer
 from oact_dagster.execution.feeding import Decision, decide_feed, decide_retry
 from oact_dagster.execution.identity import check_identity
-from oact_dagster.execution.intake_need import TAKEN_IN, csv_stamp, is_taken_in
+from oact_dagster.execution.intake_need import TAKEN_IN, csv_stamp, is_taken_in, why_refused
 from oact_dagster.execution.notifying import notify
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.store import Ledger
@@ -89,9 +89,10 @@ def _intake_sensor(campaign: Campaign) -> dg.SensorDefinition:
         if campaign.csv is None:
             return dg.SkipReason("the campaign was made from a ledger: there is no CSV")
         try:
-            stamp = csv_stamp(campaign)
+            stamp, refused = csv_stamp(campaign), ""
             if campaign.ledger.exists():
                 with Ledger(campaign.ledger) as ledger:
+                    refused = why_refused(campaign, ledger)
                     if is_taken_in(campaign, ledger):
                         return dg.SkipReason(f"{campaign.csv.name} is taken in: it has not changed since")
                     # One that is set back to what it was is another intake, not the one of then.
@@ -107,7 +108,8 @@ def _intake_sensor(campaign: Campaign) -> dg.SensorDefinition:
         if before and not before[0].is_finished:
             return dg.SkipReason(f"{campaign.csv.name} is being taken in by run {before[0].run_id}")
         if before and (len(before) == INTAKES or _was_refused(context.instance, before[0].run_id)):
-            return dg.SkipReason(f"{campaign.csv.name} was refused as it is: run {before[0].run_id} says why")
+            why = refused or "it says why"
+            return dg.SkipReason(f"{campaign.csv.name} was refused as it is: run {before[0].run_id}: {why}")
         request = dg.RunRequest(run_key=keys[len(before)])
         return _result(context, f"{campaign.csv.name} is new or has changed: it is taken in", [request])
 

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Final
@@ -32,24 +33,26 @@ def can_leave_out(campaign: Campaign) -> bool:
     return campaign.launcher.kind in ("slurm", "flux")
 
 
-def bad_hosts(campaign: Campaign, ledger: Ledger) -> dict[str, int]:
+def bad_hosts(campaign: Campaign, ledger: Ledger, now: float | None = None) -> dict[str, int]:
     """Hosts that are left out from now on: those that were before, and those on which something went wrong since.
 
     Args:
         campaign: its settings.
         ledger: of the campaign.
+        now: Unix time, s.
 
     Returns:
         Each with the structures that were lost or crashed on it until it was left out.
     """
+    at = time.time() if now is None else now
     hosts = _parsed(ledger.meta(KEY))
-    if _found(campaign, ledger, hosts).keys() <= hosts.out.keys():
+    if _found(campaign, ledger, hosts, at).keys() <= hosts.out.keys():
         return dict(hosts.out)
 
     def add(text: str | None) -> str:
         nonlocal hosts
         hosts = _parsed(text)
-        hosts = replace(hosts, out={**_found(campaign, ledger, hosts), **hosts.out})
+        hosts = replace(hosts, out={**_found(campaign, ledger, hosts, at), **hosts.out})
         return json.dumps(asdict(hosts))
 
     ledger.change_meta(KEY, add)
@@ -80,8 +83,8 @@ def let_in(ledger: Ledger, host: str) -> bool:
     return was_out
 
 
-def _found(campaign: Campaign, ledger: LedgerReader, hosts: _Hosts) -> dict[str, int]:
-    found = dict(ledger.bad_hosts(campaign.feed.bad_host_after, hosts.let_in))
+def _found(campaign: Campaign, ledger: LedgerReader, hosts: _Hosts, now: float) -> dict[str, int]:
+    found = dict(ledger.bad_hosts(campaign.feed.bad_host_after, hosts.let_in, now=now))
     if can_leave_out(campaign):
         # Of an attempt that never began this one is kept, which need not be a node at all.
         found.pop(_short(socket.gethostname()), None)

@@ -308,7 +308,7 @@ class BatchRun:
     def _look_for_bad_hosts(self) -> None:
         if time.monotonic() >= self._next_hosts:
             self._next_hosts = time.monotonic() + LOOK_FOR_BAD_HOSTS_S
-            self._bad_hosts = tuple(bad_hosts(self._campaign, self._ledger))
+            self._bad_hosts = tuple(bad_hosts(self._campaign, self._ledger, self._clock()))
 
     def _take_in(self, structures: Iterable[StructureRecord]) -> TakenIn:
         fresh = [one for one in structures if one.orig_index not in self._taken]

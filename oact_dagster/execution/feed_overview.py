@@ -8,6 +8,7 @@ from oact_dagster.campaign import Campaign
 from oact_dagster.execution.bad_hosts import can_leave_out, left_out
 from oact_dagster.execution.feed_state import GO_ON, read_feed_state
 from oact_dagster.execution.feeding import due_of
+from oact_dagster.execution.intake_need import why_refused
 from oact_dagster.ledger.reading import LedgerReader
 
 
@@ -34,6 +35,8 @@ class FeedOverview:
     """When the first of these is due; Unix time, s."""
     without_remedy: int
     """Failed structures for which nothing is left to try with these settings."""
+    csv_refused: str = ""
+    """Why the CSV, as it is, was not taken in; empty where it was."""
 
     @property
     def budget_spent(self) -> bool:
@@ -42,6 +45,8 @@ class FeedOverview:
 
     def lines(self) -> Iterator[str]:
         """What a user should know, a line each."""
+        if self.csv_refused:
+            yield f"CSV REFUSED: {self.csv_refused}"
         if self.paused:
             yield f"PAUSED: {self.paused}; {GO_ON}"
         if self.core_hours_budget is not None:
@@ -85,4 +90,5 @@ def feed_overview(campaign: Campaign, ledger: LedgerReader, now: float | None = 
         resting=resting,
         next_due_at=next_due_at,
         without_remedy=ledger.count_without_remedy(due),
+        csv_refused=why_refused(campaign, ledger),
     )

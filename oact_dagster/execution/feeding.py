@@ -63,7 +63,7 @@ def decide_feed(
     at = time.time() if now is None else now
     counts = ledger.count_by_status()
     running, done = counts.get(Status.RUNNING, 0), counts.get(Status.COMPLETED, 0)
-    hosts = bad_hosts(campaign, ledger)
+    hosts = bad_hosts(campaign, ledger, at)
     seen = f"{done} of {sum(counts.values())} completed, {running} running, {requested} asked for"
     seen += f", bad hosts: {', '.join(hosts)}" if hosts else ""
     left = ledger.count_due((*_TO_RUN, *_FAILED), _whenever(campaign, at))

@@ -1,14 +1,18 @@
-"""Whether a campaign's CSV must be taken in again, decided without reading it."""
+"""Whether a campaign's CSV must be taken in again, or was refused as it is, decided without reading it."""
 
 import json
 from typing import Final
 
 from oact_dagster.campaign import Campaign
 from oact_dagster.execution.intake_order import is_ordered, order_key
+from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.store import Ledger
 
 TAKEN_IN: Final = "csv_taken_in"
 """The key of the ledger's ``meta`` that says what was taken in last."""
+
+_REFUSED: Final = "csv_refused"
+"""Likewise, of the CSV that was refused last: its stamp and the reason."""
 
 
 def csv_stamp(campaign: Campaign) -> str:
@@ -51,3 +55,17 @@ def is_taken_in(campaign: Campaign, ledger: Ledger) -> bool:
 def note_taken_in(ledger: Ledger, stamp: str) -> None:
     """Keep the stamp that was taken before an intake that has succeeded."""
     ledger.set_meta(TAKEN_IN, stamp)
+
+
+def note_refused(ledger: Ledger, stamp: str, reason: str) -> None:
+    """Keep why the CSV was refused, with the stamp that was taken before."""
+    ledger.set_meta(_REFUSED, json.dumps({"stamp": stamp, "reason": reason}))
+
+
+def why_refused(campaign: Campaign, ledger: LedgerReader) -> str:
+    """Why the CSV was refused as it is now; empty where it was not, or has changed since."""
+    try:
+        refused = json.loads(ledger.meta(_REFUSED) or "{}")
+        return str(refused["reason"]) if refused.get("stamp") == csv_stamp(campaign) else ""
+    except (ValueError, KeyError, AttributeError, OSError):
+        return ""

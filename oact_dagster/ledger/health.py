@@ -66,26 +66,52 @@ class LedgerHealth(LedgerFigures):
             (first, last),
         )
 
-    def bad_hosts(self, after: int, let_in: Mapping[str, int] | None = None) -> list[tuple[str, int]]:
+    def bad_hosts(
+        self, after: int, let_in: Mapping[str, int] | None = None, *, now: float
+    ) -> list[tuple[str, int]]:
         """Hosts on which different structures were lost or crashed, and more of them than completed there.
 
-        Where that is so of more than two hosts, and of most, it is no fault of theirs: there are none then.
+        What only crashes there may be an engine that is broken everywhere: such a host counts once something that was
+        begun after its first crash has completed elsewhere, or has computed for longer than any of them took.
+        Where so many were lost or crashed on more than two hosts, and on most, it is no fault of theirs: there are none
+        then.
 
         Args:
             after: on so many structures at least.
             let_in: hosts of which only attempts count that were opened after this one (see :meth:`newest_attempt`).
+            now: Unix time, s.
 
         Returns:
             ``(host, structures)``, most first; hosts without their domains.
         """
         rows = self._rows(
             f"SELECT {_HOST} AS name, COUNT(DISTINCT CASE WHEN fault THEN structure_id END) AS faults,"
-            " COUNT(DISTINCT CASE WHEN outcome = 'completed' THEN structure_id END) AS good FROM"
-            f" (SELECT id, host, structure_id, outcome, {_HOST_FAULT} AS fault FROM attempts"
+            " COUNT(DISTINCT CASE WHEN outcome = 'completed' THEN structure_id END) AS good,"
+            " COUNT(DISTINCT CASE WHEN outcome = 'lost' THEN structure_id END) AS lost,"
+            " MIN(CASE WHEN fault THEN id END) AS first, MAX(CASE WHEN fault THEN elapsed END) AS longest FROM"
+            f" (SELECT id, host, structure_id, outcome, elapsed, {_HOST_FAULT} AS fault FROM attempts"
             "  WHERE state = 'closed' AND host IS NOT NULL ORDER BY id DESC LIMIT ?) recent"
             f" WHERE id > COALESCE((SELECT value FROM json_each(?) WHERE key = {_HOST}), 0)"
             " GROUP BY name ORDER BY faults DESC, name",
             (_LOOKED_AT, json.dumps(dict(let_in or {}))),
         )
-        bad = [(str(row[0]), int(row[1])) for row in rows if row[1] >= after and row[1] > row[2]]
-        return [] if len(bad) > 2 and 2 * len(bad) > len(rows) else bad
+        bad = [row for row in rows if row["faults"] >= after and row["faults"] > row["good"]]
+        if len(bad) > 2 and 2 * len(bad) > len(rows):
+            return []
+        return [
+            (str(row["name"]), int(row["faults"]))
+            for row in bad
+            if row["lost"] >= after
+            or self._works_elsewhere(row["name"], row["first"], now - (row["longest"] or 0.0))
+        ]
+
+    def _works_elsewhere(self, host: str, first: int, started_before: float) -> bool:
+        """Whether an attempt that was opened after this one has completed on another host, or computes since then."""
+        return bool(
+            self._number(
+                "SELECT EXISTS (SELECT 1 FROM attempts WHERE id > ? AND state = 'closed' AND outcome = 'completed'"
+                f" AND {_HOST} != ?) OR EXISTS (SELECT 1 FROM attempts WHERE id > ? AND state != 'closed'"
+                " AND state = 'running' AND started_at < ?)",
+                (first, host, first, started_before),
+            )
+        )

@@ -227,6 +227,24 @@ class LedgerReader(LedgerQueue):
         )
         return [stored_of(row, self.path) for row in rows]
 
+    def stored_without_remedy(
+        self, below: int, retry_key: str | None = None, limit: int | None = None
+    ) -> list[StoredStructure]:
+        """The failed rows with fewer counted failures for which nothing is left to try; at most ``limit``.
+
+        Args:
+            below: those with as many failures and more are :meth:`stored_by_fail_count`'s.
+            retry_key: of the present settings; None: with those with which they failed.
+            limit: at most so many.
+        """
+        rows = self._rows(
+            f"SELECT {STORED_COLUMNS} FROM structures WHERE id IN"
+            " (SELECT structure_id FROM structure_state WHERE set_aside_for = COALESCE(?, set_aside_for))"
+            " AND status IN ('failed', 'timeout') AND COALESCE(fail_count, 0) < ? ORDER BY id LIMIT ?",
+            (retry_key, below, -1 if limit is None else limit),
+        )
+        return [stored_of(row, self.path) for row in rows]
+
     def stored_with_folder(self) -> Iterator[StoredStructure]:
         """The rows that name a job folder, by ``id``; streamed."""
         rows = self._stream(f"SELECT {STORED_COLUMNS} FROM structures WHERE job_dir IS NOT NULL ORDER BY id")

@@ -18,6 +18,7 @@ from oact_dagster.defs.requests import CAMPAIGN_TAG, KIND_TAG, LIMIT_TAG
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.campaigns import write_csv
+from oact_dagster_tests.cli.command import oact
 from oact_dagster_tests.defs.test_partition_status import GREEN, RED, Project
 from oact_dagster_tests.waiting import until
 
@@ -178,8 +179,13 @@ def test_a_grown_csv_is_taken_in_and_a_changed_one_is_refused_once(
     )
     assert not done.success
     requests, said = project.tick("intake")
-    assert requests == [] and f"was refused as it is: run {done.run_id} says why" in said
+    assert requests == [] and f"was refused as it is: run {done.run_id}: " in said
     assert project.counts == {Status.TO_RUN: 5}
+    # Whoever looks elsewhere is told, too, until the CSV is mended.
+    (line,) = re.findall(r"CSV REFUSED: .*", oact("dashboard", project.campaign.file).stdout)
+    assert "1 row that was taken in" in line and line.removeprefix("CSV REFUSED: ") in said
+    project.campaign.csv_file.write_text(text)
+    assert "CSV REFUSED" not in oact("dashboard", project.campaign.file).stdout
 
 
 TAKE_IN = """

@@ -14,7 +14,7 @@ from oact_dagster.ledger.states import Outcome
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.launcher import LauncherSettings
 from oact_dagster_tests.execution.intake_samples import campaign_on
-from oact_dagster_tests.ledger.samples import run, structure
+from oact_dagster_tests.ledger.samples import claim, run, structure
 
 
 @pytest.fixture
@@ -43,7 +43,31 @@ def test_different_structures_that_were_lost_or_crashed(campaign: Campaign, ledg
     assert bad_hosts(campaign, ledger) == {}, "two structures; no fault of the host; as many that completed"
     on(ledger, "n1", range(2, 3), Outcome.FAILED, failure_class="disk_full")
     on(ledger, "n4", range(40, 43), Outcome.FAILED, failure_class="aborted")
+    on(ledger, "n3", range(23, 24), Outcome.COMPLETED)
     assert bad_hosts(campaign, ledger) == {"n1": 3, "n4": 3}
+
+
+def test_an_engine_that_is_broken_everywhere_is_no_fault_of_the_one_host_that_ran(
+    campaign: Campaign, ledger: Ledger
+) -> None:
+    on(ledger, "n2", range(50, 60), Outcome.COMPLETED)
+    on(ledger, "n1", range(3), Outcome.FAILED, failure_class="aborted", elapsed=5.0)
+    assert bad_hosts(campaign, ledger) == {}, "what completed elsewhere did so before that"
+    (later,) = claim(ledger, [60])
+    ledger.mark_submitted({later.token: "18"}, now=999.0)
+    ledger.mark_running([later.token], now=1000.0)
+    assert bad_hosts(campaign, ledger, now=1004.0) == {}
+    assert bad_hosts(campaign, ledger, now=1006.0) == {"n1": 3}, "elsewhere something computes for longer"
+
+
+def test_a_host_that_crashes_all_is_left_out_once_another_has_completed(
+    campaign: Campaign, ledger: Ledger
+) -> None:
+    on(ledger, "n1", range(3), Outcome.FAILED, failure_class="mpi_error")
+    on(ledger, "n1.cluster.example", range(3, 4), Outcome.COMPLETED)
+    assert bad_hosts(campaign, ledger) == {}, "that is the same host"
+    on(ledger, "n2", range(4, 5), Outcome.COMPLETED)
+    assert bad_hosts(campaign, ledger) == {"n1": 3}
 
 
 def test_they_stay_out_until_they_are_let_in(
@@ -54,7 +78,7 @@ def test_they_stay_out_until_they_are_let_in(
     assert bad_hosts(campaign, ledger) == {"n1": 3}, "with or without its domain"
     monkeypatch.setattr(health, "_LOOKED_AT", 5)
     on(ledger, "n2", range(10, 20), Outcome.COMPLETED)
-    assert ledger.bad_hosts(3) == []
+    assert ledger.bad_hosts(3, now=0.0) == []
     assert bad_hosts(campaign, ledger) == left_out(ledger) == {"n1": 3}
     monkeypatch.undo()
     assert let_in(ledger, "n1.cluster.example") and not let_in(ledger, "n1") and not let_in(ledger, "n9")
@@ -72,7 +96,9 @@ def test_what_goes_wrong_on_most_hosts_is_no_fault_of_theirs(campaign: Campaign,
     on(ledger, "n8", range(50, 51), Outcome.COMPLETED)
     assert bad_hosts(campaign, ledger) == {}
     for number in range(10, 16):
-        on(ledger, f"n{number}", range(50 + number, 51 + number), Outcome.COMPLETED)
+        on(
+            ledger, f"n{number}", range(50 + number, 51 + number), Outcome.COMPLETED
+        )  # begun after the crashes
     assert len(bad_hosts(campaign, ledger)) == 6
 
 

@@ -1,6 +1,7 @@
 """What is shown of a campaign that runs itself: in the dashboard, in JSON, and on `campaign_summary`."""
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from oact_dagster.defs.summary import summary_materialization
 from oact_dagster.execution.bad_hosts import bad_hosts
 from oact_dagster.execution.feed_overview import feed_overview
 from oact_dagster.execution.feeding import decide_feed
-from oact_dagster.ledger.states import Outcome
+from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.cli.command import oact
 from oact_dagster_tests.engines import TestEngine
@@ -94,6 +95,14 @@ def test_what_rests_and_what_has_no_remedy_left(tmp_path: Path, engine: TestEngi
     shown = json.loads(oact("dashboard", campaign.file, "--json").stdout)
     assert shown["feed"]["without_remedy"] == 1
     assert shown["left"] == 2, "those for which something is left to try"
+    listed = oact("dashboard", campaign.file, "--show-chronic-failures", "3").stdout
+    assert "Set Aside Without a Remedy (failed less than 3 times)" in listed
+    assert re.search(r"^ +3 +2 failed +3 +1  input_error: ", listed, re.MULTILINE)
+    found = json.loads(oact("dashboard", campaign.ledger, "--json", "--show-chronic-failures", "3").stdout)
+    assert [job["orig_index"] for job in found["set_aside_without_remedy"]] == [2]
+    assert found["chronic_failures"] == []
+    ledger.reset([Status.FAILED])
+    assert "Set Aside" not in oact("dashboard", campaign.file, "--show-chronic-failures", "3").stdout
 
 
 def test_a_bad_host_and_its_release(tmp_path: Path, engine: TestEngine) -> None:
