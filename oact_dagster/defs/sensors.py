@@ -12,7 +12,8 @@ from typing import Final
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from oact_dagster.campaign import Campaign
+from oact_dagster.campaign import Campaign, CampaignError
+from oact_dagster.defs.current_settings import current_settings
 from oact_dagster.defs.dead_runs import close_dead_runs
 from oact_dagster.defs.keys import CampaignKeys, name_prefix
 from oact_dagster.defs.requests import ask_for, not_claimed_yet, under_way
@@ -78,56 +79,57 @@ def take_in_job(campaign: Campaign) -> UnresolvedAssetJobDefinition:
     )
 
 
-def _intake_sensor(campaign: Campaign) -> dg.SensorDefinition:
+def _intake_sensor(loaded: Campaign) -> dg.SensorDefinition:
     @dg.sensor(
-        name=f"{name_prefix(campaign)}intake_sensor",
-        job_name=f"{name_prefix(campaign)}take_in",
-        minimum_interval_seconds=campaign.feed.interval_s,
+        name=f"{name_prefix(loaded)}intake_sensor",
+        job_name=f"{name_prefix(loaded)}take_in",
+        minimum_interval_seconds=loaded.feed.interval_s,
         description="Takes in a new CSV, and what has grown at its end; one whose known rows changed is refused, once.",
     )
     def intake_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        if campaign.csv is None:
+        if loaded.csv is None:
             return dg.SkipReason("the campaign was made from a ledger: there is no CSV")
         try:
+            campaign = current_settings(loaded)
             stamp, refused = csv_stamp(campaign), ""
             if campaign.ledger.exists():
                 with Ledger(campaign.ledger) as ledger:
                     refused = why_refused(campaign, ledger)
                     if is_taken_in(campaign, ledger):
-                        return dg.SkipReason(f"{campaign.csv.name} is taken in: it has not changed since")
+                        return dg.SkipReason(f"{loaded.csv.name} is taken in: it has not changed since")
                     # One that is set back to what it was is another intake, not the one of then.
                     stamp += f" after {ledger.meta(TAKEN_IN)}"
-        except (LedgerError, sqlite3.Error) as error:
+        except (CampaignError, LedgerError, sqlite3.Error) as error:
             return dg.SkipReason(str(error))
         except OSError as error:
-            return dg.SkipReason(f"{campaign.csv}: {error.strerror or error}")
+            return dg.SkipReason(f"{loaded.csv}: {error.strerror or error}")
         close_dead_runs(context.instance, campaign)
         # A key is the CSV as it is: taken in, or refused, once. A run that was killed has done neither.
         keys = [stamp, *(f"{stamp} again {number}" for number in range(1, INTAKES))]
         before = context.instance.get_runs(dg.RunsFilter(tags={RUN_KEY_TAG: keys}))
         if before and not before[0].is_finished:
-            return dg.SkipReason(f"{campaign.csv.name} is being taken in by run {before[0].run_id}")
+            return dg.SkipReason(f"{loaded.csv.name} is being taken in by run {before[0].run_id}")
         if before and (len(before) == INTAKES or _was_refused(context.instance, before[0].run_id)):
             why = refused or "it says why"
-            return dg.SkipReason(f"{campaign.csv.name} was refused as it is: run {before[0].run_id}: {why}")
+            return dg.SkipReason(f"{loaded.csv.name} was refused as it is: run {before[0].run_id}: {why}")
         request = dg.RunRequest(run_key=keys[len(before)])
-        return _result(context, f"{campaign.csv.name} is new or has changed: it is taken in", [request])
+        return _result(context, f"{loaded.csv.name} is new or has changed: it is taken in", [request])
 
     return intake_sensor
 
 
 def _asking(
-    campaign: Campaign, job: dg.JobDefinition, kind: str, decide: Decide, description: str
+    loaded: Campaign, job: dg.JobDefinition, kind: str, decide: Decide, description: str
 ) -> dg.SensorDefinition:
     @dg.sensor(
-        name=f"{name_prefix(campaign)}{kind}_sensor",
+        name=f"{name_prefix(loaded)}{kind}_sensor",
         job=job,
-        minimum_interval_seconds=campaign.feed.interval_s,
+        minimum_interval_seconds=loaded.feed.interval_s,
         description=description,
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         try:
-            with _ledger_of(campaign) as ledger:
+            with _ledger_of(loaded) as (campaign, ledger):
                 requested = not_claimed_yet(context.instance, campaign, ledger, (_FEED, _RETRY))
                 runs = len(under_way(context.instance, campaign, (kind,)))
                 decision = decide(campaign, ledger, requested, runs=runs)
@@ -143,18 +145,18 @@ def _asking(
     return sensor
 
 
-def _timeout_sensor(campaign: Campaign, job: dg.JobDefinition) -> dg.SensorDefinition:
+def _timeout_sensor(loaded: Campaign, job: dg.JobDefinition) -> dg.SensorDefinition:
     @dg.sensor(
-        name=f"{name_prefix(campaign)}timeout_sensor",
+        name=f"{name_prefix(loaded)}timeout_sensor",
         job=job,
-        minimum_interval_seconds=SELDOM * campaign.feed.interval_s,
+        minimum_interval_seconds=SELDOM * loaded.feed.interval_s,
         description=(
             "Ends what has come to a standstill and nobody follows. What a run follows that run looks after itself."
         ),
     )
     def timeout_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         try:
-            with _ledger_of(campaign) as ledger:
+            with _ledger_of(loaded) as (campaign, ledger):
                 left = len(ledger.left_by_dead_batches())
                 marked = ledger.count_running_without_attempt()
         except _SkipError as why:
@@ -169,11 +171,11 @@ def _timeout_sensor(campaign: Campaign, job: dg.JobDefinition) -> dg.SensorDefin
     return timeout_sensor
 
 
-def _harvest_sensor(campaign: Campaign, job: dg.JobDefinition) -> dg.SensorDefinition:
+def _harvest_sensor(loaded: Campaign, job: dg.JobDefinition) -> dg.SensorDefinition:
     @dg.sensor(
-        name=f"{name_prefix(campaign)}harvest_sensor",
+        name=f"{name_prefix(loaded)}harvest_sensor",
         job=job,
-        minimum_interval_seconds=SELDOM * campaign.feed.interval_s,
+        minimum_interval_seconds=SELDOM * loaded.feed.interval_s,
         description=(
             "Closes runs whose process is gone, takes their structures over, reads what finished while nobody followed"
             " it, and shows results whose partitions are not green."
@@ -181,7 +183,7 @@ def _harvest_sensor(campaign: Campaign, job: dg.JobDefinition) -> dg.SensorDefin
     )
     def harvest_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         try:
-            with _ledger_of(campaign) as ledger:
+            with _ledger_of(loaded) as (campaign, ledger):
                 closed = close_dead_runs(context.instance, campaign, ledger)
                 left = ledger.left_by_dead_batches()
                 unshown = unshown_results(context.instance, campaign, ledger)
@@ -220,21 +222,22 @@ def _was_refused(instance: dg.DagsterInstance, run_id: str) -> bool:
 
 
 @contextmanager
-def _ledger_of(campaign: Campaign) -> Iterator[Ledger]:
-    """The ledger, where it can be used now.
+def _ledger_of(loaded: Campaign) -> Iterator[tuple[Campaign, Ledger]]:
+    """The settings as they are now and the ledger, where they can be used.
 
     Raises:
         _SkipError: it cannot; a sensor that fails would be as silent, and less clear.
     """
-    if not campaign.ledger.exists():
+    if not loaded.ledger.exists():
         raise _SkipError(
-            f"there is no ledger yet: materialize intake, or switch {name_prefix(campaign)}intake_sensor on"
+            f"there is no ledger yet: materialize intake, or switch {name_prefix(loaded)}intake_sensor on"
         )
     try:
+        campaign = current_settings(loaded)
         with Ledger(campaign.ledger) as ledger:
             check_identity(campaign, ledger)
-            yield ledger
-    except (LedgerError, sqlite3.Error) as error:
+            yield campaign, ledger
+    except (CampaignError, LedgerError, sqlite3.Error) as error:
         raise _SkipError(str(error)) from None
 
 

@@ -31,8 +31,7 @@ from oact_dagster.execution.events import (
     Stuck,
     TakenIn,
 )
-from oact_dagster.execution.feed_state import GO_ON, read_feed_state
-from oact_dagster.execution.feeding import due_of
+from oact_dagster.execution.feeding import due_of, why_stopped
 from oact_dagster.execution.job_folder import FolderWriter
 from oact_dagster.execution.job_layout import JobLayout, jobs_dir_refused
 from oact_dagster.execution.next_attempt import AVOID, NextAttempt, plan_next
@@ -97,6 +96,8 @@ LOOK_FOR_SILENT_S: Final = 60.0
 """How often a batch looks whether its calculations have come to a standstill, s."""
 LOOK_FOR_BAD_HOSTS_S: Final = 60.0
 """How often a batch looks for hosts that are to be left out, s."""
+LOOK_IF_PAUSED_S: Final = 5.0
+"""How often a batch that takes what comes next looks whether the campaign may go on, s."""
 LEAST_SPACE_B: Final = 1_000_000
 """With less free space than this the disk of the job folders counts as full, bytes."""
 
@@ -168,6 +169,10 @@ class BatchRun:
         self._overdue: dict[str, str] = {}
         self._began = False
         self._supply_left = request.supply
+        # Why a campaign that feeds itself begins nothing more; jobs that were taken back for it.
+        self._paused = ""
+        self._recalled: set[str] = set()
+        self._next_pause = 0.0
         self._offered: set[int] = set()
         self._bad_hosts: tuple[str, ...] = ()
         self._next_hosts = 0.0
@@ -221,12 +226,9 @@ class BatchRun:
             self._abandon()
 
     def _run(self) -> Iterator[Event]:
-        if self._supply_left and (why := read_feed_state(self._ledger).paused):
-            # It was asked for before that, and has waited for its turn.
-            self._supply_left = 0
-            yield Note(f"nothing is begun: the campaign is paused: {why}; {GO_ON}", warning=True)
         news = True
         while self._pending or self._live or self._waiting or self._others or self._supply_left > 0:
+            yield from self._look_if_paused()
             if self._stop.look() is not StopLevel.NONE or self._broken is not None:
                 if self._detaches():
                     yield from self._detach()
@@ -235,7 +237,7 @@ class BatchRun:
                 if not self._live:
                     break
                 news = True
-            elif reason := self._launcher.closing():
+            elif reason := self._launcher.closing() or self._paused:
                 yield from self._nothing_more(reason)
             elif self._waiting:
                 if news:
@@ -282,6 +284,21 @@ class BatchRun:
         self._offered.update(fresh)
         self._pending.extend(fresh)
         return bool(fresh)
+
+    def _look_if_paused(self) -> Iterator[Event]:
+        """Take back what has not begun once a campaign that feeds itself is paused, or its budget is spent."""
+        if not self._request.supply or self._paused or time.monotonic() < self._next_pause:
+            return
+        self._next_pause = time.monotonic() + LOOK_IF_PAUSED_S
+        _, self._paused = why_stopped(self._campaign, self._ledger, self._clock())
+        if not self._paused:
+            return
+        yield Note(f"nothing more is begun, and what runs goes on: {self._paused}", warning=True)
+        queued = [live for live in self._live.values() if not live.running]
+        if queued:
+            # Some may have started in between: they are ended, and cost their structures nothing.
+            self._recalled.update(live.token for live in queued)
+            self._launcher.cancel([live.job_id for live in queued])
 
     def _admit(self) -> Iterator[Event]:
         """Take the next structures: tell of those that are done, follow others' and dead runs', claim the rest."""
@@ -865,7 +882,7 @@ class BatchRun:
         for live in unbegun:
             del self._live[live.token]
         given = self._ledger.give_back([live.token for live in unbegun])
-        reason = self._broken
+        reason = self._broken or self._paused or None
         if reason is None and self._stop.level is StopLevel.NONE:
             self._ledger.hold(given)
             reason = (
@@ -878,7 +895,8 @@ class BatchRun:
             state = JobState(Phase.ENDED, GONE, log=state.log)
         stopped = self._stop.level is not StopLevel.NONE or self._gave_up
         reason = self._overdue.get(live.token)
-        if state.cause is Cause.CANCELLED and not stopped and reason is None:
+        recalled = live.token in self._recalled
+        if state.cause is Cause.CANCELLED and not stopped and not recalled and reason is None:
             self._outside.add(live.token)
         if has_run(live.folder):
             self._began = True
@@ -891,7 +909,7 @@ class BatchRun:
             state,
             self._campaign.n_cores,
             self._campaign.retry,
-            cancelled=stopped,
+            cancelled=stopped or recalled,
             now=self._clock(),
         )
         if reason is not None:
@@ -1014,7 +1032,9 @@ class BatchRun:
             closing: why the launcher takes nothing more; it is this that ends the run then, and nothing else.
         """
         reason = self._broken or closing or "the run was stopped before it was started"
-        for index in (*self._pending, *self._others):
+        # What was only looked at, and never ours, is as it was.
+        known = [i for i in (*self._pending, *self._others) if i not in self._offered or i in self._taken]
+        for index in known:
             yield NotRun(index, reason if self._broken or closing else f"{reason} here")
         self._pending.clear()
         self._others.clear()

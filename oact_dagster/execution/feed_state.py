@@ -12,6 +12,7 @@ KEY: Final = "feed"
 """Of the ledger's ``meta``."""
 
 PAUSED: Final = "paused"
+BUDGET: Final = "budget"
 """Of what may have been told."""
 
 GO_ON: Final = "`oact release --feed` lets it go on"

@@ -11,7 +11,15 @@ from typing import Final
 
 from oact_dagster.campaign import Campaign
 from oact_dagster.execution.bad_hosts import bad_hosts
-from oact_dagster.execution.feed_state import GO_ON, first_time, no_longer, pause, read_feed_state
+from oact_dagster.execution.feed_state import (
+    BUDGET,
+    GO_ON,
+    PAUSED,
+    first_time,
+    no_longer,
+    pause,
+    read_feed_state,
+)
 from oact_dagster.ledger.queue import Due
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
@@ -24,6 +32,7 @@ SMALL_RUNS: Final = 2
 
 _ASKED: Final = "all are asked for"
 _WAITS: Final = "too few for one more run as yet"
+_SHARED: Final = f"{SMALL_RUNS} runs share this machine already"
 _TO_RUN: Final = (Status.TO_RUN, Status.READY)
 _FAILED: Final = (Status.FAILED, Status.TIMEOUT)
 _FAILURES: Final = (Outcome.FAILED, Outcome.TIMEOUT)
@@ -116,20 +125,35 @@ def decide_retry(
     return _ask(campaign, seen, "again", room=room, due=due, requested=requested, runs=runs)
 
 
-def _safety(campaign: Campaign, ledger: Ledger, now: float) -> Decision | None:
-    """Why nothing may be begun now; None where it may."""
+def why_stopped(campaign: Campaign, ledger: Ledger, now: float) -> tuple[str, str]:
+    """Why a campaign begins nothing now; one of which too much fails is paused by this.
+
+    Args:
+        campaign: its settings.
+        ledger: open for writing.
+        now: Unix time, s.
+
+    Returns:
+        ``paused`` or ``budget``, and the reason in a line; two empty texts where it may go on.
+    """
     state = read_feed_state(ledger)
-    reason = state.paused or _failing(campaign, ledger, state.after, now)
-    if reason:
+    if reason := state.paused or _failing(campaign, ledger, state.after, now):
         pause(ledger, reason)
-        return _told(ledger, "paused", f"the campaign {campaign.name} is paused: {reason}; {GO_ON}")
+        return PAUSED, f"the campaign {campaign.name} is paused: {reason}; {GO_ON}"
     budget = campaign.feed.core_hours
     spent = 0.0 if budget is None else sum(ledger.cores_spent().values())
     if budget is None or spent < budget:
-        no_longer(ledger, "budget")
-        return None
+        return "", ""
     text = f"the budget of the campaign {campaign.name} is spent: {spent:.4g} of {budget:g} core-hours"
-    return _told(ledger, "budget", f"{text} (feed.core_hours)")
+    return BUDGET, f"{text} (feed.core_hours)"
+
+
+def _safety(campaign: Campaign, ledger: Ledger, now: float) -> Decision | None:
+    """A decision to begin nothing, where that must be; None where something may be begun."""
+    kind, text = why_stopped(campaign, ledger, now)
+    if kind != BUDGET:
+        no_longer(ledger, BUDGET)
+    return _told(ledger, kind, text) if kind else None
 
 
 def _failing(campaign: Campaign, ledger: Ledger, after: int, now: float) -> str:
@@ -180,7 +204,8 @@ def _ask(
         return Decision(f"{seen}: as many as may run at once")
     limits = _limits(campaign, min(room, due - requested), runs)
     if not limits:
-        return Decision(f"{seen}: {_WAITS if due > requested else _ASKED}")
+        here = campaign.launcher.on_this_machine and runs >= SMALL_RUNS
+        return Decision(f"{seen}: {_ASKED if due <= requested else _SHARED if here else _WAITS}")
     return Decision(f"{seen}: {sum(limits)} {word} in {_runs(limits)}", limits)
 
 
@@ -193,8 +218,10 @@ def _limits(campaign: Campaign, structures: int, runs: int) -> list[int]:
     least = min(campaign.batch_size, campaign.max_in_flight // 10)
     if structures <= 0 or (structures < least and runs >= SMALL_RUNS):
         return []
+    # On one machine all share its cores: the second only fills them while the last structures of the first end.
+    most = max(0, SMALL_RUNS - runs) if campaign.launcher.on_this_machine else MOST_REQUESTS
     whole, rest = divmod(structures, campaign.batch_size)
-    return ([campaign.batch_size] * whole + ([rest] if rest else []))[:MOST_REQUESTS]
+    return ([campaign.batch_size] * whole + ([rest] if rest else []))[:most]
 
 
 def _runs(limits: Sequence[int]) -> str:

@@ -36,7 +36,7 @@ def make_launcher(campaign: Campaign, *, only_asks: bool = False) -> Launcher:
         return make_parsl_launcher(campaign)
     scheduler = make_scheduler(settings)
     if scheduler is None:
-        return LocalLauncher(settings.max_workers, settings.stop_grace_s)
+        return LocalLauncher(settings.max_workers, settings.stop_grace_s, jobs_dir=campaign.jobs_dir)
     if settings.pilots:
         return make_pilot_launcher(campaign, scheduler, only_asks=only_asks)
     return _scheduler_launcher(campaign, scheduler, PAYLOAD)

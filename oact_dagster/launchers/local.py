@@ -1,4 +1,4 @@
-"""Runs attempts as processes of this machine, at most ``max_workers`` at once."""
+"""Runs attempts as processes of this machine, a few at once."""
 
 import contextlib
 import os
@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from oact_dagster.launchers.attempt_files import PAYLOAD_LOG, TOKEN_VARIABLE
 from oact_dagster.launchers.leftovers import end_leftovers
@@ -23,6 +24,7 @@ from oact_dagster.launchers.protocol import (
     Phase,
     Submission,
 )
+from oact_dagster.launchers.worker_slots import WorkerSlots
 
 
 @dataclass(slots=True)
@@ -30,6 +32,7 @@ class _Worker:
     process: "subprocess.Popen[bytes]"
     line: socket.socket
     """Our end of the payload's lifeline: when either side dies, the other reads an end of file."""
+    slot: int
 
 
 class LocalLauncher:
@@ -41,13 +44,15 @@ class LocalLauncher:
     Args:
         max_workers: calculations at once.
         stop_grace_s: how long a calculation may take to end after SIGTERM, s.
+        jobs_dir: all launchers with this jobs folder share their ``max_workers``; None: it has them for itself.
     """
 
     kind = "local"
     survives = False
 
-    def __init__(self, max_workers: int, stop_grace_s: float = 10.0) -> None:
-        self._max_workers = max_workers
+    def __init__(self, max_workers: int, stop_grace_s: float = 10.0, *, jobs_dir: Path | None = None) -> None:
+        self._slots = WorkerSlots(jobs_dir, self.kind, max_workers)
+        self._told_trouble = False
         self._stop_grace_s = stop_grace_s
         self._queue: deque[Job] = deque()
         self._workers: dict[str, _Worker] = {}
@@ -55,7 +60,7 @@ class LocalLauncher:
         self._selector = selectors.DefaultSelector()
 
     def submit(self, jobs: Sequence[Job]) -> Submission:
-        """Queue jobs; as many as there are free workers start at once."""
+        """Queue jobs; as many as there are free places start at once."""
         self._queue.extend(jobs)
         self._fill()
         return Submission({job.token: job.token for job in jobs})
@@ -103,8 +108,11 @@ class LocalLauncher:
         return {}
 
     def notes(self) -> Sequence[str]:
-        """Nothing happens here that states do not tell."""
-        return ()
+        """That the places are not shared, where they cannot be."""
+        if not self._slots.trouble or self._told_trouble:
+            return ()
+        self._told_trouble = True
+        return (f"launcher.max_workers holds for each run by itself: no locks: {self._slots.trouble}",)
 
     def wait(self, seconds: float) -> bool:
         """Return when a payload ends, or after this time; to ask costs nothing here."""
@@ -135,14 +143,15 @@ class LocalLauncher:
         self._selector.close()
 
     def _fill(self) -> None:
-        while self._queue and len(self._workers) < self._max_workers:
+        while self._queue and (slot := self._slots.take()) is not None:
             job = self._queue.popleft()
             try:
-                self._workers[job.token] = self._start(job)
+                self._workers[job.token] = self._start(job, slot)
             except OSError as error:
+                self._slots.give_back(slot)
                 self._ended[job.token] = JobState(Phase.ENDED, f"{NOT_STARTED}: {error.strerror or error}")
 
-    def _start(self, job: Job) -> _Worker:
+    def _start(self, job: Job, slot: int) -> _Worker:
         ours, theirs = socket.socketpair()
         # -P: the job folder does not become a place that modules are imported from.
         command = [sys.executable, "-P", "-m", "oact_dagster.launchers.payload", "--token", job.token]
@@ -165,7 +174,7 @@ class LocalLauncher:
         finally:
             theirs.close()
         self._selector.register(ours, selectors.EVENT_READ, job.token)
-        return _Worker(process, ours)
+        return _Worker(process, ours, slot)
 
     def _reap(self) -> None:
         for token, worker in list(self._workers.items()):
@@ -175,6 +184,7 @@ class LocalLauncher:
             del self._workers[token]
             self._selector.unregister(worker.line)
             worker.line.close()
+            self._slots.give_back(worker.slot)
             if returncode < 0:
                 # The payload was killed: its engine has lost its keeper.
                 end_leftovers([token])

@@ -295,6 +295,11 @@ class LauncherSettings(Settings):
         return min(limits, default=None)
 
     @property
+    def on_this_machine(self) -> bool:
+        """Whether calculations run where the run does, and all runs share its cores."""
+        return self.kind == "local" or (self.kind == "parsl" and self.provider == "local")
+
+    @property
     def in_workers(self) -> bool:
         """Whether calculations run in workers of Parsl's."""
         return self.kind == "parsl" or self.pilots

@@ -26,9 +26,9 @@ from oact_dagster_tests.waiting import until
 class Watched(Project):
     """A campaign whose sensors are asked by hand, and whose runs are carried out in this process."""
 
-    def tick(self, name: str) -> tuple[list[dg.RunRequest], str]:
-        """What a sensor asks for, and what it says."""
-        definitions = for_campaign(self.campaign.file)
+    def tick(self, name: str, definitions: dg.Definitions | None = None) -> tuple[list[dg.RunRequest], str]:
+        """What a sensor asks for, and what it says; that of definitions that were loaded before, or of today's."""
+        definitions = definitions or for_campaign(self.campaign.file)
         sensor = next(one for one in definitions.sensors or [] if one.name == f"{name}_sensor")
         context = dg.build_sensor_context(
             self.instance, sensor_name=sensor.name, definitions=definitions, cursor=None
@@ -57,25 +57,26 @@ def limits(requests: list[dg.RunRequest]) -> list[int]:
 def test_the_feed_begins_with_a_trial_and_goes_on_to_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = Watched(tmp_path, 30, monkeypatch, batch_size=8, feed={"trial": 6})
+    project = Watched(tmp_path, 22, monkeypatch, batch_size=8, feed={"trial": 6})
     requests, said = project.tick("feed")
-    assert limits(requests) == [6] and "0 of 30 completed" in said and "trial of 6" in said
+    assert limits(requests) == [6] and "0 of 22 completed" in said and "trial of 6" in said
     assert requests[0].tags[KIND_TAG] == "feed" and requests[0].tags[CAMPAIGN_TAG] == "test"
     assert requests[0].run_config == {"ops": {"run_selected": {"config": {"select": "feed", "limit": 6}}}}
     assert project.carry_out(requests[0])
     requests, said = project.tick("feed")
-    assert limits(requests) == [8, 8, 8] and said.endswith("24 more in 3 runs")
+    assert limits(requests) == [8, 8] and said.endswith("16 more in 2 runs")
     assert all(project.carry_out(request) for request in requests)
-    assert project.counts == {Status.COMPLETED: 30}
+    assert project.counts == {Status.COMPLETED: 22}
     requests, said = project.tick("feed")
-    assert requests == [] and "the campaign test is done: 30 completed" in said
+    assert requests == [] and "the campaign test is done: 22 completed" in said
     assert set(project.status().values()) == {GREEN}
 
 
 def test_what_was_asked_for_and_has_not_begun_is_not_asked_for_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = Watched(tmp_path, 20, monkeypatch, batch_size=5, max_in_flight=12, feed={"trial": 0})
+    settings = {"batch_size": 5, "max_in_flight": 12, "feed": {"trial": 0}, "launcher": {"kind": "slurm"}}
+    project = Watched(tmp_path, 20, monkeypatch, **settings)
     requests, _ = project.tick("feed")
     assert limits(requests) == [5, 5, 2]
     job = for_campaign(project.campaign.file).resolve_job_def("run_structures")
@@ -86,6 +87,25 @@ def test_what_was_asked_for_and_has_not_begun_is_not_asked_for_again(
         )
     again, said = project.tick("feed")
     assert limits(again) == [2] and "10 asked for" in said
+
+
+def test_changed_settings_count_from_the_next_tick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"batch_size": 5, "max_in_flight": 5, "feed": {"trial": 0}, "launcher": {"kind": "slurm"}}
+    project = Watched(tmp_path, 20, monkeypatch, **settings)
+    file = project.campaign.file
+    loaded, text = for_campaign(file), file.read_text()
+    assert limits(project.tick("feed", loaded)[0]) == [5]
+    file.write_text(text.replace("max_in_flight: 5", "max_in_flight: 10"))
+    assert limits(project.tick("feed", loaded)[0]) == [5, 5]
+    for name in ("feed", "retry", "timeout", "harvest", "intake"):
+        file.write_text(text.replace("max_in_flight: 5", "max_in_flight: many"))
+        requests, said = project.tick(name, loaded)
+        assert requests == [] and f"{file}: max_in_flight: input should be a valid integer" in said
+        file.write_text(text.replace("name: test", "name: other"))
+        requests, said = project.tick(name, loaded)
+        assert requests == [] and said == (
+            f"{file}: name changed since this was started: start `oact web` again, or press Reload in the web page"
+        )
 
 
 def test_failures_pause_the_feed_until_it_is_let_go_on(

@@ -32,7 +32,9 @@ def test_a_few_at_a_time_gather_to_one_run(tmp_path: Path, engine: TestEngine) -
     # Nine are fewer than a run is worth while two others of their kind are at work.
     for runs in (0, 1):
         assert decide_retry(campaign, ledger, 0, runs=runs).limits == [9]
-    waits = decide_retry(campaign, ledger, 0, runs=2)
+    launcher = campaign.launcher.model_copy(update={"kind": "slurm"})
+    on_slurm = campaign.model_copy(update={"launcher": launcher})
+    waits = decide_retry(on_slurm, ledger, 0, runs=2)
     assert waits.limits == () and waits.said.endswith("too few for one more run as yet")
     run(campaign, ledger, "feed", 3, "second")
-    assert decide_retry(campaign, ledger, 0, runs=2).limits == [10, 2]
+    assert decide_retry(on_slurm, ledger, 0, runs=2).limits == [10, 2]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution.events import Note
+from oact_dagster.execution import batch
+from oact_dagster.execution.events import Completed, Note, NotRun
 from oact_dagster.execution.feed_state import let_go_on, read_feed_state
 from oact_dagster.execution.feeding import MOST_REQUESTS, Decision, decide_feed, decide_retry
 from oact_dagster.execution.intake import take_in
@@ -89,7 +90,7 @@ def test_many_failures_pause_it_until_it_is_released(tmp_path: Path, engine: Tes
         assert (again.limits, again.said, again.news) == ((), paused.said, ()), "and it is told once"
     waited = run(campaign, ledger, "feed", 8, "asked for before")
     assert not settled(waited) and any(
-        isinstance(event, Note) and "nothing is begun: the campaign is paused: 6 of" in event.text
+        isinstance(event, Note) and "what runs goes on: the campaign test is paused: 6 of" in event.text
         for event in waited
     )
     # Also what goes well meanwhile, run by hand, lets nothing go on.
@@ -109,6 +110,40 @@ def test_many_failures_pause_it_until_it_is_released(tmp_path: Path, engine: Tes
     campaign = with_feed(campaign, window=5)
     carry_out(campaign, ledger, decide_feed(campaign, ledger, 0))
     assert len(decide_feed(campaign, ledger, 0).news) == 1
+
+
+def test_a_run_takes_back_what_has_not_begun_when_too_many_fail(
+    tmp_path: Path, engine: TestEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "LOOK_IF_PAUSED_S", 0.0)
+    engine.set("crash")
+    feed = {"trial": 0, "window": 5}
+    campaign, ledger = campaign_of(tmp_path, engine, 30, feed=feed, launcher={"max_workers": 1})
+    events = run(campaign, ledger, "feed", 30, "feed")
+    words = settled(events)
+    begun = len(engine.runs)
+    assert 5 <= begun < 10 and len(words) == 30
+    given_back = [word for word in words.values() if isinstance(word, NotRun)]
+    assert len(given_back) == 30 - begun
+    assert all("5 of the last 5 attempts failed" in word.reason for word in given_back)
+    assert ledger.count_by_status() == {Status.FAILED: begun, Status.TO_RUN: 30 - begun}
+    assert ledger.count_held() == 0
+    assert all(ledger.attempts(index) == [] for index in range(begun, 30)), "no attempt was made of them"
+    assert len(decide_feed(campaign, ledger, 0).news) == 1, "it is told all the same"
+
+
+def test_a_run_takes_back_what_has_not_begun_when_the_budget_is_spent(
+    tmp_path: Path, engine: TestEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "LOOK_IF_PAUSED_S", 0.0)
+    feed = {"trial": 0, "core_hours": 1e-6}
+    campaign, ledger = campaign_of(tmp_path, engine, 12, feed=feed, launcher={"max_workers": 1})
+    words = settled(run(campaign, ledger, "feed", 12, "feed")).values()
+    assert len(words) == 12 and 1 <= len(engine.runs) <= 3
+    assert sum(isinstance(w, NotRun) and "budget" in w.reason for w in words) == 12 - len(engine.runs)
+    # Whoever names structures has decided that they run.
+    named = settled(run(campaign, ledger, "10-11", 2, "by hand"))
+    assert all(isinstance(word, Completed) for word in named.values())
 
 
 def test_a_share_that_is_allowed_does_not_pause_it(tmp_path: Path, engine: TestEngine) -> None:
@@ -180,7 +215,8 @@ def test_a_ledger_without_structures_is_not_done(tmp_path: Path, engine: TestEng
 
 
 def test_limits_are_batches_and_only_a_few(tmp_path: Path, engine: TestEngine) -> None:
-    campaign, ledger = campaign_of(tmp_path, engine, 25, batch_size=3, feed={"trial": 0})
+    settings = {"batch_size": 3, "feed": {"trial": 0}, "launcher": {"kind": "slurm"}}
+    campaign, ledger = campaign_of(tmp_path, engine, 25, **settings)
     assert decide_feed(campaign, ledger, 0).limits == [3] * MOST_REQUESTS
     fewer = campaign.model_copy(update={"max_in_flight": 10})
     assert decide_feed(fewer, ledger, 2).limits == [3, 3, 2]
@@ -190,6 +226,16 @@ def test_limits_are_batches_and_only_a_few(tmp_path: Path, engine: TestEngine) -
     assert decide_feed(fewer, ledger, 1).limits == [2], "what runs and what was asked for count alike"
     larger = campaign.model_copy(update={"batch_size": 500})
     assert decide_feed(larger, ledger, 0).limits == [18]
+
+
+@pytest.mark.parametrize("kind", ["local", "parsl"])
+def test_on_one_machine_two_runs_share_its_cores(tmp_path: Path, engine: TestEngine, kind: str) -> None:
+    settings = {"batch_size": 3, "feed": {"trial": 0}, "launcher": {"kind": kind}}
+    campaign, ledger = campaign_of(tmp_path, engine, 25, **settings)
+    assert decide_feed(campaign, ledger, 0).limits == [3, 3]
+    assert decide_feed(campaign, ledger, 3, runs=1).limits == [3]
+    waits = decide_feed(campaign, ledger, 6, runs=2)
+    assert waits.limits == () and waits.said.endswith("25 due: 2 runs share this machine already")
 
 
 def test_held_resting_and_set_aside_structures(tmp_path: Path, engine: TestEngine) -> None:

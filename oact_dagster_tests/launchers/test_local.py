@@ -1,5 +1,6 @@
 """The local launcher and the payload, with real processes: engines that end, hang, crash, and refuse to die."""
 
+import itertools
 import json
 import os
 import secrets
@@ -102,6 +103,53 @@ def test_at_most_max_workers_run_at_once_and_each_runs_once(tmp_path: Path) -> N
     launcher.close()
     assert most == 2
     assert (tmp_path / "started").read_text().count("run") == 5
+
+
+SHARING = """
+import sys
+from pathlib import Path
+from oact_dagster.launchers.local import LocalLauncher
+from oact_dagster.launchers.protocol import Job, Phase
+launcher = LocalLauncher(2, jobs_dir=Path(sys.argv[1]))
+jobs = [Job(token, Path(sys.argv[1]) / f"job_{token}", 1) for token in sys.argv[2:]]
+launcher.submit(jobs)
+while any(state.phase is not Phase.ENDED for state in launcher.states([job.token for job in jobs]).values()):
+    launcher.wait(0.05)
+launcher.close()
+"""
+
+
+def test_runs_of_one_jobs_folder_share_its_workers_also_after_one_was_killed(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    body = f"echo + >> '{log}'; sleep 0.2; echo - >> '{log}'"
+    tokens = [[job(tmp_path, f"{run}{n}", body).token for n in range(4)] for run in "abc"]
+    hung = job(tmp_path, "hung", f"echo h >> '{log}'; sleep 100").token
+    killed = subprocess.Popen([sys.executable, "-c", SHARING, str(tmp_path), hung])
+    until(lambda: log.exists())
+    runs = [subprocess.Popen([sys.executable, "-c", SHARING, str(tmp_path), *some]) for some in tokens]
+    until(lambda: "-" in log.read_text())
+    killed.kill()
+    killed.wait()
+    assert [run.wait(60) for run in runs] == [0, 0, 0]
+    lines = log.read_text().split()
+    assert lines.count("+") == lines.count("-") == 12, "each has run once"
+    assert lines[: lines.index("-")].count("+") == 1, "the one that hangs has the other place"
+    at_once = list(itertools.accumulate({"+": 1, "-": -1, "h": 0}[line] for line in lines))
+    assert max(at_once) == 2
+    until(lambda: not processes_of(hung))
+
+
+def test_where_there_are_no_locks_each_run_has_its_own_workers_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / ".workers").write_text("a file where a folder should be")
+    launcher = LocalLauncher(1, jobs_dir=tmp_path)
+    one = job(tmp_path, "alone", "exit 0")
+    launcher.submit([one])
+    finish(launcher, ["alone"])
+    launcher.close()
+    assert record_of(one).returncode == 0
+    (note,) = launcher.notes()
+    assert note.startswith("launcher.max_workers holds for each run by itself: no locks: ")
+    assert str(tmp_path / ".workers") in note and launcher.notes() == ()
 
 
 def test_the_time_limit_ends_an_engine_that_ignores_sigterm_with_its_children(tmp_path: Path) -> None:

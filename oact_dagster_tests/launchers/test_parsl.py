@@ -377,6 +377,25 @@ def test_workers_that_wait_for_ever_are_started_again(tmp_path: Path, ours: str)
 # --- walltime ------------------------------------------------------------------------------------------------------
 
 
+def test_a_second_run_on_the_node_waits_for_the_cores_of_the_first(tmp_path: Path, ours: str) -> None:
+    engine = TestEngine(tmp_path, "wait")
+    campaign, ledger = prepared(tmp_path, engine, 4, "parsl", cores_per_worker=1)
+    ledger.close()
+    runs = [subprocess.Popen([sys.executable, "-c", WORKER, str(campaign.file), "first", "0-1"])]
+    until(lambda: len(engine.runs) == 1)
+    told = (tmp_path / "second").open("w")
+    arguments = [sys.executable, "-c", WORKER, str(campaign.file), "second", "2-3"]
+    runs.append(subprocess.Popen(arguments, stdout=told))
+    until(lambda: "another run has this node's workers" in (tmp_path / "second").read_text())
+    assert set(engine.runs) <= {0, 1}
+    (engine.control / "go").touch()
+    assert [run.wait(120) for run in runs] == [0, 0]
+    told.close()
+    assert set(engine.runs[:2]) == {0, 1} and set(engine.runs[2:]) == {2, 3}
+    with Ledger(campaign.ledger) as ledger:
+        assert ledger.count_by_status() == {Status.COMPLETED: 4}
+
+
 def test_what_cannot_end_before_the_allocation_does_is_not_started(tmp_path: Path, ours: str) -> None:
     engine = TestEngine(tmp_path)
     end = datetime.now() + timedelta(minutes=30)

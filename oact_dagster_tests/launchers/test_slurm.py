@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from oact_dagster.execution.batch import BatchRun
+from oact_dagster.execution.engine import find_engine
 from oact_dagster.execution.events import Completed, Failed, Note, NotRun, Running
+from oact_dagster.execution.feed_state import pause
+from oact_dagster.execution.selection import Selection, resolve
 from oact_dagster.execution.stopping import StopLevel, StopRequest
+from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.launchers.job_array import ResourceRequest, split
 from oact_dagster.launchers.job_script import JobEnvironment
 from oact_dagster.launchers.protocol import Job, LauncherError
@@ -297,6 +302,31 @@ def test_what_is_cancelled_in_the_queue_is_held(tmp_path: Path, slurm: RealSlurm
     assert ledger.count_by_status() == {Status.TO_RUN: 2}
     assert ledger.count_held() == 2
     assert [[a.outcome for a in ledger.attempts(index)] for index in (0, 1)] == [[Outcome.CANCELLED], []]
+
+
+def test_a_pause_takes_queued_jobs_back_and_lets_running_ones_end(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("oact_dagster.execution.batch.LOOK_IF_PAUSED_S", 0.0)
+    engine.set("wait")
+    # A whole node each, of the one node of the queue: the others wait for the first.
+    campaign, ledger = prepared(
+        tmp_path, engine, 6, "slurm", queue="last", resources=[{"max_atoms": 9, "n_cores": 8}]
+    )
+    request = resolve(campaign, ledger, Selection("feed", 6))
+    events = []
+    run = BatchRun(campaign, ledger, make_launcher(campaign), find_engine(campaign), request, "feed")
+    for event in run.run():
+        events.append(event)
+        if isinstance(event, Running):
+            pause(ledger, "somebody said so")
+        elif isinstance(event, NotRun) and "somebody said so" in event.reason:
+            (engine.control / "go").touch()
+    words = settled(events)
+    (done,) = [index for index, word in words.items() if isinstance(word, Completed)]
+    assert engine.runs == [done] and len(words) == 6
+    assert ledger.count_by_status() == {Status.COMPLETED: 1, Status.TO_RUN: 5} and ledger.count_held() == 0
+    assert not slurm.run("squeue", "-h", "-o", "%i").strip(), "no job is left"
 
 
 def test_jobs_that_end_before_they_begin_stop_the_batch(

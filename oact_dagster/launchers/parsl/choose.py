@@ -9,6 +9,7 @@ from oact_dagster.launchers.job_files import job_environment
 from oact_dagster.launchers.node_cores import cores_here, cores_missing, nodes_here
 from oact_dagster.launchers.parsl.config import Blocks, PoolOptions
 from oact_dagster.launchers.parsl.launcher import ParslLauncher
+from oact_dagster.launchers.worker_slots import WorkerSlots
 from oact_dagster.settings.launcher import LauncherSettings
 
 FOLDER: Final = ".parsl"
@@ -31,6 +32,7 @@ def make_parsl_launcher(campaign: Campaign) -> ParslLauncher:
         allocation_end=end,
         end_margin_s=settings.signal_before_limit_s,
         notices=campaign.notices,
+        node=WorkerSlots(campaign.jobs_dir, "parsl", 1) if settings.on_this_machine else None,
     )
 
 

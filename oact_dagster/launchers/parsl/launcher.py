@@ -31,6 +31,7 @@ from oact_dagster.launchers.protocol import (
     Phase,
     Submission,
 )
+from oact_dagster.launchers.worker_slots import WorkerSlots
 
 AHEAD: Final = 2
 """Tasks that Parsl holds for each worker: one to run, and one to follow at once. The rest wait here, where they are
@@ -72,6 +73,7 @@ class ParslLauncher:
         allocation_end: when the allocation ends; asked at the first submit. None: it does not.
         end_margin_s: so long before that all calculations have ended, s.
         notices: what whoever watches should know from the start.
+        node: taken as long as there are workers: a second run waits for the cores of the first. None: no need.
     """
 
     kind = "parsl"
@@ -87,7 +89,11 @@ class ParslLauncher:
         allocation_end: Callable[[], AllocationEnd | None] = lambda: None,
         end_margin_s: float = 120.0,
         notices: Sequence[str] = (),
+        node: WorkerSlots | None = None,
     ) -> None:
+        self._node = node
+        self._has_node = node is None
+        self._waits = False
         self._options = options
         self._folder = folder
         self._stop_grace_s = stop_grace_s
@@ -165,10 +171,27 @@ class ParslLauncher:
             if self._too_late(job, needed):
                 heapq.heappop(self._queue)
                 continue
+            if not self._take_node():
+                return
             # While it is started, which takes a second, the job stays in the queue.
             pool = self._pool = self._pool or Pool(self._options, self._run, self._folder)
             heapq.heappop(self._queue)
             self._hand(pool, job, needed)
+
+    def _take_node(self) -> bool:
+        """Whether this node's cores are ours; they stay so until the end."""
+        if self._node is not None and not self._has_node:
+            self._has_node = self._node.take() is not None
+            if not self._has_node and not self._waits:
+                self._waits = True
+                self._notes.append(
+                    "parsl: another run has this node's workers; the structures wait for its end"
+                )
+            if self._node.trouble:
+                self._notes.append(
+                    f"parsl: runs at once do not share the cores: no locks: {self._node.trouble}"
+                )
+        return self._has_node
 
     def _hand(self, pool: Pool, job: Job, needed: float) -> None:
         latest = None if self._end is None else self._end.at - self._end_margin_s - needed
@@ -392,9 +415,12 @@ class ParslLauncher:
     def close(self) -> None:
         """End all calculations with everything they started, then the workers and Parsl, and return when they have."""
         self._queue.clear()
-        if self._pool is None:
-            return
-        pool = self._pool
+        if self._pool is not None:
+            self._close_pool(self._pool)
+        if self._node is not None:
+            self._node.give_all_back()
+
+    def _close_pool(self, pool: Pool) -> None:
         self._cancelled |= self._handed.keys()
         pool.control.stop()
         limit = time.monotonic() + self._stop_grace_s + 5.0
