@@ -54,7 +54,7 @@ Example:
     "--show-chronic-failures",
     metavar="N",
     type=click.IntRange(min=1),
-    help="List jobs that have failed N times or more.",
+    help="List jobs that have failed N times or more, and those with no remedy left.",
 )
 @click.option("--show-rejected", is_flag=True, help="List all rejected rows of the CSV with the reasons.")
 @click.option("--reset-failed", is_flag=True, help="Set failed jobs back to to_run.")

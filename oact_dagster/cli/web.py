@@ -24,14 +24,22 @@ Example:
 def web(ctx: click.Context, folder: Path, port: int, host: str, read_only: bool) -> None:
     """Open a campaign in Dagster's web page, with the daemon that its schedules and queued runs need.
 
-    FOLDER is the campaign's folder (or its campaign.yaml). Ctrl+C ends the page and all its processes.
+    FOLDER is the campaign's folder (or its campaign.yaml). Ctrl+C ends the page and all its processes. Of those one
+    that dies is started again.
     """
     from oact_dagster.campaign import load_campaign
     from oact_dagster.cli.environment import export_lines, variables
-    from oact_dagster.cli.web_server import check_port, serve
+    from oact_dagster.cli.web_record import record_file
+    from oact_dagster.cli.web_server import check_port, end_leftovers, serve
+    from oact_dagster.defs.instance import dagster_home, make_instance
 
     settings = load_campaign(folder)
+    home = dagster_home(settings)
+    record = None if read_only else record_file(home, settings.name)
+    if record is not None:
+        end_leftovers(record)
     check_port(host, port)
+    make_instance(home)
     click.echo(f"campaign {settings.name}: http://{host}:{port}  (Ctrl+C ends it)")
     click.echo("For Dagster's own commands:")
     for line in export_lines(settings):
@@ -39,4 +47,4 @@ def web(ctx: click.Context, folder: Path, port: int, host: str, read_only: bool)
     can = "look at the page" if read_only else "run things in the page as you (--read-only: look only)"
     click.echo(f"All users of this node can {can}. From your own machine:")
     click.echo(f"  ssh -N -L {port}:{host}:{port} user@host")
-    ctx.exit(serve(settings.folder, variables(settings), host, port, read_only=read_only))
+    ctx.exit(serve(settings.folder, variables(settings), host, port, read_only=read_only, record=record))

@@ -1,4 +1,4 @@
-"""Dagster's web page and daemon as child processes."""
+"""Dagster's web page and daemon as child processes, which are started again when they die."""
 
 import contextlib
 import errno
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -17,9 +18,13 @@ import click
 import psutil
 
 from oact_dagster.cli.errors import RefusedError
+from oact_dagster.cli.web_record import OpenPage, Program, left_by_a_dead_one, record_page
 
 END_S: Final = 20.0
 """Time that Dagster's processes get to end after Ctrl+C, s."""
+
+STEADY_S: Final = 30.0
+"""What dies sooner after its start would die again: that ends the page, s."""
 
 _MODULE: Final = "oact_dagster.definitions"
 
@@ -41,8 +46,52 @@ def check_port(host: str, port: int) -> None:
         raise RefusedError(f"port {port} of {host} {why}; choose another one with --port") from None
 
 
-def serve(folder: Path, variables: Mapping[str, str], host: str, port: int, *, read_only: bool) -> int:
-    """Run the web page until it ends, or a signal ends it; no process of it is left then.
+def end_leftovers(record: Path) -> None:
+    """End the web page and the daemon that a killed ``oact web`` has left; runs that they have started go on.
+
+    Args:
+        record: the campaign's, as :func:`serve` keeps it.
+
+    Raises:
+        RefusedError: the campaign's page is open, and its ``oact web`` lives.
+    """
+    page = left_by_a_dead_one(record)
+    programs = [] if page is None else page.alive()
+    if page is None or not programs:
+        return
+    click.echo(f"oact: ending what an earlier page, which was killed, has left at {page.address}", err=True)
+    for one in programs:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.terminate()
+    _, stubborn = psutil.wait_procs(programs, timeout=END_S)
+    for one in stubborn:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+    psutil.wait_procs(stubborn, timeout=10)
+
+
+@dataclass(slots=True)
+class _Child:
+    """One of Dagster's programs."""
+
+    name: str
+    arguments: list[str]
+    process: "subprocess.Popen[bytes]"
+    started: float = field(default_factory=time.monotonic)
+
+
+def serve(
+    folder: Path,
+    variables: Mapping[str, str],
+    host: str,
+    port: int,
+    *,
+    read_only: bool,
+    record: Path | None = None,
+) -> int:
+    """Run the web page, and the daemon, until a signal ends them; no process of theirs is left then.
+
+    One that dies is started again: the runs that the daemon has started go on, and so does the page.
 
     Args:
         folder: the campaign's.
@@ -50,12 +99,16 @@ def serve(folder: Path, variables: Mapping[str, str], host: str, port: int, *, r
         host: address to listen on.
         port: port to listen on.
         read_only: the web page alone, in which nothing can be started.
+        record: where it is kept what runs, so that a later call finds what a kill -9 has left; None: nowhere.
 
     Returns:
-        The exit code: 0 after Ctrl+C or SIGTERM, else Dagster's.
+        The exit code: 0 after Ctrl+C or SIGTERM, else that of the program that does not stay alive.
     """
-    ours = ["-m", _MODULE, "-h", host, "-p", str(port)]
-    program = ["dagster_webserver", "--read-only"] if read_only else ["dagster", "dev"]
+    page = ["dagster_webserver", "-m", _MODULE, "-h", host, "-p", str(port)]
+    programs = {"web page": [*page, "--read-only"] if read_only else [*page, "--live-data-poll-rate", "2000"]}
+    if not read_only:
+        programs["daemon"] = ["dagster._daemon", "run", "-m", _MODULE]
+    environment = _environment(variables)
     asked: list[int] = []
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -63,23 +116,51 @@ def serve(folder: Path, variables: Mapping[str, str], host: str, port: int, *, r
 
     # Before the start: a Ctrl+C in between would leave the page running.
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    children: list[_Child] = []
+    sessions: set[int] = set()
+
+    def start(name: str, arguments: list[str]) -> _Child:
         process = subprocess.Popen(
-            # Dagster advises against `dagster dev` in a FutureWarning; what it advises instead is another program.
-            [sys.executable, "-W", "ignore::FutureWarning", "-m", *program, *ours],
+            [sys.executable, "-m", *arguments],
             cwd=folder,
-            env=_environment(variables),
+            env=environment,
             # The terminal's Ctrl+C is for us: Dagster's processes would otherwise get it twice.
             start_new_session=True,
         )
-        while process.poll() is None and not asked:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(0.2)
-        _end(process, asked)
+        sessions.add(process.pid)
+        return _Child(name, arguments, process)
+
+    code = 0
+    try:
+        children = [start(name, arguments) for name, arguments in programs.items()]
+        _keep(record, host, port, children)
+        while not asked and code == 0:
+            time.sleep(0.2)
+            for place, child in enumerate(children):
+                if child.process.poll() is None or asked:
+                    continue
+                if time.monotonic() - child.started < STEADY_S:
+                    click.echo(
+                        f"oact: the {child.name} has ended with code {child.process.returncode}", err=True
+                    )
+                    code = child.process.returncode or 1
+                    break
+                click.echo(f"oact: the {child.name} has died; it is started again", err=True)
+                children[place] = start(child.name, child.arguments)
+                _keep(record, host, port, children)
+        _end([child.process for child in children], sessions, asked)
+        if record is not None:
+            record.unlink(missing_ok=True)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return 0 if asked else process.returncode
+    return 0 if asked else code
+
+
+def _keep(record: Path | None, host: str, port: int, children: list[_Child]) -> None:
+    if record is not None:
+        programs = [Program.of(child.process.pid) for child in children]
+        record_page(record, OpenPage(f"http://{host}:{port}", Program.of(os.getpid()), programs))
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
@@ -89,29 +170,31 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **variables, "PATH": path}
 
 
-def _end(process: "subprocess.Popen[bytes]", asked: list[int]) -> None:
-    """End the process and all that it has started; a second signal hurries."""
-    family = _family(process.pid)
-    if process.poll() is None:
+def _end(processes: list["subprocess.Popen[bytes]"], sessions: set[int], asked: list[int]) -> None:
+    """End the processes and all that they have started; a second signal hurries."""
+    family = _family(sessions)
+    alive = [process for process in processes if process.poll() is None]
+    if alive:
         click.echo("oact: ending the web page", err=True)
+    for process in alive:
         process.send_signal(signal.SIGINT)
     limit = time.monotonic() + END_S
-    while process.poll() is None and time.monotonic() < limit and len(asked) < 2:
-        family |= _family(process.pid)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(0.2)
-    family |= _family(process.pid)
+    while any(one.poll() is None for one in alive) and time.monotonic() < limit and len(asked) < 2:
+        family |= _family(sessions)
+        time.sleep(0.2)
+    family |= _family(sessions)
     # A run that was started in the page ends its calculations, and gives their structures back.
     _signal_all(family, signal.SIGTERM)
     limit = time.monotonic() + END_S
     while any(one.is_running() for one in family) and time.monotonic() < limit and len(asked) < 2:
-        _, alive = psutil.wait_procs(family, timeout=0.2)
-        family = set(alive)
+        _, left = psutil.wait_procs(family, timeout=0.2)
+        family = set(left)
     _signal_all(family, signal.SIGKILL)
     psutil.wait_procs(family, timeout=10)
-    if process.poll() is None:
-        process.kill()
-    process.wait()
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
 
 
 def _signal_all(family: set[psutil.Process], number: signal.Signals) -> None:
@@ -120,13 +203,14 @@ def _signal_all(family: set[psutil.Process], number: signal.Signals) -> None:
             one.send_signal(number)
 
 
-def _family(pid: int) -> set[psutil.Process]:
-    """The processes that it has started, also those whose parent has died."""
+def _family(sessions: set[int]) -> set[psutil.Process]:
+    """The processes that ours have started, also those whose parent has died."""
     found: set[psutil.Process] = set()
-    with contextlib.suppress(psutil.NoSuchProcess):
-        found.update(psutil.Process(pid).children(recursive=True))
+    for pid in sessions:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.update(psutil.Process(pid).children(recursive=True))
     for one in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if one.pid != pid and os.getsid(one.pid) == pid:
+            if one.pid not in sessions and os.getsid(one.pid) in sessions:
                 found.add(one)
     return found

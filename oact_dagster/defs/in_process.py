@@ -25,7 +25,7 @@ from oact_dagster.campaign import Campaign
 from oact_dagster.definitions import for_campaign
 from oact_dagster.defs.batch_step import Watch
 from oact_dagster.defs.dead_runs import HOST_TAG
-from oact_dagster.defs.instance import dagster_home
+from oact_dagster.defs.instance import dagster_home, make_instance
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.execution.identity import check_identity
 from oact_dagster.execution.intake_need import is_taken_in
@@ -188,8 +188,9 @@ def _here() -> dict[str, str]:
 
 @contextmanager
 def _instance(campaign: Campaign) -> Iterator[DagsterInstance]:
-    home = str(dagster_home(campaign))
-    with DagsterInstance.from_ref(InstanceRef.from_dir(home, overrides=_NO_CAPTURE)) as instance:
+    home = dagster_home(campaign)
+    make_instance(home)
+    with DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_NO_CAPTURE)) as instance:
         yield instance
 
 

@@ -1,12 +1,19 @@
 """The Dagster instance of a campaign."""
 
+import contextlib
+import fcntl
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from oact_dagster.campaign import Campaign
 
 TEMPLATE = Path(__file__).with_name("dagster.yaml")
+
+_DATABASES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
+"""Of an instance that keeps its events in SQLite."""
 
 
 def dagster_home(campaign: Campaign) -> Path:
@@ -24,3 +31,31 @@ def dagster_home(campaign: Campaign) -> Path:
     if not settings.exists():
         shutil.copyfile(TEMPLATE, settings)
     return home
+
+
+def make_instance(home: Path) -> None:
+    """Make the instance's databases where there are none yet, or wait until another process has.
+
+    Two processes that make them at once fail each other's, with errors of the tables.
+
+    Args:
+        home: its folder, with a ``dagster.yaml``.
+    """
+    with _alone(home):
+        if all((home / name).exists() for name in _DATABASES):
+            return
+        from dagster import DagsterInstance
+
+        with DagsterInstance.from_config(str(home)) as instance:
+            instance.get_runs_count()
+            instance.all_asset_keys()
+            instance.all_instigator_state()
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Hold a lock; where the file system has none, go on without."""
+    with (home / ".making").open("w") as lock:
+        with contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -16,10 +17,14 @@ from typing import Any
 
 import psutil
 import pytest
+from dagster import DagsterInstance
 
+from oact_dagster.cli.web_server import STEADY_S
+from oact_dagster.defs.instance import dagster_home
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.cli.command import assert_one_line, command, environment, oact
 from oact_dagster_tests.engines import TestEngine
+from oact_dagster_tests.waiting import until
 
 
 def free_port() -> int:
@@ -109,9 +114,12 @@ def test_the_page_runs_structures_and_ctrl_c_ends_all(tmp_path: Path) -> None:
     with web(tmp_path / "log", campaign.folder, "--port", str(port), PATH="/usr/bin:/bin") as process:
         found = ask(port, JOBS)["repositoriesOrError"]["nodes"][0]["jobs"]
         assert "run_structures" in [job["name"] for job in found]
+        again = oact("web", campaign.file, "--port", str(free_port()))
         assert_one_line(
-            oact("web", campaign.file, "--port", str(port)), f"port {port} of 127.0.0.1 is in use"
+            again, f"the campaign is open already at http://127.0.0.1:{port} (process {process.pid})"
         )
+        other = write_campaign(tmp_path / "other", 1, engine.path)
+        assert_one_line(oact("web", other.file, "--port", str(port)), f"port {port} of 127.0.0.1 is in use")
         launched = launch(port, "1")
         assert launched["__typename"] == "LaunchRunSuccess", launched
         limit = time.monotonic() + 60
@@ -125,6 +133,98 @@ def test_the_page_runs_structures_and_ctrl_c_ends_all(tmp_path: Path) -> None:
     assert f"export DAGSTER_HOME={campaign.folder / '.dagster'}\n" in told
     found_rows = oact("dashboard", campaign.file, "--json")
     assert json.loads(found_rows.stdout)["statuses"]["running"] == 0
+
+
+def daemons(pid: int) -> list[psutil.Process]:
+    found = []
+    for one in family(pid):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "dagster._daemon" in one.cmdline():
+                found.append(one)
+    return found
+
+
+def test_a_daemon_that_is_killed_is_started_again_and_its_runs_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = TestEngine(tmp_path / "engine", "wait")
+    campaign = write_campaign(tmp_path / "c", 2, engine.path)
+    assert oact("ingest", campaign.csv_file, campaign.ledger).returncode == 0
+    port = free_port()
+    with web(tmp_path / "log", campaign.folder, "--port", str(port)) as process:
+        assert launch(port, "0")["__typename"] == "LaunchRunSuccess"
+        until(lambda: engine.runs == [0], seconds=60)
+        began = time.monotonic()
+        (first,) = daemons(process.pid)
+        # What dies at once would die again.
+        until(lambda: time.monotonic() - began > STEADY_S, seconds=2 * STEADY_S)
+        first.kill()
+        until(lambda: daemons(process.pid) not in ([], [first]), seconds=30)
+        assert "oact: the daemon has died; it is started again" in (tmp_path / "log").read_text()
+        (engine.control / "go").touch()
+        until(lambda: statuses(campaign.file).get("completed") == 1, seconds=60)
+        assert launch(port, "1")["__typename"] == "LaunchRunSuccess"
+        until(lambda: statuses(campaign.file).get("completed") == 2, seconds=90)
+        assert engine.runs == [0, 1]
+        assert stop(process) == 0
+
+
+def test_what_a_killed_page_has_left_is_ended_by_the_next_one_and_its_run_goes_on(tmp_path: Path) -> None:
+    engine = TestEngine(tmp_path / "engine", "wait")
+    campaign = write_campaign(tmp_path / "c", 1, engine.path)
+    assert oact("ingest", campaign.csv_file, campaign.ledger).returncode == 0
+    port = free_port()
+    with web(tmp_path / "log", campaign.folder, "--port", str(port)) as process:
+        assert launch(port, "0")["__typename"] == "LaunchRunSuccess"
+        until(lambda: engine.runs == [0], seconds=60)
+        left = family(process.pid)
+        (daemon,) = daemons(process.pid)
+        process.kill()
+        process.wait()
+    assert daemon.is_running()
+    with web(tmp_path / "log2", campaign.folder, "--port", str(port)) as process:
+        told = f"ending what an earlier page, which was killed, has left at http://127.0.0.1:{port}"
+        until(lambda: told in (tmp_path / "log2").read_text())
+        until(lambda: not daemon.is_running())
+        until(lambda: len(daemons(process.pid)) == 1)
+        assert ask(port, JOBS)["repositoriesOrError"]["nodes"]
+        (engine.control / "go").touch()
+        until(lambda: statuses(campaign.file).get("completed") == 1, seconds=60)
+        assert engine.runs == [0]
+        assert stop(process) == 0
+    assert not list((campaign.folder / ".dagster").glob("oact-web-*"))
+    until(lambda: not [one for one in left if one.is_running()], seconds=90)
+
+
+def statuses(campaign: Path) -> dict[str, int]:
+    shown = oact("dashboard", campaign, "--json")
+    return dict(json.loads(shown.stdout)["statuses"])
+
+
+MAKE = """
+import sys
+from pathlib import Path
+from oact_dagster.defs.instance import make_instance
+sys.stdin.readline()
+make_instance(Path(sys.argv[1]))
+from dagster import DagsterInstance
+with DagsterInstance.from_config(sys.argv[1]) as instance:
+    instance.add_dynamic_partitions("made", [sys.argv[2]])
+"""
+
+
+def test_an_instance_that_several_make_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    home = dagster_home(write_campaign(tmp_path / "c", 1, tmp_path / "orca"))
+    makers = [
+        subprocess.Popen([sys.executable, "-c", MAKE, str(home), str(number)], stdin=subprocess.PIPE)
+        for number in range(4)
+    ]
+    for maker in makers:
+        maker.communicate(b"go\n", timeout=120)
+    assert [maker.returncode for maker in makers] == [0, 0, 0, 0]
+    with DagsterInstance.from_config(str(home)) as instance:
+        assert sorted(instance.get_dynamic_partitions("made")) == ["0", "1", "2", "3"]
 
 
 def test_read_only(tmp_path: Path) -> None:
