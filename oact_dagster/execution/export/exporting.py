@@ -88,10 +88,10 @@ def export(
         What was written, and what was left out and why. Without a single frame no file is written.
 
     Raises:
-        ExportError: the file is there already, or what the format needs is not installed.
+        ExportError: the file is there already, or cannot be written (one that was there stays as it was), or what the
+            format needs is not installed.
         LedgerError: the ledger cannot be read, or its results are of another level of theory than the settings say.
         SelectionError: the ledger does not have some of the structures named.
-        OSError: the file cannot be written; one that was there stays as it was.
     """
     check_format(format_name)
     check_target(campaign, target, overwrite=overwrite)
@@ -106,16 +106,19 @@ def export(
     in_all = _count_without_result(ledger, report) if orig_indices is None else len(orig_indices)
     chunks = _all_rows(ledger) if orig_indices is None else _named_rows(ledger, orig_indices, report)
     done = 0
-    with part_of(target) as part:
-        with open_writer(format_name, part.path, about) as writer:
-            for looked_at, rows in chunks:
-                for frame in source.of(rows):
-                    writer.write(frame)
-                done += looked_at
-                if progress is not None:
-                    progress(done, in_all)
-        if report.frames:
-            report.size = part.finish()
+    try:
+        with part_of(target) as part:
+            with open_writer(format_name, part.path, about) as writer:
+                for looked_at, rows in chunks:
+                    for frame in source.of(rows):
+                        writer.write(frame)
+                    done += looked_at
+                    if progress is not None:
+                        progress(done, in_all)
+            if report.frames:
+                report.size = part.finish()
+    except OSError as error:
+        raise ExportError(f"{target}: cannot be written: {error.strerror or error}") from error
     return report
 
 

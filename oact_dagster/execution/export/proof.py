@@ -79,9 +79,10 @@ def _agreeing(row: StoredStructure, folder: Path, output: Output) -> Proof | Unp
         found = "none" if output.final_energy is None else f"{output.final_energy!r} Eh"
         return Unproved(OTHER_ENERGY, f"{found}, ledger {said!r} Eh")
     # Where the ledger of another tool has none, nothing is compared.
-    for what, found_one, kept in (("charge", output.charge, row.charge), ("mult", output.mult, row.spin)):
-        if found_one is not None and kept is not None and found_one != kept:
-            return Unproved(OTHER_CHARGE, f"{what} {found_one}, ledger {kept}")
+    pairs = (("charge", output.charge, row.charge), ("multiplicity", output.mult, row.spin))
+    for what, printed, kept in pairs:
+        if printed is not None and kept is not None and printed != kept:
+            return Unproved(OTHER_CHARGE, f"{what} {printed}, ledger {kept}")
     return Proof(folder, output)
 
 
