@@ -230,3 +230,10 @@ def test_a_structure_that_is_set_back_is_not_exported(house: House, output: byte
     house.ledger.update_status(house.ledger.structures([0])[0].id, Status.TO_RUN)
     report = house.export()
     assert report.frames == 0 and dict(report.by_status) == {"to_run": 1}
+
+
+def test_a_single_points_gradient_that_is_not_of_its_last_energy(house: House, output: bytes) -> None:
+    end = output.index(b"                             ****ORCA TERMINATED")
+    later = b"FINAL SINGLE POINT ENERGY       -76.500000000000\n\n"
+    house.put(0, output[:end] + later + output[end:], WATER)
+    assert left(house) == {"the energy with its gradient is not the ledger's": ["0"]}

@@ -168,8 +168,8 @@ def _about(campaign: Campaign, ledger: LedgerReader) -> About:
 def _columns(campaign: Campaign, ledger: LedgerReader) -> dict[str, str]:
     """The annotated columns of the CSV by the keys that they get: such as all formats take, and none of our own."""
     names = dict.fromkeys(campaign.annotate)
-    for _, _, said in islice(ledger.known_rows(), _ROWS_LOOKED_AT):
-        names.update(dict.fromkeys(json.loads(said or "{}")))
+    for one in ledger.structures(ledger.indices_after(-1, _ROWS_LOOKED_AT)).values():
+        names.update(dict.fromkeys(one.annotations))
     keys: dict[str, str] = {}
     for name in names:
         plain = key = f"csv_{re.sub(r'[^A-Za-z0-9]+', '_', name).strip('_') or 'column'}"

@@ -11,6 +11,7 @@ from oact_dagster.execution.export.frame import About, Frame, Value
 from oact_dagster.execution.export.proof import Proof, Unproved, proof_of, same_atoms
 from oact_dagster.execution.export.report import ExportReport
 from oact_dagster.execution.export.units import all_finite, energy_in_ev, forces_of
+from oact_dagster.execution.from_ledger import SAME_ENERGY_EH
 from oact_dagster.execution.job_layout import JobLayout
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import AttemptRecord, Status, StoredStructure, StructureRecord
@@ -31,6 +32,7 @@ NO_GEOMETRY: Final = "no geometry is printed with its gradient"
 NOT_FINITE: Final = "an energy, a coordinate or a force is NaN or infinite"
 NO_ELEMENT: Final = "an atom of it is no element (a dummy atom)"
 OTHER_ATOMS: Final = "its output has other atoms than the ledger"
+OTHER_ENERGY: Final = "the energy with its gradient is not the ledger's"
 NO_STEP: Final = "none of its steps can be used"
 FAILED_CHECKS: Final = "failed checks"
 
@@ -120,6 +122,8 @@ class FrameSource:
         written = 0
         for step, evaluation in evaluations:
             problem = problem_of(evaluation, row)
+            if problem is None and not proof.output.opt_cycles and step == n_steps - 1:
+                problem = _energy_problem(evaluation, row)
             if problem is None:
                 yield self._frame(evaluation, structure, {**fields, "step": step, "n_steps": n_steps})
                 written += 1
@@ -210,3 +214,9 @@ def problem_of(evaluation: Evaluation, row: StoredStructure) -> str | None:
     if not all(symbol.capitalize() in ATOMIC_NUMBERS for symbol in evaluation.symbols):
         return NO_ELEMENT
     return None if same_atoms(row, evaluation.symbols) else OTHER_ATOMS
+
+
+def _energy_problem(evaluation: Evaluation, row: StoredStructure) -> str | None:
+    """Why the last evaluation of a single point is not the one that the ledger's energy is of."""
+    assert evaluation.energy is not None and row.final_energy is not None
+    return None if abs(evaluation.energy - row.final_energy) <= SAME_ENERGY_EH else OTHER_ENERGY
