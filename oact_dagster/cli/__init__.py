@@ -13,6 +13,7 @@ from oact_dagster.cli.clean import clean
 from oact_dagster.cli.dashboard import dashboard
 from oact_dagster.cli.demo import demo
 from oact_dagster.cli.errors import OneLineErrors
+from oact_dagster.cli.export import export
 from oact_dagster.cli.fsck import fsck
 from oact_dagster.cli.ingest import ingest
 from oact_dagster.cli.init import init
@@ -47,5 +48,5 @@ def main() -> None:
     """Run ORCA on a CSV of metal complexes, as Dagster assets with one partition per structure."""
 
 
-for command in (demo, init, check, run, submit, web, dashboard, release, ingest, fsck, clean):
+for command in (demo, init, check, run, submit, web, dashboard, export, release, ingest, fsck, clean):
     main.add_command(command)

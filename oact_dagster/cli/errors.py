@@ -56,6 +56,7 @@ OURS: Final = frozenset(
         ("oact_dagster.ledger.connection", "LedgerError"),
         ("oact_dagster.execution.intake_report", "IntakeRefused"),
         ("oact_dagster.execution.engine", "EngineError"),
+        ("oact_dagster.execution.export.writing", "ExportError"),
         ("oact_dagster.execution.from_ledger", "FromLedgerRefused"),
         ("oact_dagster.execution.selection", "SelectionError"),
         ("oact_dagster.launchers.protocol", "LauncherError"),

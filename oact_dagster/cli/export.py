@@ -1,0 +1,154 @@
+"""``oact export``."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+if TYPE_CHECKING:
+    from oact_dagster.campaign import Campaign
+    from oact_dagster.execution.export.report import ExportReport, LeftOut
+    from oact_dagster.ledger.reading import LedgerReader
+
+EXAMPLE: Final = """\
+\b
+Each frame is one gradient evaluation: its geometry (Å), its energy (eV) and its forces
+(eV/Å). Of an optimisation that is the last evaluation that has a gradient, not the final
+energy, which has none.
+
+\b
+Exit code: 0 when the file is written; 1 when there is nothing to export, and no file is
+written; 2 when it cannot be.
+
+\b
+Example:
+  oact export campaign.yaml --format extxyz
+  oact export campaign.yaml --format parquet -o training.parquet --all-steps
+  oact export campaign --format ase-db --structures 0-9,15
+"""
+
+EXIT_NOTHING: Final = 1
+_WIDTH: Final = 160
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("campaign")
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["extxyz", "parquet", "ase-db"]),
+    help="Of the file; by the ending of its name, else extxyz. ase-db needs ASE: pip install 'oact-dagster[ase]'.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The file; NAME.extxyz, NAME.parquet or NAME.db in the current folder, NAME being the campaign's.",
+)
+@click.option(
+    "--all-steps", is_flag=True, help="Every evaluation with a gradient, not only each output's last."
+)
+@click.option("--include-flagged", is_flag=True, help="Also structures that have failed checks.")
+@click.option(
+    "--structures", metavar="0-9,15", help="Only these structures (row numbers of the CSV, from 0)."
+)
+@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@click.pass_context
+def export(
+    ctx: click.Context,
+    campaign: str,
+    format_name: str | None,
+    output: Path | None,
+    all_steps: bool,
+    include_flagged: bool,
+    structures: str | None,
+    force: bool,
+) -> None:
+    """Write the training set of a campaign: geometries, energies and forces of what is completed and passed its checks.
+
+    CAMPAIGN is a campaign.yaml or its folder. What is left out is counted with the reason. The file is written whole or
+    not at all; ledger and job folders are only read.
+    """
+    from oact_dagster.campaign import load_campaign
+    from oact_dagster.cli.bar import bar_on_stderr
+    from oact_dagster.cli.shown import printable
+    from oact_dagster.execution.export.exporting import default_target
+    from oact_dagster.execution.export.exporting import export as write
+    from oact_dagster.execution.export.frames import Wanted
+    from oact_dagster.execution.export.writing import EXTXYZ, format_of
+    from oact_dagster.execution.selection import parse_indices
+    from oact_dagster.ledger.reading import LedgerReader
+
+    settings = load_campaign(campaign)
+    indices = None if structures is None else parse_indices(structures)
+    chosen = format_name or (format_of(output) if output is not None else None) or EXTXYZ
+    target = default_target(settings, chosen) if output is None else output.expanduser()
+    with LedgerReader.open(settings.ledger) as ledger, bar_on_stderr("exporting") as progress:
+        report = write(
+            settings,
+            ledger,
+            target,
+            chosen,
+            flagged=failed_checks(settings, ledger),
+            wanted=Wanted(all_steps, include_flagged),
+            orig_indices=indices,
+            overwrite=force,
+            progress=progress,
+        )
+    for line in _lines(report):
+        click.echo(printable(line, sys.stdout.encoding))
+    if not report.frames:
+        click.echo(f"oact: {settings.name}: nothing to export; no file was written", err=True)
+        ctx.exit(EXIT_NOTHING)
+
+
+def failed_checks(campaign: "Campaign", ledger: "LedgerReader") -> Mapping[int, Sequence[str]]:
+    """Names of the quality rules that structures have failed, by ``orig_index``."""
+    return {}
+
+
+def _lines(report: "ExportReport") -> list[str]:
+    from oact_dagster.cli.clean import size_of
+    from oact_dagster.counted import counted
+
+    lines = []
+    if report.not_orca:
+        lines.append(
+            f"NOT ORCA: {report.not_orca} of {report.structures} structures are the stand-in engine's, whose numbers"
+            " mean nothing for chemistry: no model should learn from them"
+        )
+    if report.frames:
+        flagged = f", {report.flagged} of them with failed checks" if report.flagged else ""
+        lines.append(
+            f"{counted(report.structures, 'structure')}{flagged}, {counted(report.frames, 'frame')}"
+            f" written to {report.target.absolute()} ({size_of(report.size)})"
+        )
+    if report.left_out:
+        lines.append(f"left out: {counted(report.structures_left_out, 'completed structure')}")
+        lines += _reasons(report.left_out, "structure")
+    if report.steps_left_out:
+        steps = sum(one.count for one in report.steps_left_out.values())
+        lines.append(f"left out: {counted(steps, 'single step')}")
+        lines += _reasons(report.steps_left_out, "structure")
+    for status, count in report.by_status.most_common():
+        shown = ", ".join(report.status_examples[status])
+        more = ", ..." if shown and count > len(report.status_examples[status]) else ""
+        lines.append(f"no result yet: {count} {status}" + (f" (structure {shown}{more})" if shown else ""))
+    return lines
+
+
+def _reasons(left_out: Mapping[str, "LeftOut"], noun: str) -> list[str]:
+    from oact_dagster.cli.shown import one_line
+
+    lines = []
+    for reason, one in sorted(left_out.items(), key=lambda item: -item[1].count):
+        lines.append(f"  {one.count} x {one_line(reason, _WIDTH)}")
+        if any(": " in example for example in one.examples):
+            lines += [f"      {noun} {one_line(example, _WIDTH)}" for example in one.examples]
+        else:
+            more = ", ..." if one.count > len(one.examples) else ""
+            lines.append(f"      {noun} {', '.join(one.examples)}{more}")
+    return lines
