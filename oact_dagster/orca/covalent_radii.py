@@ -1,22 +1,24 @@
-"""Covalent radii of the elements, from which it is told which atoms are bound to each other."""
+"""Covalent radii of the elements, to tell who is bonded to whom."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from oact_dagster.orca.elements import SYMBOLS
 
-# pm, in the order of the atomic numbers. H to Cm: B. Cordero et al., Dalton Trans. 2008, 2832 (carbon: sp3; Mn, Fe and
-# Co: high spin, the larger ones). Bk to Lr, which that work leaves out: P. Pyykkö and M. Atsumi, Chem. Eur. J. 15, 186
-# (2009), single bonds.
-_PICOMETRES: Final = """
-31 28 128 96 84 76 71 66 57 58 166 141 121 111 107 105 102 106
-203 176 170 160 153 139 161 152 150 124 132 122 122 120 119 120 120 116
-220 195 190 175 164 154 147 146 142 139 145 144 142 139 139 138 139 140
-244 215 207 204 203 201 199 198 198 196 194 192 192 189 190 187 187 175 170 162 151 144 141 136 136 132 145 146 148
-140 150 150
-260 221 215 206 200 196 190 187 180 169 168 168 165 167 173 176 161
+# B. Cordero et al., Dalton Trans. 2008, 2832, doi 10.1039/b801115j, table 2: C of sp3; Mn, Fe and Co of low spin. The
+# table ends with Cm; heavier actinides are no larger, and take its radius.
+_TO_CM: Final = """
+0.31 0.28 1.28 0.96 0.84 0.76 0.71 0.66 0.57 0.58 1.66 1.41 1.21 1.11 1.07 1.05 1.02 1.06
+2.03 1.76 1.70 1.60 1.53 1.39 1.39 1.32 1.26 1.24 1.32 1.22 1.22 1.20 1.19 1.20 1.20 1.16
+2.20 1.95 1.90 1.75 1.64 1.54 1.47 1.46 1.42 1.39 1.45 1.44 1.42 1.39 1.39 1.38 1.39 1.40
+2.44 2.15 2.07 2.04 2.03 2.01 1.99 1.98 1.98 1.96 1.94 1.92 1.92 1.89 1.90 1.87 1.87
+1.75 1.70 1.62 1.51 1.44 1.41 1.36 1.36 1.32 1.45 1.46 1.48 1.40 1.50 1.50
+2.60 2.21 2.15 2.06 2.00 1.96 1.90 1.87 1.80 1.69
 """
+_RADII: Final = [float(radius) for radius in _TO_CM.split()]
 
-COVALENT_RADII: Final[dict[str, float]] = {
-    symbol: int(radius) / 100 for symbol, radius in zip(SYMBOLS, _PICOMETRES.split(), strict=True)
-}
-"""Å, of each element from H to Lr."""
+COVALENT_RADII: Final[Mapping[str, float]] = MappingProxyType(
+    dict(zip(SYMBOLS, _RADII + [_RADII[-1]] * (len(SYMBOLS) - len(_RADII)), strict=True))
+)
+"""Å, by element symbol."""

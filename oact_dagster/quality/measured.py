@@ -31,7 +31,8 @@ def composition_of(elements: str) -> Composition:
     Args:
         elements: semicolon-separated symbols, one per atom, as the ledger has them.
     """
-    counts = Counter(symbol for symbol in elements.split(";") if symbol)
+    counts = Counter(elements.split(";"))
+    del counts[""]
     known = bool(counts) and counts.keys() <= ATOMIC_NUMBERS.keys()
     return Composition(
         MappingProxyType(counts),
