@@ -21,6 +21,8 @@ from oact_dagster.quality.measured import Composition
 Numbers = npt.NDArray[np.float64]
 
 _BLOCK: Final = 8192
+_MOST_KEPT: Final = 4_000_000
+"""Numbers, of 8 bytes each."""
 _RIDGE: Final = 1e-8
 _NOISE: Final = 1e-7
 """Eh per atom: how well an energy is known at best."""
@@ -141,12 +143,13 @@ def fit(table: EnergyTable) -> EnergyModel:
     scales, products = _products(table, elements, finite)
     energies = np.zeros(size)
     residuals = np.where(finite, targets, 0.0)
-    weights = finite.astype(np.float64)
+    columns = _Columns(table, elements, scales)
+    energies += columns.step(finite.astype(np.float64), residuals)
     for weigh, steps in ((_huber, _HUBER_STEPS), (_tukey, _TUKEY_STEPS)):
         for _ in range(steps):
-            change = _step(table, elements, scales, weights, residuals)
+            sigma = max(_spread(residuals[finite]).sigma, _NOISE)
+            change = columns.step(np.where(finite, weigh(residuals, sigma), 0.0), residuals)
             energies += change
-            weights = np.where(finite, weigh(residuals, max(_spread(residuals[finite]).sigma, _NOISE)), 0.0)
             if np.abs(change * scales).max() < _SETTLED * np.sqrt(len(table)):
                 break
     inverse = np.linalg.inv(_ridged(products))
@@ -210,25 +213,35 @@ def _ridged(products: Numbers) -> Numbers:
     return ridged
 
 
-def _step(
-    table: EnergyTable, elements: tuple[str, ...], scales: Numbers, weights: Numbers, residuals: Numbers
-) -> Numbers:
-    """One weighted least-squares step; the residuals are brought up to date in place.
+class _Columns:
+    """The columns of a fit in units of their lengths; kept where they are few enough."""
 
-    What is solved for is the change of the energies and not they themselves: their sums of squares would leave few
-    digits to the residuals.
-    """
-    size = len(scales)
-    gram, moment = np.zeros((size, size)), np.zeros(size)
-    for rows, block in table.blocks(elements):
-        block /= scales
-        weighted = block * weights[rows, None]
-        gram += weighted.T @ block
-        moment += weighted.T @ residuals[rows]
-    change: Numbers = np.linalg.solve(_ridged(gram), moment) / scales
-    for rows, block in table.blocks(elements):
-        residuals[rows] -= block @ change
-    return change
+    def __init__(self, table: EnergyTable, elements: tuple[str, ...], scales: Numbers) -> None:
+        self._table, self._elements, self._scales = table, elements, scales
+        small = len(table) * len(scales) <= _MOST_KEPT
+        self._kept = list(self._made()) if small else None
+
+    def _made(self) -> Iterator[tuple[slice, Numbers]]:
+        for rows, block in self._table.blocks(self._elements):
+            yield rows, block / self._scales
+
+    def step(self, weights: Numbers, residuals: Numbers) -> Numbers:
+        """One weighted least-squares step; the residuals are brought up to date in place.
+
+        What is solved for is the change of the energies and not they themselves: their sums of squares would leave
+        few digits to the residuals.
+        """
+        size = len(self._scales)
+        gram, moment = np.zeros((size, size)), np.zeros(size)
+        for rows, block in self._kept or self._made():
+            weighted = block * weights[rows, None]
+            gram += weighted.T @ block
+            moment += weighted.T @ residuals[rows]
+        change = np.linalg.solve(_ridged(gram), moment)
+        for rows, block in self._kept or self._made():
+            residuals[rows] -= block @ change
+        energies: Numbers = change / self._scales
+        return energies
 
 
 def _huber(residuals: Numbers, sigma: float) -> Numbers:
