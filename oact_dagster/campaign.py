@@ -31,6 +31,7 @@ from oact_dagster.settings.feed import FeedSettings
 from oact_dagster.settings.launcher import LauncherSettings
 from oact_dagster.settings.notify import NotifySettings
 from oact_dagster.settings.orca import OrcaSettings
+from oact_dagster.settings.quality import QualitySettings
 from oact_dagster.settings.retry import RetrySettings
 from oact_dagster.settings.text import read_settings
 
@@ -80,6 +81,7 @@ class Campaign(Settings):
     retry: RetrySettings = RetrySettings()
     feed: FeedSettings = FeedSettings()
     notify: NotifySettings = NotifySettings()
+    quality: QualitySettings = QualitySettings()
     remedies: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
         description="for a failure class the steps that its next attempts take, in their order",

@@ -111,6 +111,22 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
             GOOD + "retry: {max_failures: 0}\n",
             "retry.max_failures: input should be greater than or equal to 1",
         ),
+        (
+            GOOD + "quality: {max_gradient: 0}\n",
+            "quality.max_gradient: input should be greater than 0 (given: 0)",
+        ),
+        (
+            GOOD + "quality: {max_bond_stretch: 0.9}\n",
+            "quality.max_bond_stretch: input should be greater than 1 (given: 0.9)",
+        ),
+        (
+            GOOD + "quality: {max_spin_contamination: .nan}\n",
+            "quality.max_spin_contamination: input should be",
+        ),
+        (
+            GOOD + "quality: {max_gradients: 1}\n",
+            "quality.max_gradients: no such setting (did you mean max_gradient?); allowed: max_gradient, max_spin",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, text: str, said: str) -> None:
@@ -214,3 +230,13 @@ def test_the_templates_own_limit_may_be_written_out(tmp_path: Path) -> None:
         for limit in ("null", "500", "501")
     ]
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_what_is_called_doubtful_changes_no_input_and_no_level_of_theory(tmp_path: Path) -> None:
+    plain = load_campaign(write(tmp_path, GOOD))
+    strict = load_campaign(write(tmp_path, GOOD + "quality: {max_gradient: 0.01, max_bond_stretch: null}\n"))
+    assert (strict.quality.limits.max_gradient, strict.quality.limits.max_bond_stretch) == (0.01, None)
+    assert strict.quality.limits.max_spin_contamination == plain.quality.limits.max_spin_contamination
+    assert strict.settings_hash() == plain.settings_hash()
+    assert strict.retry_key() == plain.retry_key()
+    assert strict.level_of_theory() == plain.level_of_theory()

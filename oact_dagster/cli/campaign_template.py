@@ -14,6 +14,7 @@ from oact_dagster.settings.feed import FeedSettings
 from oact_dagster.settings.launcher import LauncherSettings
 from oact_dagster.settings.notify import NotifySettings
 from oact_dagster.settings.orca import OrcaSettings
+from oact_dagster.settings.quality import QualitySettings
 from oact_dagster.settings.retry import RetrySettings
 
 DEFINITIONS: Final = """\
@@ -143,6 +144,13 @@ notify:
   command: @notify.command  # a program that gets the text on stdin: ["mail", "-s", "ORCA", "me"]
   webhook: @notify.webhook  # address to which the text is posted as JSON: https://example.org/hook
 
+# When a completed structure's result is called doubtful; null: not looked at.
+quality:
+  max_gradient: @quality.max_gradient  # limit of the largest gradient component, Eh/bohr (0.97 is 50 eV/Å)
+  max_spin_contamination: @quality.max_spin_contamination  # of <S²> from S(S+1); 1.1 allows broken-symmetry singlets
+  max_energy_deviation: @quality.max_energy_deviation  # from the energy of its like, in robust standard deviations
+  max_bond_stretch: @quality.max_bond_stretch  # of a metal's first neighbour, as a ratio to its distance in the CSV
+
 # What the next attempt changes, by the class of the failure, where that is not to be the default; never the level of
 # theory. For example {scf_not_converged: [restart, slowconv, trah], aborted: []}. Steps:
 #   @steps
@@ -182,6 +190,7 @@ def campaign_text(
         **_defaults(RetrySettings, "retry."),
         **_defaults(FeedSettings, "feed."),
         **_defaults(NotifySettings, "notify."),
+        **_defaults(QualitySettings, "quality."),
         "name": name,
         "csv": csv,
         "geometry_column": geometry_column,

@@ -53,6 +53,13 @@ def dashboard_json(overview: Overview, feed: FeedOverview | None = None) -> dict
         ],
         "engines": dict(overview.engines),
         "not_orca": overview.not_orca,
+        "quality": None
+        if overview.quality is None
+        else {
+            "judged": overview.quality.judged,
+            "failed": overview.quality.failed,
+            "failed_by_rule": dict(overview.quality.by_rule),
+        },
         "throughput": None if found is None else asdict(found) | {"completed_per_hour": found.per_hour},
         "estimated_end": overview.ends_at,
         "metrics": None if overview.metrics is None else _metrics(overview.metrics),

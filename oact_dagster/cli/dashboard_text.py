@@ -121,6 +121,10 @@ def _beside(overview: Overview) -> Iterator[str]:
             f"NOT ORCA: {overview.not_orca} of {overview.completed} results come from the stand-in engine (GFN2-xTB)"
             " and mean nothing for chemistry"
         )
+    if overview.quality is not None and overview.quality.failed:
+        found = overview.quality
+        rules = ", ".join(f"{rule}: {count}" for rule, count in found.by_rule.items())
+        yield f"{found.failed} of {found.judged} results fail a quality check ({rules})"
     if overview.running:
         unknown = overview.running_unfollowed
         told = f", {unknown} marked by another tool or by hand" if unknown else ""

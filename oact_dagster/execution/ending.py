@@ -9,6 +9,7 @@ from typing import Final
 
 from oact_dagster.execution.by_output import silence
 from oact_dagster.execution.engine import engine_of
+from oact_dagster.execution.measuring import bonds_of, energy_flag, scf_converged
 from oact_dagster.execution.verdict import Evidence, judge
 from oact_dagster.launchers.attempt_files import (
     ERRORS_FILE,
@@ -107,7 +108,9 @@ def ending_of(
         message=verdict.message,
         host=began.host if began is not None else costs.node or socket.gethostname(),
         started_at=began.started_at if began is not None else None,
-        result=result_of(output, live.folder, live.structure.natoms, elapsed) if has_numbers else None,
+        result=result_of(output, live.folder, live.structure.natoms, elapsed, live.structure.geometry)
+        if has_numbers
+        else None,
         # What the allocation pays for is the job's time; a record of it there may be none.
         elapsed=costs.elapsed_s or elapsed,
         n_cores=spec.n_cores if spec is not None and spec.token == live.token else n_cores,
@@ -165,7 +168,7 @@ def overdue(live: LiveAttempt, silence_limit_s: float, now: float) -> str:
     return ""
 
 
-def result_of(output: Output, folder: Path, natoms: int, elapsed: float | None) -> Result:
+def result_of(output: Output, folder: Path, natoms: int, elapsed: float | None, geometry: str = "") -> Result:
     """What an output holds, as the ledger keeps it.
 
     Args:
@@ -173,8 +176,10 @@ def result_of(output: Output, folder: Path, natoms: int, elapsed: float | None) 
         folder: its job folder.
         natoms: atoms of its structure.
         elapsed: wall time of the attempt, s, where the output does not say.
+        geometry: of its structure, ``El x y z`` lines in Å, with which the bonds of its metals are compared.
     """
     engine, version = engine_of(output)
+    bonds = bonds_of(output, geometry)
     return Result(
         final_energy=output.final_energy,
         max_forces=output.max_abs_gradient_component,
@@ -188,4 +193,14 @@ def result_of(output: Output, folder: Path, natoms: int, elapsed: float | None) 
         s2=output.s2,
         opt_cycles=output.opt_cycles,
         n_atoms=natoms,
+        terminated_normally=output.terminated_normally,
+        scf_converged=scf_converged(output),
+        opt_converged=output.opt_converged,
+        energy_flag=energy_flag(output),
+        charge=output.charge,
+        mult=output.mult,
+        bonds_before=None if bonds is None else bonds.before,
+        bond_stretch=None if bonds is None else round(bonds.stretch, 6),
+        stretched_bond=None if bonds is None else bonds.bond,
+        metals_alone=None if bonds is None else bonds.alone,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from oact_dagster.ledger.metrics import Metrics
+from oact_dagster.ledger.quality import QualityCounts
 from oact_dagster.ledger.queue import Due
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Outcome, Status
@@ -88,6 +89,9 @@ class Overview:
     running_unfollowed: int = 0
     """How many of the running ones have no attempt of ours, so that nobody can say whether they compute."""
 
+    quality: QualityCounts | None = None
+    """What the quality rules said when they were last asked; None where they never were."""
+
     @property
     def total(self) -> int:
         """How many structures the ledger has."""
@@ -152,6 +156,7 @@ def overview_of(
     """
     at = time.time() if now is None else now
     counts = ledger.count_by_status()
+    quality = ledger.count_quality()
     groups = (
         tuple(FailureGroup(*group) for group in ledger.failures_by_message())
         if counts.get(Status.FAILED) or counts.get(Status.TIMEOUT)
@@ -181,6 +186,7 @@ def overview_of(
         metrics=figures,
         stuck=tuple(ledger.stuck_by_reason()) if counts.get(Status.RUNNING) else (),
         host_faults=tuple(ledger.faults_by_host()),
+        quality=quality if quality.judged else None,
         without_remedy=0
         if retry is None or retry_key is None
         else ledger.count_without_remedy(Due(at, retry.max_failures, retry.max_losses, retry_key)),

@@ -21,6 +21,10 @@ _CLEARABLE: Final = (
     "(s.status IN ('to_run', 'ready') OR (s.status IN ('failed', 'timeout') AND EXISTS (SELECT 1 FROM attempts a"
     f" WHERE a.structure_id = s.id AND a.number = {_LAST} AND a.result IS NOT NULL)))"
 )
+_OUTDATED: Final = (
+    "s.id IS NULL OR s.status IS NOT 'completed' OR q.attempt != COALESCE((SELECT MAX(a.number) FROM attempts a"
+    " WHERE a.structure_id = s.id AND a.outcome = 'completed' AND a.undone = 0), 0)"
+)
 _COUNTED: Final = "(SELECT COUNT(*) FROM attempts a WHERE a.structure_id = s.id AND a.counted = 1)"
 _LOST: Final = "(SELECT COUNT(*) FROM attempts a WHERE a.structure_id = s.id AND a.outcome = 'lost')"
 
@@ -145,6 +149,17 @@ RULES: Final[tuple[LedgerRule, ...]] = (
         "a row was deleted by hand: put it back from a copy",
         "DELETE FROM structure_state WHERE NOT EXISTS"
         " (SELECT 1 FROM structures s WHERE s.id = structure_state.structure_id)",
+        "deletes it",
+    ),
+    LedgerRule(
+        "quality-of-result",
+        "what the quality rules said is said of the result that a completed structure has",
+        "SELECT q.structure_id, s.orig_index, 'said of attempt ' || q.attempt || ', and the structure is '"
+        " || COALESCE(s.status || CASE s.status WHEN 'completed' THEN ' by another one' ELSE '' END, 'not there')"
+        f" FROM quality q LEFT JOIN structures s ON s.id = q.structure_id WHERE {_OUTDATED}",
+        "it is judged anew with the next look at the quality of all results",
+        "DELETE FROM quality WHERE structure_id IN (SELECT q.structure_id FROM quality q"
+        f" LEFT JOIN structures s ON s.id = q.structure_id WHERE {_OUTDATED})",
         "deletes it",
     ),
     LedgerRule(

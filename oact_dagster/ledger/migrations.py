@@ -8,7 +8,7 @@ from pathlib import Path
 
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.failures import adopt_failures
-from oact_dagster.ledger.schema import MIGRATIONS, SCHEMA_VERSION, STRUCTURES_NEEDED, TABLES
+from oact_dagster.ledger.schema import MIGRATIONS, SCHEMA_VERSION, STRUCTURES_NEEDED, TABLES, TRIGGERS
 from oact_dagster.ledger.writer import refuse_second_host
 
 BATCH_OF_MIGRATED = "migrated"
@@ -52,6 +52,8 @@ def migrate(
         for statement in TABLES.split(";"):
             if statement.strip():
                 db.execute(statement)
+        for statement in TRIGGERS:
+            db.execute(statement)
         adopt_failures(db, BATCH_OF_MIGRATED)
         db.execute(
             "INSERT OR REPLACE INTO meta (key, value) VALUES ('schema_version', ?)", (str(SCHEMA_VERSION),)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from oact_dagster.ledger.chunks import chunks, marks
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.owner import Owner
-from oact_dagster.ledger.queue import LedgerQueue
+from oact_dagster.ledger.quality import LedgerQuality
 from oact_dagster.ledger.rows import (
     ATTEMPT_COLUMNS,
     REACHABLE,
@@ -22,6 +22,7 @@ from oact_dagster.ledger.rows import (
     stored_of,
     structure_of,
 )
+from oact_dagster.ledger.rows import GOOD as _GOOD
 from oact_dagster.ledger.states import (
     AttemptRecord,
     OpenAttempt,
@@ -35,14 +36,9 @@ from oact_dagster.ledger.writer import HEARTBEAT_LIMIT_S, WRITER_KEY, Writer, pa
 __all__ = ["HEARTBEAT_LIMIT_S", "LedgerReader"]
 
 _ROWS_AT_ONCE: Final = 1000
-_GOOD: Final = (
-    "a.outcome = 'completed' AND a.undone = 0 AND a.number = (SELECT MAX(b.number) FROM attempts b"
-    " WHERE b.structure_id = s.id AND b.outcome = 'completed' AND b.undone = 0)"
-)
-"""Condition on ``attempts a``: the attempt that gave ``structures s`` its result."""
 
 
-class LedgerReader(LedgerQueue):
+class LedgerReader(LedgerQuality):
     """What can be asked of a ledger.
 
     Args:

@@ -23,6 +23,12 @@ REACHABLE: Final = (
 """Condition on ``structures s``: its ``orig_index`` names it. In a file that others made a row may have none, or that
 of an earlier row: two calculations in one folder would spoil each other."""
 
+GOOD: Final = (
+    "a.outcome = 'completed' AND a.undone = 0 AND a.number = (SELECT MAX(b.number) FROM attempts b"
+    " WHERE b.structure_id = s.id AND b.outcome = 'completed' AND b.undone = 0)"
+)
+"""Condition on ``attempts a``: the attempt that gave ``structures s`` its result."""
+
 STORED_COLUMNS: Final = (
     "id, orig_index, elements, natoms, status, charge, spin, geometry, job_dir, max_forces, scf_steps, final_energy,"
     " error_message, fail_count, wall_time, n_cores"

@@ -7,7 +7,7 @@ read those read ours; everything else lies in tables beside it.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 """Version of the tables, kept in ``meta``; a file with a newer one is refused."""
 
 TABLES: Final = """
@@ -115,6 +115,15 @@ CREATE TABLE IF NOT EXISTS rejections (
     row_hash TEXT NOT NULL
 );
 
+CREATE TABLE IF NOT EXISTS quality (
+    structure_id INTEGER PRIMARY KEY REFERENCES structures(id),
+    attempt INTEGER NOT NULL,
+    failed TEXT NOT NULL,
+    judged INTEGER NOT NULL,
+    judged_for TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS idx_quality_failed ON quality(failed) WHERE failed != '';
+
 CREATE TABLE IF NOT EXISTS meta (
     key TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -126,12 +135,24 @@ CREATE TABLE IF NOT EXISTS meta (
 status that this attempt gave it by a reset or by hand, so that a failure found later is another one.
 ``attempts.pending_reason``: why its job may wait for ever, as long as it does. ``structure_state.set_aside_for``: the
 settings for which nothing was left to try after a failure; with others there may be. ``structure_state.cost_rank``:
-the larger the earlier among those of one priority, as ``feed.order`` says.
+the larger the earlier among those of one priority, as ``feed.order`` says. ``quality``: the rules that a completed
+structure's result breaks (names, comma-separated), how many rules could judge it, of which attempt it is (0: none is
+known), and with which limits.
 
 Why each index that the workflow files of today lack: ``idx_status_orig_index`` selects without reading rows of 2 kB;
 ``idx_metrics`` holds all that the statistics need; ``idx_fail_count``, ``idx_held``, ``idx_loss_count``,
-``idx_priority`` and ``idx_pending`` hold the few rows that are not as most are; ``idx_open``, ``idx_spent`` and
-``idx_good`` spare the counts a scan of all attempts.
+``idx_priority``, ``idx_pending`` and ``idx_quality_failed`` hold the few rows that are not as most are; ``idx_open``,
+``idx_spent`` and ``idx_good`` spare the counts a scan of all attempts.
+"""
+
+TRIGGERS: Final = (
+    "CREATE TRIGGER IF NOT EXISTS quality_of_another_result AFTER UPDATE OF status, final_energy, max_forces"
+    " ON structures BEGIN DELETE FROM quality WHERE structure_id = NEW.id; END",
+)
+"""Statements that make the triggers that are missing.
+
+What was said of a structure's result goes with the result, whoever changes it: also a tool that knows the table
+``structures`` alone.
 """
 
 MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
@@ -157,6 +178,7 @@ MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
         "ALTER TABLE structure_state ADD COLUMN cost_rank REAL NOT NULL DEFAULT 0",
         "DROP INDEX IF EXISTS idx_priority",
     ),
+    5: (),
 }
 """Statements that bring tables of a version to the next one; what is only missing, :data:`TABLES` makes."""
 

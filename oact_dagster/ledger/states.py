@@ -243,6 +243,27 @@ class Result:
     s2: float | None = None
     opt_cycles: int | None = None
     n_atoms: int | None = None
+    terminated_normally: bool | None = None
+    scf_converged: bool | None = None
+    """Of the last SCF."""
+    opt_converged: bool | None = None
+    """None without an optimisation."""
+    energy_flag: str | None = None
+    """What stands behind the energy, or behind that of the last gradient, where it is not fully converged."""
+    charge: int | None = None
+    """As the output says."""
+    mult: int | None = None
+    """Its multiplicity, likewise."""
+    bonds_before: int | None = None
+    """First neighbours of the metals in the structure's geometry; this and what follows of bonds is None without."""
+    bond_stretch: float | None = None
+    """Largest ratio of their distances in the geometry of the last gradient to those before."""
+    stretched_bond: str | None = None
+    """The bond of that, such as ``U1-O4``."""
+    metals_alone: int | None = None
+    """Metals that had neighbours before, and have none now."""
+    convergence: Mapping[str, Any] = field(default_factory=dict)
+    """How SCF and optimisation went, for pictures."""
 
     @property
     def core_hours(self) -> float | None:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from oact_dagster.ledger.by_hand import BATCH_BY_HAND, NO_RESULT, LedgerByHand, storable
+from oact_dagster.ledger.by_hand import BATCH_BY_HAND, NO_RESULT, storable
 from oact_dagster.ledger.chunks import chunks, marks
 from oact_dagster.ledger.failures import count_failures, mark_undone
+from oact_dagster.ledger.judging import LedgerJudging
 from oact_dagster.ledger.rows import REACHABLE, STRUCTURE_COLUMNS, structure_of
 from oact_dagster.ledger.states import (
     Claim,
@@ -25,7 +26,7 @@ from oact_dagster.ledger.states import (
 )
 
 
-class Ledger(LedgerByHand):
+class Ledger(LedgerJudging):
     """One campaign's ledger. Every method is one transaction; times are Unix times in s.
 
     Args:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from oact_dagster.campaign import load_campaign
 from oact_dagster.cli.foreground import usable_cores
+from oact_dagster.execution.quality import evaluate
+from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster_tests.cli.command import assert_one_line, oact
 from oact_dagster_tests.requirements import lacking
 
@@ -33,6 +36,20 @@ def test_the_demo_runs_and_is_then_done(tmp_path: Path) -> None:
     rows = sqlite3.connect(folder / "workflow.db").execute(f"SELECT {columns} FROM structures").fetchall()
     assert len(rows) == 31
     assert all(row[0] == "completed" and None not in row for row in rows)
+
+    campaign = load_campaign(folder)
+    with LedgerReader.open(campaign.ledger) as ledger:
+        quality = evaluate(campaign, ledger)
+    assert (quality.judged, quality.failed) == (31, {})
+    found = {rule.name: (rule.checked, rule.failed) for rule in quality.rules}
+    for rule in (
+        "terminated_normally",
+        "scf_converged",
+        "metal_bound",
+        "electron_parity",
+        "one_level_of_theory",
+    ):
+        assert found[rule] == (31, 0)
 
     before = (folder / "jobs" / "job_0" / "orca.out").stat().st_mtime_ns
     again = oact("demo", folder)

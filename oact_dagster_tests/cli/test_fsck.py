@@ -203,6 +203,14 @@ def half_a_folder(house: House) -> None:
     os.utime(folder, (then, then))
 
 
+def quality_of_nothing(house: House) -> None:
+    house.sql(
+        "INSERT INTO quality SELECT id, 1, 'scf_converged', 8, 'limits' FROM structures WHERE orig_index IN (2, 4)",
+        "INSERT INTO quality SELECT id, 2, '', 8, 'limits' FROM structures WHERE orig_index = 1",
+        "INSERT INTO quality SELECT id, 1, '', 8, 'limits' FROM structures WHERE orig_index = 0",
+    )
+
+
 Breaks = Callable[[House], None]
 
 
@@ -217,6 +225,7 @@ Breaks = Callable[[House], None]
         (two_open, {"one-open-attempt": 1}, None),
         (deleted_row, {"attempt-has-structure": 1}, None),
         (deleted_row_that_never_ran, {"state-has-structure": 1}, {}),
+        (quality_of_nothing, {"quality-of-result": 3}, {}),
         (uncounted, {"failures-counted": 1}, {}),
         (uncounted_loss, {"losses-counted": 1}, {}),
         (taken_and_rejected, {"taken-or-rejected": 1}, None),

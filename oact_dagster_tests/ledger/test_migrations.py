@@ -9,6 +9,7 @@ import pytest
 
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.migrations import missing_columns
+from oact_dagster.ledger.quality import JudgedResult, QualityCounts
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.schema import SCHEMA_VERSION, TABLES
 from oact_dagster.ledger.states import AttemptState, Outcome, Place, Status
@@ -142,6 +143,7 @@ def version_one(path):
             db.execute(f"ALTER TABLE attempts DROP COLUMN {column}")
         for column in OF_VERSION_FIVE:
             db.execute(f"ALTER TABLE structure_state DROP COLUMN {column}")
+        without_version_six(db)
         db.execute("CREATE INDEX idx_open_attempts ON attempts(batch_id) WHERE state != 'closed'")
         db.execute("CREATE INDEX idx_outcomes ON attempts(outcome)")
         db.execute("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
@@ -157,7 +159,7 @@ def test_a_file_of_version_one_is_as_a_new_one_afterwards(tmp_path):
         assert ledger.meta("schema_version") == str(SCHEMA_VERSION)
         assert all(
             missing_columns(ledger._connection, t) == []
-            for t in ("structures", "structure_state", "attempts")
+            for t in ("structures", "structure_state", "attempts", "quality")
         )
         indexes = {
             r[0] for r in ledger._connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")
@@ -214,10 +216,39 @@ def test_a_file_of_version_four_keeps_its_order(tmp_path):
 
 
 def without_version_five(db):
-    """Take away what version 5 brought."""
+    """Take away what version 5 brought, and what came after it."""
+    without_version_six(db)
     db.execute("DROP INDEX idx_priority")
     for column in OF_VERSION_FIVE:
         db.execute(f"ALTER TABLE structure_state DROP COLUMN {column}")
+
+
+def without_version_six(db):
+    """Take away what version 6 brought."""
+    db.execute("DROP TRIGGER quality_of_another_result")
+    db.execute("DROP TABLE quality")
+
+
+def test_a_file_of_version_five_gets_a_place_for_the_quality_of_its_results(tmp_path):
+    path = tmp_path / "workflow.db"
+    with Ledger(path, create=True) as ledger:
+        ledger.add_structures([structure(n) for n in range(2)])
+        run(ledger, 0, Outcome.COMPLETED)
+    with sqlite3.connect(path) as db:
+        without_version_six(db)
+        db.execute("UPDATE meta SET value = '5' WHERE key = 'schema_version'")
+    db.close()
+    with LedgerReader.open(path) as reader:
+        before = reader.attempts_of(range(2))
+        assert reader.count_quality() == QualityCounts(0, 0, {}), "read as it lies, without the table"
+        assert [one["orig_index"] for one in reader.results_to_judge()] == [0]
+    with Ledger(path) as ledger:
+        assert ledger.meta("schema_version") == str(SCHEMA_VERSION)
+        assert ledger.attempts_of(range(2)) == before
+        assert ledger.set_quality([JudgedResult(1, 1, -75.5, ("scf_converged",), 3)], "limits") == 1
+        assert list(ledger.failing_results()) == [(0, ("scf_converged",))]
+        claim(ledger, [0], statuses=[Status.COMPLETED])
+        assert list(ledger.failing_results()) == [], "the trigger is there, too"
 
 
 def test_a_migration_that_does_not_get_to_its_end_changes_nothing(tmp_path):

@@ -1,0 +1,75 @@
+"""Whether the metals of a complex are still bound to their ligands."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from oact_dagster.orca.covalent_radii import COVALENT_RADII
+from oact_dagster.orca.elements import METALS
+from oact_dagster.orca.evaluations import Vector
+
+REACH: Final = 1.3
+"""Atoms within so many sums of their covalent radii are neighbours."""
+
+
+@dataclass(frozen=True, slots=True)
+class BondChange:
+    """What became of the bonds of all metals of a structure."""
+
+    before: int
+    """First neighbours of the metals in the former geometry; two metals side by side count twice."""
+    stretch: float
+    """The largest ratio of such a neighbour's distance to its former one."""
+    bond: str
+    """The bond of that, such as ``U1-O4``; atoms are counted from 1."""
+    alone: int
+    """Metals that had neighbours, and have none of any kind now."""
+
+
+def bond_change(
+    symbols: Sequence[str], former: Sequence[Vector], present: Sequence[Vector]
+) -> BondChange | None:
+    """Compare the distances of each metal's first neighbours in two geometries of the same atoms.
+
+    First neighbours are the atoms within 1.3 times the sum of the covalent radii (Cordero et al. 2008) in the former
+    geometry.
+
+    Args:
+        symbols: n element symbols.
+        former: n times (x, y, z), Å.
+        present: likewise, in the same order.
+
+    Returns:
+        None where there is no metal, no metal has a neighbour, the geometries are not of the same atoms, or a
+        coordinate is no finite number.
+    """
+    if not len(symbols) == len(former) == len(present):
+        return None
+    metals = [atom for atom, symbol in enumerate(symbols) if symbol in METALS]
+    if not metals or not all(map(math.isfinite, (c for atom in present for c in atom))):
+        return None
+    radii = [COVALENT_RADII.get(symbol, 0.0) for symbol in symbols]
+    before = alone = 0
+    stretch, bond = 0.0, ""
+    for metal in metals:
+        reaches = [REACH * (radii[metal] + radius) for radius in radii]
+        neighbours = _within(former, metal, reaches)
+        before += len(neighbours)
+        alone += bool(neighbours) and not _within(present, metal, reaches)
+        for atom, distance in neighbours:
+            ratio = math.dist(present[metal], present[atom]) / distance
+            if ratio > stretch:
+                stretch, bond = ratio, f"{symbols[metal]}{metal + 1}-{symbols[atom]}{atom + 1}"
+    return BondChange(before, stretch, bond, alone) if before else None
+
+
+def _within(atoms: Sequence[Vector], metal: int, reaches: Sequence[float]) -> list[tuple[int, float]]:
+    """The other atoms within reach of a metal, and their distances."""
+    centre = atoms[metal]
+    distances = [math.dist(centre, atom) for atom in atoms]
+    return [
+        (atom, distance)
+        for atom, (distance, reach) in enumerate(zip(distances, reaches, strict=True))
+        if atom != metal and 0.0 < distance <= reach
+    ]
