@@ -48,6 +48,9 @@ LONGEST_FOLDER_NAME = 180
 # How far an optimisation goes; not where to.
 _GEOMETRY_CYCLES = re.compile(r"\s*%geom\s+maxiter\s+\d+\s+end\s*", re.IGNORECASE)
 
+# As Dagster has it.
+_OWNER = r"^(team:\S+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,})$"
+
 _SQLITE_MAGIC = b"SQLite format 3"
 
 
@@ -72,6 +75,10 @@ class Campaign(Settings):
     jobs_dir: Path = Path("jobs")
     job_dir_pattern: str = "job_{orig_index}"
     asset_prefix: tuple[str, ...] = ()
+    owners: tuple[str, ...] = Field(
+        default=(),
+        description="whom Dagster shows as the assets' owners: addresses, and teams such as team:actinides",
+    )
     batch_size: Whole = Field(default=500, ge=1, description="structures claimed at once")
     max_in_flight: Whole = Field(
         default=5000, ge=1, description="structures of a run that are claimed at a time"
@@ -98,6 +105,16 @@ class Campaign(Settings):
 
     _file: Path = PrivateAttr(default=Path(CAMPAIGN_FILE))
     _orca_said: str = PrivateAttr(default=f"{CAMPAIGN_FILE}: orca.command")
+
+    @field_validator("owners")
+    @classmethod
+    def _owners_are_addresses_or_teams(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for owner in value:
+            if not re.match(_OWNER, owner):
+                raise ValueError(
+                    f"{owner!r} is neither an address, such as me@example.org, nor a team, such as team:actinides"
+                )
+        return value
 
     @field_validator("job_dir_pattern")
     @classmethod

@@ -1,21 +1,27 @@
 """The assets of a campaign, from its CSV to the summary of each structure."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from oact_dagster.campaign import Campaign, CampaignError
+from oact_dagster.defs import columns
 from oact_dagster.defs.batch_events import BatchReport
-from oact_dagster.defs.batch_step import StepEvent, Watch, run_in_step
+from oact_dagster.defs.batch_step import StepEvent, Watch, run_in_step, told_of_all
+from oact_dagster.defs.checks import check_results, check_specs
+from oact_dagster.defs.columns import column_schema
 from oact_dagster.defs.intake import intake_asset
 from oact_dagster.defs.keys import CampaignKeys
-from oact_dagster.defs.metadata import structure_metadata
+from oact_dagster.defs.metadata import row_metadata
 from oact_dagster.defs.partitions import structure_partitions
-from oact_dagster.defs.summary import summary_materialization
 from oact_dagster.execution.identity import check_identity
 from oact_dagster.execution.looking import stored_results, write_inputs
+from oact_dagster.execution.quality import Quality
 from oact_dagster.execution.selection import BatchRequest
+from oact_dagster.execution.summary import RESULTS_FILE
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.states import StructureRecord
 from oact_dagster.ledger.store import Ledger
@@ -91,7 +97,9 @@ def _architector_csv(campaign: Campaign) -> dg.AssetsDefinition:
         partitions_def=structure_partitions(campaign),
         backfill_policy=ONE_RUN,
         group_name=campaign.name,
+        owners=campaign.owners,
         kinds={"csv"},
+        metadata={**column_schema(columns.ARCHITECTOR_CSV), **_path("csv", campaign.csv)},
         description=(
             "One row of the CSV of Architector's complexes, as intake took it in: geometry (Å), charge and unpaired"
             " electrons, checked."
@@ -101,7 +109,7 @@ def _architector_csv(campaign: Campaign) -> dg.AssetsDefinition:
         with open_ledger(campaign) as ledger:
             for key, structure in _known(context, ledger):
                 context.add_asset_metadata(
-                    {**structure_metadata(structure), "row_hash": structure.row_hash}, partition_key=key
+                    {**row_metadata(structure), "row_hash": structure.row_hash}, partition_key=key
                 )
 
     return architector_csv
@@ -116,7 +124,9 @@ def _job_ledger(campaign: Campaign) -> dg.AssetsDefinition:
         partitions_def=structure_partitions(campaign),
         backfill_policy=ONE_RUN,
         group_name=campaign.name,
+        owners=campaign.owners,
         kinds={"sqlite"},
+        metadata={**column_schema(columns.JOB_LEDGER), **_path("ledger", campaign.ledger)},
         description=(
             "The structure's row in workflow.db, the truth about it: status, counted failures and losses, whether it is"
             " held."
@@ -148,14 +158,15 @@ def _structures_step(campaign: Campaign, watch: Watch | None) -> dg.AssetsDefini
     settings_hash = campaign.settings_hash()
 
     def spec(
-        key: dg.AssetKey, upstream: dg.AssetKey, kind: str, description: str, **more: Any
+        key: dg.AssetKey, upstream: dg.AssetKey, kinds: set[str], description: str, **more: Any
     ) -> dg.AssetSpec:
         return dg.AssetSpec(
             key,
             deps=[upstream],
             skippable=True,
             group_name=campaign.name,
-            kinds={kind},
+            owners=campaign.owners,
+            kinds=kinds,
             description=description,
             **more,
         )
@@ -164,56 +175,71 @@ def _structures_step(campaign: Campaign, watch: Watch | None) -> dg.AssetsDefini
         spec(
             keys.orca_inputs,
             keys.job_ledger,
-            "orca",
+            {"orca"},
             "orca.inp in the structure's job folder; its data version is the hash of what it computes, without"
             " comments, paths, processes and memory. Outdated when it was made with other"
             " settings than the present ones.",
+            metadata={**column_schema(columns.ORCA_INPUTS), **_path("jobs_dir", campaign.jobs_dir)},
             partitions_def=partitions,
             code_version=settings_hash,
         ),
         spec(
             keys.orca_results,
             keys.orca_inputs,
-            "orca",
+            _kinds_of_results(campaign),
             "The structure's calculation: energy (Eh), largest Cartesian gradient component (Eh/bohr), SCF cycles, wall"
             " time (s), cores, core-hours, and which attempt delivered them. A red partition has the class of the"
             " failure, its message and the last lines of the output in its observation.",
+            metadata={**column_schema(columns.ORCA_RESULTS), **_path("jobs_dir", campaign.jobs_dir)},
             partitions_def=partitions,
             code_version=settings_hash,
         ),
         spec(
             keys.metric_summaries,
             keys.orca_results,
-            "python",
+            {"python"},
             "The metrics of one structure: energy per atom (Eh), largest gradient component and atomic norm (Eh/bohr),"
             " SCF and optimisation cycles, S², cost (core-hours).",
+            metadata=column_schema(columns.METRIC_SUMMARIES),
             partitions_def=partitions,
         ),
         spec(
             keys.campaign_summary,
             keys.metric_summaries,
-            "parquet",
-            "The whole campaign: counts by status, statistics, core-hours, failures by class, histograms, and all"
-            " results in results.parquet.",
+            {"parquet"},
+            "The whole campaign: how far it is and when it ends, statistics and pictures, failures by class, metal and"
+            " host, core-hours, what the quality rules found, and all results in results.parquet.",
+            metadata={
+                **column_schema(columns.RESULTS_FILE),
+                **_path("results_file", campaign.folder / RESULTS_FILE),
+            },
         ),
     ]
 
-    @dg.multi_asset(name="structures", specs=specs, can_subset=True, backfill_policy=ONE_RUN)
+    @dg.multi_asset(
+        name="structures",
+        specs=specs,
+        check_specs=check_specs(campaign),
+        can_subset=True,
+        backfill_policy=ONE_RUN,
+    )
     def structures(context: dg.AssetExecutionContext) -> Iterator[StepEvent]:
         selected = context.selected_asset_keys
+        checks = context.selected_asset_check_keys
+        tell = partial(check_results, campaign, wanted=checks) if checks else None
         with open_ledger(campaign) as ledger:
-            if selected == {keys.campaign_summary}:
-                yield summary_materialization(campaign, ledger, keys.campaign_summary)
+            if selected <= {keys.campaign_summary}:
+                # Also the checks alone, which Dagster can run without their assets.
+                yield from told_of_all(campaign, ledger, next(iter(selected), None), tell)
                 return
             wanted = target_keys(context)
             indices = [int(key) for key in wanted if key.isdecimal()]
             strange = [key for key in wanted if not key.isdecimal()]
             if keys.orca_results in selected:
-                yield from run_in_step(
-                    context, campaign, ledger, BatchRequest(indices), selected, watch=watch
-                )
+                request = BatchRequest(indices)
+                yield from run_in_step(context, campaign, ledger, request, selected, watch=watch, tell=tell)
             else:
-                yield from _look_only(campaign, ledger, indices, selected)
+                yield from _look_only(campaign, ledger, indices, selected, tell)
             if strange:
                 raise dg.Failure(
                     f"no structure has the partition key {strange[0]!r}; a key is a row number of the CSV",
@@ -223,12 +249,27 @@ def _structures_step(campaign: Campaign, watch: Watch | None) -> dg.AssetsDefini
     return structures
 
 
+def _path(name: str, path: Path | None) -> dict[str, dg.MetadataValue[Any]]:
+    return {} if path is None else {name: dg.MetadataValue.path(str(path))}
+
+
+def _kinds_of_results(campaign: Campaign) -> set[str]:
+    """What computes, and what runs it."""
+    launcher = campaign.launcher
+    found = {"orca"} if launcher.kind == "local" else {"orca", launcher.kind}
+    return found | ({"parsl"} if launcher.pilots else set())
+
+
 def _look_only(
-    campaign: Campaign, ledger: Ledger, indices: list[int], selected: set[dg.AssetKey]
+    campaign: Campaign,
+    ledger: Ledger,
+    indices: list[int],
+    selected: set[dg.AssetKey],
+    tell: Callable[[Quality], Iterable[StepEvent]] | None,
 ) -> Iterator[StepEvent]:
     """A run that does not ask for results computes nothing."""
     keys = CampaignKeys.of(campaign)
-    report = BatchReport(campaign, selected)
+    report = BatchReport(campaign, ledger, selected)
     if keys.orca_inputs in selected:
         try:
             for event in write_inputs(campaign, ledger, indices):
@@ -238,8 +279,9 @@ def _look_only(
     if keys.metric_summaries in selected:
         for event in stored_results(ledger, indices):
             yield from report.dagster_events(event)
-    if keys.campaign_summary in selected:
-        yield summary_materialization(campaign, ledger, keys.campaign_summary)
+    summary = keys.campaign_summary if keys.campaign_summary in selected else None
+    if tell is not None or summary is not None:
+        yield from told_of_all(campaign, ledger, summary, tell)
     failure = report.failure()
     if failure is not None:
         raise failure

@@ -1,7 +1,7 @@
 """From what happens in a batch to Dagster's events."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 
 from dagster import AssetKey, AssetMaterialization, AssetObservation, Failure, MetadataValue
@@ -17,7 +17,11 @@ from oact_dagster.defs.metadata import (
 )
 from oact_dagster.defs.versions import version_tags
 from oact_dagster.execution.events import Completed, Event, Failed, InputWritten, NotRun, Stuck
+from oact_dagster.execution.quality import energy_model, judge_one
+from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.orca.failures import FailureClass
+from oact_dagster.quality.energy_model import EnergyModel
+from oact_dagster.quality.rules import Verdict
 
 SHOWN_FAILURES = 20
 
@@ -27,10 +31,14 @@ class BatchReport:
 
     Args:
         campaign: the settings.
+        ledger: knows the energies that results are compared with.
         selected: only these assets get events.
     """
 
-    def __init__(self, campaign: Campaign, selected: Collection[AssetKey]) -> None:
+    def __init__(self, campaign: Campaign, ledger: LedgerReader, selected: Collection[AssetKey]) -> None:
+        self._campaign = campaign
+        self._ledger = ledger
+        self._models: dict[str | None, EnergyModel | None] = {}
         self._keys = CampaignKeys.of(campaign)
         self._selected = selected
         self._code_version = campaign.settings_hash()
@@ -56,11 +64,12 @@ class BatchReport:
             index = event.structure.orig_index
             digest = event.attempt.input_hash if event.attempt is not None else None
             made_with = event.attempt.settings_hash if event.attempt is not None else None
+            verdicts = self._verdicts(event)
             yield from self._materialized(
-                self._keys.orca_results, index, result_metadata(event, digest), digest, made_with
+                self._keys.orca_results, index, result_metadata(event, digest, verdicts), digest, made_with
             )
             yield from self._materialized(
-                self._keys.metric_summaries, index, metric_metadata(event), digest, made_with
+                self._keys.metric_summaries, index, metric_metadata(event, verdicts), digest, made_with
             )
         elif isinstance(event, Failed):
             self.counts["failed"] += 1
@@ -103,6 +112,15 @@ class BatchReport:
             metadata={"structures": MetadataValue.md("\n".join(f"- {line}" for line in self._shown))},
             allow_retries=False,
         )
+
+    def _verdicts(self, event: Completed) -> Sequence[Verdict]:
+        """What the quality rules say of a result; of its energy by those that were there before this batch."""
+        if event.attempt is None or not event.attempt.result:
+            return ()
+        engine = event.attempt.result.get("engine")
+        if engine not in self._models:
+            self._models[engine] = energy_model(self._ledger, engine)
+        return judge_one(self._campaign, event.structure, event.attempt.result, self._models[engine])
 
     def _materialized(
         self,

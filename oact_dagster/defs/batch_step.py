@@ -6,6 +6,8 @@ from contextlib import ExitStack, closing
 from functools import partial
 
 from dagster import (
+    AssetCheckEvaluation,
+    AssetCheckResult,
     AssetExecutionContext,
     AssetKey,
     AssetMaterialization,
@@ -25,6 +27,7 @@ from oact_dagster.defs.summary import summary_materialization
 from oact_dagster.execution.batch import BatchRun
 from oact_dagster.execution.engine import EngineError, find_engine
 from oact_dagster.execution.events import Event, Note
+from oact_dagster.execution.quality import Quality, evaluate
 from oact_dagster.execution.selection import BatchRequest
 from oact_dagster.execution.stopping import StopLevel, StopRequest, signals_stop
 from oact_dagster.launchers.choose import make_launcher
@@ -35,7 +38,7 @@ from oact_dagster.ledger.store import Ledger
 Watch = Callable[[Event], None]
 """Is told of every event of a batch, in the process that runs it: a progress bar."""
 
-StepEvent = AssetMaterialization | AssetObservation
+StepEvent = AssetMaterialization | AssetObservation | AssetCheckResult | AssetCheckEvaluation
 
 _TERMINATED = (DagsterRunStatus.CANCELING, DagsterRunStatus.CANCELED)
 
@@ -50,6 +53,7 @@ def run_in_step(
     watch: Watch | None = None,
     stop: StopRequest | None = None,
     first: Callable[[Event], Iterable[StepEvent]] | None = None,
+    tell: Callable[[Quality], Iterable[StepEvent]] | None = None,
 ) -> Iterator[StepEvent]:
     """Run a batch inside a step, and tell Dagster of it.
 
@@ -62,15 +66,17 @@ def run_in_step(
         watch: told of each event.
         stop: asks for a stop, as signals and termination in the web page do.
         first: gives what Dagster is to be told before an event's own materializations.
+        tell: gives what it is to be told of the quality of all results; None where nobody asks.
 
     Yields:
-        Materializations and observations as results arrive, that of ``campaign_summary`` last.
+        Materializations and observations as results arrive, then what the quality rules say, and the materialization
+        of ``campaign_summary`` last.
 
     Raises:
         Failure: some structures have no result, or the batch could not run; it is not retried by Dagster.
         DagsterExecutionInterruptedError: the run was stopped.
     """
-    report = BatchReport(campaign, selected)
+    report = BatchReport(campaign, ledger, selected)
     stop = stop or StopRequest()
     stop.ask = partial(_look_who_stops, context.instance, context.run_id, stop)
     try:
@@ -112,8 +118,8 @@ def run_in_step(
         ) from error
     context.log.info(f"structures: {dict(report.counts)}")
     key = CampaignKeys.of(campaign).campaign_summary
-    if key in selected:
-        yield summary_materialization(campaign, ledger, key)
+    if tell is not None or key in selected:
+        yield from told_of_all(campaign, ledger, key if key in selected else None, tell)
     if stop.level is not StopLevel.NONE:
         # Only a run that is being cancelled leaves the partitions that it did not reach as they were.
         run = context.instance.get_run_by_id(context.run_id)
@@ -123,6 +129,35 @@ def run_in_step(
     failure = report.failure()
     if failure is not None:
         raise failure
+
+
+def told_of_all(
+    campaign: Campaign,
+    ledger: Ledger,
+    summary: AssetKey | None,
+    tell: Callable[[Quality], Iterable[StepEvent]] | None,
+) -> Iterator[StepEvent]:
+    """What is told of a campaign as a whole; the quality of its results is kept in the ledger.
+
+    Args:
+        campaign: the settings.
+        ledger: open for writing.
+        summary: the key of ``campaign_summary``, where it is asked for.
+        tell: gives what is to be told of the quality of all results.
+
+    Raises:
+        Failure: the ledger or ``results.parquet`` cannot be written.
+    """
+    try:
+        quality = evaluate(campaign, ledger, store=True)
+        if tell is not None:
+            yield from tell(quality)
+        if summary is not None:
+            yield summary_materialization(campaign, ledger, summary, quality)
+    except (LedgerError, OSError) as error:
+        raise Failure(str(error), allow_retries=False) from None
+    except sqlite3.Error as error:
+        raise Failure(f"{campaign.ledger}: cannot be written: {error}", allow_retries=False) from error
 
 
 def _next(events: Iterator[Event], stop: StopRequest) -> Event | None:

@@ -22,7 +22,13 @@ def intake_asset(campaign: Campaign) -> dg.AssetsDefinition:
         key=CampaignKeys.of(campaign).intake,
         backfill_policy=dg.BackfillPolicy.single_run(),
         group_name=campaign.name,
+        owners=campaign.owners,
         kinds={"csv", "sqlite"},
+        metadata={
+            name: dg.MetadataValue.path(str(path))
+            for name, path in (("csv", campaign.csv), ("ledger", campaign.ledger))
+            if path is not None
+        },
         description=(
             "Reads the whole CSV: checks every row, writes the ledger's rows, and gives each structure its partition"
             " key. A refused row is kept with its reason (`oact dashboard --show-rejected`). The CSV may only grow at"

@@ -1,6 +1,7 @@
 """The job over scattered structures: retries, the feed, a list of one's own. Dagster has no range for those."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Final
 
 import dagster as dg
@@ -8,12 +9,14 @@ import dagster as dg
 from oact_dagster.campaign import Campaign
 from oact_dagster.defs.assets import open_ledger
 from oact_dagster.defs.batch_step import StepEvent, Watch, run_in_step
+from oact_dagster.defs.checks import as_evaluation, check_results
 from oact_dagster.defs.keys import CampaignKeys, name_prefix
-from oact_dagster.defs.metadata import structure_metadata
+from oact_dagster.defs.metadata import row_metadata
 from oact_dagster.defs.planned import plan_partitions
 from oact_dagster.defs.unshown import unshown_results
 from oact_dagster.execution.events import Event, TakenIn
 from oact_dagster.execution.job_layout import JobLayout
+from oact_dagster.execution.quality import Quality
 from oact_dagster.execution.selection import BatchRequest, Selection, SelectionError, resolve
 from oact_dagster.execution.stopping import StopRequest
 from oact_dagster.execution.updating import launchers_of, update_running
@@ -72,6 +75,7 @@ def run_structures_job(
                 watch=watch,
                 stop=stop,
                 first=_Beginning(context, keys).tell,
+                tell=partial(_evaluations, context, campaign),
             )
         yield dg.Output(None)
 
@@ -117,6 +121,13 @@ def _request(
     return BatchRequest(list(found), (Status.TO_RUN,), named=False, take_over=config.take_over)
 
 
+def _evaluations(
+    context: dg.OpExecutionContext, campaign: Campaign, quality: Quality
+) -> Iterator[dg.AssetCheckEvaluation]:
+    for result in check_results(campaign, quality):
+        yield as_evaluation(result, context.instance)
+
+
 class _Beginning:
     """What Dagster is told when structures are taken in: that they are planned, and where they came from."""
 
@@ -143,5 +154,5 @@ class _Beginning:
             for key in self._upstream:
                 if str(structure.orig_index) not in self._known[key]:
                     yield dg.AssetMaterialization(
-                        key, partition=str(structure.orig_index), metadata=structure_metadata(structure)
+                        key, partition=str(structure.orig_index), metadata=row_metadata(structure)
                     )

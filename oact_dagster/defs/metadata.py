@@ -8,6 +8,12 @@ from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 
 from oact_dagster.execution.events import Completed, Failed, InputWritten
 from oact_dagster.ledger.states import AttemptRecord, StructureRecord
+from oact_dagster.orca.convergence import Convergence
+from oact_dagster.orca.geometry import GeometryError, parse_geometry
+from oact_dagster.pictures.convergence import convergence_picture
+from oact_dagster.pictures.geometry import geometry_picture
+from oact_dagster.pictures.markdown import as_markdown
+from oact_dagster.quality.rules import Verdict
 
 Metadata = dict[str, Any]
 
@@ -31,7 +37,7 @@ _ATTEMPT_COLUMNS = TableSchema(
 
 
 def structure_metadata(structure: StructureRecord) -> Metadata:
-    """Which structure it is."""
+    """Which structure it is, in words and numbers."""
     return {
         "formula": formula(structure.elements),
         "natoms": structure.natoms,
@@ -39,6 +45,17 @@ def structure_metadata(structure: StructureRecord) -> Metadata:
         "multiplicity": structure.multiplicity,
         **{f"csv_{name}": value for name, value in structure.annotations.items()},
     }
+
+
+def row_metadata(structure: StructureRecord) -> Metadata:
+    """Of ``architector_csv``: which structure it is, with a picture of its geometry."""
+    found = structure_metadata(structure)
+    try:
+        geometry = parse_geometry(structure.geometry)
+    except GeometryError:
+        return found  # that of an old ledger
+    picture = geometry_picture(geometry.symbols, geometry.coordinates)
+    return {**found, "geometry": MetadataValue.md(as_markdown(picture, "geometry"))}
 
 
 def input_metadata(event: InputWritten) -> Metadata:
@@ -54,8 +71,8 @@ def input_metadata(event: InputWritten) -> Metadata:
     return metadata
 
 
-def result_metadata(event: Completed, input_hash: str | None) -> Metadata:
-    """Of ``orca_results``: what the output file says, and how it came about."""
+def result_metadata(event: Completed, input_hash: str | None, verdicts: Sequence[Verdict] = ()) -> Metadata:
+    """Of ``orca_results``: what the output file says, how it came about, and which quality rules it breaks."""
     attempt = event.attempt
     found: Metadata = {"job_dir": MetadataValue.path(event.structure.job_dir or "")}
     if attempt is not None:
@@ -78,6 +95,14 @@ def result_metadata(event: Completed, input_hash: str | None) -> Metadata:
             "output_file": MetadataValue.path(str(result.get("output_file", ""))),
             "finished": _time(attempt.ended_at),
         }
+        if result.get("convergence"):
+            picture = convergence_picture(Convergence.from_json(result["convergence"]))
+            found["convergence"] = MetadataValue.md(as_markdown(picture, "convergence"))
+    if event.attempts:
+        found["attempts"] = attempts_table(event.attempts)
+    if verdicts:
+        broken = [verdict.rule for verdict in verdicts if verdict.passed is False]
+        found["failed_checks"] = ", ".join(broken) or "none"
     if input_hash is not None:
         found["input_hash"] = input_hash
     if event.reused:
@@ -87,8 +112,8 @@ def result_metadata(event: Completed, input_hash: str | None) -> Metadata:
     return {key: value for key, value in found.items() if value is not None}
 
 
-def metric_metadata(event: Completed) -> Metadata:
-    """Of ``metric_summaries``: the numbers of one structure."""
+def metric_metadata(event: Completed, verdicts: Sequence[Verdict] = ()) -> Metadata:
+    """Of ``metric_summaries``: the numbers of one structure, and what each quality rule says of them."""
     result: Mapping[str, Any] = event.attempt.result if event.attempt is not None else {}
     energy = result.get("final_energy")
     found: Metadata = {
@@ -102,10 +127,28 @@ def metric_metadata(event: Completed) -> Metadata:
         "wall_time_s": result.get("wall_time"),
         "core_hours": core_hours(result),
         "engine": result.get("engine"),
+        "quality": _quality_table(verdicts) if verdicts else None,
     }
     if event.reused:
         found["reused"] = True
     return {key: value for key, value in found.items() if value is not None}
+
+
+def _quality_table(verdicts: Sequence[Verdict]) -> MetadataValue[Any]:
+    words = {True: "holds", False: "broken", None: "not judged"}
+    return MetadataValue.table(
+        [
+            TableRecord({"rule": one.rule, "verdict": words[one.passed], "found": one.text})
+            for one in verdicts
+        ],
+        schema=TableSchema(
+            columns=[
+                TableColumn("rule", "string"),
+                TableColumn("verdict", "string"),
+                TableColumn("found", "string"),
+            ]
+        ),
+    )
 
 
 def failure_metadata(event: Failed) -> Metadata:

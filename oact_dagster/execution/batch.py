@@ -34,6 +34,7 @@ from oact_dagster.execution.events import (
 from oact_dagster.execution.feeding import due_of, why_stopped
 from oact_dagster.execution.job_folder import FolderWriter
 from oact_dagster.execution.job_layout import JobLayout, jobs_dir_refused
+from oact_dagster.execution.looking import with_earlier_ones
 from oact_dagster.execution.next_attempt import AVOID, NextAttempt, plan_next
 from oact_dagster.execution.orca_version import of_the_ledgers_orca
 from oact_dagster.execution.ran_by_hand import make_it_the_attempts, ran_by_hand
@@ -341,6 +342,7 @@ class BatchRun:
 
     def _done(self, structures: Sequence[StructureRecord], *, followed: bool = False) -> Iterator[Event]:
         attempts = self._ledger.good_attempts([structure.orig_index for structure in structures])
+        earlier = with_earlier_ones(self._ledger, attempts)
         for structure in structures:
             attempt = attempts.get(structure.orig_index)
             yield InputWritten(
@@ -352,7 +354,8 @@ class BatchRun:
                 settings_hash=attempt.settings_hash if attempt else None,
                 remedy=attempt.remedy if attempt else None,
             )
-            yield Completed(structure, attempt, reused=not followed, followed=followed)
+            tried = earlier.get(structure.orig_index, ())
+            yield Completed(structure, attempt, reused=not followed, followed=followed, attempts=tried)
 
     def _claim(self, indices: Sequence[int]) -> Iterator[Event]:
         wanted = [index for index in indices if index not in self._others and index not in self._settled]
@@ -966,10 +969,12 @@ class BatchRun:
     def _done_now(self, structures: Sequence[StructureRecord]) -> Iterator[Event]:
         done = [structure for structure in structures if structure.status is Status.COMPLETED]
         attempts = self._ledger.good_attempts([structure.orig_index for structure in done])
+        earlier = with_earlier_ones(self._ledger, attempts)
         for structure in done:
             if structure.job_dir is not None:
                 apply_keep(self._campaign, Path(structure.job_dir))
-            yield Completed(structure, attempts.get(structure.orig_index))
+            tried = earlier.get(structure.orig_index, ())
+            yield Completed(structure, attempts.get(structure.orig_index), attempts=tried)
 
     def _failed(
         self, structure: StructureRecord, message: str, failure_class: str | None = None, log: str = ""

@@ -23,6 +23,7 @@ from oact_dagster.launchers.attempt_files import (
 from oact_dagster.launchers.protocol import JobState
 from oact_dagster.ledger.states import Ending, Outcome, Result, StructureRecord
 from oact_dagster.orca.attempt_evidence import read_evidence
+from oact_dagster.orca.convergence import read_convergence
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.outputs import Output, read_output
 from oact_dagster.orca.silence import silent_for_s
@@ -203,4 +204,5 @@ def result_of(output: Output, folder: Path, natoms: int, elapsed: float | None, 
         bond_stretch=None if bonds is None else round(bonds.stretch, 6),
         stretched_bond=None if bonds is None else bonds.bond,
         metals_alone=None if bonds is None else bonds.alone,
+        convergence={} if output.file is None else read_convergence(output.file).to_json(),
     )

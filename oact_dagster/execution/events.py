@@ -64,6 +64,8 @@ class Completed:
     """It was there before this batch; nothing was computed."""
     followed: bool = False
     """Another run computed it while this one waited for it."""
+    attempts: Sequence[AttemptRecord] = ()
+    """All of the structure, where there was more than one."""
 
 
 @dataclass(frozen=True, slots=True)

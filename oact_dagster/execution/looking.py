@@ -1,6 +1,6 @@
 """What can be told of structures without running them: their inputs, and the results that are there."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from oact_dagster.campaign import Campaign
@@ -8,6 +8,7 @@ from oact_dagster.execution.events import Completed, Event, Failed, InputWritten
 from oact_dagster.execution.job_folder import FolderWriter
 from oact_dagster.execution.job_layout import JobLayout
 from oact_dagster.execution.setup_hook import SetupError, load_setup_func
+from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import AttemptRecord, Status, StructureRecord
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.orca.failures import FailureClass
@@ -64,7 +65,8 @@ def stored_results(ledger: Ledger, orig_indices: Sequence[int]) -> Iterator[Even
         if isinstance(structure, int):
             yield NotRun(structure, "is not in the ledger")
         elif structure.status is Status.COMPLETED:
-            yield Completed(structure, attempt, reused=True)
+            tried = ledger.attempts(structure.orig_index) if attempt and attempt.number > 1 else ()
+            yield Completed(structure, attempt, reused=True, attempts=tried)
         else:
             yield NotRun(
                 structure.orig_index,
@@ -82,3 +84,16 @@ def _records(
         attempts = ledger.good_attempts(chunk)
         for index in chunk:
             yield structures.get(index, index), attempts.get(index)
+
+
+def with_earlier_ones(
+    ledger: LedgerReader, good: Mapping[int, AttemptRecord]
+) -> dict[int, Sequence[AttemptRecord]]:
+    """All attempts of the structures whose result did not come of the first one, by ``orig_index``.
+
+    Args:
+        ledger: of the campaign.
+        good: the attempts that delivered results.
+    """
+    again = [index for index, attempt in good.items() if attempt.number > 1]
+    return dict(ledger.attempts_of(again)) if again else {}

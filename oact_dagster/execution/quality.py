@@ -26,6 +26,14 @@ WORST_SHOWN: Final = 10
 MODELS_KEY: Final = "energy_models"
 """Of the ledger's ``meta``: the energies that were fitted last, as JSON, by engine."""
 
+ONE_VERSION: Final = "one_orca_version"
+ONE_LEVEL: Final = "one_level_of_theory"
+CAMPAIGN_RULES: Final[Mapping[str, str]] = {
+    ONE_VERSION: "all results are of one version of ORCA",
+    ONE_LEVEL: "all results are of the campaign's engine, and their inputs were made with the present settings",
+}
+"""The rules over a whole campaign, and what must hold."""
+
 UNKNOWN_ENGINE: Final = "unknown"
 _ENERGY: Final = "energy_in_range"
 _BIT: Final = {rule.name: 1 << place for place, rule in enumerate(RULES)}
@@ -318,9 +326,9 @@ class _Evaluation:
         found = self._versions
         versions = found.most_first()
         return RuleSummary(
-            "one_orca_version",
+            ONE_VERSION,
             Severity.WARNING,
-            "all results are of one version of ORCA",
+            CAMPAIGN_RULES[ONE_VERSION],
             found.total,
             found.total - found.counts[versions[0]] if versions else 0,
             tuple(
@@ -337,9 +345,9 @@ class _Evaluation:
         present = self.campaign.settings_hash()
         others = [key for key in found.most_first() if key[0] != engine or key[1] not in (None, present)]
         return RuleSummary(
-            "one_level_of_theory",
+            ONE_LEVEL,
             Severity.WARNING,
-            f"all results are of {engine}, and their inputs were made with the present settings ({present})",
+            CAMPAIGN_RULES[ONE_LEVEL],
             found.total,
             sum(found.counts[key] for key in others),
             tuple(

@@ -1,0 +1,105 @@
+"""The quality rules as Dagster's asset checks: one evaluation for each rule and run, over all results so far."""
+
+from collections.abc import Collection, Iterator
+from typing import Final
+
+import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
+
+from oact_dagster.campaign import Campaign
+from oact_dagster.defs.keys import CampaignKeys
+from oact_dagster.execution.quality import CAMPAIGN_RULES, Quality, RuleSummary
+from oact_dagster.quality.rules import Severity, rules_in_force
+
+_OF_THE_METRICS: Final = ("forces_below_limit", "spin_contamination", "energy_in_range", "metal_bound")
+"""These look at the numbers; all others at whether there is a result at all, and of what."""
+
+_SEVERITIES: Final = {
+    Severity.ERROR: dg.AssetCheckSeverity.ERROR,
+    Severity.WARNING: dg.AssetCheckSeverity.WARN,
+}
+
+
+def check_specs(campaign: Campaign) -> list[dg.AssetCheckSpec]:
+    """The checks on ``orca_results`` and ``metric_summaries``; a rule that is switched off is none.
+
+    Args:
+        campaign: the settings.
+    """
+    limits = campaign.quality.limits
+    described = {rule.name: rule.described(limits) for rule in rules_in_force(limits)} | dict(CAMPAIGN_RULES)
+    return [
+        dg.AssetCheckSpec(name, asset=_asset_of(campaign, name), description=text)
+        for name, text in described.items()
+    ]
+
+
+def check_results(
+    campaign: Campaign, quality: Quality, wanted: Collection[dg.AssetCheckKey] | None = None
+) -> Iterator[dg.AssetCheckResult]:
+    """What the rules found, with counts and the ten worst.
+
+    Args:
+        campaign: the settings.
+        quality: of all its results.
+        wanted: only these checks; None: all.
+    """
+    for rule in quality.rules:
+        key = dg.AssetCheckKey(_asset_of(campaign, rule.name), rule.name)
+        if wanted is None or key in wanted:
+            yield dg.AssetCheckResult(
+                asset_key=key.asset_key,
+                check_name=key.name,
+                passed=rule.failed == 0,
+                severity=_SEVERITIES[rule.severity],
+                description=_said(rule),
+                metadata={
+                    "judged": rule.checked,
+                    "broken": rule.failed,
+                    "worst": dg.MetadataValue.table(
+                        [
+                            dg.TableRecord({"partition": str(index), "found": text})
+                            for index, text in rule.worst
+                        ],
+                        schema=dg.TableSchema(
+                            columns=[dg.TableColumn("partition", "string"), dg.TableColumn("found", "string")]
+                        ),
+                    ),
+                },
+            )
+
+
+def as_evaluation(result: dg.AssetCheckResult, instance: dg.DagsterInstance) -> dg.AssetCheckEvaluation:
+    """The event of a check that runs in a job without assets, whose steps give none of their own.
+
+    Args:
+        result: of the check.
+        instance: knows the materialization that it is about.
+    """
+    assert result.asset_key is not None and result.check_name is not None
+    about = None
+    for record in instance.fetch_materializations(result.asset_key, limit=1).records:
+        about = AssetCheckEvaluationTargetMaterializationData(
+            storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
+        )
+    return dg.AssetCheckEvaluation(
+        asset_key=result.asset_key,
+        check_name=result.check_name,
+        passed=result.passed,
+        metadata=result.metadata,
+        target_materialization_data=about,
+        severity=result.severity,
+        description=result.description,
+    )
+
+
+def _asset_of(campaign: Campaign, rule: str) -> dg.AssetKey:
+    keys = CampaignKeys.of(campaign)
+    return keys.metric_summaries if rule in _OF_THE_METRICS else keys.orca_results
+
+
+def _said(rule: RuleSummary) -> str:
+    what = "broken by" if rule.failed else "holds for all"
+    return f"{what} {rule.failed or rule.checked} of {rule.checked} results: {rule.description}"
