@@ -18,6 +18,7 @@ from oact_dagster.cli.fsck import fsck
 from oact_dagster.cli.ingest import ingest
 from oact_dagster.cli.init import init
 from oact_dagster.cli.release import release
+from oact_dagster.cli.report import report
 from oact_dagster.cli.run import run
 from oact_dagster.cli.submit import submit
 from oact_dagster.cli.web import web
@@ -48,5 +49,5 @@ def main() -> None:
     """Run ORCA on a CSV of metal complexes, as Dagster assets with one partition per structure."""
 
 
-for command in (demo, init, check, run, submit, web, dashboard, export, release, ingest, fsck, clean):
+for command in (demo, init, check, run, submit, web, dashboard, report, export, release, ingest, fsck, clean):
     main.add_command(command)

@@ -60,6 +60,7 @@ OURS: Final = frozenset(
         ("oact_dagster.execution.from_ledger", "FromLedgerRefused"),
         ("oact_dagster.execution.selection", "SelectionError"),
         ("oact_dagster.launchers.protocol", "LauncherError"),
+        ("oact_dagster.report.writing", "ReportError"),
     }
 )
 """Modules and names of the errors whose text is one line for the user."""

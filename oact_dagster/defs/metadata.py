@@ -9,6 +9,7 @@ from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 from oact_dagster.execution.events import Completed, Failed, InputWritten
 from oact_dagster.ledger.states import AttemptRecord, StructureRecord
 from oact_dagster.orca.convergence import Convergence
+from oact_dagster.orca.formula import hill_formula
 from oact_dagster.orca.geometry import GeometryError, parse_geometry
 from oact_dagster.pictures.convergence import convergence_picture
 from oact_dagster.pictures.geometry import geometry_picture
@@ -209,11 +210,7 @@ def core_hours(result: Mapping[str, Any]) -> float | None:
 
 def formula(elements: str) -> str:
     """The formula in Hill order of the ledger's semicolon-separated symbols."""
-    symbols = elements.split(";")
-    counts = {symbol: symbols.count(symbol) for symbol in sorted(set(symbols))}
-    first = [symbol for symbol in ("C", "H") if symbol in counts] if "C" in counts else []
-    order = [*first, *(symbol for symbol in counts if symbol not in first)]
-    return "".join(f"{symbol}{counts[symbol] if counts[symbol] > 1 else ''}" for symbol in order)
+    return hill_formula(elements.split(";"))
 
 
 def _time(at: float | None) -> str | None:

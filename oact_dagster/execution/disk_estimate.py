@@ -115,6 +115,7 @@ class Sizes:
         guesses = any("PModel" in line for line in self._settings.template.scf)
         self._guesses = guesses and campaign.orca.command != STANDIN
         self._functions: dict[str, int] = {}
+        self._with_potential: set[str] = set()
 
     def of(self, symbols: Sequence[str], multiplicity: int) -> Size:
         """The size of a structure.
@@ -129,13 +130,13 @@ class Sizes:
         counts = Counter(symbols)
         for element in counts.keys() - self._functions.keys():
             self._functions[element] = functions_on(element, self._settings)
+            if self._settings.ecp_of(element) is not None:
+                self._with_potential.add(element)
         return Size(
             basis_functions=sum(self._functions[element] * count for element, count in counts.items()),
             spins=2 if multiplicity > 1 or self._broken_singlets else 1,
             natoms=len(symbols),
-            atomic_guesses=sum(self._settings.ecp_of(element) is not None for element in counts)
-            if self._guesses
-            else 0,
+            atomic_guesses=len(self._with_potential & counts.keys()) if self._guesses else 0,
         )
 
 

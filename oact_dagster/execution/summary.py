@@ -22,7 +22,7 @@ from oact_dagster.ledger.metrics import Statistic
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 
-__all__ = ["Statistic", "Summary", "summarise", "write_results"]
+__all__ = ["ResultNumbers", "Statistic", "Summary", "summarise", "write_results"]
 
 ROWS_AT_ONCE: Final = 10_000
 RESULTS_FILE: Final = "results.parquet"
@@ -74,35 +74,75 @@ class Summary:
         return sum(count for engine, count in self.engines.items() if "NOT ORCA" in engine)
 
 
+class ResultNumbers:
+    """The numbers of completed structures, taken in one by one; 8 bytes of each are kept."""
+
+    def __init__(self) -> None:
+        names = (
+            "energies",
+            "energies_per_atom",
+            "max_forces",
+            "scf_steps",
+            "wall_times",
+            "n_cores",
+            "core_hours",
+        )
+        self._columns = {name: array("d") for name in names}
+
+    def add(
+        self,
+        energy: float | None,
+        natoms: float | None,
+        force: float | None,
+        steps: float | None,
+        wall: float | None,
+        cores: float | None,
+    ) -> None:
+        """Take in a completed structure; what it lacks is left out.
+
+        Args:
+            energy: Eh.
+            natoms: its atoms.
+            force: largest Cartesian gradient component, Eh/bohr.
+            steps: SCF cycles.
+            wall: s.
+            cores: of its calculation.
+        """
+        columns = self._columns
+        if energy is not None:
+            columns["energies"].append(energy)
+            if natoms:
+                columns["energies_per_atom"].append(energy / natoms)
+        if force is not None:
+            columns["max_forces"].append(force)
+        if steps is not None:
+            columns["scf_steps"].append(steps)
+        if wall is not None:
+            columns["wall_times"].append(wall)
+        if cores is not None:
+            columns["n_cores"].append(cores)
+            if wall is not None:
+                columns["core_hours"].append(wall * cores / 3600.0)
+
+    def arrays(self) -> dict[str, Numbers]:
+        """An array, shape (n,), for each field of :class:`Summary` that is one."""
+        return {name: np.frombuffer(values, dtype=np.float64) for name, values in self._columns.items()}
+
+
 def summarise(ledger: Ledger) -> Summary:
     """Summarise a campaign from its ledger. Rows are streamed; only the numbers are kept, 8 bytes each."""
-    columns = {key: array("d") for key in ("e", "ea", "f", "s", "w", "n", "c")}
-    for energy, natoms, force, steps, wall, cores in ledger.result_numbers():
-        if energy is not None:
-            columns["e"].append(energy)
-            if natoms:
-                columns["ea"].append(energy / natoms)
-        for key, value in (("f", force), ("s", steps), ("w", wall), ("n", cores)):
-            if value is not None:
-                columns[key].append(value)
-        if wall is not None and cores is not None:
-            columns["c"].append(wall * cores / 3600.0)
-    arrays = {key: np.frombuffer(values, dtype=np.float64) for key, values in columns.items()}
+    numbers = ResultNumbers()
+    for row in ledger.result_numbers():
+        numbers.add(*row)
     return Summary(
         counts=ledger.count_by_status(),
         running_started=ledger.count_running_started(),
         held=ledger.count_held(),
         rejected=ledger.count_rejections(),
-        energies=arrays["e"],
-        energies_per_atom=arrays["ea"],
-        max_forces=arrays["f"],
-        scf_steps=arrays["s"],
-        wall_times=arrays["w"],
-        n_cores=arrays["n"],
-        core_hours=arrays["c"],
         engines=engines_of(ledger),
         failures=ledger.failures_by_class(),
         spent=ledger.cores_spent(),
+        **numbers.arrays(),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from oact_dagster.ledger.failures import LAUNCHER_BY_HAND
-from oact_dagster.ledger.figures import LedgerFigures
+from oact_dagster.ledger.history import LedgerHistory
 from oact_dagster.ledger.states import EndedAttempt, Outcome
 
 # A failure that was set by hand, or that a file of others had, is none of this campaign's attempts.
@@ -19,7 +19,7 @@ _LOOKED_AT: Final = 20_000
 """Attempts from the newest on; a campaign may have millions."""
 
 
-class LedgerHealth(LedgerFigures):
+class LedgerHealth(LedgerHistory):
     """What tells a campaign that goes wrong from one that meets a hard structure now and then."""
 
     def newest_attempt(self) -> int:

@@ -1,0 +1,44 @@
+"""``oact report``."""
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+EXAMPLE: Final = """\
+\b
+Example:
+  oact report campaign.yaml
+  oact report campaign.yaml -o ~/report.html
+"""
+
+
+@click.command(epilog=EXAMPLE)
+@click.argument("campaign")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The file to write; report.html beside campaign.yaml.",
+)
+def report(campaign: str, output: Path | None) -> None:
+    """Write a whole campaign into one HTML file, to look at and to mail.
+
+    CAMPAIGN is a campaign.yaml or its folder. The file asks the network for nothing. The ledger is only read, also
+    while runs are at work. An older report is replaced; a file that is none is not.
+    """
+    from oact_dagster.campaign import load_campaign
+    from oact_dagster.cli.bar import bar_on_stderr
+    from oact_dagster.ledger.reading import LedgerReader
+    from oact_dagster.report.writing import write_report
+
+    settings = load_campaign(campaign)
+    target = None if output is None else output.expanduser().absolute()
+    with LedgerReader.open(settings.ledger) as ledger, bar_on_stderr("writing the report") as told:
+        written = write_report(settings, ledger, target, told=told)
+    click.echo(f"{written.path}: {_size(written.size)}, {written.structures:,} structures")
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"

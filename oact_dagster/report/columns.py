@@ -1,0 +1,207 @@
+"""Columns of the report's tables: small in the file, quick to read in the browser.
+
+Numbers keep the digits that make sense, a word that repeats is stored once, and what rises row by row is stored as
+steps. ``page.js`` reads what :meth:`json_parts` writes.
+"""
+
+import json
+import math
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Protocol
+
+Shown = Literal["integer", "fixed", "significant", "duration", "time"]
+
+_NAN: Final = float("nan")
+_JOINED: Final = 10_000
+"""Values that are written at once."""
+
+
+class Column(Protocol):
+    """A column of a table."""
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What the browser is told of the column."""
+
+    def json_parts(self) -> Iterator[str]:
+        """The column as JSON, in parts."""
+
+
+@dataclass(slots=True)
+class NumberColumn:
+    """Numbers; 8 bytes each in memory.
+
+    Attributes:
+        key: Its name in searches (``scf>100``).
+        label: Its heading.
+        shown: ``integer``; ``fixed`` digits behind the point; ``significant`` digits; ``duration`` (s, shown as
+            h:mm:ss); ``time`` (Unix time in s, shown in the reader's time zone).
+        digits: Of ``fixed`` and ``significant``.
+        width: In the table, in characters.
+        title: What it is and in which unit, for those who point at the heading.
+        steps: Store the differences from row to row: for columns of whole numbers that hardly change or rise.
+    """
+
+    key: str
+    label: str
+    shown: Shown = "integer"
+    digits: int = 0
+    width: int = 9
+    title: str = ""
+    steps: bool = False
+    values: "array[float]" = field(default_factory=lambda: array("d"))
+
+    def add(self, value: float | None) -> None:
+        """Add the value of the next row; None and what is no finite number are shown as nothing."""
+        self.values.append(_NAN if value is None or not math.isfinite(value) else value)
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What the browser is told of the column."""
+        return {
+            "kind": "number",
+            "key": self.key,
+            "label": self.label,
+            "shown": self.shown,
+            "digits": self.digits,
+            "width": self.width,
+            "title": self.title,
+            "steps": self.steps,
+        }
+
+    def json_parts(self) -> Iterator[str]:
+        """The column as JSON, in parts."""
+        yield f'{json.dumps(self.head)[:-1]}, "values": ['
+        numbers = self._steps() if self.steps else map(self._number, self.values)
+        yield from _joined(numbers)
+        yield "]}"
+
+    def _number(self, value: float) -> str:
+        if math.isnan(value):
+            return "null"
+        if self.shown in ("integer", "time"):
+            return str(round(value))
+        if self.shown == "duration":
+            # Nobody needs tenths of a second of what took minutes.
+            return str(round(value)) if value >= 100 else f"{value:.1f}"
+        if self.shown == "significant":
+            return repr(float(f"{value:.{self.digits}g}"))
+        return repr(round(value, self.digits))
+
+    def _steps(self) -> Iterator[str]:
+        last = 0
+        for value in self.values:
+            if math.isnan(value):
+                yield "null"
+                continue
+            whole = round(value)
+            yield str(whole - last)
+            last = whole
+
+
+@dataclass(slots=True)
+class WordColumn:
+    """Texts, each different one stored once.
+
+    Attributes:
+        key: Its name in searches (``status:failed``).
+        label: Its heading.
+        width: In the table, in characters.
+        title: What it is, for those who point at the heading.
+    """
+
+    key: str
+    label: str
+    width: int = 12
+    title: str = ""
+    codes: "array[int]" = field(default_factory=lambda: array("i"))
+    words: dict[str, int] = field(default_factory=dict)
+
+    def add(self, text: str | None) -> None:
+        """Add the text of the next row; None and an empty one are shown as nothing."""
+        self.codes.append(self.words.setdefault(text, len(self.words)) if text else -1)
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What the browser is told of the column."""
+        return {
+            "kind": "word",
+            "key": self.key,
+            "label": self.label,
+            "width": self.width,
+            "title": self.title,
+        }
+
+    def json_parts(self) -> Iterator[str]:
+        """The column as JSON, in parts."""
+        yield f'{json.dumps(self.head)[:-1]}, "words": ['
+        yield from _joined(json.dumps(word) for word in self.words)
+        yield '], "codes": ['
+        yield from _joined(map(str, self.codes))
+        yield "]}"
+
+
+@dataclass(slots=True)
+class DerivedColumn:
+    """A column that the browser computes from two others: a quotient, or a product times a factor.
+
+    Attributes:
+        key: Its name in searches.
+        label: Its heading.
+        first: Key of the first column.
+        second: Key of the second one.
+        operation: ``/`` or ``*``.
+        factor: Of the result.
+        shown: As of a :class:`NumberColumn`.
+        digits: Likewise.
+        width: In the table, in characters.
+        title: What it is and in which unit.
+    """
+
+    key: str
+    label: str
+    first: str
+    second: str
+    operation: Literal["/", "*"]
+    factor: float = 1.0
+    shown: Shown = "fixed"
+    digits: int = 0
+    width: int = 9
+    title: str = ""
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What the browser is told of the column."""
+        return {
+            "kind": "derived",
+            "key": self.key,
+            "label": self.label,
+            "first": self.first,
+            "second": self.second,
+            "operation": self.operation,
+            "factor": self.factor,
+            "shown": self.shown,
+            "digits": self.digits,
+            "width": self.width,
+            "title": self.title,
+        }
+
+    def json_parts(self) -> Iterator[str]:
+        """The column as JSON, in parts."""
+        yield json.dumps(self.head)
+
+
+def _joined(items: Iterator[str]) -> Iterator[str]:
+    """The items with commas between them, many at a time."""
+    chunk: list[str] = []
+    comma = ""
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == _JOINED:
+            yield comma + ",".join(chunk)
+            comma = ","
+            chunk.clear()
+    if chunk:
+        yield comma + ",".join(chunk)

@@ -1,0 +1,91 @@
+"""The top of the report: how far the campaign is, how fast, when it ends, and what one should know of it."""
+
+import time
+from collections.abc import Iterator
+
+from oact_dagster.counted import counted as counted_of
+from oact_dagster.execution.campaign_figures import CampaignFigures
+from oact_dagster.ledger.states import Outcome, Status
+from oact_dagster.report.html import counted, escaped
+
+STATUS_NAMES = {
+    Status.COMPLETED: "completed",
+    Status.RUNNING: "running",
+    Status.TO_RUN: "to be run",
+    Status.READY: "ready",
+    Status.FAILED: "failed",
+    Status.TIMEOUT: "timed out",
+}
+
+
+def clock(at: float) -> str:
+    """A Unix time (s) as local time: date, time and zone."""
+    local = time.localtime(at)
+    return time.strftime("%Y-%m-%d %H:%M ", local) + (time.strftime("%Z", local) or "local time")
+
+
+def banner(figures: CampaignFigures) -> str:
+    """What must not be overlooked: results that are none of ORCA's; empty where there are none."""
+    overview = figures.overview
+    if not overview.not_orca:
+        return ""
+    return (
+        f'<p class="banner" role="alert"><strong>NOT ORCA:</strong> {overview.not_orca:,} of {overview.completed:,}'
+        " results are the stand-in engine's GFN2-xTB numbers, which mean nothing for chemistry.</p>"
+    )
+
+
+def tiles(figures: CampaignFigures) -> str:
+    """The figures at the top."""
+    items = []
+    for name, value, rest in _tiles(figures):
+        small = f" <small>{escaped(rest)}</small>" if rest else ""
+        items.append(f"<div><dt>{escaped(name)}</dt><dd>{escaped(value)}{small}</dd></div>")
+    return f'<dl class="tiles">{"".join(items)}</dl>'
+
+
+def _tiles(figures: CampaignFigures) -> Iterator[tuple[str, str, str]]:
+    overview = figures.overview
+    total = overview.total
+    for status, name in STATUS_NAMES.items():
+        count = overview.counts.get(status, 0)
+        if status is Status.READY and not count:
+            continue
+        share = f"{100 * count / total:.1f} %" if total else ""
+        if status is Status.RUNNING and count:
+            share = f"{overview.running_started:,} compute, {overview.queued:,} queued"
+        yield name, f"{count:,}", share
+    if overview.held:
+        yield "held", f"{overview.held:,}", "until `oact release`"
+    if overview.set_aside or overview.without_remedy:
+        aside = (overview.set_aside or 0) + overview.without_remedy
+        yield "set aside", f"{aside:,}", "no attempt is left to them"
+    if overview.rejected:
+        yield "rejected rows", f"{overview.rejected:,}", "of the CSV"
+    if (pace := overview.throughput) is not None:
+        yield (
+            "throughput",
+            counted(float(f"{pace.per_hour:.3g}")),
+            f"completed/h in the last {pace.hours:.3g} h",
+        )
+    if overview.ends_at is not None:
+        day, hour, zone = clock(overview.ends_at).split(" ", 2)
+        yield "ends about", day, f"{hour} {zone}, with {overview.left:,} left at this pace"
+    yield "core-hours, good", counted(figures.good_core_hours), "of attempts that gave results"
+    lost = {
+        outcome: hours
+        for outcome, hours in overview.spent.items()
+        if outcome is not Outcome.COMPLETED and hours
+    }
+    told = ", ".join(f"{outcome} {counted(hours)}" for outcome, hours in sorted(lost.items()))
+    yield "core-hours, lost", counted(figures.lost_core_hours), told
+
+
+def sentence(figures: CampaignFigures) -> str:
+    """How far it is, in a sentence."""
+    overview = figures.overview
+    if not overview.total:
+        return "The ledger holds no structures yet."
+    share = 100 * overview.completed / overview.total
+    of = counted_of(overview.total, "structure").replace(str(overview.total), f"{overview.total:,}", 1)
+    return f"{overview.completed:,} of {of} completed ({share:.1f} %)."

@@ -1,0 +1,71 @@
+"""HTML by a few lines: escaped text, and tables of a few rows."""
+
+import html
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+_NUMBER: Final = (int, float)
+
+
+def escaped(text: object) -> str:
+    """A text as HTML, safe in an element and in a quoted attribute."""
+    return html.escape(str(text), quote=True)
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, name: str) -> str:
+    """A small table, all of it in the page; empty where it has no rows.
+
+    Args:
+        heads: of its columns.
+        rows: of its cells. A number or :class:`Figure` is set to the right; :class:`Markup` is taken as it is, all
+            else is escaped.
+        name: what it shows, its caption for those who hear it.
+    """
+    lines, number = [], [False] * len(heads)
+    for row in rows:
+        cells = []
+        for place, value in enumerate(row):
+            if isinstance(value, (*_NUMBER, Figure)):
+                number[place] = True
+                text = value if isinstance(value, Figure) else counted(value)
+                cells.append(f'<td class="number">{escaped(text)}</td>')
+            else:
+                cells.append(f"<td>{value.text if isinstance(value, Markup) else escaped(value)}</td>")
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    if not lines:
+        return ""
+    titles = "".join(
+        f'<th scope="col"{" class=number" if right else ""}>{escaped(head)}</th>'
+        for head, right in zip(heads, number, strict=True)
+    )
+    return (
+        f'<div class="plain"><table aria-label="{escaped(name)}"><thead><tr>{titles}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+class Figure(str):
+    """A number that is written already."""
+
+
+class Markup:
+    """HTML that is made already.
+
+    Args:
+        text: the HTML.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+def structure_button(orig_index: int) -> Markup:
+    """A button that opens a structure's details."""
+    return Markup(f'<button type="button" class="link" data-open="{orig_index:d}">{orig_index:d}</button>')
+
+
+def counted(value: float) -> str:
+    """A number with thousands apart; of a fraction three digits that count."""
+    if isinstance(value, int) or value.is_integer() or abs(value) >= 1000:
+        return f"{round(value):,}"
+    return f"{value:.3g}"

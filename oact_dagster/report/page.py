@@ -1,0 +1,83 @@
+"""The page of the report: its template, style, script and data in one file."""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib import resources
+from string import Template
+from typing import Final
+
+from oact_dagster.report.html import escaped
+from oact_dagster.report.packing import packed
+
+_DATA: Final = "\0"
+"""Stands for the data while the page around them is made."""
+
+
+@cache
+def _file(name: str) -> str:
+    return (resources.files(__package__) / name).read_text(encoding="utf-8")
+
+
+def page(
+    *,
+    title: str,
+    heading: str,
+    when: str,
+    banner: str,
+    sections: Mapping[str, tuple[str, str]],
+    footer: str,
+    generator: str,
+    data: Iterable[str],
+) -> Iterator[str]:
+    """The whole page, in parts.
+
+    Nothing in it asks the network for anything, and its policy forbids it: what a text of others might smuggle in could
+    neither run nor fetch.
+
+    Args:
+        title: of the window; escaped here, as are ``heading``, ``when``, ``footer`` and ``generator``.
+        heading: the name of the campaign.
+        when: when it was written, and where.
+        banner: HTML that must not be overlooked; empty where there is none.
+        sections: title and HTML by key, in their order.
+        footer: the last line.
+        generator: the program and its version.
+        data: JSON for the tables, in parts.
+    """
+    script = _file("page.js").strip()
+    whole = Template(_file("page.html")).substitute(
+        # Lines above and below it are part of what a browser hashes.
+        policy=_policy(f"\n{script}\n"),
+        generator=escaped(generator),
+        title=escaped(title),
+        style=_file("page.css"),
+        heading=escaped(heading),
+        when=escaped(when),
+        links=" ".join(
+            f'<a href="#{escaped(key)}">{escaped(name)}</a>' for key, (name, _) in sections.items()
+        ),
+        banner=banner,
+        sections="\n".join(
+            f'<section id="{escaped(key)}">\n<h2>{escaped(name)}</h2>\n{body}\n</section>'
+            for key, (name, body) in sections.items()
+        ),
+        footer=escaped(footer),
+        script=script,
+        data=_DATA,
+    )
+    # A text of others may hold that letter; the data come last.
+    before, _, after = whole.rpartition(_DATA)
+    yield before.replace(_DATA, "\ufffd")
+    yield from packed(data)
+    yield after
+
+
+def _policy(script: str) -> str:
+    """Content security policy: nothing from the network, the one script by its hash, styles, pictures in the page."""
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    return (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:;"
+        " base-uri 'none'; form-action 'none'"
+    )

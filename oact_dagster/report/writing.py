@@ -1,0 +1,204 @@
+"""Writing the report, whole or not at all."""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from oact_dagster.campaign import Campaign
+from oact_dagster.execution.campaign_figures import CampaignFigures, campaign_figures
+from oact_dagster.execution.feed_overview import feed_overview
+from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.report.details import MOST_STRUCTURES, details
+from oact_dagster.report.failure_section import groups_html, hosts_html, metals_html
+from oact_dagster.report.head import banner, clock, sentence, tiles
+from oact_dagster.report.html import escaped
+from oact_dagster.report.page import page
+from oact_dagster.report.provenance import settings_html, versions_html
+from oact_dagster.report.quality_input import QualityFindings
+from oact_dagster.report.quality_section import quality_html
+from oact_dagster.report.tables import ATTEMPTS_SHOWN, Table, json_parts, tables
+
+REPORT_FILE: Final = "report.html"
+"""The report's name, beside ``campaign.yaml``."""
+
+_BEGIN: Final = b"<!doctype html>"
+_ROWS_OF_A_PICTURE: Final = 300
+_HINT: Final = "words, status:failed, scf>100 …"
+
+
+class ReportError(ValueError):
+    """The report would overwrite what is no report; the text is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenReport:
+    """A report that was written."""
+
+    path: Path
+    size: int
+    """Bytes."""
+    structures: int
+
+
+def write_report(
+    campaign: Campaign,
+    ledger: LedgerReader,
+    target: Path | None = None,
+    *,
+    quality: QualityFindings | None = None,
+    told: Callable[[int, int], None] | None = None,
+    now: float | None = None,
+) -> WrittenReport:
+    """Write one HTML file on a whole campaign, which needs no network. The ledger is only read.
+
+    Args:
+        campaign: its settings.
+        ledger: of the campaign; runs may be at work on it.
+        target: the file; None for ``report.html`` beside ``campaign.yaml``. An older report is replaced.
+        quality: what the checks on the results found; None where nothing was checked.
+        told: called with the work done and the work in all.
+        now: Unix time, s.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+        ReportError: the file is there already and no report, or it is a folder.
+        OSError: it cannot be written.
+    """
+    path = campaign.folder / REPORT_FILE if target is None else target
+    refuse_others(path)
+    at = time.time() if now is None else now
+    figures = campaign_figures(campaign, ledger, at)
+    total = figures.overview.total
+    work = _Work(ledger, total, told)
+    found = tables(ledger, None if quality is None else quality.failed, work.rows)
+    more = (
+        details(ledger, optimised=campaign.orca.opt, told=work.details)
+        if total <= MOST_STRUCTURES
+        else ("{}",)
+    )
+    _write(path, _parts(campaign, ledger, figures, found, json_parts(found, more), quality, at))
+    return WrittenReport(path, path.stat().st_size, total)
+
+
+class _Work:
+    """Tells how much of the work is done."""
+
+    def __init__(
+        self, ledger: LedgerReader, structures: int, told: Callable[[int, int], None] | None
+    ) -> None:
+        self._rows = structures + min(ledger.count_attempts(), ATTEMPTS_SHOWN)
+        # To read an output and draw two pictures takes as long as some hundred rows of a table.
+        self._each = _ROWS_OF_A_PICTURE
+        self._all = self._rows + (structures * self._each if structures <= MOST_STRUCTURES else 0)
+        self._told = told
+
+    def rows(self, done: int) -> None:
+        """So many rows of the tables have been read."""
+        if self._told is not None:
+            self._told(done, self._all)
+
+    def details(self, done: int) -> None:
+        """So many structures have their pictures."""
+        if self._told is not None:
+            self._told(self._rows + done * self._each, self._all)
+
+
+def refuse_others(path: Path) -> None:
+    """Refuse to write over what is no report.
+
+    Raises:
+        ReportError: the file is there already and no HTML, or it is a folder.
+        OSError: it cannot be read.
+    """
+    if path.is_dir():
+        raise ReportError(f"{path}: is a folder; name a file, such as {path / REPORT_FILE}")
+    if not path.exists():
+        return
+    with path.open("rb") as stream:
+        begin = stream.read(len(_BEGIN))
+    if begin and begin.lower() != _BEGIN:
+        raise ReportError(f"{path}: is there already and is no report; name another file with -o")
+
+
+def _write(path: Path, parts: Iterable[str]) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with part.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.writelines(parts)
+        part.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def _parts(
+    campaign: Campaign,
+    ledger: LedgerReader,
+    figures: CampaignFigures,
+    found: list[Table],
+    data: Iterable[str],
+    quality: QualityFindings | None,
+    at: float,
+) -> Iterator[str]:
+    name, when = campaign.name, clock(at)
+    sections = {"overview": ("How far it is", _overview(campaign, ledger, figures, at))}
+    if quality is not None:
+        sections["quality"] = ("Quality", quality_html(quality))
+    summed = {"failures": groups_html(figures)}
+    for table in found:
+        body = f"{summed.get(table.key, '')}\n{_table_place(table)}"
+        sections[table.key] = (table.name.capitalize(), body)
+    sections["settings"] = (
+        "Settings and versions",
+        f"{versions_html(campaign, ledger, figures)}\n{settings_html(campaign)}",
+    )
+    return page(
+        title=f"{name}: report of {when}",
+        heading=name,
+        when=f"{when}, on {platform.node() or 'an unknown host'}, from {campaign.ledger}",
+        banner=banner(figures),
+        sections=sections,
+        footer="One file without anything from the network: it can be mailed and kept.",
+        generator=f"oact-dagster {_version()}",
+        data=data,
+    )
+
+
+def _overview(campaign: Campaign, ledger: LedgerReader, figures: CampaignFigures, at: float) -> str:
+    notes = "".join(
+        f'<p class="note">{escaped(line)}</p>\n' for line in feed_overview(campaign, ledger, at).lines()
+    )
+    small = "".join(
+        f"<div><h3>{title}</h3>{body}</div>\n"
+        for title, body in (("Metals", metals_html(figures)), ("Hosts, the worst first", hosts_html(figures)))
+        if body
+    )
+    return (
+        f"<p>{escaped(sentence(figures))}</p>\n{tiles(figures)}\n{notes}"
+        f'<div class="small-tables">\n{small}</div>'
+    )
+
+
+def _table_place(table: Table) -> str:
+    """Where the browser puts a table."""
+    note = f'<p class="quiet">{escaped(table.note)}</p>\n' if table.note else ""
+    if not table.rows:
+        return f"{note}<p>None.</p>"
+    return (
+        f'{note}<div data-table="{escaped(table.key)}" data-hint="{escaped(_HINT)}">'
+        f'<p class="note">{table.rows:,} rows, for a browser with JavaScript.</p></div>'
+    )
+
+
+def _version() -> str:
+    try:
+        return metadata.version("oact-dagster")
+    except metadata.PackageNotFoundError:
+        return "unknown"
