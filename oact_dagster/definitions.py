@@ -40,9 +40,10 @@ def for_campaign(
     """
     campaign = load_campaign(path)
     with warnings.catch_warnings():
-        # A warning for each backfill_policy, which Dagster's documentation recommends; its version is pinned.
+        # A warning for each backfill_policy and for the links to code, which Dagster's documentation recommends; its
+        # version is pinned.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        assets = campaign_assets(campaign, watch)
+        assets = dg.with_source_code_references(campaign_assets(campaign, watch))
     run_structures = run_structures_job(campaign, watch, stop)
     return dg.Definitions(
         assets=assets,

@@ -74,6 +74,15 @@ near)
     printf 'ORCA finished by error termination in SCF\n'
     cp "$control/orca.gbw" orca.gbw
     exit 55 ;;
+iterations)
+    head "$1"
+    printf '%s\n' 'Number of basis functions                   ...     25' \
+        'Iteration    Energy (Eh)           Delta-E    RMSDP     MaxDP     Damp  Time(sec)' \
+        '-------------------------------------------------------------------------------' \
+        '    1    -75.9000000000000000     0.00e+00  9.00e-03  8.00e-02  0.70   0.1' \
+        '    2    -75.9900000000000000    -9.00e-02  1.00e-03  1.00e-02  0.70   0.1' \
+        '    3    -76.0000000000000000    -1.00e-02  1.00e-05  1.00e-04  0.00   0.1'
+    converged; end ;;
 memory)
     head "$1"
     printf '  Please increase MaxCore to more than: 4289 MB\n'

@@ -1,16 +1,14 @@
 """``oact export``."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 if TYPE_CHECKING:
-    from oact_dagster.campaign import Campaign
     from oact_dagster.execution.export.report import ExportReport, LeftOut
-    from oact_dagster.ledger.reading import LedgerReader
 
 EXAMPLE: Final = """\
 \b
@@ -79,6 +77,7 @@ def export(
     from oact_dagster.execution.export.exporting import export as write
     from oact_dagster.execution.export.frames import Wanted
     from oact_dagster.execution.export.writing import EXTXYZ, format_of
+    from oact_dagster.execution.quality import evaluate
     from oact_dagster.execution.selection import parse_indices
     from oact_dagster.ledger.reading import LedgerReader
 
@@ -92,7 +91,7 @@ def export(
             ledger,
             target,
             chosen,
-            flagged=failed_checks(settings, ledger),
+            flagged=evaluate(settings, ledger).failed,
             wanted=Wanted(all_steps, include_flagged),
             orig_indices=indices,
             overwrite=force,
@@ -103,11 +102,6 @@ def export(
     if not report.frames:
         click.echo(f"oact: {settings.name}: nothing to export; no file was written", err=True)
         ctx.exit(EXIT_NOTHING)
-
-
-def failed_checks(campaign: "Campaign", ledger: "LedgerReader") -> Mapping[int, Sequence[str]]:
-    """Names of the quality rules that structures have failed, by ``orig_index``."""
-    return {}
 
 
 def _lines(report: "ExportReport") -> list[str]:

@@ -30,13 +30,14 @@ def report(campaign: str, output: Path | None) -> None:
     """
     from oact_dagster.campaign import load_campaign
     from oact_dagster.cli.bar import bar_on_stderr
+    from oact_dagster.execution.quality import evaluate
     from oact_dagster.ledger.reading import LedgerReader
     from oact_dagster.report.writing import write_report
 
     settings = load_campaign(campaign)
     target = None if output is None else output.expanduser().absolute()
     with LedgerReader.open(settings.ledger) as ledger, bar_on_stderr("writing the report") as told:
-        written = write_report(settings, ledger, target, told=told)
+        written = write_report(settings, ledger, target, quality=evaluate(settings, ledger), told=told)
     click.echo(f"{written.path}: {_size(written.size)}, {written.structures:,} structures")
 
 

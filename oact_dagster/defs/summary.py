@@ -1,32 +1,50 @@
 """The materialization of ``campaign_summary``."""
 
-import base64
-import io
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dagster import AssetKey, AssetMaterialization, MetadataValue, TableColumn, TableRecord, TableSchema
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.execution.campaign_figures import CampaignFigures, campaign_figures
 from oact_dagster.execution.feed_overview import feed_overview
+from oact_dagster.execution.quality import Quality
 from oact_dagster.execution.staleness import stale_results
-from oact_dagster.execution.summary import Statistic, Summary, summarise, write_results
+from oact_dagster.execution.summary import Statistic, write_results
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.pictures.markdown import as_markdown
+from oact_dagster.report.charts import charts, status_chart
+
+_ROWS = 30
+"""Of a table of metals or hosts."""
 
 
-def summary_materialization(campaign: Campaign, ledger: Ledger, key: AssetKey) -> AssetMaterialization:
+def summary_materialization(
+    campaign: Campaign, ledger: Ledger, key: AssetKey, quality: Quality
+) -> AssetMaterialization:
     """Summarise the campaign as it is now, and write ``results.parquet``.
+
+    Args:
+        campaign: the settings.
+        ledger: of the campaign.
+        key: of the asset.
+        quality: of its results.
 
     Raises:
         OSError: the Parquet file cannot be written.
     """
-    summary, feed = summarise(ledger), feed_overview(campaign, ledger)
+    figures, feed = campaign_figures(campaign, ledger), feed_overview(campaign, ledger)
+    summary, overview = figures.summary, figures.overview
     metadata: dict[str, Any] = {
         "structures": summary.total,
         "completed": summary.completed,
+        "percent_completed": round(100 * summary.completed / summary.total, 2) if summary.total else 0.0,
         "rejected_rows": summary.rejected,
         "held": summary.held,
         "stale_results": stale_results(campaign, ledger),
+        **_pace(figures),
         "status": _table(
             [("status", "string"), ("structures", "int"), ("percent", "float")],
             [
@@ -43,37 +61,64 @@ def summary_materialization(campaign: Campaign, ledger: Ledger, key: AssetKey) -
             [("quantity", "string")] + [(name, "float") for name in ("mean", "median", "min", "max")],
             [
                 (name, statistic.mean, statistic.median, statistic.minimum, statistic.maximum)
-                for name, statistic in _statistics(summary)
+                for name, statistic in _statistics(figures)
             ],
         ),
         # By ORCA's own run time; those of the attempts are by the clock beside it, start and end included.
         "core_hours_of_results": float(summary.core_hours.sum()),
+        "core_hours_good": round(figures.good_core_hours, 6),
+        "core_hours_lost": round(figures.lost_core_hours, 6),
         "core_hours_of_attempts": _table(
             [("outcome", "string"), ("core_hours", "float")],
-            [(str(outcome), round(hours, 6)) for outcome, hours in sorted(summary.spent.items())],
+            [(str(outcome), round(hours, 6)) for outcome, hours in sorted(overview.spent.items())],
         ),
         # One line for each thing that keeps it from going on, or that somebody should look at.
         "feed": "\n".join(feed.lines()) or "nothing to tell",
         "bad_hosts": _table([("host", "string"), ("structures", "int")], list(feed.bad_hosts.items())),
         "resting": feed.resting,
+        "set_aside": overview.set_aside or 0,
         "set_aside_without_remedy": feed.without_remedy,
         "failures": _table([("failure_class", "string"), ("structures", "int")], list(summary.failures)),
+        "metals": _table(
+            [("metal", "string"), ("structures", "int"), ("completed", "int"), ("failed", "int")],
+            [(one.metal, one.structures, one.completed, one.failed) for one in figures.metals[:_ROWS]],
+        ),
+        "hosts": _table(
+            [("host", "string"), ("attempts", "int"), ("failed_timed_out_or_lost", "int")],
+            [(one.host, sum(one.outcomes.values()), one.bad) for one in figures.hosts[:_ROWS]],
+        ),
+        "quality": _quality_table(quality),
+        "results_that_break_a_rule": len(quality.failed),
         "engines": _table([("engine", "string"), ("structures", "int")], list(summary.engines.most_common())),
         "results_file": MetadataValue.path(str(write_results(campaign, ledger))),
+        "pictures": MetadataValue.md("\n\n".join(_pictures(figures))),
     }
     if summary.not_orca:
         metadata["warning"] = (
             f"{summary.not_orca} of {summary.completed} results are NOT ORCA results: the stand-in engine's GFN2-xTB"
             " numbers mean nothing for chemistry"
         )
-    if summary.energies.size:
-        metadata["histograms"] = MetadataValue.md(
-            f"![histograms](data:image/png;base64,{_histograms(summary)})"
-        )
     return AssetMaterialization(key, metadata=metadata)
 
 
-def _statistics(summary: Summary) -> list[tuple[str, Statistic]]:
+def _pace(figures: CampaignFigures) -> dict[str, Any]:
+    overview = figures.overview
+    found: dict[str, Any] = {"left_to_run": overview.left}
+    if overview.throughput is not None:
+        found["completed_per_hour"] = round(overview.throughput.per_hour, 3)
+    if overview.ends_at is not None:
+        local = time.localtime(overview.ends_at)
+        found["ends_about"] = time.strftime("%Y-%m-%d %H:%M %Z", local)
+    return found
+
+
+def _pictures(figures: CampaignFigures) -> Iterator[str]:
+    for chart in (status_chart(figures), *charts(figures)):
+        yield as_markdown(chart.svg, chart.key)
+
+
+def _statistics(figures: CampaignFigures) -> list[tuple[str, Statistic]]:
+    summary = figures.summary
     quantities = {
         "final energy (Eh)": summary.energies,
         "energy per atom (Eh)": summary.energies_per_atom,
@@ -87,33 +132,31 @@ def _statistics(summary: Summary) -> list[tuple[str, Statistic]]:
     return [(name, statistic) for name, statistic in found if statistic is not None]
 
 
-def _table(columns: list[tuple[str, str]], rows: list[Any]) -> MetadataValue[Any]:
+def _quality_table(quality: Quality) -> MetadataValue[Any]:
+    return _table(
+        [
+            ("rule", "string"),
+            ("severity", "string"),
+            ("judged", "int"),
+            ("broken", "int"),
+            ("worst", "string"),
+        ],
+        [
+            (
+                rule.name,
+                str(rule.severity),
+                rule.checked,
+                rule.failed,
+                "; ".join(f"{index}: {text}" for index, text in rule.worst[:3]),
+            )
+            for rule in quality.rules
+        ],
+    )
+
+
+def _table(columns: list[tuple[str, str]], rows: Sequence[Any]) -> MetadataValue[Any]:
     names = [name for name, _ in columns]
     return MetadataValue.table(
         [TableRecord(dict(zip(names, row, strict=True))) for row in rows],
         schema=TableSchema(columns=[TableColumn(name, kind) for name, kind in columns]),
     )
-
-
-def _histograms(summary: Summary) -> str:
-    """A PNG picture, base64."""
-    from matplotlib.figure import Figure
-
-    panels = [
-        ("energy per atom (Eh)", summary.energies_per_atom),
-        ("largest gradient component (Eh/bohr)", summary.max_forces),
-        ("SCF cycles", summary.scf_steps),
-        ("wall time (s)", summary.wall_times),
-    ]
-    # Figure and not pyplot: pyplot keeps every figure, and wants a screen.
-    figure = Figure(figsize=(8, 5), dpi=100, layout="constrained")
-    for axes, (label, values) in zip(figure.subplots(2, 2).flat, panels, strict=True):
-        axes.hist(values, bins=min(50, max(5, int(values.size**0.5) * 2)), color="#4f7fb8", edgecolor="white")
-        axes.set_xlabel(label)
-        axes.set_ylabel("structures")
-        axes.yaxis.get_major_locator().set_params(integer=True)
-    title = f"{summary.completed} of {summary.total} structures completed"
-    figure.suptitle(f"{title}; NOT ORCA: stand-in engine" if summary.not_orca else title)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
-    return base64.b64encode(picture.getvalue()).decode("ascii")

@@ -17,12 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution.overview import engines_of
 from oact_dagster.ledger.metrics import Statistic
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 
-__all__ = ["ResultNumbers", "Statistic", "Summary", "summarise", "write_results"]
+__all__ = ["ResultNumbers", "Statistic", "Summary", "write_results"]
 
 ROWS_AT_ONCE: Final = 10_000
 RESULTS_FILE: Final = "results.parquet"
@@ -127,23 +126,6 @@ class ResultNumbers:
     def arrays(self) -> dict[str, Numbers]:
         """An array, shape (n,), for each field of :class:`Summary` that is one."""
         return {name: np.frombuffer(values, dtype=np.float64) for name, values in self._columns.items()}
-
-
-def summarise(ledger: Ledger) -> Summary:
-    """Summarise a campaign from its ledger. Rows are streamed; only the numbers are kept, 8 bytes each."""
-    numbers = ResultNumbers()
-    for row in ledger.result_numbers():
-        numbers.add(*row)
-    return Summary(
-        counts=ledger.count_by_status(),
-        running_started=ledger.count_running_started(),
-        held=ledger.count_held(),
-        rejected=ledger.count_rejections(),
-        engines=engines_of(ledger),
-        failures=ledger.failures_by_class(),
-        spent=ledger.cores_spent(),
-        **numbers.arrays(),
-    )
 
 
 def write_results(campaign: Campaign, ledger: Ledger) -> Path:

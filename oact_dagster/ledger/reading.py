@@ -437,15 +437,6 @@ class LedgerReader(LedgerQuality):
             " WHERE s.status = 'completed' ORDER BY s.orig_index"
         )
 
-    def result_numbers(self) -> Iterator[tuple[float | None, ...]]:
-        """Energy, atoms, forces, SCF steps, wall time and cores of every completed structure; streamed."""
-        rows = self._stream(
-            "SELECT final_energy, natoms, max_forces, scf_steps, wall_time, n_cores FROM structures"
-            " WHERE status = 'completed'"
-        )
-        for row in rows:
-            yield tuple(row)
-
     def batch_lives(self, batch_id: str, now: float | None = None) -> bool:
         """Tell whether a batch's process still runs: by its pid on this host, by its heartbeat on another."""
         row = self._one("SELECT * FROM batches WHERE id = ?", (batch_id,))

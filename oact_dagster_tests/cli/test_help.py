@@ -12,7 +12,7 @@ from oact_dagster.cli import main
 from oact_dagster_tests.cli.command import environment, oact
 
 COMMANDS = sorted(main.commands)
-SLOW_IMPORTS = ("dagster", "pandas", "numpy", "matplotlib", "rich", "pyarrow", "parsl", "sqlalchemy")
+SLOW_IMPORTS = ("dagster", "pandas", "numpy", "rich", "pyarrow", "parsl", "sqlalchemy")
 README = Path(__file__).parents[2] / "README.md"
 
 

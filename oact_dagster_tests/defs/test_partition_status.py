@@ -174,9 +174,12 @@ def test_everything_for_one_partition(tmp_path: Path, monkeypatch: pytest.Monkey
     assert materialization is not None
     assert materialization.metadata["completed"].value == 1
     assert materialization.metadata["structures"].value == 3
-    assert str(materialization.metadata["histograms"].value).startswith(
-        "![histograms](data:image/png;base64,"
-    )
+    pictures = str(materialization.metadata["pictures"].value).split("\n\n")
+    assert [picture.partition("](data:image/svg+xml;base64,")[0] for picture in pictures[:3]] == [
+        "![status",
+        "![progress",
+        "![energy\\_per\\_atom",
+    ]
 
 
 @pytest.mark.parametrize("select", ["campaign_summary", "orca_inputs", "architector_csv,job_ledger"])

@@ -14,6 +14,7 @@ from oact_dagster.defs.summary import summary_materialization
 from oact_dagster.execution.bad_hosts import bad_hosts
 from oact_dagster.execution.feed_overview import feed_overview
 from oact_dagster.execution.feeding import decide_feed
+from oact_dagster.execution.quality import evaluate
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.cli.command import oact
@@ -29,7 +30,8 @@ def engine(tmp_path: Path) -> TestEngine:
 
 
 def on_the_asset(campaign: Campaign, ledger: Ledger) -> dict[str, Any]:
-    found = summary_materialization(campaign, ledger, dg.AssetKey("campaign_summary"))
+    quality = evaluate(campaign, ledger)
+    found = summary_materialization(campaign, ledger, dg.AssetKey("campaign_summary"), quality)
     return {key: value.value for key, value in found.metadata.items()}
 
 

@@ -88,9 +88,9 @@ def test_each_structure_and_reason_is_told_once_and_kept_as_long_as_it_holds(cam
 
 def test_the_dashboard_and_the_asset_show_it(campaign: Campaign) -> None:
     keys = CampaignKeys.of(campaign)
-    report = BatchReport(campaign, ledger, keys.per_structure)
     observations = []
     with Ledger(campaign.ledger) as ledger:
+        report = BatchReport(campaign, ledger, keys.per_structure)
         run = BatchRun(
             campaign,
             ledger,
