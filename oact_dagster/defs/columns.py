@@ -23,6 +23,7 @@ _COST: Final[_Columns] = (
 
 ARCHITECTOR_CSV: Final = (
     *_STRUCTURE,
+    ("geometry", "picture", "of the complex, as the CSV has it"),
     ("csv_…", "string", "columns of the CSV that `annotate` names"),
     ("row_hash", "string", "hash of the row, by which a changed one is found"),
 )
