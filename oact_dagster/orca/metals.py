@@ -8,7 +8,7 @@ from oact_dagster.orca.elements import ACTINIDES, ATOMIC_NUMBERS, LANTHANIDES, S
 TRANSITION_METALS: Final[frozenset[str]] = frozenset((*SYMBOLS[20:30], *SYMBOLS[38:48], *SYMBOLS[71:80]))
 """Groups 3 to 12: Sc to Zn, Y to Cd, Hf to Hg."""
 
-METALS: Final[frozenset[str]] = ACTINIDES | LANTHANIDES | TRANSITION_METALS
+CENTRES: Final[frozenset[str]] = ACTINIDES | LANTHANIDES | TRANSITION_METALS
 """What may be the centre of a complex."""
 
 
@@ -18,4 +18,4 @@ def main_metal(symbols: Iterable[str]) -> str | None:
     Args:
         symbols: of the atoms.
     """
-    return max(METALS.intersection(symbols), key=ATOMIC_NUMBERS.__getitem__, default=None)
+    return max(CENTRES.intersection(symbols), key=ATOMIC_NUMBERS.__getitem__, default=None)

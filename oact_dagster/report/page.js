@@ -204,9 +204,11 @@
 
     made() {
       const columns = this.table.columns;
-      const widths = element("colgroup", {}, ...columns.map((column) => {
+      // Room for the heading with its arrow, too.
+      const wide = columns.map((column) => Math.max(column.width, column.label.length + 3));
+      const widths = element("colgroup", {}, ...wide.map((width) => {
         const one = element("col");
-        one.style.width = `${column.width}ch`;
+        one.style.width = `calc(${width}ch + 1.2rem)`;
         return one;
       }));
       this.heads = columns.map((column) => {
@@ -218,7 +220,8 @@
         return head;
       });
       const table = element("table", {}, widths, element("thead", {}, element("tr", {}, ...this.heads)), this.body);
-      table.style.width = `${columns.reduce((sum, column) => sum + column.width, 0)}ch`;
+      const sum = wide.reduce((before, width) => before + width, 0);
+      table.style.width = `max(100%, calc(${sum}ch + ${(1.2 * columns.length).toFixed(1)}rem))`;
       this.element = table;
       return table;
     }
@@ -293,7 +296,7 @@
         const cell = element("td", { className: column.kind === "word" ? "" : "number" });
         if (at === 0) cell.append(element("button", { type: "button", textContent: text || "?" }));
         else cell.textContent = text;
-        if (column.kind === "word" && text.length > column.width - 3) cell.title = text;
+        if (column.kind === "word" && text.length > column.width) cell.title = text;
         if (column.key === "status" || column.key === "outcome") cell.classList.add(text);
         made.append(cell);
       });

@@ -100,22 +100,22 @@ class _Structures:
         self._checks = failed_checks
         self._count = 0
         self.index = NumberColumn(
-            "structure", "structure", width=10, title="orig_index: row of the CSV", steps=True
+            "structure", "structure", width=7, title="orig_index: row of the CSV", steps=True
         )
-        self.formula = WordColumn("formula", "formula", 18, "sum formula in Hill's order")
-        self.metal = WordColumn("metal", "metal", 7, "heaviest actinide, lanthanide or transition metal")
-        self.natoms = NumberColumn("atoms", "atoms", width=7)
-        self.charge = NumberColumn("charge", "charge", width=8, title="in elementary charges")
-        self.multiplicity = NumberColumn("multiplicity", "mult.", width=7, title="multiplicity, 2S + 1")
-        self.status = WordColumn("status", "status", 11)
-        self.energy = NumberColumn("energy", "energy, Eh", "fixed", 6, 16, "final single point energy, Eh")
+        self.formula = WordColumn("formula", "formula", 19, "sum formula in Hill's order")
+        self.metal = WordColumn("metal", "metal", 2, "heaviest actinide, lanthanide or transition metal")
+        self.natoms = NumberColumn("atoms", "atoms", width=4)
+        self.charge = NumberColumn("charge", "charge", width=3, title="in elementary charges")
+        self.multiplicity = NumberColumn("multiplicity", "mult.", width=3, title="multiplicity, 2S + 1")
+        self.status = WordColumn("status", "status", 9)
+        self.energy = NumberColumn("energy", "energy, Eh", "fixed", 6, 14, "final single point energy, Eh")
         self.gradient = NumberColumn(
-            "gradient", "max gradient", "fixed", 6, 13, "largest Cartesian gradient component, Eh/bohr"
+            "gradient", "max gradient", "fixed", 6, 9, "largest Cartesian gradient component, Eh/bohr"
         )
-        self.cycles = NumberColumn("scf", "SCF cycles", width=11)
-        self.wall = NumberColumn("wall", "wall time", "duration", 0, 11, "h:mm:ss; in searches s (wall>3600)")
-        self.cores = NumberColumn("cores", "cores", width=7)
-        self.attempts = NumberColumn("attempts", "attempts", width=9)
+        self.cycles = NumberColumn("scf", "SCF cycles", width=4)
+        self.wall = NumberColumn("wall", "wall time", "duration", 0, 9, "h:mm:ss; in searches s (wall>3600)")
+        self.cores = NumberColumn("cores", "cores", width=3)
+        self.attempts = NumberColumn("attempts", "attempts", width=3)
         self.host = WordColumn("host", "host", 14, "of its last attempt")
         self.checks = WordColumn("checks", "failed checks", 24, "rules that its result failed")
         self.message = WordColumn("message", "message", 60, "why it failed")
@@ -144,10 +144,10 @@ class _Structures:
 
     def table(self) -> Table:
         per_atom = DerivedColumn(
-            "per_atom", "energy/atom, Eh", "energy", "atoms", "/", 1.0, "fixed", 6, 16, "energy per atom, Eh"
+            "per_atom", "energy/atom, Eh", "energy", "atoms", "/", 1.0, "fixed", 6, 12, "energy per atom, Eh"
         )
         core_hours = DerivedColumn(
-            "core_hours", "core-hours", "wall", "cores", "*", 1 / 3600, "significant", 3, 11, "of its result"
+            "core_hours", "core-hours", "wall", "cores", "*", 1 / 3600, "significant", 3, 7, "of its result"
         )
         columns: list[Column] = [
             self.index, self.formula, self.metal, self.natoms, self.charge, self.multiplicity, self.status,
@@ -163,11 +163,11 @@ class _Failures:
     def __init__(self) -> None:
         self._count = 0
         self.index = NumberColumn(
-            "structure", "structure", width=10, title="orig_index: row of the CSV", steps=True
+            "structure", "structure", width=7, title="orig_index: row of the CSV", steps=True
         )
         self.kind = WordColumn("class", "class", 20, "failure class of its last attempt")
         self.message = WordColumn("message", "message", 80)
-        self.attempts = NumberColumn("attempts", "attempts", width=9)
+        self.attempts = NumberColumn("attempts", "attempts", width=3)
         self.host = WordColumn("host", "host", 14, "of its last attempt")
         self.folder = WordColumn("folder", "folder", 48, "of its last attempt")
 
@@ -195,20 +195,20 @@ class _Attempts:
     def __init__(self) -> None:
         self._count = 0
         self.index = NumberColumn(
-            "structure", "structure", width=10, title="orig_index: row of the CSV", steps=True
+            "structure", "structure", width=7, title="orig_index: row of the CSV", steps=True
         )
-        self.number = NumberColumn("number", "attempt", width=9, title="number of the attempt, from 1")
-        self.outcome = WordColumn("outcome", "outcome", 11, "open: it has not ended")
+        self.number = NumberColumn("number", "attempt", width=3, title="number of the attempt, from 1")
+        self.outcome = WordColumn("outcome", "outcome", 9, "open: it has not ended")
         self.kind = WordColumn("class", "class", 20, "failure class")
         self.remedy = WordColumn(
             "remedy", "remedy", 22, "what its input changed after the attempts before it"
         )
         self.host = WordColumn("host", "host", 14)
-        self.started = NumberColumn("started", "started", "time", 0, 18, "in your time zone", steps=True)
+        self.started = NumberColumn("started", "started", "time", 0, 16, "in your time zone", steps=True)
         self.elapsed = NumberColumn(
-            "elapsed", "elapsed", "duration", 0, 11, "h:mm:ss; in searches s (elapsed>3600)"
+            "elapsed", "elapsed", "duration", 0, 9, "h:mm:ss; in searches s (elapsed>3600)"
         )
-        self.cores = NumberColumn("cores", "cores", width=7)
+        self.cores = NumberColumn("cores", "cores", width=3)
 
     def add(self, line: AttemptLine) -> None:
         self._count += 1
@@ -224,7 +224,7 @@ class _Attempts:
 
     def table(self, note: str) -> Table:
         core_hours = DerivedColumn(
-            "core_hours", "core-hours", "elapsed", "cores", "*", 1 / 3600, "significant", 3, 11
+            "core_hours", "core-hours", "elapsed", "cores", "*", 1 / 3600, "significant", 3, 7
         )
         columns = (
             self.index, self.number, self.outcome, self.kind, self.remedy, self.host, self.started, self.elapsed,
