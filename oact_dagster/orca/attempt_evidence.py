@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from oact_dagster.orca.file_blocks import UnreadableFileError, last_bytes
 from oact_dagster.orca.outputs import read_output
+from oact_dagster.orca.scf_tables import last_scf
 
 _TAIL: Final = 16 << 20
 """Bytes of the end that are read. An SCF that failed stands near it; the populations behind one that ORCA went on
@@ -28,33 +29,6 @@ _MEMORY: Final = re.compile(
 )
 _ERROR_IN: Final = re.compile(
     rb"^[ \t]*ORCA finished by error termination in[ \t]+(\w[\w.+-]{0,40})", re.IGNORECASE | re.MULTILINE
-)
-
-# The tables of SCF iterations, by their headings. ORCA 3 to 5 print fixed decimals, and large numbers run into each
-# other: "0  -1076.6615662471   0.000000000000896279.28758374".
-_HEADING: Final = re.compile(
-    rb"^[ \t]*Iter(?:ation|\.)?[ \t]+(?=[^\n]*(?:Max-?DP|\|\|Error\|\|))[^\n]*", re.IGNORECASE | re.MULTILINE
-)
-_TABLE_ENDS: Final = re.compile(
-    rb"CONVERGED AFTER|TOTAL SCF ENERGY|ORCA finished by|FINAL SINGLE POINT ENERGY"
-)
-_COLUMN: Final = re.compile(r"Delta-E|Max-?DP|RMS-?DP", re.IGNORECASE)
-_NUMBER: Final = rb"(-?\d+\.\d+(?:[eE][-+]?\d+)?|-?nan|-?inf)"
-_ROW_DIIS: Final = re.compile(
-    rb"^[ \t]*\d{1,6}[ \t]+-?\d+\.\d{10}[ \t]*(-?\d+\.\d{12})[ \t]*(-?\d+\.\d{8})[ \t]*(-?\d+\.\d{8})",
-    re.MULTILINE,
-)
-_ROW_SOSCF: Final = re.compile(
-    rb"^[ \t]*\d{1,6}[ \t]+-?\d+\.\d+[ \t]+"
-    + _NUMBER
-    + rb"[ \t]+-?[\d.]+[ \t]+-?[\d.]+[ \t]+"
-    + _NUMBER
-    + rb"[ \t]+"
-    + _NUMBER,
-    re.MULTILINE,
-)
-_ROW_FROM_6: Final = re.compile(
-    rb"^[ \t]*\d{1,6}[ \t]+-?\d+\.\d+[ \t]+" + rb"[ \t]+".join([_NUMBER] * 3), re.MULTILINE
 )
 
 
@@ -113,28 +87,16 @@ def read_evidence(output_file: Path) -> AttemptEvidence:
 
 def _near_convergence(tail: bytes) -> bool | None:
     """Return whether the last iteration of the last SCF was near convergence, None where it cannot be told."""
-    headings = list(_HEADING.finditer(tail))
     # The last table alone counts. That of TRAH has no change of the density, so it tells nothing.
-    if not headings:
-        return None
-    columns = [
-        name.upper().replace("-", "") for name in _COLUMN.findall(headings[-1].group().decode("latin-1"))
-    ]
-    end = _TABLE_ENDS.search(tail, headings[-1].end())
-    table = tail[headings[-1].end() : end.start() if end else len(tail)]
-    if columns == ["DELTAE", "RMSDP", "MAXDP"]:
-        rows, order = _ROW_FROM_6.findall(table), (0, 2, 1)
-    elif columns == ["DELTAE", "MAXDP", "RMSDP"]:
-        in_soscf = b"rot" in headings[-1].group().lower()
-        rows, order = (_ROW_SOSCF if in_soscf else _ROW_DIIS).findall(table), (0, 1, 2)
-    else:
-        return None
+    rows = (last_scf(tail) or [[]])[-1]
     if not rows:
         return None
-    energy, largest, rms = (abs(float(rows[-1][place])) for place in order)
+    energy, largest, rms = rows[-1].change, rows[-1].largest_density_change, rows[-1].rms_density_change
+    if energy is None or largest is None or rms is None:
+        return None
     if len(rows) == 1 and energy == 0.0:
         # The first iteration has no change of the energy: there was none before it.
         return None
     if not all(map(math.isfinite, (energy, largest, rms))):
         return False
-    return energy < _NEAR_ENERGY and largest < _NEAR_LARGEST and rms < _NEAR_RMS
+    return abs(energy) < _NEAR_ENERGY and abs(largest) < _NEAR_LARGEST and abs(rms) < _NEAR_RMS

@@ -1,0 +1,1 @@
+"""Pictures as SVG text, which read well on a white and on a dark page."""

@@ -1,0 +1,218 @@
+"""Scales and their ticks, which stand at round numbers, powers of ten, or round times in UTC."""
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+MINUTE: Final = 60
+HOUR: Final = 3600
+DAY: Final = 86400
+
+_TIME_STEPS: Final = (
+    *(1, 2, 5, 10, 15, 30),
+    *(minutes * MINUTE for minutes in (1, 2, 5, 10, 15, 30)),
+    *(hours * HOUR for hours in (1, 2, 3, 6, 12)),
+    *(days * DAY for days in (1, 2, 7, 14)),
+)
+"""Seconds between two ticks of a time axis; a longer time has months or years."""
+
+_MONTH_STEPS: Final = (1, 2, 3, 6, 12)
+
+_MONDAY: Final = 4 * DAY
+"""Unix time of a Monday: ticks a week apart stand at Mondays."""
+
+MINUS: Final = "\u2212"
+"""The real minus sign, as wide as a plus."""
+
+_LARGEST: Final = 1e15
+_LAST_TIME: Final = 253_000_000_000
+"""Unix time in the year 9987, near the last that ``datetime`` has."""
+
+
+class Tick(NamedTuple):
+    """A mark on an axis."""
+
+    value: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Where values stand in a picture.
+
+    Attributes:
+        low: The value at ``start``.
+        high: The value at ``end``; more than ``low``.
+        start: User units.
+        end: User units; less than ``start`` for an axis that goes up.
+        log: Whether it is logarithmic; then ``low`` is positive.
+    """
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    def __call__(self, value: float) -> float:
+        """Where a value stands, in user units; positive values only on a logarithmic scale."""
+        if self.log:
+            part = math.log10(value / self.low) / math.log10(self.high / self.low)
+        else:
+            part = (value - self.low) / (self.high - self.low)
+        return self.start + part * (self.end - self.start)
+
+
+def nice_step(span: float, most: int, *, integer: bool = False) -> float:
+    """The least round step, 1, 2 or 5 times a power of ten, with which a span has no more than so many steps.
+
+    Args:
+        span: More than 0.
+        most: Steps, 1 or more.
+        integer: Whether the step is a whole number.
+
+    Returns:
+        The step.
+    """
+    least = span / most
+    if integer and least <= 1:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(least))
+    # The last factor also catches what rounding lifts above 5.
+    return next(factor * power for factor in (1, 2, 5, 10, 20) if factor * power >= least * (1 - 1e-9))
+
+
+def widened(low: float, high: float, *, integer: bool = False) -> tuple[float, float]:
+    """Limits that are apart from each other.
+
+    Args:
+        low: The least value.
+        high: The largest value.
+        integer: Whether the values are counts.
+    """
+    if high - low > 1e-12 * max(abs(low), abs(high)):
+        return low, high
+    half = 1.0 if integer or low == 0 else abs(low) * 0.1
+    return low - half, high + half
+
+
+def linear_ticks(low: float, high: float, most: int = 6, *, integer: bool = False) -> list[Tick]:
+    """Ticks at round numbers between two values.
+
+    Args:
+        low: Where the axis begins.
+        high: Where it ends; more than ``low``.
+        most: Steps between ticks, at most.
+        integer: Whether only whole numbers get a tick.
+
+    Returns:
+        The ticks in ascending order.
+    """
+    if not (math.isfinite(low) and math.isfinite(high)) or high <= low:
+        return []
+    step = nice_step(high - low, most, integer=integer)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [
+        Tick(place * step, tick_text(place * step, step))
+        for place in range(first, min(last, first + 100) + 1)
+    ]
+
+
+def tick_text(value: float, step: float) -> str:
+    """The shortest text of a tick that tells it from its neighbours.
+
+    Args:
+        value: Of the tick.
+        step: Between two ticks.
+
+    Returns:
+        Such as ``0.25``, ``1,500``, ``2e+20``; a real minus sign.
+    """
+    if abs(value) < step / 1e6:
+        return "0"
+    if abs(value) >= _LARGEST or step < 1e-6:
+        digits = max(0, math.floor(math.log10(abs(value))) - math.floor(math.log10(step) + 1e-9))
+        text = f"{value:.{digits}e}"
+    else:
+        text = f"{value:,.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
+    return text.replace("-", MINUS) if "e" not in text else text
+
+
+def log_ticks(low: float, high: float, most: int = 6) -> list[Tick]:
+    """Ticks at powers of ten, or at 1, 2 and 5 times those where the axis spans fewer than two.
+
+    Args:
+        low: Where the axis begins, more than 0.
+        high: Where it ends.
+        most: Steps between ticks, at most.
+
+    Returns:
+        The ticks in ascending order.
+    """
+    if not (0 < low < high < math.inf):
+        return []
+    first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
+    if last - first >= 1:
+        step = -(-(last - first) // most)
+        return [
+            Tick(10.0**power, _power_text(power)) for power in range(-(-first // step) * step, last + 1, step)
+        ]
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    values = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
+    found = [
+        Tick(value, f"{value:.4g}") for value in values if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)
+    ]
+    return found if len(found) > 1 else linear_ticks(low, high, 3)
+
+
+def _power_text(power: int) -> str:
+    return f"{10.0**power:g}" if -3 < power < 4 else f"1e{power}"
+
+
+def time_ticks(low: float, high: float, most: int = 6) -> list[Tick]:
+    """Ticks at round times in UTC.
+
+    Args:
+        low: Unix time in s at which the axis begins.
+        high: Unix time in s at which it ends.
+        most: Steps between ticks, at most.
+
+    Returns:
+        The ticks. A date has its year once, a time its date once a day. Empty for times before 1970.
+    """
+    if not 0 <= low < high < _LAST_TIME:
+        return []
+    step = next((step for step in _TIME_STEPS if step >= (high - low) / most), None)
+    if step is None:
+        return _month_ticks(low, high, most)
+    offset = _MONDAY if step >= 7 * DAY else 0
+    first, last = math.ceil((low - offset) / step), math.floor((high - offset) / step)
+    ticks: list[Tick] = []
+    told: str | None = None
+    for time in (offset + place * step for place in range(first, last + 1)):
+        when = datetime.fromtimestamp(time, UTC)
+        if step >= DAY:
+            once, always = f"{when:%Y}-", f"{when:%m-%d}"
+        else:
+            once, always = f"{when:%m-%d} ", f"{when:%H:%M:%S}" if step < MINUTE else f"{when:%H:%M}"
+        ticks.append(Tick(float(time), always if once == told else once + always))
+        told = once
+    return ticks
+
+
+def _month_ticks(low: float, high: float, most: int) -> list[Tick]:
+    """Ticks at the first of a month, or of a year."""
+    begin, end = (datetime.fromtimestamp(time, UTC) for time in (low, high))
+    first, last = begin.year * 12 + begin.month, end.year * 12 + end.month - 1
+    least = (last - first) / most
+    step = next((step for step in _MONTH_STEPS if step >= least), None)
+    step = step or 12 * int(nice_step((last - first) / 12, most, integer=True))
+    months = [divmod(month, 12) for month in range(-(-first // step) * step, last + 1, step)]
+    return [
+        Tick(
+            datetime(year, month + 1, 1, tzinfo=UTC).timestamp(),
+            f"{year}" if step >= 12 else f"{year}-{month + 1:02d}",
+        )
+        for year, month in months
+    ]

@@ -1,0 +1,87 @@
+"""Which atoms a picture joins by a line."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from oact_dagster.orca.covalent_radii import COVALENT_RADII
+
+REACH: Final = 1.25
+"""Two atoms are bonded if their distance is less than so many times the sum of their covalent radii."""
+
+BEHIND: Final = 0.3
+"""Å. No line from a metal to an atom behind a donor: one that is bonded to another of its atoms, nearer by so much."""
+
+_NON_METALS: Final = "H He B C N O F Ne Si P S Cl Ar Ge As Se Br Kr Te I Xe At Rn"
+
+NON_METALS: Final = frozenset(_NON_METALS.split())
+"""Elements that are no metals, the metalloids of ligands included."""
+
+UNKNOWN_RADIUS: Final = 0.76
+
+Bond = tuple[int, int]
+
+
+def bonds(symbols: Sequence[str], coordinates: npt.NDArray[np.float64]) -> list[Bond]:
+    """Find the bonds of a molecule.
+
+    The rule of the distance alone joins a large metal also to the carbon of a carboxylate or the nitrogen of a nitrate
+    whose oxygens hold it; those are left out (``BEHIND``), and so is a hydrogen that another atom holds.
+
+    Args:
+        symbols: n element symbols.
+        coordinates: (n, 3), Å.
+
+    Returns:
+        Pairs of indices, the lower one first, in ascending order.
+    """
+    radii = np.array([COVALENT_RADII.get(symbol, UNKNOWN_RADIUS) for symbol in symbols])
+    squares = np.sum(coordinates**2, axis=1)
+    # |a - b|^2 = |a|^2 + |b|^2 - 2 a.b needs (n, n) numbers, not (n, n, 3).
+    distances = np.sqrt(np.maximum(squares[:, None] + squares[None, :] - 2 * coordinates @ coordinates.T, 0))
+    bonded = distances < REACH * (radii[:, None] + radii[None, :])
+    np.fill_diagonal(bonded, val=False)
+    metal = np.array(
+        [symbol not in NON_METALS and symbol in COVALENT_RADII for symbol in symbols], dtype=bool
+    )
+    hydrogen = np.array([symbol == "H" for symbol in symbols], dtype=bool)
+    held = hydrogen & (bonded & ~metal[None, :]).any(axis=1)
+    for centre in np.flatnonzero(metal):
+        around = np.flatnonzero(bonded[centre] & ~metal)
+        away = distances[centre, around]
+        joined = bonded[np.ix_(around, around)]
+        behind = (joined & (away[None, :] < away[:, None] - BEHIND)).any(axis=1) | held[around]
+        bonded[centre, around[behind]] = bonded[around[behind], centre] = False
+    return [(int(one), int(other)) for one, other in np.argwhere(np.triu(bonded))]
+
+
+def trails(pairs: Iterable[Bond]) -> list[list[int]]:
+    """Join bonds to lines that go through as many of them as they can: fewer beginnings make a shorter path.
+
+    Args:
+        pairs: Bonds.
+
+    Returns:
+        Lines as indices of atoms; each bond is in one of them, once.
+    """
+    neighbours: defaultdict[int, set[int]] = defaultdict(set)
+    for one, other in pairs:
+        neighbours[one].add(other)
+        neighbours[other].add(one)
+    lines: list[list[int]] = []
+    # A line ends where an odd number of bonds meet, so those are the places to begin at.
+    begins = sorted(neighbours, key=lambda atom: (len(neighbours[atom]) % 2 == 0, atom))
+    for begin in begins:
+        while neighbours[begin]:
+            line = [begin]
+            while neighbours[line[-1]]:
+                here = line[-1]
+                there = min(neighbours[here])
+                neighbours[here].remove(there)
+                neighbours[there].remove(here)
+                line.append(there)
+            lines.append(line)
+    return lines

@@ -1,0 +1,185 @@
+"""A small picture of a molecule."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from oact_dagster.orca.covalent_radii import COVALENT_RADII
+from oact_dagster.pictures.bonds import NON_METALS, UNKNOWN_RADIUS, Bond, bonds, trails
+from oact_dagster.pictures.element_colours import ELEMENT_COLOURS, UNKNOWN
+from oact_dagster.pictures.palette import INK, contrast
+from oact_dagster.pictures.svg import element, label, nothing_yet, number, path, picture
+
+SIZE: Final = 240
+"""Pixels of width and height."""
+
+MOST_BYTES: Final = 2900
+
+_MARGIN: Final = 6
+_LARGEST_SCALE: Final = 44.0
+"""Pixels for 1 Å: a small molecule does not fill the picture."""
+
+_METAL_RADIUS: Final = 0.65
+"""Å, of a metal's circle."""
+
+_LEAST_BYTES: Final = 6
+"""Of each point of a path, to know without drawing that a picture cannot fit."""
+
+_MOST_NAMED: Final = 4
+"""Of so many metals the symbols are written."""
+
+_WITH_BONDS: Final = 600
+"""Of a molecule with more atoms no bonds would fit."""
+
+# What is left out, step by step, until the picture fits: hydrogens, bonds, and the exact order of the depth, which
+# costs an element of SVG wherever the chemical element changes.
+_STEPS: Final = (
+    (True, True, 0),
+    (True, True, 10),
+    (True, True, 5),
+    (False, True, 0),
+    (False, True, 8),
+    (False, True, 3),
+    (False, False, 8),
+    (False, False, 3),
+)
+
+
+def geometry_picture(symbols: Sequence[str], coordinates: Sequence[Sequence[float]]) -> str:
+    """Draw a molecule on the plane of its two longest principal axes, its atoms in Jmol's colours.
+
+    Args:
+        symbols: n element symbols.
+        coordinates: n times (x, y, z), Å. Atoms with one that is no finite number are left out.
+
+    Returns:
+        SVG of 240 x 240 pixels and at most 2,900 bytes. Of a large molecule hydrogens, then bonds, then ever more
+        atoms other than metals are left out.
+    """
+    places = np.array(coordinates, dtype=float).reshape(-1, 3)
+    known = np.isfinite(places).all(axis=1)
+    symbols = [symbol for symbol, keep in zip(symbols, known, strict=True) if keep]
+    if not symbols:
+        return nothing_yet(SIZE, SIZE)
+    flat, scale = _projected(places[known])
+    joined = bonds(symbols, places[known]) if len(symbols) <= _WITH_BONDS else []
+    heavy = [atom for atom, symbol in enumerate(symbols) if symbol != "H"] or list(range(len(symbols)))
+    every = list(range(len(symbols)))
+    lines = {True: trails(joined), False: trails(_among(joined, set(heavy)))}
+    svg = ""
+    for with_hydrogen, with_bonds, slabs in _STEPS:
+        atoms = every if with_hydrogen else heavy
+        joining = lines[with_hydrogen] if with_bonds else []
+        if len(atoms) + sum(map(len, joining)) > MOST_BYTES / _LEAST_BYTES:
+            continue
+        svg = _drawn(symbols, flat, scale, atoms, joining, slabs)
+        if len(svg) <= MOST_BYTES:
+            return svg
+    metals = [atom for atom in heavy if _is_metal(symbols[atom])][:50]
+    others = [atom for atom in heavy if atom not in set(metals)]
+    step = 1
+    while not 0 < len(svg) <= MOST_BYTES:
+        svg = _drawn(symbols, flat, scale, metals + others[::step], [], 3)
+        step *= 2
+    return svg
+
+
+def _among(joined: Sequence[Bond], atoms: set[int]) -> list[Bond]:
+    """The bonds between some atoms."""
+    return [bond for bond in joined if bond[0] in atoms and bond[1] in atoms]
+
+
+def _projected(places: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], float]:
+    """Turn a molecule to its principal axes and put it into the picture.
+
+    Args:
+        places: (n, 3), Å.
+
+    Returns:
+        x and y in pixels and the depth in Å (larger is nearer), (n, 3), and the pixels for 1 Å.
+    """
+    centred = places - places.mean(axis=0)
+    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    if len(axes) < 3:  # fewer than three atoms span no more axes
+        axes = np.vstack([axes, np.zeros((3 - len(axes), 3))])
+    # The sign of an axis is free; the same molecule must give the same picture.
+    largest = axes[np.arange(3), np.abs(axes).argmax(axis=1)]
+    turned = centred @ (axes * np.where(largest < 0, -1.0, 1.0)[:, None]).T
+    low, high = turned[:, :2].min(axis=0), turned[:, :2].max(axis=0)
+    # Each atom is a circle of about 0.6 Å at most.
+    scale = min(_LARGEST_SCALE, float((SIZE - 2 * _MARGIN) / ((high - low).max() + 1.2)))
+    turned[:, :2] = SIZE / 2 + scale * (turned[:, :2] - (low + high) / 2)
+    return turned, scale
+
+
+def _drawn(
+    symbols: Sequence[str],
+    flat: npt.NDArray[np.float64],
+    scale: float,
+    atoms: Sequence[int],
+    joining: Sequence[Sequence[int]],
+    slabs: int,
+) -> str:
+    """Draw some atoms and lines that join them; with ``slabs`` the order of the depth is only so fine."""
+    depth = flat[:, 2]
+    if slabs:
+        span = float(depth.max() - depth.min()) or 1.0
+        depth = np.minimum(np.floor((depth - depth.min()) / span * slabs), slabs - 1)
+    order = sorted(atoms, key=lambda atom: (depth[atom], symbols[atom]))
+    points = [(float(x), float(y)) for x, y in flat[:, :2]]
+    body = []
+    if joining:
+        lines = "".join(path([points[atom] for atom in line], 0) for line in joining)
+        width = number(max(1.0, 0.09 * scale))
+        body.append(
+            element("path", d=lines, fill="none", stroke=INK, stroke_width=width, stroke_linejoin="round")
+        )
+    # A marker stands at each point of an invisible line: an atom costs its coordinates alone.
+    names = {
+        symbol: chr(97 + place) for place, symbol in enumerate(dict.fromkeys(symbols[atom] for atom in order))
+    }
+    markers = "".join(_marker(name, symbol, scale) for symbol, name in names.items())
+    style = "marker{overflow:visible}circle{stroke:#777;stroke-width:.7}" + "".join(
+        f".{name}{{marker:url(#{name})}}" for name in names.values()
+    )
+    named = [atom for atom in order if _is_metal(symbols[atom])][:_MOST_NAMED]
+    for symbol, run in groupby(order, key=symbols.__getitem__):
+        places = [points[atom] for atom in run]
+        body.append(element("path", class_=names[symbol], d=path(places, 0) + "h0", fill="none"))
+        if _is_metal(symbol) and len(places) <= len(named):
+            body += [_name(symbol, x, y, scale) for x, y in places]
+    return picture(SIZE, SIZE, f"<style>{style}</style>{markers}{''.join(body)}")
+
+
+def _is_metal(symbol: str) -> bool:
+    return symbol in COVALENT_RADII and symbol not in NON_METALS
+
+
+def _radius(symbol: str) -> float:
+    """The radius in Å of an atom's circle."""
+    if symbol == "H":
+        return 0.24
+    return _METAL_RADIUS if _is_metal(symbol) else 0.28 + 0.15 * COVALENT_RADII.get(symbol, UNKNOWN_RADIUS)
+
+
+def _marker(name: str, symbol: str, scale: float) -> str:
+    colour = ELEMENT_COLOURS.get(symbol, UNKNOWN)
+    return element("marker", element("circle", r=number(scale * _radius(symbol)), fill=colour), id=name)
+
+
+def _name(symbol: str, x: float, y: float, scale: float) -> str:
+    """A metal's symbol on its circle, black or white, whichever is read better."""
+    size = scale * _METAL_RADIUS
+    colours = ("#000000", "#ffffff")
+    ink = max(colours, key=lambda colour: contrast(colour, ELEMENT_COLOURS[symbol]))
+    return label(
+        round(x),
+        round(y + 0.36 * size),
+        symbol,
+        font_size=number(size, 0),
+        text_anchor="middle",
+        fill=ink[:4],
+    )
