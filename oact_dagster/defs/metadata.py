@@ -8,6 +8,7 @@ from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 
 from oact_dagster.execution.events import Completed, Failed, InputWritten
 from oact_dagster.ledger.states import AttemptRecord, StructureRecord
+from oact_dagster.orca.formula import hill_formula
 
 Metadata = dict[str, Any]
 
@@ -166,11 +167,7 @@ def core_hours(result: Mapping[str, Any]) -> float | None:
 
 def formula(elements: str) -> str:
     """The formula in Hill order of the ledger's semicolon-separated symbols."""
-    symbols = elements.split(";")
-    counts = {symbol: symbols.count(symbol) for symbol in sorted(set(symbols))}
-    first = [symbol for symbol in ("C", "H") if symbol in counts] if "C" in counts else []
-    order = [*first, *(symbol for symbol in counts if symbol not in first)]
-    return "".join(f"{symbol}{counts[symbol] if counts[symbol] > 1 else ''}" for symbol in order)
+    return hill_formula(elements.split(";"))
 
 
 def _time(at: float | None) -> str | None:

@@ -1,10 +1,10 @@
 """A structure: the atoms, the charge and the number of unpaired electrons that make one calculation."""
 
 import hashlib
-from collections import Counter
 from dataclasses import dataclass
 
 from oact_dagster.orca.elements import ATOMIC_NUMBERS
+from oact_dagster.orca.formula import hill_formula
 from oact_dagster.orca.geometry import Geometry
 
 
@@ -101,7 +101,4 @@ class Structure:
 
     def formula(self) -> str:
         """Return the formula in Hill order: carbon, hydrogen, the rest; the alphabet alone without carbon."""
-        counts = Counter(self.geometry.symbols)
-        first = [symbol for symbol in ("C", "H") if symbol in counts] if "C" in counts else []
-        ordered = first + sorted(counts.keys() - set(first))
-        return "".join(f"{symbol}{counts[symbol] if counts[symbol] > 1 else ''}" for symbol in ordered)
+        return hill_formula(self.geometry.symbols)

@@ -4,12 +4,12 @@ from typing import Final
 
 from oact_dagster.execution.campaign_figures import CampaignFigures
 from oact_dagster.ledger.states import Outcome
-from oact_dagster.report.html import escaped, structure_button, table
+from oact_dagster.report.html import Figure, escaped, structure_button, table
 from oact_dagster.report.tables import text_of
 
 GROUPS_SHOWN: Final = 12
-HOSTS_SHOWN: Final = 15
-METALS_SHOWN: Final = 40
+HOSTS_SHOWN: Final = 12
+METALS_SHOWN: Final = 12
 
 
 def groups_html(figures: CampaignFigures) -> str:
@@ -24,9 +24,8 @@ def groups_html(figures: CampaignFigures) -> str:
         )
         for group in groups[:GROUPS_SHOWN]
     ]
-    more = len(groups) - len(rows)
-    rest = f'<p class="quiet">{more:,} smaller groups are not shown.</p>' if more > 0 else ""
-    return table(("structures", "class", "message", "one of them"), rows, name="Failures by message") + rest
+    heads = ("structures", "class", "message", "one of them")
+    return table(heads, rows, name="Failures by message") + _more(len(groups) - len(rows), "smaller groups")
 
 
 def metals_html(figures: CampaignFigures) -> str:
@@ -50,11 +49,15 @@ def hosts_html(figures: CampaignFigures) -> str:
         )
         for one in figures.hosts[:HOSTS_SHOWN]
     ]
-    more = len(figures.hosts) - len(rows)
-    rest = f'<p class="quiet">{escaped(f"{more:,} more hosts are not shown.")}</p>' if more > 0 else ""
     heads = ("host", "completed", "failed", "timed out", "lost", "cancelled", "bad, %")
-    return table(heads, rows, name="Attempts by host, the worst first") + rest
+    return table(heads, rows, name="Attempts by host, the worst first") + _more(
+        len(figures.hosts) - len(rows), "hosts"
+    )
 
 
-def _percent(part: int, whole: int) -> float:
-    return float(f"{100 * part / whole:.3g}") if whole else 0.0
+def _more(count: int, what: str) -> str:
+    return f'<p class="quiet">and {count:,} more {escaped(what)}</p>' if count > 0 else ""
+
+
+def _percent(part: int, whole: int) -> Figure:
+    return Figure(f"{100 * part / whole:.1f}" if whole else "")

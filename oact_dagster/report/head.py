@@ -19,8 +19,9 @@ STATUS_NAMES = {
 
 
 def clock(at: float) -> str:
-    """A Unix time (s) as local time, with its zone."""
-    return time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(at)).strip()
+    """A Unix time (s) as local time: date, time and zone."""
+    local = time.localtime(at)
+    return time.strftime("%Y-%m-%d %H:%M ", local) + (time.strftime("%Z", local) or "local time")
 
 
 def banner(figures: CampaignFigures) -> str:
@@ -68,7 +69,8 @@ def _tiles(figures: CampaignFigures) -> Iterator[tuple[str, str, str]]:
             f"completed/h in the last {pace.hours:.3g} h",
         )
     if overview.ends_at is not None:
-        yield "ends about", clock(overview.ends_at), f"{overview.left:,} left, at this pace"
+        day, hour, zone = clock(overview.ends_at).split(" ", 2)
+        yield "ends about", day, f"{hour} {zone}, with {overview.left:,} left at this pace"
     yield "core-hours, good", counted(figures.good_core_hours), "of attempts that gave results"
     lost = {
         outcome: hours

@@ -17,16 +17,18 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, name: str) 
 
     Args:
         heads: of its columns.
-        rows: of its cells. A number is set to the right; :class:`Markup` is taken as it is, all else is escaped.
+        rows: of its cells. A number or :class:`Figure` is set to the right; :class:`Markup` is taken as it is, all
+            else is escaped.
         name: what it shows, its caption for those who hear it.
     """
     lines, number = [], [False] * len(heads)
     for row in rows:
         cells = []
         for place, value in enumerate(row):
-            if isinstance(value, _NUMBER) and not isinstance(value, bool):
+            if isinstance(value, (*_NUMBER, Figure)):
                 number[place] = True
-                cells.append(f'<td class="number">{escaped(counted(value))}</td>')
+                text = value if isinstance(value, Figure) else counted(value)
+                cells.append(f'<td class="number">{escaped(text)}</td>')
             else:
                 cells.append(f"<td>{value.text if isinstance(value, Markup) else escaped(value)}</td>")
         lines.append(f"<tr>{''.join(cells)}</tr>")
@@ -40,6 +42,10 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, name: str) 
         f'<div class="plain"><table aria-label="{escaped(name)}"><thead><tr>{titles}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )
+
+
+class Figure(str):
+    """A number that is written already."""
 
 
 class Markup:

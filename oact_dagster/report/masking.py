@@ -14,7 +14,7 @@ SECRET_KEYS: Final = ("environment", "webhook")
 # Where a text says so itself: password=…, a token in a header, https://user:password@host.
 _ASSIGNED: Final = re.compile(
     r"(?i)(\b[\w-]*(?:token|secret|passw(?:or)?d|api[_-]?key|authorization)[\w-]*[\"']?\s*[=:]\s*)"
-    r"((?:bearer\s+|basic\s+)?[^\s\"',}\]]+)"
+    r"(\"[^\"\n]*\"|'[^'\n]*'|(?:bearer\s+|basic\s+)?[^\s\"',}\]]+)"
 )
 _IN_ADDRESS: Final = re.compile(r"(?i)(\bhttps?://[^\s/@:\"']*:)([^\s/@\"']+)(?=@)")
 _COMMENTED: Final = re.compile(rf"(?m)(^[^\S\n]*#.*?\b(?:{'|'.join(SECRET_KEYS)})\s*:[^\S\n]*)(\S.*)$")

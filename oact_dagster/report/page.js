@@ -114,7 +114,7 @@
 
   const COMPARISON = /^([a-z_]+)(>=|<=|>|<|=|:)(.+)$/;
 
-  // A test of a row for one word of a search: `U`, `status:failed`, `scf>100`; null where no row can pass.
+  // A test of a row for one word of a search: `U`, `42`, `status:failed`, `scf>100`; null where no row can pass.
   function condition(table, word) {
     const found = COMPARISON.exec(word);
     const column = found && (table.byKey.get(found[1]) ||
@@ -136,14 +136,14 @@
         default: return (row) => values[row] === limit;
       }
     }
+    // A bare number is the structure's, not one of the many in formulas and messages.
+    if (/^\d+$/.test(word)) return (row) => table.columns[0].values[row] === Number(word);
     const tests = [];
     for (const one of table.columns) {
       if (one.kind !== "word") continue;
       const hits = Uint8Array.from(one.small, (text) => (text.includes(word) ? 1 : 0));
       if (hits.includes(1)) tests.push((row) => one.codes[row] >= 0 && hits[one.codes[row]] === 1);
     }
-    const number = Number(word), first = table.columns[0];
-    if (!Number.isNaN(number) && first.kind === "number") tests.push((row) => first.values[row] === number);
     return tests.length ? (row) => tests.some((test) => test(row)) : null;
   }
 
@@ -186,10 +186,12 @@
       this.scroller.append(this.made());
       place.replaceChildren(element("div", { className: "tools" }, this.search, this.count), this.scroller);
       let waiting = 0;
-      this.search.addEventListener("input", () => {
-        clearTimeout(waiting);
-        waiting = setTimeout(() => this.select(), 120);
-      });
+      for (const kind of ["input", "change"]) {
+        this.search.addEventListener(kind, () => {
+          clearTimeout(waiting);
+          waiting = setTimeout(() => this.select(), 120);
+        });
+      }
       let asked = false;
       const later = () => {
         if (asked) return;
@@ -197,7 +199,7 @@
         requestAnimationFrame(() => { asked = false; this.show(); });
       };
       this.scroller.addEventListener("scroll", later, { passive: true });
-      addEventListener("resize", later);
+      new ResizeObserver(later).observe(this.scroller);
       this.body.addEventListener("click", (event) => this.clicked(event));
       this.arrange();
     }
@@ -205,10 +207,10 @@
     made() {
       const columns = this.table.columns;
       // Room for the heading with its arrow, too.
-      const wide = columns.map((column) => Math.max(column.width, column.label.length + 3));
+      const wide = columns.map((column) => Math.max(column.width, column.label.length + 2));
       const widths = element("colgroup", {}, ...wide.map((width) => {
         const one = element("col");
-        one.style.width = `calc(${width}ch + 1.2rem)`;
+        one.style.width = `calc(${width}ch + .9rem)`;
         return one;
       }));
       this.heads = columns.map((column) => {
@@ -221,7 +223,7 @@
       });
       const table = element("table", {}, widths, element("thead", {}, element("tr", {}, ...this.heads)), this.body);
       const sum = wide.reduce((before, width) => before + width, 0);
-      table.style.width = `max(100%, calc(${sum}ch + ${(1.2 * columns.length).toFixed(1)}rem))`;
+      table.style.width = `max(100%, calc(${sum}ch + ${(0.9 * columns.length).toFixed(1)}rem))`;
       this.element = table;
       return table;
     }
@@ -367,10 +369,10 @@
     const tried = rowsOf(tables.attempts, index);
     if (tried.length) parts.push(element("h3", { textContent: "Attempts" }), attemptsOf(tables.attempts, tried));
     const more = (data.details || {})[index];
-    for (const [title, picture] of more ? more.pictures : []) {
-      const image = element("img", { alt: title, src: `data:image/svg+xml;charset=utf-8,${encodeURIComponent(picture)}` });
-      parts.push(element("h3", { textContent: title }), element("figure", {}, image));
-    }
+    const pictures = (more ? more.pictures : []).map(([title, picture]) => element("figure", {},
+      element("figcaption", { textContent: title }),
+      element("img", { alt: title, src: `data:image/svg+xml;charset=utf-8,${encodeURIComponent(picture)}` })));
+    if (pictures.length) parts.push(element("div", { className: "drawn" }, ...pictures));
     if (more && more.tail) {
       parts.push(element("h3", { textContent: "Last lines of its output" }), element("pre", { textContent: more.tail }));
     }

@@ -25,7 +25,9 @@ def settings_html(campaign: Campaign) -> str:
 
 def versions_html(campaign: Campaign, ledger: LedgerReader, figures: CampaignFigures) -> str:
     """Tables of what computed the results, of the level of theory, and of the programs that wrote this."""
-    level = json.loads(ledger.meta("level_of_theory") or "null") or campaign.level_of_theory()
+    present = campaign.level_of_theory()
+    level = json.loads(ledger.meta("level_of_theory") or "null") or present
+    in_order = {key: level[key] for key in (*present, *level) if key in level}
     origins = [
         (
             origin.engine or "not kept",
@@ -42,7 +44,7 @@ def versions_html(campaign: Campaign, ledger: LedgerReader, figures: CampaignFig
             "Computed with",
             table(("engine", "version", "settings", "results"), origins, name="Engines and versions"),
         ),
-        _titled("Level of theory", table(("setting", "value"), _shown(level), name="Level of theory")),
+        _titled("Level of theory", table(("setting", "value"), _shown(in_order), name="Level of theory")),
         _titled("Written with", table(("program", "version"), programs(), name="Versions of programs")),
         "</div>",
     ]

@@ -16,7 +16,7 @@ def quality_html(quality: QualityFindings) -> str:
     overview = table(("rule", "severity", "checked", "failed", "what it asks"), rows, name="Quality rules")
     worst = "\n".join(_worst(rule) for rule in quality.rules if rule.worst)
     failed = len(quality.failed)
-    told = f"{failed:,} structure{' has' if failed == 1 else 's have'} failed a rule or more."
+    told = f"{failed:,} structure{' breaks' if failed == 1 else 's break'} a rule or more."
     return f"<p>{escaped(told)}</p>\n{overview}\n{worst}"
 
 

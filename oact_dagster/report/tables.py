@@ -1,13 +1,14 @@
 """The report's tables: structures, failures, attempts."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from oact_dagster.ledger.history import AttemptLine, StructureLine
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Status
+from oact_dagster.orca.formula import hill_formula
 from oact_dagster.orca.metals import main_metal
 from oact_dagster.report.columns import Column, DerivedColumn, NumberColumn, WordColumn
 
@@ -35,23 +36,11 @@ class Table:
     """What a reader should know of it, in a sentence."""
 
 
-def formula(symbols: Sequence[str]) -> str:
-    """The sum formula in Hill's order: C, H and the others by the alphabet, or all by it where there is no C.
-
-    Args:
-        symbols: of the atoms.
-    """
-    counts = Counter(symbols)
-    first = [element for element in ("C", "H") if element in counts] if "C" in counts else []
-    others = sorted(counts.keys() - set(first))
-    return "".join(f"{one}{counts[one] if counts[one] > 1 else ''}" for one in (*first, *others))
-
-
 def tables(
     ledger: LedgerReader,
     failed_checks: Mapping[int, tuple[str, ...]] | None = None,
-    told: Callable[[int, int], None] | None = None,
-    in_all: int = 0,
+    told: Callable[[int], None] | None = None,
+    most_attempts: int = ATTEMPTS_SHOWN,
 ) -> list[Table]:
     """Read the tables; rows are streamed, and of each some 150 bytes are kept.
 
@@ -59,14 +48,13 @@ def tables(
         ledger: of the campaign.
         failed_checks: names of the rules that a structure's result failed, by ``orig_index``; None where nothing was
             checked, and there is no such column then.
-        told: called with the rows read and those in all.
-        in_all: structures of the ledger, for ``told``.
+        told: called with how many rows have been read.
+        most_attempts: of which the table has the newest.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
     attempts = ledger.count_attempts()
-    shown = min(attempts, ATTEMPTS_SHOWN)
     structures, failures = _Structures(failed_checks), _Failures()
     number = 0
     for number, line in enumerate(ledger.structure_lines(), 1):
@@ -74,15 +62,15 @@ def tables(
         if line.status in (Status.FAILED, Status.TIMEOUT):
             failures.add(line)
         if told is not None and number % TOLD_EVERY == 0:
-            told(number, in_all + shown)
+            told(number)
     tried = _Attempts()
-    for count, attempt in enumerate(ledger.attempt_lines(ATTEMPTS_SHOWN), 1):
+    for count, attempt in enumerate(ledger.attempt_lines(most_attempts), 1):
         tried.add(attempt)
         if told is not None and count % TOLD_EVERY == 0:
-            told(number + count, in_all + shown)
+            told(number + count)
     note = (
-        f"The newest {ATTEMPTS_SHOWN:,} of {attempts:,} attempts; the ledger holds them all."
-        if attempts > ATTEMPTS_SHOWN
+        f"The newest {most_attempts:,} of {attempts:,} attempts; the ledger holds them all."
+        if attempts > most_attempts
         else ""
     )
     return [structures.table(), failures.table(), tried.table(note)]
@@ -124,7 +112,7 @@ class _Structures:
         symbols = line.elements.split(";") if line.elements else []
         self._count += 1
         self.index.add(line.orig_index)
-        self.formula.add(formula(symbols))
+        self.formula.add(hill_formula(symbols))
         self.metal.add(main_metal(symbols))
         self.natoms.add(line.natoms)
         self.charge.add(line.charge)
@@ -233,10 +221,13 @@ class _Attempts:
         return Table("attempts", "attempts", self._count, columns, note)
 
 
-def json_parts(found: Sequence[Table]) -> Iterator[str]:
-    """The tables as JSON, in parts."""
-    import json
+def json_parts(found: Sequence[Table], details: Iterable[str] = ("{}",)) -> Iterator[str]:
+    """The data of the page as JSON, in parts.
 
+    Args:
+        found: the tables.
+        details: what is shown of single structures, as JSON in parts.
+    """
     yield '{"tables": ['
     for place, table in enumerate(found):
         head = {"key": table.key, "name": table.name, "rows": table.rows}
@@ -245,4 +236,6 @@ def json_parts(found: Sequence[Table]) -> Iterator[str]:
             yield ", " if number else ""
             yield from column.json_parts()
         yield "]}"
-    yield "]}"
+    yield '], "details": '
+    yield from details
+    yield "}"

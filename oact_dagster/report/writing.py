@@ -14,6 +14,7 @@ from oact_dagster.campaign import Campaign
 from oact_dagster.execution.campaign_figures import CampaignFigures, campaign_figures
 from oact_dagster.execution.feed_overview import feed_overview
 from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.report.details import MOST_STRUCTURES, details
 from oact_dagster.report.failure_section import groups_html, hosts_html, metals_html
 from oact_dagster.report.head import banner, clock, sentence, tiles
 from oact_dagster.report.html import escaped
@@ -21,12 +22,13 @@ from oact_dagster.report.page import page
 from oact_dagster.report.provenance import settings_html, versions_html
 from oact_dagster.report.quality_input import QualityFindings
 from oact_dagster.report.quality_section import quality_html
-from oact_dagster.report.tables import Table, json_parts, tables
+from oact_dagster.report.tables import ATTEMPTS_SHOWN, Table, json_parts, tables
 
 REPORT_FILE: Final = "report.html"
 """The report's name, beside ``campaign.yaml``."""
 
 _BEGIN: Final = b"<!doctype html>"
+_ROWS_OF_A_PICTURE: Final = 300
 _HINT: Final = "words, status:failed, scf>100 …"
 
 
@@ -60,7 +62,7 @@ def write_report(
         ledger: of the campaign; runs may be at work on it.
         target: the file; None for ``report.html`` beside ``campaign.yaml``. An older report is replaced.
         quality: what the checks on the results found; None where nothing was checked.
-        told: called with the rows read and those in all.
+        told: called with the work done and the work in all.
         now: Unix time, s.
 
     Raises:
@@ -72,10 +74,39 @@ def write_report(
     refuse_others(path)
     at = time.time() if now is None else now
     figures = campaign_figures(campaign, ledger, at)
-    checks = None if quality is None else quality.failed
-    found = tables(ledger, checks, told, figures.overview.total)
-    _write(path, _parts(campaign, ledger, figures, found, quality, at))
-    return WrittenReport(path, path.stat().st_size, figures.overview.total)
+    total = figures.overview.total
+    work = _Work(ledger, total, told)
+    found = tables(ledger, None if quality is None else quality.failed, work.rows)
+    more = (
+        details(ledger, optimised=campaign.orca.opt, told=work.details)
+        if total <= MOST_STRUCTURES
+        else ("{}",)
+    )
+    _write(path, _parts(campaign, ledger, figures, found, json_parts(found, more), quality, at))
+    return WrittenReport(path, path.stat().st_size, total)
+
+
+class _Work:
+    """Tells how much of the work is done."""
+
+    def __init__(
+        self, ledger: LedgerReader, structures: int, told: Callable[[int, int], None] | None
+    ) -> None:
+        self._rows = structures + min(ledger.count_attempts(), ATTEMPTS_SHOWN)
+        # To read an output and draw two pictures takes as long as some hundred rows of a table.
+        self._each = _ROWS_OF_A_PICTURE
+        self._all = self._rows + (structures * self._each if structures <= MOST_STRUCTURES else 0)
+        self._told = told
+
+    def rows(self, done: int) -> None:
+        """So many rows of the tables have been read."""
+        if self._told is not None:
+            self._told(done, self._all)
+
+    def details(self, done: int) -> None:
+        """So many structures have their pictures."""
+        if self._told is not None:
+            self._told(self._rows + done * self._each, self._all)
 
 
 def refuse_others(path: Path) -> None:
@@ -112,6 +143,7 @@ def _parts(
     ledger: LedgerReader,
     figures: CampaignFigures,
     found: list[Table],
+    data: Iterable[str],
     quality: QualityFindings | None,
     at: float,
 ) -> Iterator[str]:
@@ -135,7 +167,7 @@ def _parts(
         sections=sections,
         footer="One file without anything from the network: it can be mailed and kept.",
         generator=f"oact-dagster {_version()}",
-        data=json_parts(found),
+        data=data,
     )
 
 

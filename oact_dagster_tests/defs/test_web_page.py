@@ -1,6 +1,5 @@
 """The web page in a real headless Chromium, started by `oact web`."""
 
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,17 +16,12 @@ from oact_dagster.defs.in_process import run_intake, run_selection
 from oact_dagster.execution.selection import Selection
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster_tests.browser import chromium, find_chromium
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import TestEngine
-from oact_dagster_tests.requirements import lacking
 from oact_dagster_tests.waiting import until
 
 pytestmark = pytest.mark.browser
-
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    " --disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1500,1100"
-)
 
 
 class Page:
@@ -76,12 +70,7 @@ class Page:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        lacking("browser", "install Debian's packages chromium and chromium-driver")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
+    find_chromium()
     folder = tmp_path_factory.mktemp("web")
     engine = TestEngine(folder)
     engine.set("scf_not_converged", 2)
@@ -99,7 +88,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
             stderr=subprocess.STDOUT,
         )
     url = f"http://127.0.0.1:{port}"
-    browser = None
     try:
 
         def serves() -> bool:
@@ -110,15 +98,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
                 return False
 
         until(serves, "the web page")
-        options = webdriver.ChromeOptions()
-        options.binary_location = str(chromium)
-        for flag in [*FLAGS.split(), f"--user-data-dir={folder / 'profile'}"]:
-            options.add_argument(flag)
-        browser = webdriver.Chrome(options=options, service=Service(str(driver)))
-        yield Page(browser, url, engine, campaign.folder)
+        with chromium(folder) as browser:
+            yield Page(browser, url, engine, campaign.folder)
     finally:
-        if browser is not None:
-            browser.quit()
         server.send_signal(signal.SIGINT)
         server.wait(60)
 

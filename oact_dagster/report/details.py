@@ -1,0 +1,80 @@
+"""What the report shows of single structures beyond its tables, where there are few of them."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.states import Status, StructureRecord
+from oact_dagster.orca.convergence import read_convergence
+from oact_dagster.orca.geometry import GeometryError, parse_geometry
+from oact_dagster.orca.outputs import read_output, tail
+from oact_dagster.pictures.convergence import convergence_picture
+from oact_dagster.pictures.geometry import geometry_picture
+
+MOST_STRUCTURES: Final = 1_000
+"""Of a larger campaign the report has no pictures of single structures: they would make it too large to be mailed."""
+
+_AT_ONCE: Final = 100
+_FAILED: Final = (Status.FAILED, Status.TIMEOUT)
+
+
+def details(
+    ledger: LedgerReader, *, optimised: bool = False, told: Callable[[int], None] | None = None
+) -> Iterator[str]:
+    """Pictures of every structure's convergence and geometry, and the last lines of what failed, as JSON in parts.
+
+    They are read from the job folders, as far as those are there.
+
+    Args:
+        ledger: of a campaign of at most :data:`MOST_STRUCTURES`.
+        optimised: whether geometries were optimised; their last ones are shown, too.
+        told: called with how many structures have been read.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    indices = ledger.orig_indices()
+    comma, number = "", 0
+    yield "{"
+    while chunk := list(islice(indices, _AT_ONCE)):
+        for index, structure in sorted(ledger.structures(chunk).items()):
+            yield f'{comma}"{index}": {json.dumps(_detail(structure, optimised=optimised))}'
+            comma, number = ", ", number + 1
+        if told is not None:
+            told(number)
+    yield "}"
+
+
+def _detail(structure: StructureRecord, *, optimised: bool) -> dict[str, object]:
+    folder = None if structure.job_dir is None else Path(structure.job_dir)
+    pictures = [(title, svg) for title, svg in _pictures(structure, folder, optimised=optimised) if svg]
+    found: dict[str, object] = {"pictures": pictures}
+    if folder is not None and structure.status in _FAILED and (lines := tail(folder)):
+        found["tail"] = lines
+    return found
+
+
+def _pictures(
+    structure: StructureRecord, folder: Path | None, *, optimised: bool
+) -> Iterator[tuple[str, str]]:
+    if folder is not None and structure.status in (Status.COMPLETED, *_FAILED):
+        convergence = read_convergence(folder)
+        if convergence.scf or convergence.energies:
+            yield "Convergence", convergence_picture(convergence)
+    try:
+        geometry = parse_geometry(structure.geometry)
+    except GeometryError:
+        return
+    yield "Geometry of the CSV", geometry_picture(geometry.symbols, geometry.coordinates)
+    if optimised and folder is not None and structure.status is Status.COMPLETED:
+        yield "Optimised geometry", _last_geometry(folder, geometry.symbols)
+
+
+def _last_geometry(folder: Path, symbols: Sequence[str]) -> str:
+    output = read_output(folder)
+    if output.symbols is None or output.coordinates is None or len(output.symbols) != len(symbols):
+        return ""
+    return geometry_picture(output.symbols, output.coordinates)
