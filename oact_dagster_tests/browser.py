@@ -57,8 +57,8 @@ def console(browser: Any) -> list[str]:
 def requested(browser: Any) -> list[str]:
     """The address of everything that was asked for since this was last asked.
 
-    Left out are pictures within the page, what the page's own policy kept it from, and the browser's own pages, of which
-    it opens one when it starts.
+    Left out are pictures within the page, what the page's own policy kept it from, and the browser's own pages: it
+    opens one when it starts.
     """
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     kept_back = {

@@ -257,7 +257,8 @@
         return;
       }
       const high = Math.min(count * ROW, HIGHEST);
-      const seen = Math.ceil(this.scroller.clientHeight / ROW) + 1;
+      // Where nothing limits its height, as on paper, all rows would be seen.
+      const seen = Math.min(Math.ceil(this.scroller.clientHeight / ROW) + 1, ON_PAPER);
       const furthest = Math.max(1, high - this.scroller.clientHeight);
       const share = Math.min(1, this.scroller.scrollTop / furthest);
       const top = high < count * ROW ? Math.round(share * Math.max(0, count - seen)) :
