@@ -25,6 +25,7 @@ _MONDAY: Final = 4 * DAY
 MINUS: Final = "\u2212"
 """The real minus sign, as wide as a plus."""
 
+_SMALLEST: Final = 1e-100
 _LARGEST: Final = 1e15
 _LAST_TIME: Final = 253_000_000_000
 """Unix time in the year 9987, near the last that ``datetime`` has."""
@@ -91,9 +92,12 @@ def widened(low: float, high: float, *, integer: bool = False) -> tuple[float, f
         high: The largest value.
         integer: Whether the values are counts.
     """
-    if high - low > 1e-12 * max(abs(low), abs(high)):
+    if high - low > max(1e-12 * max(abs(low), abs(high)), _SMALLEST):
         return low, high
-    half = 1.0 if integer or low == 0 else abs(low) * 0.1
+    if not integer and abs(low) > _SMALLEST:
+        return low - 0.1 * abs(low), high + 0.1 * abs(low)
+    # A whole number beyond 2**53 plus one is the same number.
+    half = max(1.0, abs(low) * 1e-9)
     return low - half, high + half
 
 
@@ -127,7 +131,7 @@ def tick_text(value: float, step: float) -> str:
         step: Between two ticks.
 
     Returns:
-        Such as ``0.25``, ``1,500``, ``2e+20``; a real minus sign.
+        Such as ``0.25``, ``1,500``, ``2e20``; a real minus sign.
     """
     if abs(value) < step / 1e6:
         return "0"
@@ -136,7 +140,10 @@ def tick_text(value: float, step: float) -> str:
         text = f"{value:.{digits}e}"
     else:
         text = f"{value:,.{max(0, -math.floor(math.log10(step) + 1e-9))}f}"
-    return text.replace("-", MINUS) if "e" not in text else text
+    if "e" not in text:
+        return text.replace("-", MINUS)
+    mantissa, _, power = text.partition("e")
+    return f"{mantissa.replace('-', MINUS)}e{int(power)}"
 
 
 def log_ticks(low: float, high: float, most: int = 6) -> list[Tick]:
@@ -161,13 +168,13 @@ def log_ticks(low: float, high: float, most: int = 6) -> list[Tick]:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     values = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
     found = [
-        Tick(value, f"{value:.4g}") for value in values if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)
+        Tick(value, f"{value:,.10g}") for value in values if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)
     ]
     return found if len(found) > 1 else linear_ticks(low, high, 3)
 
 
 def _power_text(power: int) -> str:
-    return f"{10.0**power:g}" if -3 < power < 4 else f"1e{power}"
+    return f"{10.0**power:,.10g}" if -3 < power < 6 else f"1e{power}"
 
 
 def time_ticks(low: float, high: float, most: int = 6) -> list[Tick]:

@@ -7,7 +7,7 @@ from typing import Final
 from oact_dagster.orca.convergence import Convergence
 from oact_dagster.pictures.axes import MINUS, Scale, Tick, linear_ticks, log_ticks, widened
 from oact_dagster.pictures.palette import INK, SERIES
-from oact_dagster.pictures.svg import dots, element, finite, label, nothing_yet, path, picture
+from oact_dagster.pictures.svg import dots, element, finite, label, nothing_yet, path, picture, positive
 
 WIDTH: Final = 320
 HEIGHT: Final = 120
@@ -28,9 +28,9 @@ def convergence_picture(convergence: Convergence) -> str:
     """
     energies = [energy for energy in convergence.energies if finite(energy)]
     if len(energies) >= 2:
-        gradients = [gradient for gradient in convergence.gradients if finite(gradient) and gradient > 0]
+        gradients = [gradient for gradient in convergence.gradients if positive(gradient)]
         return _optimisation(energies, gradients, max(convergence.n_cycles, len(energies)))
-    changes = [change for change in convergence.scf if finite(change) and change > 0]
+    changes = [change for change in convergence.scf if positive(change)]
     if not changes:
         return nothing_yet(WIDTH, HEIGHT)
     return _scf(changes, max(convergence.n_iterations, len(changes) + 1))
@@ -85,7 +85,6 @@ def _spread(values: Sequence[float], first: int, last: int) -> list[Point]:
 def _decades(values: Sequence[float]) -> tuple[float, float]:
     """Limits of a logarithmic axis: whole powers of ten around the values."""
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
-    low, high = max(low, -300), min(high, 300)
     return 10.0**low, 10.0 ** max(high, low + 1)
 
 

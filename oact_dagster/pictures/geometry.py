@@ -11,7 +11,7 @@ from oact_dagster.orca.covalent_radii import COVALENT_RADII
 from oact_dagster.pictures.bonds import NON_METALS, UNKNOWN_RADIUS, Bond, bonds, trails
 from oact_dagster.pictures.element_colours import ELEMENT_COLOURS, UNKNOWN
 from oact_dagster.pictures.palette import INK, contrast
-from oact_dagster.pictures.svg import element, label, nothing_yet, number, path, picture
+from oact_dagster.pictures.svg import element, label, nothing_yet, number, picture
 
 SIZE: Final = 240
 """Pixels of width and height."""
@@ -25,11 +25,17 @@ _LARGEST_SCALE: Final = 44.0
 _METAL_RADIUS: Final = 0.65
 """Å, of a metal's circle."""
 
+_MOST_METALS: Final = 50
+"""Of a molecule that is too large, so many metals are kept."""
+
 _LEAST_BYTES: Final = 6
 """Of each point of a path, to know without drawing that a picture cannot fit."""
 
 _MOST_NAMED: Final = 4
 """Of so many metals the symbols are written."""
+
+_FARTHEST: Final = 1e6
+"""Å. No atom is farther from the origin; NaN and infinities are not nearer either."""
 
 _WITH_BONDS: Final = 600
 """Of a molecule with more atoms no bonds would fit."""
@@ -56,11 +62,15 @@ def geometry_picture(symbols: Sequence[str], coordinates: Sequence[Sequence[floa
         coordinates: n times (x, y, z), Å. Atoms with one that is no finite number are left out.
 
     Returns:
-        SVG of 240 x 240 pixels and at most 2,900 bytes. Of a large molecule hydrogens, then bonds, then ever more
-        atoms other than metals are left out.
+        SVG of 240 x 240 pixels and at most 2,900 bytes, to be shown as an image: inside a page its style and its ids
+        would meet those of its neighbours. Of a large molecule hydrogens, then bonds, then ever more atoms other than
+        metals are left out.
+
+    Raises:
+        ValueError: There are not as many coordinates as symbols.
     """
     places = np.array(coordinates, dtype=float).reshape(-1, 3)
-    known = np.isfinite(places).all(axis=1)
+    known = (np.abs(places) < _FARTHEST).all(axis=1)
     symbols = [symbol for symbol, keep in zip(symbols, known, strict=True) if keep]
     if not symbols:
         return nothing_yet(SIZE, SIZE)
@@ -69,20 +79,24 @@ def geometry_picture(symbols: Sequence[str], coordinates: Sequence[Sequence[floa
     heavy = [atom for atom, symbol in enumerate(symbols) if symbol != "H"] or list(range(len(symbols)))
     every = list(range(len(symbols)))
     lines = {True: trails(joined), False: trails(_among(joined, set(heavy)))}
+    spots = [f"{x:.0f} {y:.0f}" for x, y in flat[:, :2].tolist()]
     svg = ""
     for with_hydrogen, with_bonds, slabs in _STEPS:
         atoms = every if with_hydrogen else heavy
         joining = lines[with_hydrogen] if with_bonds else []
         if len(atoms) + sum(map(len, joining)) > MOST_BYTES / _LEAST_BYTES:
             continue
-        svg = _drawn(symbols, flat, scale, atoms, joining, slabs)
+        svg = _drawn(symbols, flat, spots, scale, atoms, joining, slabs)
         if len(svg) <= MOST_BYTES:
             return svg
-    metals = [atom for atom in heavy if _is_metal(symbols[atom])][:50]
-    others = [atom for atom in heavy if atom not in set(metals)]
+    metals = [atom for atom in heavy if _is_metal(symbols[atom])][:_MOST_METALS]
+    others = sorted(set(heavy) - set(metals))
     step = 1
     while not 0 < len(svg) <= MOST_BYTES:
-        svg = _drawn(symbols, flat, scale, metals + others[::step], [], 3)
+        svg = _drawn(symbols, flat, spots, scale, metals + others[::step], [], 3)
+        if step > len(others):
+            # Each element of its own takes a marker: of very many not even the metals fit.
+            metals = metals[: len(metals) // 2]
         step *= 2
     return svg
 
@@ -118,6 +132,7 @@ def _projected(places: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64]
 def _drawn(
     symbols: Sequence[str],
     flat: npt.NDArray[np.float64],
+    spots: Sequence[str],
     scale: float,
     atoms: Sequence[int],
     joining: Sequence[Sequence[int]],
@@ -128,29 +143,29 @@ def _drawn(
     if slabs:
         span = float(depth.max() - depth.min()) or 1.0
         depth = np.minimum(np.floor((depth - depth.min()) / span * slabs), slabs - 1)
-    order = sorted(atoms, key=lambda atom: (depth[atom], symbols[atom]))
-    points = [(float(x), float(y)) for x, y in flat[:, :2]]
+    deep = depth.tolist()
+    order = sorted(atoms, key=lambda atom: (deep[atom], symbols[atom]))
     body = []
     if joining:
-        lines = "".join(path([points[atom] for atom in line], 0) for line in joining)
+        lines = "".join("M" + " ".join([spots[atom] for atom in line]) for line in joining)
         width = number(max(1.0, 0.09 * scale))
         body.append(
             element("path", d=lines, fill="none", stroke=INK, stroke_width=width, stroke_linejoin="round")
         )
     # A marker stands at each point of an invisible line: an atom costs its coordinates alone.
-    names = {
-        symbol: chr(97 + place) for place, symbol in enumerate(dict.fromkeys(symbols[atom] for atom in order))
-    }
+    elements = dict.fromkeys(symbols[atom] for atom in order)
+    names = {symbol: chr(97 + place) if place < 26 else f"e{place}" for place, symbol in enumerate(elements)}
     markers = "".join(_marker(name, symbol, scale) for symbol, name in names.items())
     style = "marker{overflow:visible}circle{stroke:#777;stroke-width:.7}" + "".join(
         f".{name}{{marker:url(#{name})}}" for name in names.values()
     )
     named = [atom for atom in order if _is_metal(symbols[atom])][:_MOST_NAMED]
     for symbol, run in groupby(order, key=symbols.__getitem__):
-        places = [points[atom] for atom in run]
-        body.append(element("path", class_=names[symbol], d=path(places, 0) + "h0", fill="none"))
+        places = list(run)
+        shape = " ".join([spots[atom] for atom in places])
+        body.append(f'<path class="{names[symbol]}" d="M{shape}h0" fill="none"/>')
         if _is_metal(symbol) and len(places) <= len(named):
-            body += [_name(symbol, x, y, scale) for x, y in places]
+            body += [_name(symbol, float(flat[atom, 0]), float(flat[atom, 1]), scale) for atom in places]
     return picture(SIZE, SIZE, f"<style>{style}</style>{markers}{''.join(body)}")
 
 

@@ -1,7 +1,7 @@
 """SVG by a few lines: numbers, escaped text, elements, and the picture around them."""
 
-import math
 from collections.abc import Iterable
+from numbers import Real
 from typing import Final
 from xml.sax.saxutils import escape as _escape
 
@@ -9,6 +9,9 @@ from oact_dagster.pictures.palette import INK
 
 NOTHING: Final = "nothing yet"
 """What a picture without data says."""
+
+_LARGEST: Final = 1e100
+_SMALLEST: Final = 1e-100
 
 # Characters that XML 1.0 does not allow at all, escaped or not.
 _FORBIDDEN: Final = dict.fromkeys(
@@ -108,14 +111,21 @@ def nothing_yet(width: int = 200, height: int = 60, *, title: str = "") -> str:
     """The picture of no data.
 
     Args:
-        width: Pixels.
+        width: Pixels, if the text needs no more.
         height: Pixels.
-        title: As for ``picture``.
+        title: What there is nothing of yet.
     """
-    text = label(width / 2, height / 2 + 4, NOTHING, text_anchor="middle")
-    return picture(width, height, text, title=title)
+    text = f"{title}: {NOTHING}" if title else NOTHING
+    width = max(width, 8 * len(text))
+    return picture(width, height, label(width / 2, height / 2 + 4, text, text_anchor="middle"), title=title)
 
 
 def finite(value: object) -> bool:
-    """Whether a value is a number that can be drawn."""
-    return isinstance(value, int | float) and math.isfinite(value)
+    """Whether a value is a number that can be drawn: no NaN, no infinity, and within ±1e100."""
+    # The numbers of numpy count too, which are no int.
+    return isinstance(value, Real) and abs(float(value)) <= _LARGEST
+
+
+def positive(value: object) -> bool:
+    """Whether a value is a number that a logarithmic axis can show: from 1e-100 to 1e100."""
+    return isinstance(value, Real) and _SMALLEST <= float(value) <= _LARGEST

@@ -1,0 +1,102 @@
+"""How values are distributed."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from oact_dagster.pictures.axes import Scale, linear_ticks, nice_step, tick_text, widened
+from oact_dagster.pictures.frame import BOTTOM, LEFT, RIGHT, TOP, Axis, chart, counted_as
+from oact_dagster.pictures.palette import SERIES
+from oact_dagster.pictures.svg import element, finite, nothing_yet
+
+_MOST_BINS: Final = 40
+_FEWEST_BINS: Final = 8
+
+_TAIL: Final = 0.01
+"""The part of the values on each side that does not decide where the axis ends, if it lies far out."""
+
+_FAR: Final = 4.0
+"""Far out: the axis would be so many times as long as without them."""
+
+
+def histogram(
+    values: Iterable[float | None], label: str, *, title: str = "", counted: str = "structures"
+) -> str:
+    """Count values in bins with round edges.
+
+    Where a few values lie so far out that all others would stand in one bin, the axis ends before them, and the chart
+    says how many they are.
+
+    Args:
+        values: Numbers; None, NaN and infinities are left out.
+        label: What they are, with the unit.
+        title: Above the chart.
+        counted: What has one value each.
+
+    Returns:
+        SVG of 640 x 300 pixels.
+    """
+    found = np.fromiter((value for value in values if finite(value)), dtype=float)
+    if not len(found):
+        return nothing_yet(title=title)
+    integer = bool(np.all(found == np.round(found)) and np.abs(found).max() < 2**53)
+    low, high = _limits(found)
+    edges = _edges(found, low, high, integer=integer)
+    counts, _ = np.histogram(found, edges)
+    outside = len(found) - int(counts.sum())
+    x = Scale(float(edges[0]), float(edges[-1]), LEFT, RIGHT)
+    y = Scale(0, max(float(counts.max()) * 1.05, 1), BOTTOM, TOP)
+    step = float(edges[1] - edges[0])
+    bars = []
+    for begin, end, count in zip(edges[:-1], edges[1:], counts, strict=True):
+        if not count:
+            continue
+        left, right, top = x(float(begin)), x(float(end)), y(float(count))
+        # A bin of whole numbers is 0.5 wider on each side than they are.
+        texts = (begin + 0.5, end - 0.5) if integer else (begin, end)
+        told = " to ".join(dict.fromkeys(tick_text(float(text), step) for text in texts))
+        bars.append(
+            element(
+                "rect",
+                element("title", f"{told}: {count:,}"),
+                x=left + 0.5,
+                y=top,
+                width=max(right - left - 1, 0.8),
+                height=BOTTOM - top,
+            )
+        )
+    note = counted_as(len(found), "value")
+    if outside:
+        note += f" from {found.min():.3g} to {found.max():.3g}, {outside:,} of them outside"
+    return chart(
+        Axis(x, linear_ticks(x.low, x.high, 8, integer=integer), label),
+        Axis(y, linear_ticks(0, y.high, 5, integer=True), counted),
+        element("g", "".join(bars), fill=SERIES[0]),
+        title=title,
+        note=note,
+    )
+
+
+def _limits(found: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Where the axis ends: at the values, unless a few of them lie far out."""
+    low, high = float(found.min()), float(found.max())
+    inner_low, inner_high = (float(limit) for limit in np.quantile(found, (_TAIL, 1 - _TAIL)))
+    inner = inner_high - inner_low
+    if len(found) >= 2 / _TAIL and inner > 0 and high - low > _FAR * inner:
+        low, high = max(low, inner_low - 0.5 * inner), min(high, inner_high + 0.5 * inner)
+    return low, high
+
+
+def _edges(
+    found: npt.NDArray[np.float64], low: float, high: float, *, integer: bool
+) -> npt.NDArray[np.float64]:
+    """Round edges of bins, about as many as Freedman and Diaconis take (doi 10.1007/BF01025868)."""
+    low, high = widened(low, high, integer=integer)
+    quarters = np.quantile(found, (0.25, 0.75))
+    width = 2 * float(quarters[1] - quarters[0]) / len(found) ** (1 / 3)
+    wanted = (high - low) / width if width > 0 else float(_FEWEST_BINS)
+    step = nice_step(high - low, int(min(max(wanted, _FEWEST_BINS), _MOST_BINS)), integer=integer)
+    first, last = np.floor(low / step), np.floor(high / step) + 1
+    return (np.arange(first, last + 1) * step) - (0.5 if integer else 0.0)
