@@ -14,6 +14,7 @@ from oact_dagster.campaign import Campaign
 from oact_dagster.execution.campaign_figures import CampaignFigures, campaign_figures
 from oact_dagster.execution.feed_overview import feed_overview
 from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.report.charts import charts, status_chart
 from oact_dagster.report.details import MOST_STRUCTURES, details
 from oact_dagster.report.failure_section import groups_html, hosts_html, metals_html
 from oact_dagster.report.head import banner, clock, sentence, tiles
@@ -149,6 +150,8 @@ def _parts(
 ) -> Iterator[str]:
     name, when = campaign.name, clock(at)
     sections = {"overview": ("How far it is", _overview(campaign, ledger, figures, at))}
+    if found_and_cost := _pictures(figures):
+        sections["pictures"] = ("What was found, and what it cost", found_and_cost)
     if quality is not None:
         sections["quality"] = ("Quality", quality_html(quality))
     summed = {"failures": groups_html(figures)}
@@ -175,15 +178,21 @@ def _overview(campaign: Campaign, ledger: LedgerReader, figures: CampaignFigures
     notes = "".join(
         f'<p class="note">{escaped(line)}</p>\n' for line in feed_overview(campaign, ledger, at).lines()
     )
-    small = "".join(
-        f"<div><h3>{title}</h3>{body}</div>\n"
+    bar = f'<figure class="wide">{status_chart(figures).svg}</figure>\n' if figures.overview.total else ""
+    return f"<p>{escaped(sentence(figures))}</p>\n{bar}{tiles(figures)}\n{notes}"
+
+
+def _pictures(figures: CampaignFigures) -> str:
+    """The pictures, and below them the numbers by metal and host; empty where there is nothing yet."""
+    drawn = "\n".join(f'<figure id="picture-{chart.key}">{chart.svg}</figure>' for chart in charts(figures))
+    small = "\n".join(
+        f"<div><h3>{title}</h3>{body}</div>"
         for title, body in (("Metals", metals_html(figures)), ("Hosts, the worst first", hosts_html(figures)))
         if body
     )
-    return (
-        f"<p>{escaped(sentence(figures))}</p>\n{tiles(figures)}\n{notes}"
-        f'<div class="small-tables">\n{small}</div>'
-    )
+    pictures = f'<div class="pictures">\n{drawn}\n</div>\n' if drawn else ""
+    tables_of_few = f'<div class="small-tables">\n{small}\n</div>' if small else ""
+    return pictures + tables_of_few
 
 
 def _table_place(table: Table) -> str:
