@@ -5,7 +5,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-LEVEL: Final = 9
+LEVEL: Final = 6
+"""Of zlib: 9 takes five times as long for 2 % less."""
 _GZIP: Final = 31
 """zlib's window bits for the format of gzip, which is what browsers unpack."""
 _AT_ONCE: Final = 3 << 16

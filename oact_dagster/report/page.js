@@ -5,6 +5,7 @@
   const BEYOND = 8; // rows kept above and below what is seen
   const HIGHEST = 8e6; // no browser scrolls much further, px; longer tables scroll faster
   const ON_PAPER = 60; // rows that are printed
+  const LONG = 20; // characters; texts of such columns are broken into lines on paper
   const LETTERS = new Intl.NumberFormat("en-US");
 
   // --- reading -------------------------------------------------------------------------------------------------
@@ -296,7 +297,8 @@
       made.setAttribute("aria-rowindex", place + 2);
       this.table.columns.forEach((column, at) => {
         const text = shown(column, number);
-        const cell = element("td", { className: column.kind === "word" ? "" : "number" });
+        const kind = column.kind !== "word" ? "number" : column.width < LONG ? "" : "long";
+        const cell = element("td", { className: kind });
         if (at === 0) cell.append(element("button", { type: "button", textContent: text || "?" }));
         else cell.textContent = text;
         if (column.kind === "word" && text.length > column.width) cell.title = text;
