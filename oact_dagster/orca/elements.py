@@ -21,15 +21,3 @@ LANTHANIDES: Final[frozenset[str]] = frozenset(SYMBOLS[56:71])
 
 ACTINIDES: Final[frozenset[str]] = frozenset(SYMBOLS[88:103])
 """Ac to Lr."""
-
-METALS: Final[frozenset[str]] = frozenset(
-    {
-        *SYMBOLS[20:31],
-        *SYMBOLS[38:50],
-        *SYMBOLS[56:84],
-        *SYMBOLS[88:103],
-        "Al",
-    }
-)
-"""What ligands bind to: the d and f block (Sc to Zn, Y to Cd, La to Hg, Ac to Lr) and the metals of the p block (Al,
-Ga, In, Sn, Tl, Pb, Bi, Po). Alkali and alkaline earth metals are left out: they go along as counter-ions."""

@@ -1,21 +1,31 @@
-"""The metal of a complex."""
+"""The metals of complexes."""
 
 from collections.abc import Iterable
 from typing import Final
 
 from oact_dagster.orca.elements import ACTINIDES, ATOMIC_NUMBERS, LANTHANIDES, SYMBOLS
 
-TRANSITION_METALS: Final[frozenset[str]] = frozenset((*SYMBOLS[20:30], *SYMBOLS[38:48], *SYMBOLS[71:80]))
+_TRANSITION_METALS: Final[frozenset[str]] = frozenset((*SYMBOLS[20:30], *SYMBOLS[38:48], *SYMBOLS[71:80]))
 """Groups 3 to 12: Sc to Zn, Y to Cd, Hf to Hg."""
 
-CENTRES: Final[frozenset[str]] = ACTINIDES | LANTHANIDES | TRANSITION_METALS
-"""What may be the centre of a complex."""
+_P_BLOCK: Final[frozenset[str]] = frozenset(("Al", "Ga", "In", "Sn", "Tl", "Pb", "Bi", "Po"))
+
+METALS: Final[frozenset[str]] = ACTINIDES | LANTHANIDES | _TRANSITION_METALS | _P_BLOCK
+"""What ligands bind to. Alkali and alkaline earth metals are left out: they go along as counter-ions."""
+
+_RANKS: Final = (ACTINIDES, LANTHANIDES, _TRANSITION_METALS, _P_BLOCK)
 
 
 def main_metal(symbols: Iterable[str]) -> str | None:
-    """The heaviest actinide, lanthanide or transition metal among some atoms; None where there is none.
+    """The metal that a complex is called by; None where there is none.
+
+    The heaviest actinide, else lanthanide, else transition metal, else metal of the p block.
 
     Args:
         symbols: of the atoms.
     """
-    return max(CENTRES.intersection(symbols), key=ATOMIC_NUMBERS.__getitem__, default=None)
+    found = METALS.intersection(symbols)
+    for rank in _RANKS:
+        if here := found & rank:
+            return max(here, key=ATOMIC_NUMBERS.__getitem__)
+    return None

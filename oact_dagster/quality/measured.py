@@ -8,7 +8,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from oact_dagster.orca.elements import ATOMIC_NUMBERS, METALS
+from oact_dagster.orca.elements import ATOMIC_NUMBERS
+from oact_dagster.orca.metals import METALS
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oact_dagster.orca.covalent_radii import COVALENT_RADII
-from oact_dagster.orca.elements import METALS, SYMBOLS
+from oact_dagster.orca.elements import SYMBOLS
 from oact_dagster.orca.geometry import Geometry, parse_geometry
+from oact_dagster.orca.metals import METALS
 from oact_dagster.quality.bonds import REACH, BondChange, bond_change
 
 URANYL = Geometry(("U", "O", "O"), ((0.0, 0.0, 0.0), (0.0, 0.0, 1.76), (0.0, 0.0, -1.76)))
