@@ -347,7 +347,7 @@ class _Evaluation:
         return RuleSummary(
             ONE_LEVEL,
             Severity.WARNING,
-            CAMPAIGN_RULES[ONE_LEVEL],
+            f"{CAMPAIGN_RULES[ONE_LEVEL]} ({present})",
             found.total,
             sum(found.counts[key] for key in others),
             tuple(

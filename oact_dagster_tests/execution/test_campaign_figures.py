@@ -136,8 +136,8 @@ def test_metals(campaign: Campaign, ledger: Ledger) -> None:
     known(ledger)
     assert figures(campaign).metals == (
         MetalCount("U", 3, 2, 0),
+        MetalCount("Eu", 1, 1, 0),
         MetalCount("Np", 1, 0, 1),
-        MetalCount("Pt", 1, 1, 0),
         MetalCount(NO_METAL, 1, 0, 0),
     )
 
@@ -149,8 +149,9 @@ def test_metals(campaign: Campaign, ledger: Ledger) -> None:
         (["Gd", "Cl"], "Gd"),
         (["Pb", "Zn", "Sc"], "Zn"),
         (["La"], "La"),
-        (["Lu", "Hf"], "Hf"),
-        (["Al", "Pb", "Na", "Rn"], None),
+        (["Lu", "Hf"], "Lu"),
+        (["Al", "Pb", "Na", "Rn"], "Pb"),
+        (["Na", "Ba", "O", "As"], None),
         ([], None),
     ],
 )
