@@ -110,7 +110,7 @@ def _measure(folder: Path, kind: str, size: int, environment: dict[str, str]) ->
 
 def _inside(folder: Path, size: int) -> dict[str, float]:
     from oact_dagster.campaign import load_campaign
-    from oact_dagster.execution.batch import BatchRun
+    from oact_dagster.execution.batch.run import BatchRun
     from oact_dagster.execution.engine import find_engine
     from oact_dagster.execution.events import InputWritten
     from oact_dagster.execution.intake import take_in

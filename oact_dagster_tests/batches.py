@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution.batch import BatchRun
+from oact_dagster.execution.batch.run import BatchRun
 from oact_dagster.execution.engine import find_engine
 from oact_dagster.execution.events import Completed, Event, Failed, NotRun
 from oact_dagster.execution.selection import BatchRequest

@@ -297,7 +297,7 @@ def _tell_problems(done: "Submitted", tally: "Tally") -> bool:
 def _exit_code(done: "Submitted", problems: bool, tally: "Tally") -> int:
     if done.stopped:
         return EXIT_INTERRUPTED
-    from oact_dagster.execution.batch import OWNED
+    from oact_dagster.execution.batch.state import OWNED
 
     if not (done.begun or tally.failed or tally.not_run[OWNED]):
         return EXIT_REFUSED

@@ -24,7 +24,7 @@ from oact_dagster.defs.batch_events import BatchReport
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.pipes import batch_pipes
 from oact_dagster.defs.summary import summary_materialization
-from oact_dagster.execution.batch import BatchRun
+from oact_dagster.execution.batch.run import BatchRun
 from oact_dagster.execution.engine import EngineError, find_engine
 from oact_dagster.execution.events import Event, Note
 from oact_dagster.execution.quality import Quality, evaluate

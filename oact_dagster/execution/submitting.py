@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution.batch import BatchRun
+from oact_dagster.execution.batch.run import BatchRun
 from oact_dagster.execution.engine import Engine, EngineError, find_engine
 from oact_dagster.execution.events import Event, InputWritten
 from oact_dagster.execution.job_folder import FolderWriter

@@ -253,7 +253,7 @@ def test_a_batch_that_is_dropped_leaves_nothing_running(tmp_path: Path, engine: 
 WORKER = """
 import sys
 from oact_dagster.campaign import load_campaign
-from oact_dagster.execution.batch import BatchRun
+from oact_dagster.execution.batch.run import BatchRun
 from oact_dagster.execution.engine import find_engine
 from oact_dagster.execution.selection import BatchRequest
 from oact_dagster.launchers.choose import make_launcher
@@ -390,7 +390,7 @@ def test_a_full_disk_fails_one_structure_and_touches_no_other(
     campaign.jobs_dir.mkdir()
     (campaign.jobs_dir / "job_3").write_text("a folder that cannot be written")
     # Whatever is free counts as too little.
-    monkeypatch.setattr("oact_dagster.execution.batch.LEAST_SPACE_B", 2**62)
+    monkeypatch.setattr("oact_dagster.execution.batch.state.LEAST_SPACE_B", 2**62)
     events = []
     with pytest.raises(LauncherError, match="no space left on the disk"):
         for event in batch(campaign, ledger, list(range(6))):

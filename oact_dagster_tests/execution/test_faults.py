@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution.batch import BatchRun
+from oact_dagster.execution.batch.run import BatchRun
 from oact_dagster.execution.engine import find_engine
 from oact_dagster.execution.events import Completed, Event, Failed
 from oact_dagster.execution.feeding import decide_feed
@@ -45,7 +45,7 @@ def prepared(tmp_path: Path, engine: TestEngine, structures: int) -> tuple[Campa
 RUN = """
 import os, sys
 from oact_dagster.campaign import load_campaign
-from oact_dagster.execution.batch import BatchRun
+from oact_dagster.execution.batch.run import BatchRun
 from oact_dagster.execution.engine import find_engine
 from oact_dagster.execution.events import Completed
 from oact_dagster.execution.selection import BatchRequest

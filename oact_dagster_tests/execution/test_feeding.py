@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution import batch
+from oact_dagster.execution.batch import run as batch_run
 from oact_dagster.execution.events import Completed, Note, NotRun
 from oact_dagster.execution.feed_state import let_go_on, read_feed_state
 from oact_dagster.execution.feeding import MOST_REQUESTS, Decision, decide_feed, decide_retry
@@ -115,7 +115,7 @@ def test_many_failures_pause_it_until_it_is_released(tmp_path: Path, engine: Tes
 def test_a_run_takes_back_what_has_not_begun_when_too_many_fail(
     tmp_path: Path, engine: TestEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "LOOK_IF_PAUSED_S", 0.0)
+    monkeypatch.setattr(batch_run, "LOOK_IF_PAUSED_S", 0.0)
     engine.set("crash")
     feed = {"trial": 0, "window": 5}
     campaign, ledger = campaign_of(tmp_path, engine, 30, feed=feed, launcher={"max_workers": 1})
@@ -135,7 +135,7 @@ def test_a_run_takes_back_what_has_not_begun_when_too_many_fail(
 def test_a_run_takes_back_what_has_not_begun_when_the_budget_is_spent(
     tmp_path: Path, engine: TestEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "LOOK_IF_PAUSED_S", 0.0)
+    monkeypatch.setattr(batch_run, "LOOK_IF_PAUSED_S", 0.0)
     feed = {"trial": 0, "core_hours": 1e-6}
     campaign, ledger = campaign_of(tmp_path, engine, 12, feed=feed, launcher={"max_workers": 1})
     words = settled(run(campaign, ledger, "feed", 12, "feed")).values()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution.batch import BatchRun
+from oact_dagster.execution.batch.run import BatchRun
 from oact_dagster.execution.ending import OUTLIVED_S, LiveAttempt, overdue
 from oact_dagster.execution.engine import find_engine
 from oact_dagster.execution.events import Completed, Failed, Note

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from oact_dagster.campaign import Campaign, CampaignError, load_campaign
-from oact_dagster.execution.batch import BatchRun
+from oact_dagster.execution.batch.run import BatchRun
 from oact_dagster.execution.engine import find_engine
 from oact_dagster.execution.events import Completed, Event, Failed, InputWritten, Note
 from oact_dagster.execution.intake import take_in
@@ -318,7 +318,7 @@ def test_settings_that_are_set_back_bring_the_result_back(engine: TestEngine, tr
     (done,) = (event for event in stale() if isinstance(event, Completed))
     assert engine.runs == [0, 0] and "KDIIS" in trial.input
     assert done.attempt is not None and done.attempt.number == 2
-    assert sorted(path.name for path in job.parent.iterdir()) == ["job_0", "job_0.attempt-1"]
+    assert sorted(path.name for path in job.parent.glob("job_*")) == ["job_0", "job_0.attempt-1"]
 
 
 def test_what_the_users_own_function_returns_counts_in_a_result(tmp_path: Path, engine: TestEngine) -> None:
@@ -339,7 +339,7 @@ def test_what_the_users_own_function_returns_counts_in_a_result(tmp_path: Path, 
     module.write_text(code.format("v2 is another"))
     again()
     assert engine.runs == [0, 0]
-    assert sorted(path.name for path in trial.campaign.jobs_dir.iterdir()) == ["job_0", "job_0.attempt-1"]
+    assert sorted(path.name for path in trial.campaign.jobs_dir.glob("job_*")) == ["job_0", "job_0.attempt-1"]
 
 
 def test_a_result_of_another_orca_is_not_taken(tmp_path: Path, engine: TestEngine) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from oact_dagster.campaign import Campaign, CampaignError
-from oact_dagster.execution.batch import BatchRun
+from oact_dagster.execution.batch.run import BatchRun
 from oact_dagster.execution.checking import check_campaign
 from oact_dagster.execution.engine import find_engine
 from oact_dagster.execution.events import Completed, Event, Failed
@@ -117,7 +117,7 @@ def test_inputs_to_look_at_leave_no_folders_behind(tmp_path: Path) -> None:
     campaign, ledger = made(tmp_path, code, 1)
     for _ in range(3):
         list(write_inputs(campaign, ledger, [0]))
-    assert [path.name for path in campaign.jobs_dir.iterdir()] == ["job_0"]
+    assert [path.name for path in campaign.jobs_dir.glob("job_*")] == ["job_0"]
     # What the user has put there, or written into, is kept.
     (campaign.jobs_dir / "job_0" / "more" / "x").write_text("changed")
     list(write_inputs(campaign, ledger, [0]))
@@ -127,7 +127,7 @@ def test_inputs_to_look_at_leave_no_folders_behind(tmp_path: Path) -> None:
     list(write_inputs(campaign, ledger, [0]))
     assert (campaign.jobs_dir / "job_0.attempt-0-2" / "mine").read_text() == "kept"
     run(campaign, ledger, [0])
-    assert sorted(path.name for path in campaign.jobs_dir.iterdir()) == [
+    assert sorted(path.name for path in campaign.jobs_dir.glob("job_*")) == [
         "job_0",
         "job_0.attempt-0",
         "job_0.attempt-0-2",

@@ -10,7 +10,7 @@ from oact_dagster.campaign import Campaign
 from oact_dagster.cli.dashboard_text import dashboard_lines
 from oact_dagster.defs.batch_events import BatchReport
 from oact_dagster.defs.keys import CampaignKeys
-from oact_dagster.execution.batch import BatchRun
+from oact_dagster.execution.batch.run import BatchRun
 from oact_dagster.execution.engine import find_engine
 from oact_dagster.execution.events import Completed, Stuck
 from oact_dagster.execution.intake import take_in

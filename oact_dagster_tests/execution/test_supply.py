@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution.batch import BatchRun
+from oact_dagster.execution.batch.run import BatchRun
 from oact_dagster.execution.engine import find_engine
 from oact_dagster.execution.events import Completed, Event, Failed, TakenIn
 from oact_dagster.execution.intake import take_in
@@ -93,7 +93,7 @@ def test_the_next_ones_are_taken_the_most_urgent_first(tmp_path: Path, engine: T
 FEED = """
 import sys
 from oact_dagster.campaign import load_campaign
-from oact_dagster.execution.batch import BatchRun
+from oact_dagster.execution.batch.run import BatchRun
 from oact_dagster.execution.engine import find_engine
 from oact_dagster.execution.selection import Selection, resolve
 from oact_dagster.launchers.choose import make_launcher

@@ -34,7 +34,7 @@ WORKER = """
 import os
 import sys
 from oact_dagster.campaign import load_campaign
-from oact_dagster.execution.batch import BatchRun
+from oact_dagster.execution.batch.run import BatchRun
 from oact_dagster.execution.engine import find_engine
 from oact_dagster.execution.selection import BatchRequest
 from oact_dagster.launchers.choose import make_launcher

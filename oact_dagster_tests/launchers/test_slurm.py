@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from oact_dagster.execution.batch import BatchRun
+from oact_dagster.execution.batch.run import BatchRun
 from oact_dagster.execution.engine import find_engine
 from oact_dagster.execution.events import Completed, Failed, Note, NotRun, Running
 from oact_dagster.execution.feed_state import pause
@@ -307,7 +307,7 @@ def test_what_is_cancelled_in_the_queue_is_held(tmp_path: Path, slurm: RealSlurm
 def test_a_pause_takes_queued_jobs_back_and_lets_running_ones_end(
     tmp_path: Path, slurm: RealSlurm, engine: TestEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("oact_dagster.execution.batch.LOOK_IF_PAUSED_S", 0.0)
+    monkeypatch.setattr("oact_dagster.execution.batch.run.LOOK_IF_PAUSED_S", 0.0)
     engine.set("wait")
     # A whole node each, of the one node of the queue: the others wait for the first.
     campaign, ledger = prepared(
