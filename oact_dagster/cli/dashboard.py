@@ -175,7 +175,12 @@ def _update(ledger: Path, campaign: "Campaign | None", jobs_dir: Path, pattern: 
     with Ledger(ledger) as open_ledger:
         layout = JobLayout.of(settings, open_ledger)
         retry = campaign.retry if campaign is not None else None
-        return update_running(open_ledger, layout, launchers_of(campaign, settings), retry=retry)
+        report = update_running(open_ledger, layout, launchers_of(campaign, settings), retry=retry)
+        if campaign is not None and report.changed:
+            from oact_dagster.execution.quality import evaluate
+
+            evaluate(campaign, open_ledger, store=True)
+        return report
 
 
 def _reset(ledger: Path, *, failed: bool, timeout: bool, max_retries: int | None) -> int:

@@ -96,9 +96,7 @@ def result_metadata(event: Completed, input_hash: str | None, verdicts: Sequence
             "output_file": MetadataValue.path(str(result.get("output_file", ""))),
             "finished": _time(attempt.ended_at),
         }
-        if result.get("convergence"):
-            picture = convergence_picture(Convergence.from_json(result["convergence"]))
-            found["convergence"] = MetadataValue.md(as_markdown(picture, "convergence"))
+        found |= _convergence(attempt)
     if event.attempts:
         found["attempts"] = attempts_table(event.attempts)
     if verdicts:
@@ -111,6 +109,15 @@ def result_metadata(event: Completed, input_hash: str | None, verdicts: Sequence
     if event.followed:
         found["computed_by_another_run"] = True
     return {key: value for key, value in found.items() if value is not None}
+
+
+def _convergence(attempt: AttemptRecord) -> Metadata:
+    """A picture of how an attempt's optimisation, or last SCF, went; nothing where its output does not tell."""
+    kept = attempt.result.get("convergence")
+    if not kept:
+        return {}
+    picture = convergence_picture(Convergence.from_json(kept))
+    return {"convergence": MetadataValue.md(as_markdown(picture, "convergence"))}
 
 
 def metric_metadata(event: Completed, verdicts: Sequence[Verdict] = ()) -> Metadata:
@@ -160,6 +167,8 @@ def failure_metadata(event: Failed) -> Metadata:
         "fail_count": event.structure.fail_count,
         "attempts": attempts_table(event.attempts),
     }
+    if event.attempts:
+        found |= _convergence(event.attempts[-1])
     if event.tail:
         found["last_lines"] = _lines_table("output", event.tail)
     if event.log:

@@ -147,11 +147,16 @@ def test_what_a_green_partition_shows(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_convergence_of_an_scf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    project = Project(tmp_path, 1, monkeypatch)
+    project = Project(tmp_path, 2, monkeypatch)
     project.engine.set("iterations", 0)
-    assert oact("run", project.campaign.file).returncode == 0
+    assert oact("run", project.campaign.file, "--structures", "0").returncode == 0
     svg = picture(metadata(project, "orca_results", "0")["convergence"])
     assert "SCF" in svg
+    # Also of one that failed.
+    project.engine.set("near", 1)
+    (project.engine.control / "orca.gbw").write_bytes(b"orbitals")
+    assert oact("run", project.campaign.file, "--structures", "1").returncode == 1
+    assert "SCF" in picture(project.observation("1")["convergence"])
 
 
 def test_the_graph_is_described(tmp_path: Path) -> None:
