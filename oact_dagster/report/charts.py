@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from oact_dagster.execution.campaign_figures import CampaignFigures
+from oact_dagster.execution.summary import Numbers
 from oact_dagster.pictures.bars import bars
 from oact_dagster.pictures.histogram import histogram
 from oact_dagster.pictures.lines import lines
@@ -30,6 +31,7 @@ def status_chart(figures: CampaignFigures) -> Chart:
 def charts(figures: CampaignFigures) -> Iterator[Chart]:
     """What was found, what it cost and what went wrong; those for which there is nothing yet are left out."""
     summary = figures.summary
+    second, unit = _unit_of(summary.wall_times)
     if (progress := figures.progress) is not None:
         times = progress.times.tolist()
         series = {
@@ -42,7 +44,7 @@ def charts(figures: CampaignFigures) -> Iterator[Chart]:
         ("energy_per_atom", summary.energies_per_atom, "energy per atom, Eh", "Energy per atom"),
         ("gradient", summary.max_forces, "largest component, Eh/bohr", "Largest gradient component"),
         ("scf_cycles", summary.scf_steps, "SCF cycles", "SCF cycles"),
-        ("wall_time", summary.wall_times / 3600.0, "wall time, h", "Wall time"),
+        ("wall_time", summary.wall_times / second, f"wall time, {unit}", "Wall time"),
     ):
         if values.size:
             yield Chart(key, histogram(values.tolist(), label, title=title))
@@ -51,9 +53,9 @@ def charts(figures: CampaignFigures) -> Iterator[Chart]:
             "basis_functions",
             scatter(
                 figures.basis_functions.tolist(),
-                (figures.wall_times / 3600.0).tolist(),
+                (figures.wall_times / second).tolist(),
                 "basis functions",
-                "wall time, h",
+                f"wall time, {unit}",
                 log_x=True,
                 log_y=True,
                 title="Wall time against basis functions",
@@ -79,3 +81,9 @@ def charts(figures: CampaignFigures) -> Iterator[Chart]:
     ):
         if failed := [(name, float(count)) for name, count in items if count]:
             yield Chart(key, bars(failed, label, title=title, colour=STATUS["failed"]))
+
+
+def _unit_of(seconds: Numbers) -> tuple[float, str]:
+    """The unit in which such times are read best: its length in s, and its name."""
+    largest = float(seconds.max()) if seconds.size else 0.0
+    return (3600.0, "h") if largest >= 7200.0 else (60.0, "min") if largest >= 300.0 else (1.0, "s")

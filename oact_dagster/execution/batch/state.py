@@ -48,19 +48,7 @@ OWNED: Final = "another run has it"
 
 
 class BatchState:
-    """One batch.
-
-    Args:
-        campaign: the settings.
-        ledger: open, and writable.
-        launcher: what runs the attempts.
-        engine: what computes.
-        request: which structures.
-        batch_id: names the batch; of a Dagster run, its run id.
-        messages: follows the payloads' messages; None when nobody listens.
-        stop: looked at while the batch runs.
-        clock: Unix time in s.
-    """
+    """Of one batch; what it is made of are the arguments of :class:`~oact_dagster.execution.batch.run.BatchRun`."""
 
     def __init__(
         self,
