@@ -1,4 +1,4 @@
-"""Imports point one way, as docs/architecture.md says: all import statements of the package, also those in functions."""
+"""Imports point one way, as docs/architecture.md says: all import statements of the package, in functions too."""
 
 import ast
 import re
