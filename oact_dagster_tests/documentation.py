@@ -44,7 +44,8 @@ def _split(line: str) -> list[str]:
     lexer.whitespace_split = True
     # A # inside of a word begins no comment.
     lexer.commenters = ""
-    found, words = [], []
+    found: list[str] = []
+    words: list[str] = []
     for word in lexer:
         if word.startswith("#"):
             break

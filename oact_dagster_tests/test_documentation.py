@@ -85,7 +85,7 @@ def not_run(command: str) -> str | None:
 def dagster() -> click.Command:
     from dagster._cli import create_dagster_cli
 
-    return create_dagster_cli()  # type: ignore[no-any-return]
+    return create_dagster_cli()  # type: ignore[no-any-return,no-untyped-call]
 
 
 def check_arguments(words: list[str]) -> None:
@@ -337,7 +337,7 @@ def test_python_compiles(page: Path) -> None:
 # --- settings ---------------------------------------------------------------------------------------------------
 
 YAML = [block for page in PAGES for block in blocks_of(page) if block.language == "yaml"]
-BASE = {"name": "test", "csv": "complexes.csv", "orca": {"command": "standin"}}
+BASE: dict[str, Any] = {"name": "test", "csv": "complexes.csv", "orca": {"command": "standin"}}
 
 
 @pytest.mark.parametrize("block", YAML, ids=lambda block: block.where)
@@ -355,7 +355,7 @@ def test_settings_are_accepted(block: Block, tmp_path: Path, monkeypatch: pytest
             },
         }
         campaign = read(merged, tmp_path)
-        assert campaign.model_dump() != read(BASE, tmp_path).model_dump() or block.page.name == "quality.md"
+        assert campaign.model_dump() != read(BASE, tmp_path).model_dump()
     else:
         # A profile: each is used by a campaign.
         file = tmp_path / "profiles.yaml"
