@@ -1,0 +1,123 @@
+"""Imports point one way, as docs/architecture.md says: all import statements of the package, in functions too."""
+
+import ast
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import oact_dagster
+
+ROOT = Path(oact_dagster.__file__).parent
+PAGE = ROOT.parent / "docs" / "architecture.md"
+PACKAGE = "oact_dagster"
+SAME = {"definitions": "defs", "__main__": "cli"}
+"""Single modules that belong to a package: the entry points of Dagster and of ``python -m``."""
+
+
+def imported(file: Path) -> Iterator[str]:
+    """The full names of the modules that a file imports; of ``from a import b`` both a and a.b, which may be one."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module, f"{file}: a relative import"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def package_of(file: Path) -> str:
+    name = file.relative_to(ROOT).parts[0].removesuffix(".py")
+    return SAME.get(name, name)
+
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def real_imports() -> dict[str, set[str]]:
+    """What each package imports of the others."""
+    packages = {package_of(file) for file in FILES}
+    found: dict[str, set[str]] = {name: set() for name in packages}
+    for file in FILES:
+        for name in imported(file):
+            parts = name.split(".")
+            if parts[0] == PACKAGE and len(parts) > 1:
+                other = SAME.get(parts[1], parts[1])
+                if other in packages and other != package_of(file):
+                    found[package_of(file)].add(other)
+    del found["__init__"]
+    return found
+
+
+def told_imports() -> dict[str, set[str]]:
+    """The page's table, in its order."""
+    if not PAGE.is_file():
+        pytest.skip("docs/architecture.md is in the repository only")
+    found = {}
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        if len(cells) == 5 and (name := re.fullmatch(r"`(\w+)`", cells[1])):
+            found[name[1]] = set(re.findall(r"`(\w+)`", cells[3]))
+    return found
+
+
+def test_imports_are_as_the_page_says() -> None:
+    assert told_imports() == real_imports()
+
+
+def test_each_package_imports_only_what_stands_below_it() -> None:
+    told = told_imports()
+    names = list(told)
+    for place, name in enumerate(names):
+        assert told[name] <= set(names[place + 1 :]), name
+
+
+def test_only_what_dagster_sees_imports_dagster() -> None:
+    users: dict[str, set[str]] = defaultdict(set)
+    for file in FILES:
+        for name in imported(file):
+            users[name.split(".")[0]].add(file.relative_to(ROOT).as_posix())
+    assert {file for file in users["dagster"] if not file.startswith("defs/")} == {"definitions.py"}
+    assert {file for file in users["dagster_pipes"] if not file.startswith("defs/")} == {
+        "launchers/payload.py"
+    }
+
+
+def test_the_package_itself_imports_nothing() -> None:
+    assert list(imported(ROOT / "__init__.py")) == []
+
+
+def module_file(name: str) -> Path | None:
+    """The file of a module of the package."""
+    path = ROOT.parent.joinpath(*name.split("."))
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+def test_the_payload_reaches_little() -> None:
+    """With everything that it imports in turn, also in functions: it is started once for each structure."""
+    reached: set[str] = set()
+    strangers: set[str] = set()
+    waiting = ["oact_dagster.launchers.payload"]
+    while waiting:
+        name = waiting.pop()
+        file = module_file(name)
+        if file is None or name in reached:
+            continue
+        reached.add(name)
+        for other in imported(file):
+            if other.split(".")[0] == PACKAGE:
+                waiting.append(other)
+            elif other.split(".")[0] not in sys.stdlib_module_names:
+                strangers.add(other.split(".")[0])
+    ours = {name.split(".")[1] for name in reached if "." in name}
+    assert ours == {"launchers", "orca"}
+    assert {name.split(".")[2] for name in reached if name.startswith("oact_dagster.launchers.")} == {
+        "payload",
+        "attempt_files",
+        "node_scratch",
+    }
+    # isal decompresses faster where it is installed.
+    assert strangers == {"dagster_pipes", "isal"}
