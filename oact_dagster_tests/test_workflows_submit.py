@@ -305,7 +305,7 @@ def test_a_silent_job_in_slurm_is_cancelled_and_then_marked(
     assert slurm.jobs("%T", str(attempt.scheduler_job_id)) != ["RUNNING"]
     with ArchitectorWorkflow(tmp_path / "workflow.db") as workflow:
         [job] = workflow.get_jobs_by_status(JobStatus.TIMEOUT)
-    assert job.error_message is not None and job.error_message.endswith("; its job was cancelled")
+    assert job.error_message is not None and job.error_message.endswith("; it was ended")
     assert job.fail_count == 1
 
 

@@ -46,6 +46,7 @@ annotate: @annotate  # columns written into orca.inp as comments
 ledger: @ledger  # SQLite: the truth about every structure; on a local disk
 jobs_dir: @jobs_dir
 job_dir_pattern: @job_dir_pattern  # with {orig_index} (row of the CSV, from 0) or {id} (row of the ledger)
+owners: @owners  # whom the web page shows as owners: addresses, or teams such as team:actinides
 asset_prefix: @asset_prefix  # for example [project, batch1]: needed where campaigns share one Dagster instance
 batch_size: @batch_size  # structures claimed at once
 max_in_flight: @max_in_flight  # structures of a run that are claimed at a time

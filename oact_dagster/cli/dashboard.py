@@ -54,7 +54,7 @@ Example:
     "--show-chronic-failures",
     metavar="N",
     type=click.IntRange(min=1),
-    help="List jobs that have failed N times or more, and those with no remedy left.",
+    help="List jobs that have failed N times or more, and those that are set aside.",
 )
 @click.option("--show-rejected", is_flag=True, help="List all rejected rows of the CSV with the reasons.")
 @click.option("--reset-failed", is_flag=True, help="Set failed jobs back to to_run.")
@@ -118,6 +118,7 @@ def dashboard(
         rejected=show_rejected,
         limit=limit,
         verbose=verbose,
+        budgets=None if campaign is None else (campaign.retry.max_failures, campaign.retry.max_losses),
         retry_key=None if campaign is None else campaign.retry_key(),
     )
     done: list[str] = []

@@ -27,6 +27,8 @@ class Lists:
     rejected: bool
     limit: int
     verbose: bool
+    budgets: tuple[int, int] | None = None
+    """The most failures and losses of a structure, where they are known."""
     retry_key: str | None = None
     """Of the campaign's settings, where they are known: whether anything is left to try depends on them."""
 
@@ -35,20 +37,17 @@ class Lists:
         for title, statuses in self._by_status():
             yield ""
             yield from title_lines(title)
-            rows = list(islice(ledger.stored_by_status(statuses), self.limit))
-            counts = ledger.count_by_status()
-            yield from self._table(ledger, rows, sum(counts.get(status, 0) for status in statuses))
+            rows, in_all = self._rows(ledger, statuses)
+            yield from self._table(ledger, rows, in_all)
         if self.chronic is not None:
             yield ""
             yield from title_lines(f"Chronic Failures (failed {self.chronic} times or more)")
             found = ledger.stored_by_fail_count(self.chronic, self.limit)
             yield from self._table(ledger, found, ledger.count_by_fail_count(self.chronic))
-            aside = ledger.stored_without_remedy(self.chronic, self.retry_key)
+            aside = ledger.stored_set_aside(self.chronic, self.budgets, self.retry_key)
             if aside:
                 yield ""
-                yield from title_lines(
-                    f"Set Aside Without a Remedy (failed less than {counted(self.chronic, 'time')})"
-                )
+                yield from title_lines(f"Set Aside (failed less than {counted(self.chronic, 'time')})")
                 yield from self._table(ledger, aside[: self.limit], len(aside))
         if self.rejected:
             yield ""
@@ -58,18 +57,28 @@ class Lists:
         """The lists as values that JSON has."""
         found: dict[str, Any] = {}
         jobs = {
-            "_".join(title.lower().split()): list(islice(ledger.stored_by_status(statuses), self.limit))
+            "_".join(title.lower().split()): self._rows(ledger, statuses)[0]
             for title, statuses in self._by_status()
         }
         if self.chronic is not None:
             jobs["chronic_failures"] = ledger.stored_by_fail_count(self.chronic, self.limit)
-            jobs["set_aside_without_remedy"] = ledger.stored_without_remedy(
-                self.chronic, self.retry_key, self.limit
-            )
+            aside = ledger.stored_set_aside(self.chronic, self.budgets, self.retry_key)
+            jobs["set_aside"] = aside[: self.limit]
         found.update(jobs_json(jobs))
         if self.rejected:
             found["rejections"] = rejections_json(ledger.rejections())
         return found
+
+    def _rows(self, ledger: LedgerReader, statuses: list[Status]) -> tuple[list[StoredStructure], int]:
+        """The first rows with these statuses, and how many there are; what is set aside is not ready."""
+        counts = ledger.count_by_status()
+        in_all = sum(counts.get(status, 0) for status in statuses)
+        aside: set[int] = set()
+        if Status.TO_RUN in statuses and self.budgets is not None:
+            rows = ledger.stored_set_aside(self.budgets[0], self.budgets)
+            aside = {row.id for row in rows if row.status in statuses}
+        found = (row for row in ledger.stored_by_status(statuses) if row.id not in aside)
+        return list(islice(found, self.limit)), in_all - len(aside)
 
     def _by_status(self) -> Iterator[tuple[str, list[Status]]]:
         if self.failed:

@@ -53,7 +53,7 @@ def dashboard_lines(
     yield _row("TOTAL", overview.total, overview.total)
     yield ""
     yield _completion(overview, encoding)
-    yield from _beside(overview)
+    yield from _beside(overview, feed)
     yield from () if feed is None else feed.lines()
     yield from _groups(overview.groups, groups)
     if overview.metrics is not None:
@@ -114,7 +114,7 @@ def _completion(overview: Overview, encoding: str | None) -> str:
     return f"Completion: [{full * done}{empty * (_BAR - done)}] {percent:.1f}% ({overview.completed}/{overview.total})"
 
 
-def _beside(overview: Overview) -> Iterator[str]:
+def _beside(overview: Overview, feed: FeedOverview | None) -> Iterator[str]:
     """What the statuses do not tell."""
     if overview.not_orca:
         yield (
@@ -142,7 +142,8 @@ def _beside(overview: Overview) -> Iterator[str]:
         yield f"rejected rows {overview.rejected} (in no count above; `oact dashboard --show-rejected` says why)"
     if overview.throughput is not None:
         yield _throughput(overview.throughput)
-        if overview.ends_at is not None:
+        # Of one that begins nothing more nobody can say when it ends.
+        if overview.ends_at is not None and (feed is None or not feed.stopped):
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(overview.ends_at))
             span = span_of(overview.ends_at - overview.at)
             yield f"Estimated end: {when} (in {span}, {overview.left} structures left at this pace)"

@@ -211,7 +211,7 @@ def _finish(campaign: Campaign, problems: list[str], *, whole: bool) -> int:
         told = ", ".join(f"{kind} {count}" for kind, count in reasons)
         click.echo(
             f"oact: {set_aside} set aside, their budget (retry) is used up ({told}): `{command} --ignore-budget` goes"
-            " on with their remedies, and so does a larger retry.max_failures",
+            " on with their remedies, and so does a larger retry.max_failures (of lost ones: retry.max_losses)",
             err=True,
         )
     return 1 if problems or (whole and (left or not summary.total)) else 0

@@ -82,7 +82,7 @@ def left_by_a_dead_one(file: Path) -> OpenPage | None:
         return None
     if page.owner.alive() is not None:
         raise RefusedError(
-            f"the campaign is open already at {page.address} (process {page.owner.pid}); a second page to look at:"
-            " `oact web --read-only --port 3001`"
+            f"the campaign is open already at {page.address} (process {page.owner.pid}); with --read-only and another"
+            " --port there is a second page to look at"
         )
     return page

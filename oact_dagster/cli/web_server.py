@@ -24,7 +24,10 @@ END_S: Final = 20.0
 """Time that Dagster's processes get to end after Ctrl+C, s."""
 
 STEADY_S: Final = 30.0
-"""What dies sooner after its start would die again: that ends the page, s."""
+"""What dies sooner after its first start has never worked: that ends the page, s."""
+
+LONGEST_REST_S: Final = 60.0
+"""Between the death of a program that dies again and again and its next start, at most, s."""
 
 _MODULE: Final = "oact_dagster.definitions"
 
@@ -78,6 +81,18 @@ class _Child:
     arguments: list[str]
     process: "subprocess.Popen[bytes]"
     started: float = field(default_factory=time.monotonic)
+    deaths: int = 0
+    """In a row, each soon after its start."""
+    again_at: float | None = None
+    """When it is started again; None while it runs."""
+
+    def dies(self, now: float) -> float:
+        """Note that it has died; returns after how long it is started again, s."""
+        steady = now - self.started >= STEADY_S
+        self.deaths = 1 if steady else self.deaths + 1
+        rest = 0.0 if steady else min(LONGEST_REST_S, 2.0**self.deaths)
+        self.again_at = now + rest
+        return rest
 
 
 def serve(
@@ -119,7 +134,7 @@ def serve(
     children: list[_Child] = []
     sessions: set[int] = set()
 
-    def start(name: str, arguments: list[str]) -> _Child:
+    def start(arguments: list[str]) -> "subprocess.Popen[bytes]":
         process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
             cwd=folder,
@@ -128,26 +143,30 @@ def serve(
             start_new_session=True,
         )
         sessions.add(process.pid)
-        return _Child(name, arguments, process)
+        return process
 
     code = 0
     try:
-        children = [start(name, arguments) for name, arguments in programs.items()]
+        children = [_Child(name, arguments, start(arguments)) for name, arguments in programs.items()]
         _keep(record, host, port, children)
         while not asked and code == 0:
             time.sleep(0.2)
-            for place, child in enumerate(children):
+            for child in children:
                 if child.process.poll() is None or asked:
                     continue
-                if time.monotonic() - child.started < STEADY_S:
-                    click.echo(
-                        f"oact: the {child.name} has ended with code {child.process.returncode}", err=True
-                    )
-                    code = child.process.returncode or 1
-                    break
-                click.echo(f"oact: the {child.name} has died; it is started again", err=True)
-                children[place] = start(child.name, child.arguments)
-                _keep(record, host, port, children)
+                now = time.monotonic()
+                if child.again_at is None:
+                    if not child.deaths and now - child.started < STEADY_S:
+                        told = f"oact: the {child.name} has ended with code {child.process.returncode}"
+                        click.echo(told, err=True)
+                        code = child.process.returncode or 1
+                        break
+                    rest = child.dies(now)
+                    when = f" in {rest:g} s" if rest else ""
+                    click.echo(f"oact: the {child.name} has died; it is started again{when}", err=True)
+                if child.again_at is not None and now >= child.again_at:
+                    child.process, child.started, child.again_at = start(child.arguments), now, None
+                    _keep(record, host, port, children)
         _end([child.process for child in children], sessions, asked)
         if record is not None:
             record.unlink(missing_ok=True)

@@ -101,5 +101,8 @@ def _asset_of(campaign: Campaign, rule: str) -> dg.AssetKey:
 
 
 def _said(rule: RuleSummary) -> str:
-    what = "broken by" if rule.failed else "holds for all"
-    return f"{what} {rule.failed or rule.checked} of {rule.checked} results: {rule.description}"
+    if not rule.checked:
+        return f"nothing to judge yet: {rule.description}"
+    if rule.failed:
+        return f"broken by {rule.failed} of {rule.checked} results: {rule.description}"
+    return f"holds for all {rule.checked} results: {rule.description}"

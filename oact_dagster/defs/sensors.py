@@ -131,7 +131,9 @@ def _asking(
         try:
             with _ledger_of(loaded) as (campaign, ledger):
                 requested = not_claimed_yet(context.instance, campaign, ledger, (_FEED, _RETRY))
-                runs = len(under_way(context.instance, campaign, (kind,)))
+                # On one machine runs of both kinds share its cores.
+                kinds = (_FEED, _RETRY) if campaign.launcher.on_this_machine else (kind,)
+                runs = len(under_way(context.instance, campaign, kinds))
                 decision = decide(campaign, ledger, requested, runs=runs)
                 undelivered = notify(campaign.notify, campaign.name, decision.news)
                 if len(undelivered) >= campaign.notify.ways * len(decision.news) > 0:

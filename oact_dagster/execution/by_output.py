@@ -64,7 +64,8 @@ def told(verdict: Verdict) -> str:
 
 def silence(seconds: float) -> str:
     """Says how long an output has been silent."""
-    return f"the output has no end and has not changed for {seconds / 3600:.1f} h"
+    long = f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"
+    return f"the output has no end and has not changed for {long if seconds >= 60 else f'{seconds:.0f} s'}"
 
 
 def seen_ending(structure_id: int, folder: Path, seen: SeenOutput) -> SeenEnding | None:

@@ -143,7 +143,7 @@ def timed_out(ending: Ending, reason: str) -> Ending:
         ending,
         outcome=Outcome.TIMEOUT,
         failure_class=FailureClass.TIMEOUT,
-        message=f"{reason}; its job was cancelled",
+        message=f"{reason}; it was ended",
     )
 
 

@@ -8,7 +8,9 @@ from oact_dagster.campaign import Campaign
 from oact_dagster.execution.bad_hosts import can_leave_out, left_out
 from oact_dagster.execution.feed_state import GO_ON, read_feed_state
 from oact_dagster.execution.feeding import due_of
+from oact_dagster.execution.identity import check_identity
 from oact_dagster.execution.intake_need import why_refused
+from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.reading import LedgerReader
 
 
@@ -35,6 +37,8 @@ class FeedOverview:
     """When the first of these is due; Unix time, s."""
     without_remedy: int
     """Failed structures for which nothing is left to try with these settings."""
+    refused: str = ""
+    """Why nothing can be run with the present settings; empty where it can."""
     csv_refused: str = ""
     """Why the CSV, as it is, was not taken in; empty where it was."""
 
@@ -43,8 +47,15 @@ class FeedOverview:
         """Whether nothing more is begun for want of core-hours."""
         return self.core_hours_budget is not None and self.core_hours_spent >= self.core_hours_budget
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it begins nothing more until somebody does something."""
+        return bool(self.paused or self.refused) or self.budget_spent
+
     def lines(self) -> Iterator[str]:
         """What a user should know, a line each."""
+        if self.refused:
+            yield f"REFUSED: {self.refused}"
         if self.csv_refused:
             yield f"CSV REFUSED: {self.csv_refused}"
         if self.paused:
@@ -90,5 +101,14 @@ def feed_overview(campaign: Campaign, ledger: LedgerReader, now: float | None = 
         resting=resting,
         next_due_at=next_due_at,
         without_remedy=ledger.count_without_remedy(due),
+        refused=_refusal(campaign, ledger),
         csv_refused=why_refused(campaign, ledger),
     )
+
+
+def _refusal(campaign: Campaign, ledger: LedgerReader) -> str:
+    try:
+        check_identity(campaign, ledger)
+    except LedgerError as error:
+        return str(error)
+    return ""

@@ -89,12 +89,9 @@ def decide_feed(
     seen += f", {due} due" + (f", {resting} resting, held or set aside" if resting else "")
     if not due:
         return Decision(f"{seen}: nothing to begin")
-    room = campaign.max_in_flight - running - requested
-    trial = _left_of_trial(campaign, ledger, running + requested)
-    if trial is not None:
-        room = min(room, trial)
-        seen += f" (trial of {campaign.feed.trial})"
-    return _ask(campaign, seen, "more", room=room, due=due, requested=requested, runs=runs)
+    return _ask_within_trial(
+        campaign, ledger, seen, "more", running=running, due=due, requested=requested, runs=runs
+    )
 
 
 def decide_retry(
@@ -110,19 +107,23 @@ def decide_retry(
         runs: of this kind that were asked for and have not ended.
     """
     at = time.time() if now is None else now
-    stop = _safety(campaign, ledger, at)
-    if stop is not None:
-        return stop
     counts = ledger.count_by_status()
     failed = sum(counts.get(status, 0) for status in _FAILED)
     due = ledger.count_due(_FAILED, due_of(campaign, at))
     held, ever = ledger.count_held(_FAILED), ledger.count_due(_FAILED, _whenever(campaign, at))
     seen = f"{failed} failed or timed out, {due} due, {failed - ever - held} set aside, {ever - due} resting"
     seen += f", {held} held" if held else ""
-    room = campaign.max_in_flight - counts.get(Status.RUNNING, 0) - requested
-    if not due:
+    if not ever:
         return Decision(f"{seen}: nothing to try again")
-    return _ask(campaign, seen, "again", room=room, due=due, requested=requested, runs=runs)
+    stop = _safety(campaign, ledger, at)
+    if stop is not None:
+        return stop
+    if not due:
+        return Decision(f"{seen}: nothing to try again yet")
+    running = counts.get(Status.RUNNING, 0)
+    return _ask_within_trial(
+        campaign, ledger, seen, "again", running=running, due=due, requested=requested, runs=runs
+    )
 
 
 def why_stopped(campaign: Campaign, ledger: Ledger, now: float) -> tuple[str, str]:
@@ -137,8 +138,13 @@ def why_stopped(campaign: Campaign, ledger: Ledger, now: float) -> tuple[str, st
         ``paused`` or ``budget``, and the reason in a line; two empty texts where it may go on.
     """
     state = read_feed_state(ledger)
-    if reason := state.paused or _failing(campaign, ledger, state.after, now):
-        pause(ledger, reason)
+    reason = state.paused
+    if not reason and (failing := _failing(campaign, ledger, state.after, now)):
+        # Where nothing is left to begin there is nothing to keep from going wrong.
+        reason = failing if ledger.count_due((*_TO_RUN, *_FAILED), _whenever(campaign, now)) else ""
+        if reason:
+            pause(ledger, reason)
+    if reason:
         return PAUSED, f"the campaign {campaign.name} is paused: {reason}; {GO_ON}"
     budget = campaign.feed.core_hours
     spent = 0.0 if budget is None else sum(ledger.cores_spent().values())
@@ -196,12 +202,32 @@ def _whenever(campaign: Campaign, now: float) -> Due:
     return replace(due_of(campaign, now), now=float(2**53))
 
 
-def _ask(
-    campaign: Campaign, seen: str, word: str, *, room: int, due: int, requested: int, runs: int
+def _ask_within_trial(
+    campaign: Campaign,
+    ledger: Ledger,
+    seen: str,
+    word: str,
+    *,
+    running: int,
+    due: int,
+    requested: int,
+    runs: int,
 ) -> Decision:
-    """Ask for as many of those that are due as there is room for."""
+    """Ask for as many of those that are due as there is room for, while a trial is on not for more than that.
+
+    A trial is on at the start, and after somebody has let a paused campaign go on: also what failed before is tried
+    again within it, so that a release too early costs few structures one of their attempts.
+    """
+    room = campaign.max_in_flight - running - requested
+    trial = _left_of_trial(campaign, ledger, running + requested)
+    full = "as many as may run at once"
+    if trial is not None:
+        if trial < room:
+            full = "waiting for the trial"
+        room = min(room, trial)
+        seen += f" (trial of {campaign.feed.trial})"
     if room <= 0:
-        return Decision(f"{seen}: as many as may run at once")
+        return Decision(f"{seen}: {full}")
     limits = _limits(campaign, min(room, due - requested), runs)
     if not limits:
         here = campaign.launcher.on_this_machine and runs >= SMALL_RUNS

@@ -126,12 +126,12 @@ class LedgerFigures(LedgerFile):
 
     def count_set_aside(self, max_failures: int, max_losses: int) -> int:
         """How many structures without a result have used up their budget of failed or of lost attempts."""
-        query, values = _set_aside(max_failures, max_losses)
+        query, values = set_aside_query(max_failures, max_losses)
         return self._number(f"SELECT COUNT(*) FROM ({query})", values)
 
     def set_aside_by_class(self, max_failures: int, max_losses: int) -> list[tuple[str, int]]:
         """``(failure class or outcome of the last attempt, structures)`` of what is set aside; most first."""
-        query, values = _set_aside(max_failures, max_losses)
+        query, values = set_aside_query(max_failures, max_losses)
         rows = self._rows(
             f"SELECT {_LAST_OUTCOME} AS class, COUNT(*) AS n FROM ({query}) aside JOIN structures s ON s.id = aside.id"
             " GROUP BY class ORDER BY n DESC, class",
@@ -228,7 +228,7 @@ class LedgerFigures(LedgerFile):
             yield rows
 
 
-def _set_aside(max_failures: int, max_losses: int) -> tuple[str, tuple[int, ...]]:
+def set_aside_query(max_failures: int, max_losses: int) -> tuple[str, tuple[int, ...]]:
     """The query for ``id`` of what is set aside, with its values."""
     without_result = "s.status NOT IN ('completed', 'running')"
     if max_failures <= 0 or max_losses <= 0:

@@ -30,17 +30,21 @@ class LedgerHealth(LedgerHistory):
         """The attempts that ended last, the newest first.
 
         Lost and cancelled ones say nothing of a campaign's inputs and engine; refused inputs are not run, and in
-        :meth:`last_refused`.
+        :meth:`last_refused`. A failure of a class that its structure had before is no news of them either: hopeless
+        structures fail each time, and at the end of a campaign nothing else is left.
 
         Args:
             limit: at most so many.
             after: only of attempts that were opened after this one (see :meth:`newest_attempt`).
         """
         rows = self._rows(
-            "SELECT outcome, ended_at, COALESCE(elapsed, 0) FROM (SELECT id, state, launcher, outcome,"
-            " failure_class, ended_at, elapsed FROM attempts WHERE id > ? ORDER BY id DESC LIMIT ?)"
-            f" WHERE {_OURS} AND {_COUNTED} ORDER BY ended_at DESC, id DESC LIMIT ?",
-            (after, _LOOKED_AT, limit),
+            "SELECT outcome, ended_at, COALESCE(elapsed, 0) FROM (SELECT id, structure_id, number, state, launcher,"
+            " outcome, failure_class, ended_at, elapsed FROM attempts WHERE id > ? ORDER BY id DESC LIMIT ?) newest"
+            f" WHERE {_OURS} AND {_COUNTED} AND NOT (outcome != 'completed' AND EXISTS (SELECT 1 FROM attempts before"
+            " WHERE before.structure_id = newest.structure_id AND before.number < newest.number AND before.id > ?"
+            " AND before.outcome = newest.outcome AND before.failure_class IS newest.failure_class))"
+            " ORDER BY ended_at DESC, id DESC LIMIT ?",
+            (after, _LOOKED_AT, after, limit),
         )
         return [EndedAttempt(Outcome(row[0]), float(row[1]), float(row[2])) for row in rows]
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from oact_dagster.ledger.chunks import chunks, marks
 from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.ledger.figures import set_aside_query
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.quality import LedgerQuality
 from oact_dagster.ledger.rows import (
@@ -223,21 +224,24 @@ class LedgerReader(LedgerQuality):
         )
         return [stored_of(row, self.path) for row in rows]
 
-    def stored_without_remedy(
-        self, below: int, retry_key: str | None = None, limit: int | None = None
+    def stored_set_aside(
+        self, below: int, budgets: tuple[int, int] | None = None, retry_key: str | None = None
     ) -> list[StoredStructure]:
-        """The failed rows with fewer counted failures for which nothing is left to try; at most ``limit``.
+        """The rows with fewer counted failures that are not tried any more.
+
+        Those for whose failure nothing is left to try, and those whose budget of failures or of losses is used up.
 
         Args:
             below: those with as many failures and more are :meth:`stored_by_fail_count`'s.
+            budgets: the most failures and losses of a structure; None where they are not known.
             retry_key: of the present settings; None: with those with which they failed.
-            limit: at most so many.
         """
+        used_up, values = set_aside_query(*budgets) if budgets is not None else ("SELECT NULL", ())
         rows = self._rows(
-            f"SELECT {STORED_COLUMNS} FROM structures WHERE id IN"
-            " (SELECT structure_id FROM structure_state WHERE set_aside_for = COALESCE(?, set_aside_for))"
-            " AND status IN ('failed', 'timeout') AND COALESCE(fail_count, 0) < ? ORDER BY id LIMIT ?",
-            (retry_key, below, -1 if limit is None else limit),
+            f"SELECT {STORED_COLUMNS} FROM structures WHERE (id IN ({used_up}) OR status IN ('failed', 'timeout')"
+            " AND id IN (SELECT structure_id FROM structure_state WHERE set_aside_for = COALESCE(?, set_aside_for)))"
+            " AND COALESCE(fail_count, 0) < ? ORDER BY id",
+            (*values, retry_key, below),
         )
         return [stored_of(row, self.path) for row in rows]
 

@@ -161,6 +161,11 @@ def test_a_daemon_that_is_killed_is_started_again_and_its_runs_go_on(
         first.kill()
         until(lambda: daemons(process.pid) not in ([], [first]), seconds=30)
         assert "oact: the daemon has died; it is started again" in (tmp_path / "log").read_text()
+        # One that dies again soon is given a rest; it does not end the page.
+        (second,) = daemons(process.pid)
+        second.kill()
+        until(lambda: "the daemon has died; it is started again in 4 s" in (tmp_path / "log").read_text())
+        until(lambda: daemons(process.pid) not in ([], [second]), seconds=30)
         (engine.control / "go").touch()
         until(lambda: statuses(campaign.file).get("completed") == 1, seconds=60)
         assert launch(port, "1")["__typename"] == "LaunchRunSuccess"

@@ -85,23 +85,26 @@ def test_what_rests_and_what_has_no_remedy_left(tmp_path: Path, engine: TestEngi
     run(campaign, ledger, "feed", 4, "feed", now)
     ended = [ledger.attempts(index)[0].ended_at or 0.0 for index in range(3)]
     found = feed_overview(campaign, ledger, now)
-    assert found.resting == 3 and found.next_due_at == pytest.approx(min(ended) + 600)
+    assert found.resting == 2 and found.next_due_at == pytest.approx(min(ended[:2]) + 600)
     due = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found.next_due_at))
-    assert list(found.lines()) == [f"resting 3 (before their next attempt; the first is due at {due})"]
+    assert list(found.lines()) == [
+        f"resting 2 (before their next attempt; the first is due at {due})",
+        "set aside 1 for whose failure no remedy is left",
+    ]
     ledger.hold([1])
     run(campaign, ledger, "retry", 4, "retry", now + 700)
     found = feed_overview(campaign, ledger, now + 700)
-    assert (found.resting, found.without_remedy) == (1, 1)
-    assert "set aside 1 for whose failure no remedy is left" in list(found.lines())
-    assert on_the_asset(campaign, ledger)["set_aside_without_remedy"] == 1
+    assert (found.resting, found.without_remedy) == (0, 2)
+    assert "set aside 2 for whose failure no remedy is left" in list(found.lines())
+    assert on_the_asset(campaign, ledger)["set_aside_without_remedy"] == 2
     shown = json.loads(oact("dashboard", campaign.file, "--json").stdout)
-    assert shown["feed"]["without_remedy"] == 1
-    assert shown["left"] == 2, "those for which something is left to try"
+    assert shown["feed"]["without_remedy"] == 2
+    assert shown["left"] == 1, "those for which something is left to try"
     listed = oact("dashboard", campaign.file, "--show-chronic-failures", "3").stdout
-    assert "Set Aside Without a Remedy (failed less than 3 times)" in listed
+    assert "Set Aside (failed less than 3 times)" in listed
     assert re.search(r"^ +3 +2 failed +3 +1  input_error: ", listed, re.MULTILINE)
     found = json.loads(oact("dashboard", campaign.ledger, "--json", "--show-chronic-failures", "3").stdout)
-    assert [job["orig_index"] for job in found["set_aside_without_remedy"]] == [2]
+    assert [job["orig_index"] for job in found["set_aside"]] == [0, 2]
     assert found["chronic_failures"] == []
     ledger.reset([Status.FAILED])
     assert "Set Aside" not in oact("dashboard", campaign.file, "--show-chronic-failures", "3").stdout
@@ -122,3 +125,27 @@ def test_a_bad_host_and_its_release(tmp_path: Path, engine: TestEngine) -> None:
     assert done.stdout == "n17 is let in again\nn18 was not left out\n"
     assert ledger.count_held() == 1
     assert "Bad hosts" not in oact("dashboard", campaign.file).stdout
+
+
+def test_what_was_lost_too_often_is_listed_and_not_ready(tmp_path: Path, engine: TestEngine) -> None:
+    campaign, ledger = campaign_of(tmp_path, engine, 3, retry={"max_losses": 2}, feed={"trial": 0})
+    for _ in range(2):
+        attempt(ledger, 1, Outcome.LOST)
+    listed = oact("dashboard", campaign.file, "--show-chronic-failures", "3", "--show-ready").stdout
+    aside = listed.partition("Set Aside (failed less than 3 times)")[2]
+    assert re.search(r"^ +2 +1 to_run +3 +0", aside, re.MULTILINE)
+    ready = listed.partition("Ready Jobs")[2].partition("Chronic")[0]
+    assert re.findall(r"^ +\d+ +(\d+) to_run", ready, re.MULTILINE) == ["0", "2"]
+    shown = json.loads(oact("dashboard", campaign.ledger, "--json", "--show-chronic-failures", "1").stdout)
+    assert [job["orig_index"] for job in shown["set_aside"]] == [1]
+
+
+def test_what_stops_a_campaign_hides_when_it_would_end(tmp_path: Path, engine: TestEngine) -> None:
+    campaign, ledger = campaign_of(tmp_path, engine, 3, feed={"trial": 0})
+    run(campaign, ledger, "feed", 1, "feed")
+    found = feed_overview(campaign, ledger)
+    assert not found.stopped
+    orca = campaign.orca.model_copy(update={"functional": "PBE0"})
+    other = feed_overview(campaign.model_copy(update={"orca": orca}), ledger)
+    (line,) = other.lines()
+    assert other.stopped and line.startswith("REFUSED: ") and "PBE0" in line

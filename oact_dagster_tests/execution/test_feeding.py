@@ -61,7 +61,7 @@ def test_a_trial_of_20_and_then_the_rest(tmp_path: Path, engine: TestEngine) -> 
     assert trial.limits == [20] and trial.said.endswith("26 due (trial of 20): 20 more in 1 run")
     for asked_for in (20, 25):
         waits = decide_feed(campaign, ledger, asked_for)
-        assert waits.limits == () and waits.said.endswith("as many as may run at once")
+        assert waits.limits == () and waits.said.endswith("(trial of 20): waiting for the trial")
     assert decide_feed(campaign, ledger, 15).limits == [5]
     carry_out(campaign, ledger, trial)
     rest = decide_feed(campaign, ledger, 0)
@@ -144,6 +144,55 @@ def test_a_run_takes_back_what_has_not_begun_when_the_budget_is_spent(
     # Whoever names structures has decided that they run.
     named = settled(run(campaign, ledger, "10-11", 2, "by hand"))
     assert all(isinstance(word, Completed) for word in named.values())
+
+
+def test_hopeless_structures_do_not_pause_the_end_of_a_campaign(tmp_path: Path, engine: TestEngine) -> None:
+    engine.set("crash", 1, 4, 7)
+    settings = {**AT_ONCE, "feed": {"trial": 0, "window": 5, "pause_at_failure_rate": 0.5}}
+    campaign, ledger = campaign_of(tmp_path, engine, 10, **settings, batch_size=100)
+    carry_out(campaign, ledger, decide_feed(campaign, ledger, 0))
+    assert ledger.count_by_status() == {Status.COMPLETED: 7, Status.FAILED: 3}
+    # The last five attempts will be of these three: what they had before says nothing new.
+    write_csv(campaign.csv_file, 1, first=10)
+    take_in(campaign, ledger)
+    ledger.hold([10])
+    for _ in range(8):
+        decision = decide_retry(campaign, ledger, 0)
+        assert "paused" not in decision.said
+        carry_out(campaign, ledger, decision, "retry")
+    assert len(ledger.attempts(1)) > 1
+    assert read_feed_state(ledger).paused == ""
+    assert decide_feed(campaign, ledger, 0).news == (
+        "the campaign test is done: 7 completed, 3 failed and set aside, 1 held",
+    )
+
+
+def test_retries_that_fail_otherwise_than_before_pause_it(tmp_path: Path, engine: TestEngine) -> None:
+    engine.set("scf_not_converged")
+    settings = {**AT_ONCE, "feed": {"trial": 0, "window": 5}, "batch_size": 100}
+    campaign, ledger = campaign_of(tmp_path, engine, 6, **settings)
+    run(campaign, ledger, "to_run", 6, "by hand")
+    let_go_on(ledger)
+    engine.set("crash")  # the engine has been broken since
+    carry_out(campaign, ledger, decide_retry(campaign, ledger, 0), "retry")
+    assert "paused: 6 of the last 6 attempts failed" not in decide_retry(campaign, ledger, 0).said
+    assert "paused: 5 of the last 5 attempts failed" in decide_retry(campaign, ledger, 0).said
+
+
+def test_after_a_release_retries_keep_to_the_trial(tmp_path: Path, engine: TestEngine) -> None:
+    engine.set("crash")
+    settings = {**AT_ONCE, "feed": {"trial": 5}, "batch_size": 100}
+    campaign, ledger = campaign_of(tmp_path, engine, 12, **settings)
+    run(campaign, ledger, "to_run", 12, "by hand")
+    assert "paused" in decide_retry(campaign, ledger, 0).said
+    let_go_on(ledger)
+    trial = decide_retry(campaign, ledger, 0)
+    assert trial.limits == [5] and "(trial of 5)" in trial.said
+    carry_out(campaign, ledger, trial, "retry")
+    assert "paused: 5 of the last 5" in decide_retry(campaign, ledger, 0).said, (
+        "the same failure, after the release"
+    )
+    assert sum(len(ledger.attempts(index)) for index in range(12)) == 17
 
 
 def test_a_share_that_is_allowed_does_not_pause_it(tmp_path: Path, engine: TestEngine) -> None:
@@ -266,10 +315,11 @@ def test_retries_rest_and_are_set_aside(tmp_path: Path, engine: TestEngine) -> N
     run(campaign, ledger, "feed", 5, "feed", now)
     ledger.hold([3])
     said = decide_retry(campaign, ledger, 0, now).said
-    assert said == "5 failed or timed out, 0 due, 0 set aside, 4 resting, 1 held: nothing to try again"
+    # For an input error nothing is left to try, which is known as soon as it has failed.
+    assert said == "5 failed or timed out, 0 due, 1 set aside, 3 resting, 1 held: nothing to try again yet"
     later = decide_retry(campaign, ledger, 0, now + 700)
-    assert later.limits == [4]
-    run(campaign, ledger, "retry", 4, "retry", now + 700)
+    assert later.limits == [3]
+    run(campaign, ledger, "retry", 3, "retry", now + 700)
     said = decide_retry(campaign, ledger, 0, now + 700).said
     assert said == "5 failed or timed out, 0 due, 4 set aside, 0 resting, 1 held: nothing to try again"
     assert decide_feed(campaign, ledger, 0, now + 700).news == (
@@ -314,7 +364,8 @@ def test_failures_of_an_old_file_or_by_hand_are_none_of_the_campaigns(
     for row in range(1, 51):
         ledger.update_status(row, Status.FAILED, "before our time")
     assert len(ledger.attempts(0)) == 1 and ledger.failures_by_class() == [("failed", 50)]
-    assert decide_retry(campaign, ledger, 0).limits == [50]
+    again = decide_retry(campaign, ledger, 0)
+    assert again.limits == [5] and "50 due" in again.said and "(trial of 5)" in again.said
     assert "(trial of 5)" in decide_feed(campaign, ledger, 0).said
 
 

@@ -55,7 +55,7 @@ def test_a_silent_one_is_ended_as_timed_out_and_the_batch_goes_on(tmp_path: Path
         assert (
             ledger.structures([index])[index].fail_count == 1 and not ledger.structures([index])[index].held
         )
-    assert sum("its job is cancelled" in event.text for event in events if isinstance(event, Note)) == 2
+    assert sum("; it is ended" in event.text for event in events if isinstance(event, Note)) == 2
 
 
 def test_a_queued_one_never_times_out(tmp_path: Path, engine: TestEngine) -> None:

@@ -191,7 +191,7 @@ def test_a_silent_job_that_the_scheduler_has_is_cancelled_then_marked(
     assert scheduler.jobs[silent].poll() is not None and scheduler.jobs[busy].poll() is None
     [last] = ledger.attempts(0)
     assert (last.outcome, last.failure_class) == (Outcome.TIMEOUT, "timeout")
-    assert last.message is not None and "7.0 h; its job was cancelled" in last.message
+    assert last.message is not None and "7.0 h; it was ended" in last.message
     assert status(ledger, 0) is Status.TIMEOUT and ledger.structures([0])[0].fail_count == 1
     assert status(ledger, 1) is Status.RUNNING
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from oact_dagster.execution.batch.plans import Plans
 from oact_dagster.execution.batch.state import BatchState
 from oact_dagster.execution.clean_folder import apply_keep
 from oact_dagster.execution.ending import LiveAttempt, ending_of, has_run, overdue, timed_out
@@ -48,10 +49,12 @@ class Following:
 
     Args:
         batch: whose attempts they are.
+        plans: knows whether anything is left to try.
     """
 
-    def __init__(self, batch: BatchState) -> None:
+    def __init__(self, batch: BatchState, plans: Plans) -> None:
         self._batch = batch
+        self._plans = plans
         self._began = False
         self._stillborn: set[str] = set()
         self._logs: dict[str, str] = {}
@@ -132,7 +135,7 @@ class Following:
                 reason = overdue(live, batch.campaign.launcher.silence_limit_s, now)
                 if reason:
                     fresh[live.token] = reason
-                    text = f"structure {live.structure.orig_index}: {reason}; its job is cancelled"
+                    text = f"structure {live.structure.orig_index}: {reason}; it is ended"
                     yield Note(text, warning=True)
         self._overdue |= fresh
         # Also those of before whose job has not ended yet.
@@ -219,6 +222,10 @@ class Following:
         structures = batch.ledger.structures(list(indices.values()))
         yield from self._done_now(
             [structures[indices[e.token]] for e in endings if e.outcome is Outcome.COMPLETED]
+        )
+        failed = (Outcome.FAILED, Outcome.TIMEOUT)
+        self._plans.set_aside_hopeless(
+            [indices[e.token] for e in endings if e.outcome in failed and e.token in recorded]
         )
         for ending in endings:
             structure = structures[indices[ending.token]]

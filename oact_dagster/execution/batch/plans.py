@@ -66,6 +66,24 @@ class Plans:
         order = {index: place for place, index in enumerate(indices)}
         return sorted(left, key=order.__getitem__)
 
+    def set_aside_hopeless(self, orig_indices: Sequence[int]) -> None:
+        """Set aside those of failed structures for whose failure nothing is left to try.
+
+        Args:
+            orig_indices: of structures whose failure has just been recorded.
+        """
+        batch = self._batch
+        if not orig_indices:
+            return
+        tried = batch.ledger.attempts_of(orig_indices)
+        for index, record in batch.ledger.structures(list(tried)).items():
+            try:
+                hopeless = self._may_be_claimed(record) and isinstance(self._next(record, tried[index]), Stop)
+            except ValueError:
+                continue  # no input can be written: said when it is tried
+            if hopeless:
+                batch.ledger.set_aside(index, batch.campaign.retry_key())
+
     def _restored(self, record: StructureRecord, attempts: Sequence[AttemptRecord]) -> AttemptRecord | None:
         """Take an earlier result of this very input as the structure's again; None where there is none."""
         batch = self._batch

@@ -79,7 +79,7 @@ class BatchRun:
             campaign, ledger, launcher, engine, request, batch_id, messages, stop or StopRequest(), clock
         )
         plans = Plans(self._batch)
-        self._following = Following(self._batch)
+        self._following = Following(self._batch, plans)
         self._handing = HandingOver(self._batch, plans, self._following)
         self._others = Others(self._batch, self._following)
         self._claims = Claims(self._batch, plans, self._handing, self._others)
