@@ -9,16 +9,21 @@ from oact_dagster_tests.waiting import until
 
 
 def test_two_daemons_and_two_reboots(tmp_path: Path) -> None:
-    with world(tmp_path, 8, seed=3, feed={"interval_s": 5, "trial": 0}) as made:
-        for number in range(8):
+    with world(tmp_path, 16, seed=3, feed={"interval_s": 5, "trial": 0}) as made:
+        for number in range(16):
             made.engine.set("slow", number)
         made.start_daemon()
-        until(lambda: made.counts().get(Status.COMPLETED, 0) >= 2, "the first results", 120)
+
+        def at_work() -> bool:
+            counts = made.counts()
+            return counts.get(Status.COMPLETED, 0) >= 2 and counts.get(Status.RUNNING, 0) > 0
+
+        until(at_work, "the first results", 120)
         made.kill(made.ours())
-        assert not made.ours() and made.counts()[Status.RUNNING] > 0
+        assert not made.ours() and made.counts().get(Status.RUNNING, 0) > 0
         for _ in range(2):
             made.start_daemon()
         until(lambda: made.counts().get(Status.COMPLETED, 0) >= 4, "more results", 120)
         live(made, 240.0, kills=0, every_s=0.0)
         check(made)
-        assert made.counts() == {Status.COMPLETED: 8}
+        assert made.counts() == {Status.COMPLETED: 16}
