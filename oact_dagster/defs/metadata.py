@@ -211,10 +211,10 @@ def attempts_table(attempts: Sequence[AttemptRecord]) -> MetadataValue[Any]:
 
 
 def core_hours(result: Mapping[str, Any]) -> float | None:
-    """Wall time times cores of a stored result, in hours."""
+    """Wall time times cores of a stored result, in hours, as exact as the wall time in ms is."""
     if result.get("wall_time") is None or result.get("n_cores") is None:
         return None
-    return float(result["wall_time"]) * int(result["n_cores"]) / 3600.0
+    return round(float(result["wall_time"]) * int(result["n_cores"]) / 3600.0, 8)
 
 
 def formula(elements: str) -> str:

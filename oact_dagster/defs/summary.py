@@ -7,6 +7,8 @@ from typing import Any
 from dagster import AssetKey, AssetMaterialization, MetadataValue, TableColumn, TableRecord, TableSchema
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.defs.keys import CampaignKeys
+from oact_dagster.defs.versions import version_tags
 from oact_dagster.execution.campaign_figures import CampaignFigures, campaign_figures
 from oact_dagster.execution.feed_overview import feed_overview
 from oact_dagster.execution.quality import Quality
@@ -60,12 +62,15 @@ def summary_materialization(
         "statistics": _table(
             [("quantity", "string")] + [(name, "float") for name in ("mean", "median", "min", "max")],
             [
-                (name, statistic.mean, statistic.median, statistic.minimum, statistic.maximum)
+                (
+                    name,
+                    *map(_short, (statistic.mean, statistic.median, statistic.minimum, statistic.maximum)),
+                )
                 for name, statistic in _statistics(figures)
             ],
         ),
         # By ORCA's own run time; those of the attempts are by the clock beside it, start and end included.
-        "core_hours_of_results": float(summary.core_hours.sum()),
+        "core_hours_of_results": round(float(summary.core_hours.sum()), 6),
         "core_hours_good": round(figures.good_core_hours, 6),
         "core_hours_lost": round(figures.lost_core_hours, 6),
         "core_hours_of_attempts": _table(
@@ -98,7 +103,11 @@ def summary_materialization(
             f"{summary.not_orca} of {summary.completed} results are NOT ORCA results: the stand-in engine's GFN2-xTB"
             " numbers mean nothing for chemistry"
         )
-    return AssetMaterialization(key, metadata=metadata)
+    # Without a record of what it was made from, Dagster calls it outdated as soon as it is made.
+    upstream = CampaignKeys.of(campaign).metric_summaries
+    return AssetMaterialization(
+        key, metadata=metadata, tags=version_tags(campaign.settings_hash(), None, upstream)
+    )
 
 
 def _pace(figures: CampaignFigures) -> dict[str, Any]:
@@ -130,6 +139,11 @@ def _statistics(figures: CampaignFigures) -> list[tuple[str, Statistic]]:
     }
     found = ((name, Statistic.of(values)) for name, values in quantities.items())
     return [(name, statistic) for name, statistic in found if statistic is not None]
+
+
+def _short(value: float) -> float:
+    """With nine digits, energies still to 1e-6 Eh or so: all columns of the table are then in sight."""
+    return float(f"{value:.9g}")
 
 
 def _quality_table(quality: Quality) -> MetadataValue[Any]:

@@ -42,6 +42,13 @@ def outdated(campaign: Campaign) -> dict[str, list[str]]:
         }
 
 
+def summary_is_outdated(campaign: Campaign) -> bool:
+    graph = for_campaign(campaign.file).resolve_asset_graph()
+    with DagsterInstance.from_config(str(dagster_home(campaign))) as instance:
+        resolver = CachingStaleStatusResolver(instance, graph, LoadingContextForTest(instance))
+        return resolver.get_status(AssetKey("campaign_summary")).value != "FRESH"
+
+
 def summary(campaign: Campaign) -> Any:
     with DagsterInstance.from_config(str(dagster_home(campaign))) as instance:
         event = instance.get_latest_materialization_event(AssetKey("campaign_summary"))
@@ -56,6 +63,7 @@ def test_a_changed_setting_shows_results_as_outdated(tmp_path: Path, monkeypatch
     assert run_intake(campaign).success
     assert run_selection(campaign, Selection("0,1")).success
     assert outdated(campaign) == {name: [] for name in ASSETS}
+    assert not summary_is_outdated(campaign)
     campaign = change(campaign, n_cores=2, maxcore=2500)
     assert outdated(campaign) == {name: [] for name in ASSETS}, "cores and memory change no result"
     campaign = change(campaign, scf_maxiter=250)
