@@ -73,3 +73,15 @@ def requested(browser: Any) -> list[str]:
         and message["params"]["requestId"] not in kept_back
     ]
     return [url for url in urls if not url.startswith(("data:", "chrome:"))]
+
+
+def unanswered(browser: Any) -> list[str]:
+    """The address of everything that was asked for since the log was last read, and has not come."""
+    waiting: dict[str, str] = {}
+    for entry in browser.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            waiting[message["params"]["requestId"]] = str(message["params"]["request"]["url"])
+        elif message["method"] in ("Network.loadingFinished", "Network.loadingFailed"):
+            waiting.pop(message["params"]["requestId"], None)
+    return list(waiting.values())

@@ -16,11 +16,17 @@ from typing import Any, Final
 import requests
 
 from oact_dagster.campaign import Campaign
-from oact_dagster_tests.browser import chromium, find_chromium
+from oact_dagster_tests.browser import chromium, find_chromium, unanswered
 from oact_dagster_tests.waiting import until
 
 KEPT_IN: Final = "OACT_SCREENSHOTS"
 """The variable that names the folder in which pictures of the pages are kept."""
+
+REPOSITORY: Final = {
+    "repositoryLocationName": "oact_dagster.definitions",
+    "repositoryName": "__repository__",
+}
+"""Where Dagster finds what a campaign defines."""
 
 PATIENCE_S: Final = 90.0
 RELOAD_S: Final = 15.0
@@ -117,6 +123,13 @@ class WebServer:
         )
         return answer.json()["data"]
 
+    def sensor_is_on(self, name: str) -> bool:
+        """Whether the daemon looks after a sensor."""
+        query = """query($sensor: SensorSelector!) {
+          sensorOrError(sensorSelector: $sensor) { ... on Sensor { sensorState { status } } } }"""
+        sensor = {"sensorName": name, **REPOSITORY}
+        return bool(self.graphql(query, sensor=sensor)["sensorOrError"]["sensorState"]["status"] == "RUNNING")
+
 
 @contextmanager
 def opened(server: WebServer, folder: Path, *, width: int = 1400, height: int = 1000) -> Iterator["Page"]:
@@ -129,6 +142,9 @@ def opened(server: WebServer, folder: Path, *, width: int = 1400, height: int = 
         height: likewise.
     """
     with chromium(folder) as browser:
+        # A page that is left before all its scripts are there locks them in the browser's cache for the next one.
+        browser.execute_cdp_cmd("Network.enable", {})
+        browser.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": True})
         page = Page(browser, server)
         page.resize(width, height)
         # Any page of the server, so that settings can be kept for it.
@@ -145,22 +161,31 @@ class Page:
         self.browser = browser
         self.server = server
 
-    def open(self, path: str) -> None:
-        """Open a page of the server, and wait until it knows the campaign.
+    def open(self, path: str, *words: str) -> None:
+        """Open a page of the server, and wait until it shows these words.
 
-        On a busy machine Dagster's page sometimes comes up without the code location, and stays so
-        until it is loaded again.
+        One that does not come up is loaded again, as somebody who looks at it would do; what it waited for is told on
+        stderr.
+
+        Args:
+            path: of the page, with its parameters.
+            *words: what it shows when it has come up.
         """
+        # This entry of the navigation stands there as soon as the page knows of a job.
+        expected = ("\nJobs\n", *words)
         limit = time.monotonic() + PATIENCE_S
         while True:
+            self.browser.get_log("performance")
             self.browser.get(self.server.url + path)
             again = time.monotonic() + RELOAD_S
-            while time.monotonic() < again:
-                # This entry of the navigation stands there as soon as there is a job.
-                if "\nJobs\n" in self.text:
-                    return
+            while not all(word in self.text for word in expected):
+                assert time.monotonic() < limit, f"{path} shows no {words}, but {self.text}"
+                if time.monotonic() > again:
+                    print(f"{path} is loaded again; it waits for {unanswered(self.browser)}", file=sys.stderr)
+                    break
                 time.sleep(0.05)
-            assert time.monotonic() < limit, f"{path} does not come up: {self.text}"
+            else:
+                return
 
     def keep(self, key: str, value: Any) -> None:
         """Set one of the settings that the page keeps in the browser."""
@@ -210,22 +235,20 @@ class Page:
 
     def switch_on(self, sensor: str) -> None:
         """Switch a sensor on in the list of automations, which is open."""
-        # The first box of a line chooses it, the last one is the switch.
+        # A line has a box that chooses it, too, and gets its switch last.
         line = f"//div[@data-index][.//a[contains(@href, '/sensors/{sensor}')]]"
 
-        def on() -> bool:
-            # In one go: the list draws its lines anew when something is known of its sensors.
-            return bool(self.browser.execute_script(_CHECKED, f"({line}//input)[last()]"))
-
         def switched() -> bool:
-            self.click_on(f"({line}//label)[last()]")
+            self.click_on(f"{line}//label[contains(@class, 'formatSwitch')]")
             # A click that came before the page knows who may do what has no effect.
-            limit = time.monotonic() + 5
-            while not on() and time.monotonic() < limit:
-                time.sleep(0.05)
-            return on()
+            limit = time.monotonic() + 10
+            while not self.server.sensor_is_on(sensor) and time.monotonic() < limit:
+                time.sleep(0.1)
+            return self.server.sensor_is_on(sensor)
 
-        until(switched, f"the switch of {sensor}")
+        until(switched, f"{sensor} to be on")
+        switch = f"{line}//label[contains(@class, 'formatSwitch')]/input"
+        until(lambda: bool(self.browser.execute_script(_CHECKED, switch)), f"the switch of {sensor}")
 
     def table(self, *heads: str) -> list[dict[str, str]]:
         """The rows of the last table with these columns, once there is one: cells by the heads of their columns."""
@@ -240,19 +263,23 @@ class Page:
         return found
 
     def pictures(self, *alts: str) -> list[tuple[str, int, str]]:
-        """The pictures in the page once they are drawn: what each shows, its width in pixels, the colour behind it.
+        """The pictures in the page, once they are these and are drawn, as :meth:`pictures_now` gives them.
 
         Args:
             *alts: what they show, in their order.
         """
-        found: list[Any] = []
+        found: list[tuple[str, int, str]] = []
 
         def drawn() -> bool:
-            found[:] = self.browser.execute_script(_PICTURES)
+            found[:] = self.pictures_now()
             return [one[0] for one in found] == list(alts) and all(one[1] > 0 for one in found)
 
         until(drawn, f"the pictures {alts}", 20)
-        return [(alt, width, colour) for alt, width, colour in found]
+        return found
+
+    def pictures_now(self) -> list[tuple[str, int, str]]:
+        """What each picture in the page shows, its width in pixels (0 until it is drawn), and the colour behind it."""
+        return [(alt, width, colour) for alt, width, colour in self.browser.execute_script(_PICTURES)]
 
     def picture(self, area: Sequence[float] | None = None) -> bytes:
         """What the page shows now, as PNG.

@@ -85,8 +85,8 @@ def result_metadata(event: Completed, input_hash: str | None, verdicts: Sequence
             "wall_time_s": result.get("wall_time"),
             "n_cores": result.get("n_cores"),
             "core_hours": core_hours(result),
-            "cpu_time_s": attempt.cpu_time_s,
-            "max_rss_mb": attempt.max_rss_mb,
+            "cpu_time_s": _rounded(attempt.cpu_time_s, 3),
+            "max_rss_mb": _rounded(attempt.max_rss_mb, 1),
             "host": attempt.host,
             "attempt": attempt.number,
             "remedy": attempt.remedy or "none",
@@ -220,6 +220,10 @@ def core_hours(result: Mapping[str, Any]) -> float | None:
 def formula(elements: str) -> str:
     """The formula in Hill order of the ledger's semicolon-separated symbols."""
     return hill_formula(elements.split(";"))
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 def _time(at: float | None) -> str | None:

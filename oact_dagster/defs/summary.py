@@ -142,8 +142,8 @@ def _statistics(figures: CampaignFigures) -> list[tuple[str, Statistic]]:
 
 
 def _short(value: float) -> float:
-    """With nine digits, energies still to 1e-6 Eh or so: all columns of the table are then in sight."""
-    return float(f"{value:.9g}")
+    """With seven digits: all columns of the table are then in sight."""
+    return float(f"{value:.7g}")
 
 
 def _quality_table(quality: Quality) -> MetadataValue[Any]:

@@ -18,7 +18,7 @@ from oact_dagster.pictures.palette import INK, SERIES, STATUS, contrast, luminan
 from oact_dagster_tests.browser import find_chromium
 from oact_dagster_tests.demo_campaign import MAX_GRADIENT, STRETCHED, demo_campaign
 from oact_dagster_tests.waiting import until
-from oact_dagster_tests.web_page import DARK, LIGHT, Page, page_of
+from oact_dagster_tests.web_page import DARK, LIGHT, REPOSITORY, Page, page_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine]
 
@@ -110,8 +110,15 @@ def readable_on(background: str, theme: str) -> None:
 
 def test_the_graph_shows_the_campaign_from_csv_to_summary(page: Page) -> None:
     page.resize(1400, 2000)
-    page.open("/asset-groups")
-    page.shows("intake", "architector_csv", "job_ledger", "orca_inputs", "orca_results", "metric_summaries")
+    page.open(
+        "/asset-groups",
+        "intake",
+        "architector_csv",
+        "job_ledger",
+        "orca_inputs",
+        "orca_results",
+        "metric_summaries",
+    )
     page.shows("campaign_summary", "SQLite", "orca", "Python", "Parquet")
     page.shows("Reads the whole CSV", "One row of the CSV", "The structure's row in workflow.db")
     page.shows("orca.inp in the structure", "The structure's calculation", "The metrics of one structure")
@@ -122,8 +129,13 @@ def test_the_graph_shows_the_campaign_from_csv_to_summary(page: Page) -> None:
 
 
 def test_an_asset_has_its_columns_with_units_and_its_code(page: Page) -> None:
-    page.open("/assets/orca_results?view=overview")
-    page.shows("Columns", "final_energy_Eh", "FINAL SINGLE POINT ENERGY, Eh", "assets.py")
+    page.open(
+        "/assets/orca_results?view=overview",
+        "Columns",
+        "final_energy_Eh",
+        "FINAL SINGLE POINT ENERGY, Eh",
+        "assets.py",
+    )
     page.keep_picture("asset")
 
 
@@ -133,8 +145,9 @@ def test_a_green_partition_shows_its_numbers_and_how_it_converged(
 ) -> None:
     page.use_theme(theme)
     result = house.results()[25]
-    page.open("/assets/orca_results?view=partitions&partition=25")
-    page.shows("Failed (1)", "Materialized (28)", "Missing (3)")
+    page.open(
+        "/assets/orca_results?view=partitions&partition=25", "Failed (1)", "Materialized (28)", "Missing (3)"
+    )
     page.shows("job_dir", "output_file", "host", "finished")
     page.shows("final_energy_Eh", repr(result["final_energy"]), "scf_cycles", "core_hours", "NOT ORCA")
     page.shows("max_gradient_component_Eh_per_bohr", repr(result["max_forces"]), "failed_checks")
@@ -149,8 +162,9 @@ def test_a_green_partition_shows_its_numbers_and_how_it_converged(
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
 def test_a_row_of_the_csv_shows_its_geometry(page: Page, theme: str) -> None:
     page.use_theme(theme)
-    page.open("/assets/architector_csv?view=partitions&partition=23")
-    page.shows("C20H28O8Th", "multiplicity", "Th4_acac4")
+    page.open(
+        "/assets/architector_csv?view=partitions&partition=23", "C20H28O8Th", "multiplicity", "Th4_acac4"
+    )
     page.click("[Show Markdown]")
     [(_, width, behind)] = page.pictures("geometry")
     assert width == 240
@@ -159,8 +173,7 @@ def test_a_row_of_the_csv_shows_its_geometry(page: Page, theme: str) -> None:
 
 
 def test_a_red_partition_tells_its_class_its_attempts_and_its_last_lines(page: Page) -> None:
-    page.open(f"/assets/orca_results?view=partitions&partition={STRETCHED}")
-    page.shows("Failed (1)")
+    page.open(f"/assets/orca_results?view=partitions&partition={STRETCHED}", "Failed (1)")
     page.click("View all historical events (3)")
     page.shows("Observation")
     page.click_on(
@@ -186,12 +199,21 @@ def test_the_checks_tell_how_many_results_break_a_rule_and_which_are_the_worst(
         (index for index in gradients if gradients[index] > MAX_GRADIENT), key=lambda i: -gradients[i]
     )
     assert bad
-    page.open("/assets/orca_results?view=checks&checkDetail=terminated_normally")
-    page.shows("electron_parity", "one_level_of_theory", "scf_converged", "optimization_converged")
+    page.open(
+        "/assets/orca_results?view=checks&checkDetail=terminated_normally",
+        "electron_parity",
+        "one_level_of_theory",
+        "scf_converged",
+        "optimization_converged",
+    )
     page.shows("Passed", f"holds for all {len(gradients)} of {len(gradients)} results")
     page.keep_picture("checks-orca_results")
-    page.open("/assets/metric_summaries?view=checks&checkDetail=forces_below_limit")
-    page.shows("energy_in_range", "metal_bound", "spin_contamination")
+    page.open(
+        "/assets/metric_summaries?view=checks&checkDetail=forces_below_limit",
+        "energy_in_range",
+        "metal_bound",
+        "spin_contamination",
+    )
     page.shows(f"broken by {len(bad)} of {len(gradients)} results", "judged", "Failed")
     worst = page.table("partition", "found")
     assert [int(row["partition"]) for row in worst] == bad
@@ -233,8 +255,7 @@ def test_the_summary_shows_its_tables_and_its_pictures(house: House, page: Page,
 
 
 def test_a_partition_chosen_in_the_page_runs_and_turns_green(house: House, page: Page) -> None:
-    page.open(f"/assets/orca_results?view=partitions&partition={CHOSEN}")
-    page.shows("Missing (3)")
+    page.open(f"/assets/orca_results?view=partitions&partition={CHOSEN}", "Missing (3)")
     page.click("Materialize…")
     page.shows("Partition selection")
     page.keep_picture("materialize")
@@ -243,8 +264,11 @@ def test_a_partition_chosen_in_the_page_runs_and_turns_green(house: House, page:
     energy = house.results()[CHOSEN]["final_energy"]
 
     def green() -> bool:
-        page.open(f"/assets/orca_results?view=partitions&partition={CHOSEN}")
-        page.shows("Missing (2)", "Latest materialization")
+        page.open(
+            f"/assets/orca_results?view=partitions&partition={CHOSEN}",
+            "Missing (2)",
+            "Latest materialization",
+        )
         return "Materialized (29)" in page.text and repr(energy) in page.text
 
     until(green, "the green partition")
@@ -262,11 +286,7 @@ def test_termination_in_the_page_ends_the_calculation_and_holds_the_structure(
         """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
              __typename ... on LaunchRunSuccess { run { runId } } } }""",
         params={
-            "selector": {
-                "repositoryLocationName": "oact_dagster.definitions",
-                "repositoryName": "__repository__",
-                "pipelineName": "run_structures",
-            },
+            "selector": {**REPOSITORY, "pipelineName": "run_structures"},
             "runConfigData": f'{{"ops": {{"run_selected": {{"config": {{"select": "{TERMINATED}"}}}}}}}}',
         },
     )
@@ -297,12 +317,14 @@ def test_termination_in_the_page_ends_the_calculation_and_holds_the_structure(
 
 
 def test_a_sensor_is_switched_on_says_what_it_does_and_does_it(house: House, page: Page) -> None:
-    page.open("/automation")
-    page.shows("feed_sensor", "harvest_sensor", "intake_sensor", "retry_sensor", "timeout_sensor")
+    page.open(
+        "/automation", "feed_sensor", "harvest_sensor", "intake_sensor", "retry_sensor", "timeout_sensor"
+    )
     page.switch_on("feed_sensor")
     page.keep_picture("automation")
-    page.open("/locations/oact_dagster.definitions/sensors/feed_sensor")
-    page.shows("Keeps max_in_flight structures running", "1 run requested")
-    page.shows("29 of 32 completed, 0 running", "1 more in 1 run")
+    page.open(
+        "/locations/oact_dagster.definitions/sensors/feed_sensor", "Keeps max_in_flight structures running"
+    )
+    page.shows("1 run requested", "View logs", "29 of 32 completed, 0 running", "1 more in 1 run")
     page.keep_picture("sensor")
     until(lambda: FED in house.results(), "the structure that was left")
