@@ -174,7 +174,19 @@ def test_a_daemon_that_is_killed_is_started_again_and_its_runs_go_on(
         assert stop(process) == 0
 
 
-def test_what_a_killed_page_has_left_is_ended_by_the_next_one_and_its_run_goes_on(tmp_path: Path) -> None:
+@pytest.fixture
+def left() -> Iterator[list[psutil.Process]]:
+    """What a test leaves running on purpose; it is ended with the test, however that ends."""
+    processes: list[psutil.Process] = []
+    yield processes
+    for one in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+
+
+def test_what_a_killed_page_has_left_is_ended_by_the_next_one_and_its_run_goes_on(
+    tmp_path: Path, left: list[psutil.Process]
+) -> None:
     engine = TestEngine(tmp_path / "engine", "wait")
     campaign = write_campaign(tmp_path / "c", 1, engine.path)
     assert oact("ingest", campaign.csv_file, campaign.ledger).returncode == 0
@@ -182,7 +194,7 @@ def test_what_a_killed_page_has_left_is_ended_by_the_next_one_and_its_run_goes_o
     with web(tmp_path / "log", campaign.folder, "--port", str(port)) as process:
         assert launch(port, "0")["__typename"] == "LaunchRunSuccess"
         until(lambda: engine.runs == [0], seconds=60)
-        left = family(process.pid)
+        left += family(process.pid)
         (daemon,) = daemons(process.pid)
         process.kill()
         process.wait()
