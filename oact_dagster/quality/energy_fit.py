@@ -12,9 +12,9 @@ from oact_dagster.quality.energy_model import (
     FEWEST,
     HIGHEST_LEVERAGE,
     PER_SIGMA,
+    ROUNDING,
     EnergyModel,
     Spread,
-    short,
 )
 from oact_dagster.quality.measured import Composition
 
@@ -147,7 +147,7 @@ def fit(table: EnergyTable) -> EnergyModel:
     energies += columns.step(finite.astype(np.float64), residuals)
     for weigh, steps in ((_huber, _HUBER_STEPS), (_tukey, _TUKEY_STEPS)):
         for _ in range(steps):
-            sigma = max(_spread(residuals[finite]).sigma, _NOISE)
+            sigma = _spread(residuals[finite]).sigma
             change = columns.step(np.where(finite, weigh(residuals, sigma), 0.0), residuals)
             energies += change
             if np.abs(change * scales).max() < _SETTLED * np.sqrt(len(table)):
@@ -163,7 +163,7 @@ def fit(table: EnergyTable) -> EnergyModel:
         elements=elements,
         energies=tuple(map(float, energies)),
         scales=tuple(map(float, scales)),
-        inverse=tuple(short(float(inverse[i, j])) for i in range(size) for j in range(i, size)),
+        inverse=tuple(float(inverse[i, j]) for i in range(size) for j in range(i, size)),
         overall=_spread(residuals[finite]),
         by_metal=by_metal,
     )
@@ -187,7 +187,8 @@ def deviations(table: EnergyTable, model: EnergyModel) -> tuple[Numbers, Numbers
     for rows, block in table.blocks(model.elements):
         expected[rows] = block @ np.array(model.energies)
         block /= np.array(model.scales)
-        said[rows] = ((block @ inverse) * block).sum(axis=1) <= HIGHEST_LEVERAGE
+        leverages = ((block @ inverse) * block).sum(axis=1)
+        said[rows] = (leverages >= -ROUNDING) & (leverages <= HIGHEST_LEVERAGE)
     off = table.per_atom - expected - medians
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(off == 0, 0.0, off / sigmas)
@@ -257,4 +258,6 @@ def _spread(residuals: Numbers) -> Spread:
     if not len(residuals):
         return Spread(0.0, 0.0, 0)
     median = float(np.median(residuals))
-    return Spread(median, PER_SIGMA * float(np.median(np.abs(residuals - median))), len(residuals))
+    sigma = PER_SIGMA * float(np.median(np.abs(residuals - median)))
+    # Where the fit goes through most energies what is left between them is rounding.
+    return Spread(median, max(sigma, _NOISE), len(residuals))

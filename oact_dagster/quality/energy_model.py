@@ -25,7 +25,8 @@ PER_SIGMA: Final = 1.4826
 """Standard deviation of a normal distribution, in its median absolute deviations (C. Leys et al., J. Exp. Soc. Psychol.
 49, 764 (2013))."""
 
-_DIGITS: Final = 6
+ROUNDING: Final = 1e-6
+"""By so much a leverage may be below 0; one that is further below is none, and nothing can be said by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class EnergyModel:
             return None
         row = [composition.counts.get(symbol, 0) / n for symbol in self.elements]
         row += [charge / n, charge * charge / n]
-        if self.leverage(row) > HIGHEST_LEVERAGE:
+        if not -ROUNDING <= self.leverage(row) <= HIGHEST_LEVERAGE:
             return None
         if not math.isfinite(energy):
             return Deviation(math.nan, math.nan)
@@ -126,11 +127,6 @@ class EnergyModel:
             overall=Spread(*values["overall"]),
             by_metal={metal: Spread(*spread) for metal, spread in values["by_metal"].items()},
         )
-
-
-def short(value: float) -> float:
-    """A number with the digits that a leverage needs."""
-    return float(f"{value:.{_DIGITS}g}")
 
 
 def _spread_json(spread: Spread) -> list[float]:

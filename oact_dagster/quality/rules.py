@@ -41,6 +41,8 @@ class Rule:
     """What was measured, with its unit and the limit, where it was measured."""
     setting: str | None = None
     """The limit's name in :class:`Limits`."""
+    unjudged: str = "not measured"
+    """Why it could not be judged, where that is so."""
 
     def limit(self, limits: Limits) -> float | None:
         """The limit; 0 for a rule that has none, None where it is switched off."""
@@ -78,7 +80,7 @@ def judge(measured: Measured, limits: Limits) -> tuple[Verdict, ...]:
     for rule in rules_in_force(limits):
         limit = rule.limit(limits) or 0.0
         found = rule.breach(measured, limit)
-        text = "not measured" if found is None else rule.told(measured, limit)
+        text = rule.unjudged if found is None else rule.told(measured, limit)
         verdicts.append(Verdict(rule.name, rule.severity, None if found is None else found <= 0, text))
     return tuple(verdicts)
 
@@ -261,6 +263,7 @@ RULES: Final[Sequence[Rule]] = (
         _energy,
         _energy_told,
         "max_energy_deviation",
+        "too few structures like it when it was recorded; the asset check judges it again with each run",
     ),
     Rule(
         "metal_bound",

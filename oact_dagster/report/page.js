@@ -148,9 +148,18 @@
     return tests.length ? (row) => tests.some((test) => test(row)) : null;
   }
 
+  // A test of a row for the symbol of an element, as it is written: `U` is uranium, and neither in Pu nor in Lu.
+  function ofElement(table, word) {
+    const formula = table.byKey.get("formula");
+    if (!formula || !/^[A-Z][a-z]?$/.test(word)) return null;
+    const symbol = new RegExp(`${word}(?![a-z])`);
+    const hits = formula.words.map((text) => symbol.test(text));
+    return hits.includes(true) ? (row) => formula.codes[row] >= 0 && hits[formula.codes[row]] : null;
+  }
+
   function matching(table, search) {
-    const words = search.toLowerCase().split(/\s+/).filter(Boolean);
-    const tests = words.map((word) => condition(table, word));
+    const words = search.split(/\s+/).filter(Boolean);
+    const tests = words.map((word) => ofElement(table, word) || condition(table, word.toLowerCase()));
     const rows = new Uint32Array(table.rows);
     let count = 0;
     if (!tests.includes(null)) {

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from oact_dagster.settings.base import Settings, Whole
+from oact_dagster.settings.base import Number, Settings, Whole
 
 
 class FeedSettings(Settings):
@@ -20,11 +20,11 @@ class FeedSettings(Settings):
     trial: Whole = Field(
         default=20, ge=0, description="structures that are tried before the others are begun; 0: no trial"
     )
-    pause_at_failure_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
+    pause_at_failure_rate: Annotated[Number, Field(gt=0, le=1)] = Field(
         default=0.5, description="pause when a larger share of the trial, or of the last attempts, has failed"
     )
     window: Whole = Field(default=50, ge=5, description="how many of the last attempts are looked at")
-    core_hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+    core_hours: Annotated[Number, Field(gt=0)] | None = Field(
         default=None,
         description="budget of all attempts; when it is spent nothing more is begun; null: no budget",
     )

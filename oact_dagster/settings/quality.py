@@ -11,9 +11,9 @@ from oact_dagster.quality.limits import (
     MAX_SPIN_CONTAMINATION,
     Limits,
 )
-from oact_dagster.settings.base import Settings
+from oact_dagster.settings.base import Number, Settings
 
-_Limit = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Limit = Annotated[Number, Field(gt=0)]
 
 
 class QualitySettings(Settings):
@@ -32,7 +32,7 @@ class QualitySettings(Settings):
         description="how far an energy may be from that of its like, in robust standard deviations; null: not looked"
         " at",
     )
-    max_bond_stretch: Annotated[float, Field(gt=1, allow_inf_nan=False)] | None = Field(
+    max_bond_stretch: Annotated[Number, Field(gt=1)] | None = Field(
         default=MAX_BOND_STRETCH,
         description="how far a metal's first neighbour may move away, as a ratio to its former distance; null: not"
         " looked at",

@@ -140,6 +140,8 @@ def test_a_search_finds_words_and_numbers(report: Report) -> None:
         ("metal=u energy<-100", ["3"]),
         ("energy_in_range", ["3"]),
         ("4", ["4"]),
+        ("U", ["0", "3", "5"]),
+        ("U timeout", ["5"]),
         ("wall>3600", ["1"]),
         ("script", ["4"]),
         ("nothing_like_that", []),

@@ -93,17 +93,23 @@ class Following:
                 started.append(live)
         yield from self._tell_stuck([(by_job[job_id], state.stuck) for job_id, state in states.items()])
         batch.ledger.mark_running([live.token for live in started], batch.clock())
+        # Those that ran before first: what began in their places began after them.
+        new = {live.token for live in started}
+        yield from self._judge([one for one in ended if one[0].token not in new])
         for live in started:
             self._follow(live)
             yield Running(live.structure.orig_index)
-        endings = [self.ending(live, state) for live, state in ended]
-        for live, _ in ended:
-            self._unfollow(live)
-        yield from self.record(endings)
+        yield from self._judge([one for one in ended if one[0].token in new])
         yield from self._cancelled_in_queue(unbegun)
         for live, why in too_late:
             del batch.live[live.token]
             yield from batch.given_back(batch.ledger.give_back([live.token]), why)
+
+    def _judge(self, ended: Sequence[tuple[LiveAttempt, JobState]]) -> Iterator[Event]:
+        endings = [self.ending(live, state) for live, state in ended]
+        for live, _ in ended:
+            self._unfollow(live)
+        yield from self.record(endings)
 
     def _tell_stuck(self, found: Sequence[tuple[LiveAttempt, str]]) -> Iterator[Event]:
         """Keep why jobs may wait for ever, and tell of each structure and reason once."""
