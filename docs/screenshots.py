@@ -125,7 +125,7 @@ def sensors(album: Album, campaign: Campaign) -> None:
     page.resize(1480, 720)
     page.open("/locations/oact_dagster.definitions/sensors/feed_sensor", "Keeps max_in_flight")
     page.shows("1 run requested", f"{COMPLEXES - 2} of {COMPLEXES + 1} completed", "View logs")
-    album.take_content("feed-sensor", 640)
+    album.take_content("feed-sensor", 590)
     until(lambda: completed(campaign) == COMPLEXES, "the last structures")
     page.resize(1200, 560)
     page.open("/automation", "timeout_sensor")
@@ -157,7 +157,7 @@ def structures(album: Album) -> None:
         f"(//tr[.//*[normalize-space(text())='Observation']])[1]//*[normalize-space(text())='{STRETCHED}']"
     )
     page.shows("last_lines")
-    album.take_parts("red-partition", ".bp5-dialog", height=1230)
+    album.take_parts("red-partition", ".bp5-dialog", height=1222)
 
 
 def campaign_pages(album: Album) -> None:

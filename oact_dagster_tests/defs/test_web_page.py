@@ -1,5 +1,6 @@
 """The web page of the demo campaign in a real headless Chromium, started by `oact web`."""
 
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from oact_dagster.ledger.store import Ledger
 from oact_dagster.pictures.palette import INK, SERIES, STATUS, contrast, luminance
 from oact_dagster_tests.browser import find_chromium
 from oact_dagster_tests.demo_campaign import MAX_GRADIENT, STRETCHED, demo_campaign
+from oact_dagster_tests.requirements import lacking
 from oact_dagster_tests.waiting import until
 from oact_dagster_tests.web_page import DARK, LIGHT, REPOSITORY, Page, page_of
 
@@ -72,7 +74,8 @@ class House:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     find_chromium()
-    pytest.importorskip("tblite")
+    if importlib.util.find_spec("tblite") is None:
+        lacking("engine", "pip install 'oact-dagster[demo]'")
     folder = tmp_path_factory.mktemp("web")
     hold = folder / "hold"
     hold.mkdir()
