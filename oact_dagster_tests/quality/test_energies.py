@@ -130,32 +130,7 @@ def test_what_nothing_is_like_is_not_judged() -> None:
 @pytest.mark.parametrize("off", [0.0, 1.5, -120.0])
 def test_nearly_as_many_elements_as_structures(off: float) -> None:
     # Of such a table some columns are sums of others, and each structure makes its own expectation.
-    metals = tuple(
-        [
-            "U",
-            "Th",
-            "Pa",
-            "Np",
-            "Pu",
-            "Am",
-            "Cm",
-            "Bk",
-            "Cf",
-            "Es",
-            "Fm",
-            "Md",
-            "No",
-            "Lr",
-            "Eu",
-            "Gd",
-            "Tb",
-            "Dy",
-            "Ho",
-            "Er",
-            "Tm",
-            "Yb",
-        ]
-    )
+    metals = (*SYMBOLS[88:103], *SYMBOLS[62:69])
     rows: list[Row] = []
     for place in range(28):
         water = 2 + place % 8
