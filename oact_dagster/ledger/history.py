@@ -45,6 +45,8 @@ class StructureLine(NamedTuple):
     host: str | None
     failure_class: str | None
     """Of its last attempt."""
+    annotations: str
+    """What the CSV says of it beside, as JSON."""
 
 
 class AttemptLine(NamedTuple):
@@ -99,7 +101,7 @@ class LedgerHistory(LedgerFigures):
             "SELECT s.orig_index, COALESCE(s.elements, ''), COALESCE(s.natoms, 0), COALESCE(s.charge, 0),"
             " COALESCE(s.spin, 1), s.status, s.final_energy, s.max_forces, s.scf_steps, s.wall_time, s.n_cores,"
             f" substr(s.error_message, 1, {MESSAGE_SHOWN}), s.job_dir, st.n_basis_functions,"
-            " COALESCE(a.number, 0), a.host, a.failure_class FROM structures s"
+            " COALESCE(a.number, 0), a.host, a.failure_class, COALESCE(st.annotations, '{}') FROM structures s"
             " LEFT JOIN structure_state st ON st.structure_id = s.id"
             f" LEFT JOIN attempts a ON a.structure_id = s.id AND {_LAST} ORDER BY s.orig_index, s.id"
         ):

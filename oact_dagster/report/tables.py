@@ -15,6 +15,9 @@ from oact_dagster.report.columns import Column, DerivedColumn, NumberColumn, Wor
 ATTEMPTS_SHOWN: Final = 200_000
 """Attempts in the table, at most: the newest."""
 
+ANNOTATIONS_SHOWN: Final = 5
+"""Columns of the CSV in the table, at most."""
+
 MESSAGE_SHOWN: Final = 160
 """Characters of a message."""
 
@@ -41,6 +44,7 @@ def tables(
     failed_checks: Mapping[int, tuple[str, ...]] | None = None,
     told: Callable[[int], None] | None = None,
     most_attempts: int = ATTEMPTS_SHOWN,
+    annotate: Sequence[str] = (),
 ) -> list[Table]:
     """Read the tables; rows are streamed, and of each some 150 bytes are kept.
 
@@ -50,12 +54,13 @@ def tables(
             checked, and there is no such column then.
         told: called with how many rows have been read.
         most_attempts: of which the table has the newest.
+        annotate: columns of the CSV that are shown with each structure, such as its name; the first few.
 
     Raises:
         LedgerError: the ledger cannot be read.
     """
     attempts = ledger.count_attempts()
-    structures, failures = _Structures(failed_checks), _Failures()
+    structures, failures = _Structures(failed_checks, annotate[:ANNOTATIONS_SHOWN]), _Failures()
     number = 0
     for number, line in enumerate(ledger.structure_lines(), 1):
         structures.add(line)
@@ -84,8 +89,12 @@ def text_of(value: str | None, width: int = MESSAGE_SHOWN) -> str:
 
 
 class _Structures:
-    def __init__(self, failed_checks: Mapping[int, tuple[str, ...]] | None) -> None:
+    def __init__(self, failed_checks: Mapping[int, tuple[str, ...]] | None, annotate: Sequence[str]) -> None:
         self._checks = failed_checks
+        self._annotations = [
+            (name, WordColumn(f"csv_{number}", name, 16, "column of the CSV"))
+            for number, name in enumerate(annotate)
+        ]
         self._count = 0
         self.index = NumberColumn(
             "structure", "structure", width=7, title="orig_index: row of the CSV", steps=True
@@ -129,6 +138,10 @@ class _Structures:
             failed = () if line.orig_index is None else self._checks.get(line.orig_index, ())
             self.checks.add(", ".join(failed))
         self.message.add(text_of(line.message))
+        if self._annotations:
+            said = json.loads(line.annotations)
+            for name, column in self._annotations:
+                column.add(text_of(said.get(name)))
 
     def table(self) -> Table:
         per_atom = DerivedColumn(
@@ -140,7 +153,7 @@ class _Structures:
         columns: list[Column] = [
             self.index, self.formula, self.metal, self.natoms, self.charge, self.multiplicity, self.status,
             self.energy, per_atom, self.gradient, self.cycles, self.wall, self.cores, core_hours, self.attempts,
-            self.host, self.message,
+            self.host, *(column for _, column in self._annotations), self.message,
         ]  # fmt: skip
         if self._checks is not None:
             columns.insert(-1, self.checks)

@@ -77,7 +77,7 @@ def write_report(
     figures = campaign_figures(campaign, ledger, at)
     total = figures.overview.total
     work = _Work(ledger, total, told)
-    found = tables(ledger, None if quality is None else quality.failed, work.rows)
+    found = tables(ledger, None if quality is None else quality.failed, work.rows, annotate=campaign.annotate)
     more = (
         details(ledger, optimised=campaign.orca.opt, told=work.details)
         if total <= MOST_STRUCTURES

@@ -77,6 +77,8 @@ def test_structures(report: Path) -> None:
     assert column_of(data, "structures", "structure") == [0, 1, 2, 3, 4, 5, 6]
     assert column_of(data, "structures", "formula") == ["O2U", "NpO2", "CH4", "Cl2U", "OPu", "N2O2U", "O2Th"]
     assert column_of(data, "structures", "metal") == ["U", "Np", None, "U", "Pu", "U", "Th"]
+    # The column of the CSV that the campaign names: people know a complex by its name.
+    assert column_of(data, "structures", "csv_0") == [f"hydroxide {index}" for index in range(7)]
     assert column_of(data, "structures", "status") == [*["completed"] * 4, "failed", "timeout", "to_run"]
     assert column_of(data, "structures", "energy") == [-9.5, -100.25, -40.5, -1000.125, None, None, None]
     assert column_of(data, "structures", "gradient") == [0.001, 0.002, 0.003, 0.004, None, None, None]
