@@ -100,7 +100,7 @@ def test_failures_are_told_by_class_and_neighbours_do_not_care(tmp_path: Path, e
     assert done.stderr.splitlines()[-1] == (
         "oact: 2 set aside, their budget (retry) is used up (scf_not_converged 2): "
         f"`oact run {campaign.file} --ignore-budget` goes on with their remedies, and so does a larger"
-        " retry.max_failures"
+        " retry.max_failures (of lost ones: retry.max_losses)"
     )
 
     done = oact("run", campaign.file)

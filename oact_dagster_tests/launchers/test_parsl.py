@@ -370,7 +370,8 @@ def test_workers_that_wait_for_ever_are_started_again(tmp_path: Path, ours: str)
     while launcher.states([after])[after].phase is not Phase.ENDED:
         launcher.wait(0.2)
     assert launcher.states([after])[after].final == "exit 0"
-    assert len([text for text in launcher.notes() if "its workers start again" in text]) == 1
+    # On a busy machine the new workers may be too slow for the limit of this test, too.
+    assert [text for text in launcher.notes() if "its workers start again" in text]
     launcher.close()
 
 
