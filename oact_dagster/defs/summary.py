@@ -10,7 +10,7 @@ from oact_dagster.campaign import Campaign
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.versions import version_tags
 from oact_dagster.execution.campaign_figures import CampaignFigures, campaign_figures
-from oact_dagster.execution.feed_overview import feed_overview
+from oact_dagster.execution.feed_overview import FeedOverview, feed_overview
 from oact_dagster.execution.quality import Quality
 from oact_dagster.execution.staleness import stale_results
 from oact_dagster.execution.summary import Statistic, write_results
@@ -46,7 +46,7 @@ def summary_materialization(
         "rejected_rows": summary.rejected,
         "held": summary.held,
         "stale_results": stale_results(campaign, ledger),
-        **_pace(figures),
+        **_pace(figures, feed),
         "status": _table(
             [("status", "string"), ("structures", "int"), ("percent", "float")],
             [
@@ -110,12 +110,12 @@ def summary_materialization(
     )
 
 
-def _pace(figures: CampaignFigures) -> dict[str, Any]:
+def _pace(figures: CampaignFigures, feed: FeedOverview) -> dict[str, Any]:
     overview = figures.overview
     found: dict[str, Any] = {"left_to_run": overview.left}
     if overview.throughput is not None:
         found["completed_per_hour"] = round(overview.throughput.per_hour, 3)
-    if overview.ends_at is not None:
+    if overview.ends_at is not None and not feed.stopped:
         local = time.localtime(overview.ends_at)
         found["ends_about"] = time.strftime("%Y-%m-%d %H:%M %Z", local)
     return found
@@ -142,8 +142,8 @@ def _statistics(figures: CampaignFigures) -> list[tuple[str, Statistic]]:
 
 
 def _short(value: float) -> float:
-    """With seven digits: all columns of the table are then in sight."""
-    return float(f"{value:.7g}")
+    """With ten digits: all columns of the table are then in sight."""
+    return float(f"{value:.10g}")
 
 
 def _quality_table(quality: Quality) -> MetadataValue[Any]:
