@@ -2,11 +2,14 @@
 
 import contextlib
 import errno
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,6 +32,8 @@ STEADY_S: Final = 30.0
 LONGEST_REST_S: Final = 60.0
 """Between the death of a program that dies again and again and its next start, at most, s."""
 
+_CODE_SERVER: Final = "code server"
+_SOCKET: Final = "code"
 _MODULE: Final = "oact_dagster.definitions"
 
 
@@ -119,10 +124,8 @@ def serve(
     Returns:
         The exit code: 0 after Ctrl+C or SIGTERM, else that of the program that does not stay alive.
     """
-    page = ["dagster_webserver", "-m", _MODULE, "-h", host, "-p", str(port)]
-    programs = {"web page": [*page, "--read-only"] if read_only else [*page, "--live-data-poll-rate", "2000"]}
-    if not read_only:
-        programs["daemon"] = ["dagster._daemon", "run", "-m", _MODULE]
+    sockets = Path(tempfile.mkdtemp(prefix="oact-"))
+    programs = _programs(sockets, host, port, read_only=read_only)
     environment = _environment(variables)
     asked: list[int] = []
 
@@ -147,8 +150,12 @@ def serve(
 
     code = 0
     try:
-        children = [_Child(name, arguments, start(arguments)) for name, arguments in programs.items()]
-        _keep(record, host, port, children)
+        for name, arguments in programs.items():
+            children.append(_Child(name, arguments, start(arguments)))
+            _keep(record, host, port, children)
+            if name == _CODE_SERVER:
+                # The others give up on one that does not answer yet.
+                _wait_for(sockets / _SOCKET, children[0].process, asked)
         while not asked and code == 0:
             time.sleep(0.2)
             for child in children:
@@ -171,9 +178,38 @@ def serve(
         if record is not None:
             record.unlink(missing_ok=True)
     finally:
+        shutil.rmtree(sockets, ignore_errors=True)
         for number, handler in before.items():
             signal.signal(number, handler)
     return 0 if asked else code
+
+
+def _programs(sockets: Path, host: str, port: int, *, read_only: bool) -> dict[str, list[str]]:
+    """What is run, by its name: each a module of Python's with its arguments.
+
+    Page and daemon share one server of the campaign's definitions: a daemon that has its own makes a new one each
+    minute, which costs some seconds of CPU.
+    """
+    socket_file, workspace = sockets / _SOCKET, sockets / "workspace.yaml"
+    place = {"socket": str(socket_file), "location_name": _MODULE}
+    workspace.write_text(json.dumps({"load_from": [{"grpc_server": place}]}))
+    page = ["dagster_webserver", "-w", str(workspace), "-h", host, "-p", str(port)]
+    found = {
+        _CODE_SERVER: ["dagster", "code-server", "start", "-m", _MODULE, "--socket", str(socket_file)],
+        "web page": [*page, "--read-only"] if read_only else [*page, "--live-data-poll-rate", "2000"],
+    }
+    if not read_only:
+        found["daemon"] = ["dagster._daemon", "run", "-w", str(workspace)]
+    return found
+
+
+def _wait_for(socket_file: Path, process: "subprocess.Popen[bytes]", asked: list[int]) -> None:
+    """Wait until a program answers at its socket; not longer than it lives, or nobody ends us."""
+    while process.poll() is None and not asked:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(str(socket_file))
+            return
+        time.sleep(0.1)
 
 
 def _keep(record: Path | None, host: str, port: int, children: list[_Child]) -> None:
