@@ -193,9 +193,9 @@ class World:
             return {}
 
     def is_over(self) -> bool:
-        """Whether nothing is left that may run: all are completed, or set aside."""
+        """Whether nothing is left that may run: all are completed, or set aside, also for what they lost."""
         counts = self.counts()
-        if sum(counts.values()) < self.structures or counts.get(Status.RUNNING) or counts.get(Status.TO_RUN):
+        if sum(counts.values()) < self.structures or counts.get(Status.RUNNING):
             return False
         return all(
             self.is_set_aside(one) for one in self.records().values() if one.status is not Status.COMPLETED
