@@ -7,7 +7,6 @@ warm file cache, the median of many repetitions; the large files are made from t
 import argparse
 import gzip
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,21 +16,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from cpu_time import cpu_ms
+
 from oact_dagster.orca.outputs import read_output, read_termination
 
 SINGLE_POINT = "oact__NpF3_quacc_orca.out.gz"
 OPTIMISATION = "oact__UO2_opt_logs.out"
 MB = 1_000_000
-
-
-def cpu_ms(work: Callable[[], object], repetitions: int) -> float:
-    work()
-    times = []
-    for _ in range(repetitions):
-        start = time.process_time()
-        work()
-        times.append(time.process_time() - start)
-    return statistics.median(times) * 1000
 
 
 def long_optimisation(data: bytes, size: int) -> bytes:

@@ -7,13 +7,12 @@ the package's own complexes, and for the large ones several of them beside each 
 import csv
 import io
 import math
-import statistics
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.resources import files
 
 import numpy as np
+from cpu_time import cpu_ms
 
 from oact_dagster.orca.convergence import Convergence
 from oact_dagster.orca.geometry import parse_geometry
@@ -33,16 +32,6 @@ SMALL_MS = 5.0
 LARGE_BYTES = 60_000
 
 Molecule = tuple[Sequence[str], Sequence[Sequence[float]]]
-
-
-def cpu_ms(work: Callable[[], str], repetitions: int) -> float:
-    work()
-    times = []
-    for _ in range(repetitions):
-        start = time.process_time()
-        work()
-        times.append(time.process_time() - start)
-    return statistics.median(times) * 1000
 
 
 def complexes() -> dict[str, Molecule]:

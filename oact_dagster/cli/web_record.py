@@ -1,5 +1,6 @@
 """What an open web page consists of, kept in a file, so that a later call finds what a ``kill -9`` has left."""
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -8,32 +9,7 @@ from pathlib import Path
 import psutil
 
 from oact_dagster.cli.errors import RefusedError
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """A process, told from a later one with its number by when it was started."""
-
-    pid: int
-    created: float
-    """Unix time, s."""
-
-    @classmethod
-    def of(cls, pid: int) -> "Program":
-        """The process with this number; one that has ended is never found alive."""
-        try:
-            return cls(pid, psutil.Process(pid).create_time())
-        except psutil.NoSuchProcess:
-            return cls(pid, 0.0)
-
-    def alive(self) -> psutil.Process | None:
-        """The process, where it still runs."""
-        try:
-            process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.created) < 0.02
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-        except psutil.NoSuchProcess:
-            return None
+from oact_dagster.ledger.owner import Owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +17,19 @@ class OpenPage:
     """A web page, and what keeps it open."""
 
     address: str
-    owner: Program
+    owner: Owner
     """Its ``oact web``."""
-    programs: list[Program]
+    programs: list[Owner]
     """The web server and the daemon."""
 
     def alive(self) -> list[psutil.Process]:
         """Its programs that still run."""
-        return [process for one in self.programs if (process := one.alive()) is not None]
+        found = []
+        for one in self.programs:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if one.lives():
+                    found.append(psutil.Process(one.pid))
+        return found
 
 
 def record_file(home: Path, campaign: str) -> Path:
@@ -76,11 +57,11 @@ def left_by_a_dead_one(file: Path) -> OpenPage | None:
     try:
         kept = json.loads(file.read_text())
         page = OpenPage(
-            str(kept["address"]), Program(**kept["owner"]), [Program(**one) for one in kept["programs"]]
+            str(kept["address"]), Owner(**kept["owner"]), [Owner(**one) for one in kept["programs"]]
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if page.owner.alive() is not None:
+    if page.owner.lives():
         raise RefusedError(
             f"the campaign is open already at {page.address} (process {page.owner.pid}); with --read-only and another"
             " --port there is a second page to look at"

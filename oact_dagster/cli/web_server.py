@@ -21,7 +21,8 @@ import click
 import psutil
 
 from oact_dagster.cli.errors import RefusedError
-from oact_dagster.cli.web_record import OpenPage, Program, left_by_a_dead_one, record_page
+from oact_dagster.cli.web_record import OpenPage, left_by_a_dead_one, record_page
+from oact_dagster.ledger.owner import Owner
 
 END_S: Final = 20.0
 """Time that Dagster's processes get to end after Ctrl+C, s."""
@@ -214,8 +215,11 @@ def _wait_for(socket_file: Path, process: "subprocess.Popen[bytes]", asked: list
 
 def _keep(record: Path | None, host: str, port: int, children: list[_Child]) -> None:
     if record is not None:
-        programs = [Program.of(child.process.pid) for child in children]
-        record_page(record, OpenPage(f"http://{host}:{port}", Program.of(os.getpid()), programs))
+        programs = []
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                programs.append(Owner.of(child.process.pid))
+        record_page(record, OpenPage(f"http://{host}:{port}", Owner.this_process(), programs))
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:

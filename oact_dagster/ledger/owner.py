@@ -23,7 +23,15 @@ class Owner:
     @classmethod
     def this_process(cls) -> "Owner":
         """The calling process."""
-        pid = os.getpid()
+        return cls.of(os.getpid())
+
+    @classmethod
+    def of(cls, pid: int) -> "Owner":
+        """A process of this host.
+
+        Raises:
+            psutil.NoSuchProcess: there is none with this number.
+        """
         return cls(socket.gethostname(), boot_id(), pid, started(pid))
 
     def lives(self) -> bool | None:
