@@ -459,6 +459,8 @@ def _dry_campaign(folder: Path, structures: int) -> None:
                         raise_on_error=False,
                     )
             round_ += 1
+            minutes = (time.perf_counter() - begun) / 60
+            print(f"{minutes:.0f} min, {runs.total()} runs: {said}", file=sys.stderr, flush=True)
     seconds, spent = time.perf_counter() - begun, _cpu() - cpu
     # The last one to close a SQLite file brings its journal back.
     grown = [

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from oact_dagster.launchers.attempt_files import START_FILE
 from oact_dagster.launchers.kinds import PILOTS
@@ -104,6 +104,7 @@ class PilotLauncher:
         self._pilots: dict[str, _Pilot] = {}
         self._gone: dict[str, JobState] = {}
         self._prepared: dict[str, Job] = {}
+        self._lock: TextIO | None = None
         self._avoid: tuple[str, ...] = ()
         self._barren = 0
         self._closing = ""
@@ -158,13 +159,14 @@ class PilotLauncher:
         """
         if not self._waiting or self._closing:
             return
-        if self._missing() > 0:
+        if self._missing() > 0 or self._prepared:
             with self._alone() as alone:
                 if alone:
-                    self._learn()
-                    self._prepare(self._missing())
-        if self._prepared:
-            self._hand_over()
+                    if self._missing() > 0:
+                        self._learn(alone)
+                        self._prepare(self._missing())
+                    if self._prepared:
+                        self._hand_over()
 
     def _missing(self) -> int:
         unfinished = len(self._waiting) + sum(pilot in self._pilots for pilot in self._taken.values())
@@ -173,16 +175,31 @@ class PilotLauncher:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[bool]:
-        """Keep two runs of this host from submitting the same pilots; without locks there may be a few too many."""
-        with (self._folder / ".lock").open("w") as stream:
+        """Keep two runs of this host from submitting the same pilots; without locks there may be a few too many.
+
+        As long as a pilot is prepared and not handed over, its scheduler does not know it, and another run that looked
+        for it would strike it off: until then the lock is kept.
+        """
+        if self._lock is None:
             try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._lock = (self._folder / ".lock").open("w")
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                self._unlock()
                 yield False
                 return
             except OSError:
                 pass
+        try:
             yield True
+        finally:
+            if not self._prepared:
+                self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def _prepare(self, count: int) -> None:
         asked = self._request.spec
@@ -270,7 +287,8 @@ class PilotLauncher:
         """Ask the scheduler for all pilots at once, and strike off those that are gone."""
         # Another run's, which was submitted while we were looking elsewhere.
         if any(pilot not in self._pilots and pilot not in self._gone for pilot in self._taken.values()):
-            self._learn()
+            with self._alone() as alone:
+                self._learn(alone)
         by_job = {pilot.job_id: token for token, pilot in self._pilots.items() if pilot.job_id is not None}
         if not by_job:
             return
@@ -322,8 +340,12 @@ class PilotLauncher:
         )
         self._waiting -= given
 
-    def _learn(self) -> None:
-        """Find pilots that other runs have submitted, or that a dead run left."""
+    def _learn(self, alone: bool) -> None:
+        """Find pilots that other runs have submitted, or that a dead run left.
+
+        Args:
+            alone: no other run is submitting pilots; otherwise one that its scheduler does not know may be on its way.
+        """
         unknown = {
             path.name: path
             for path in self._folder.glob("[!.]*")
@@ -341,7 +363,7 @@ class PilotLauncher:
             for name, path in unknown.items():
                 if name in found:
                     self._pilots[name] = _Pilot(path, found[name])
-                else:
+                elif alone:
                     self._retire(name)  # its scheduler never had it
         for pilot in self._taken.values():
             if pilot not in self._pilots:
@@ -376,7 +398,8 @@ class PilotLauncher:
     def adopt(self, orphans: Sequence[Orphan]) -> Mapping[str, str]:
         """Find the attempts of a dead run again: they are on the list, with a pilot, or have ended."""
         self._look_at_list()
-        self._learn()
+        with self._alone() as alone:
+            self._learn(alone)
         return {
             orphan.token: orphan.token
             for orphan in orphans
@@ -405,4 +428,5 @@ class PilotLauncher:
             queued = [p.job_id for p in self._pilots.values() if p.job_id and p.state.phase is Phase.QUEUED]
             if queued:
                 self._scheduler.cancel(queued)
+        self._unlock()
         self._scheduler.close()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution.events import Completed, Failed, Note, NotRun
+from oact_dagster.execution.events import Completed, Event, Failed, Note, NotRun
 from oact_dagster.execution.stopping import StopLevel, StopRequest
 from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.launchers.protocol import Job
@@ -183,6 +183,24 @@ def test_two_runs_share_a_pilot(tmp_path: Path, slurm: RealSlurm, engine: TestEn
     assert Counter(engine.runs) == dict.fromkeys(range(24), 1)
     assert len(slurm.calls_of("sbatch")) == 1
     slurm.run("scancel", *running(slurm))
+
+
+def test_a_run_leaves_a_pilot_alone_that_another_one_is_submitting(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine
+) -> None:
+    slurm.put_fault("sbatch", 'sleep 6; exec "$REAL" "$@"')
+    campaign, ledger = campaign_of(tmp_path, engine, 2)
+    events: list[Event] = []
+    first = threading.Thread(
+        target=lambda: events.extend(batch(campaign, Ledger(campaign.ledger), [0], "one"))
+    )
+    first.start()
+    until(lambda: slurm.calls_of("sbatch") != [], "the first run's pilot")
+    events.extend(batch(campaign, ledger, [1], "two"))
+    first.join()
+    assert ledger.count_by_status() == {Status.COMPLETED: 2}
+    assert sorted(settled(events)) == [0, 1]
+    assert len(slurm.calls_of("sbatch")) == 1
 
 
 def test_nothing_is_started_that_cannot_end_before_its_pilot(
