@@ -59,6 +59,7 @@ def _make(folder: Path) -> None:
     """
     from oact_dagster import demo as package
     from oact_dagster.campaign import CAMPAIGN_FILE
+    from oact_dagster.whole_file import whole_file
 
     source = Path(package.__file__).parent
     if (folder / CAMPAIGN_FILE).exists():
@@ -70,9 +71,8 @@ def _make(folder: Path) -> None:
         shutil.copyfile(source / CAMPAIGN_FILE, folder / CAMPAIGN_FILE)
     csv = folder / "structures.csv"
     if not csv.exists():
-        part = folder / ".structures.csv"
-        shutil.copyfile(source / "structures.csv", part)
-        part.replace(csv)
+        with whole_file(csv) as part:
+            shutil.copyfile(source / "structures.csv", part)
 
 
 def _check_is_demo(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import psutil
 
 from oact_dagster.cli.errors import RefusedError
 from oact_dagster.ledger.owner import Owner
+from oact_dagster.whole_file import write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,7 @@ def record_page(file: Path, page: OpenPage) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    part = file.with_name(f".{file.name}.{os.getpid()}")
-    part.write_text(json.dumps(asdict(page)))
-    part.replace(file)
+    write_whole(file, json.dumps(asdict(page)))
 
 
 def left_by_a_dead_one(file: Path) -> OpenPage | None:

@@ -4,7 +4,6 @@ Figures alone, for the command line, are those of ``overview``.
 """
 
 import json
-import os
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from oact_dagster.campaign import Campaign
 from oact_dagster.ledger.metrics import Statistic
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.whole_file import whole_file
 
 __all__ = ["ResultNumbers", "Statistic", "Summary", "write_results"]
 
@@ -166,15 +166,10 @@ def write_results(campaign: Campaign, ledger: Ledger) -> Path:
         metadata={"campaign": campaign.name, "level_of_theory": json.dumps(campaign.level_of_theory())},
     )
     target = campaign.folder / RESULTS_FILE
-    part = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with pq.ParquetWriter(part, schema) as writer:
-            rows = _rows(ledger)
-            while chunk := list(islice(rows, ROWS_AT_ONCE)):
-                writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(target) as part, pq.ParquetWriter(part, schema) as writer:
+        rows = _rows(ledger)
+        while chunk := list(islice(rows, ROWS_AT_ONCE)):
+            writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
     return target
 
 

@@ -102,24 +102,6 @@ class ExitRecord:
     """Memory of the largest of these processes."""
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all, also after a crash of the machine.
-
-    Raises:
-        OSError: it cannot be written; nothing is left behind.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with part.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
-
-
 def spec_text(spec: AttemptSpec) -> str:
     """The content of ``attempt.json``, one for each attempt of a campaign: as JSON is fastest to write."""
     return json.dumps({item.name: getattr(spec, item.name) for item in fields(spec)}) + "\n"

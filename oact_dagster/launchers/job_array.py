@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from oact_dagster.launchers.attempt_files import write_whole
 from oact_dagster.launchers.job_script import (
     PAYLOAD,
     JobEnvironment,
@@ -25,6 +24,7 @@ from oact_dagster.launchers.job_script import (
     write_script,
 )
 from oact_dagster.launchers.protocol import Job
+from oact_dagster.whole_file import write_whole
 
 ARRAYS_FOLDER: Final = ".batches"
 """Beside the job folders."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from oact_dagster.launchers.attempt_files import write_whole
+from oact_dagster.whole_file import write_whole
 
 PAYLOAD = (sys.executable, "-P", "-m", "oact_dagster.launchers.payload")
 """The payload's command. -P: the job folder does not become a place that modules are imported from."""

@@ -40,9 +40,9 @@ from oact_dagster.launchers.attempt_files import (
     exit_text,
     hold_folder,
     read_spec,
-    write_whole,
 )
 from oact_dagster.launchers.node_scratch import NodeScratch, is_full
+from oact_dagster.whole_file import write_whole
 
 EXIT_NOT_MINE: Final = 3
 """Exit code when the folder belongs to another attempt, or to another payload of this one: nothing was written."""

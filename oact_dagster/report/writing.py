@@ -1,10 +1,8 @@
 """Writing the report, whole or not at all."""
 
-import os
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +22,7 @@ from oact_dagster.report.provenance import settings_html, versions_html
 from oact_dagster.report.quality_input import QualityFindings
 from oact_dagster.report.quality_section import quality_html
 from oact_dagster.report.tables import ATTEMPTS_SHOWN, Table, json_parts, tables
+from oact_dagster.whole_file import whole_file
 
 REPORT_FILE: Final = "report.html"
 """The report's name, beside ``campaign.yaml``."""
@@ -83,7 +82,9 @@ def write_report(
         if total <= MOST_STRUCTURES
         else ("{}",)
     )
-    _write(path, _parts(campaign, ledger, figures, found, json_parts(found, more), quality, at))
+    parts = _parts(campaign, ledger, figures, found, json_parts(found, more), quality, at)
+    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="\n") as stream:
+        stream.writelines(parts)
     return WrittenReport(path, path.stat().st_size, total)
 
 
@@ -125,18 +126,6 @@ def refuse_others(path: Path) -> None:
         begin = stream.read(len(_BEGIN))
     if begin and begin.lower() != _BEGIN:
         raise ReportError(f"{path}: is there already and is no report; name another file with -o")
-
-
-def _write(path: Path, parts: Iterable[str]) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with part.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.writelines(parts)
-        part.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
 
 
 def _parts(

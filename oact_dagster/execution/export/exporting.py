@@ -12,12 +12,13 @@ from oact_dagster.campaign import Campaign
 from oact_dagster.execution.export.frame import About
 from oact_dagster.execution.export.frames import NOT_ORCA, FrameSource, Wanted
 from oact_dagster.execution.export.report import EXAMPLES, ExportReport
-from oact_dagster.execution.export.writing import SUFFIXES, ExportError, check_format, open_writer, part_of
+from oact_dagster.execution.export.writing import SUFFIXES, ExportError, check_format, open_writer
 from oact_dagster.execution.job_layout import JobLayout
 from oact_dagster.execution.overview import engines_of
 from oact_dagster.execution.selection import known_structures
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Status, StoredStructure
+from oact_dagster.whole_file import whole_file
 
 AT_ONCE: Final = 200
 """Rows of the ledger that are read together."""
@@ -107,8 +108,8 @@ def export(
     chunks = _all_rows(ledger) if orig_indices is None else _named_rows(ledger, orig_indices, report)
     done = 0
     try:
-        with part_of(target) as part:
-            with open_writer(format_name, part.path, about) as writer:
+        with whole_file(target) as part:
+            with open_writer(format_name, part, about) as writer:
                 for looked_at, rows in chunks:
                     for frame in source.of(rows):
                         writer.write(frame)
@@ -116,7 +117,9 @@ def export(
                     if progress is not None:
                         progress(done, in_all)
             if report.frames:
-                report.size = part.finish()
+                report.size = part.stat().st_size
+            else:
+                part.unlink()
     except OSError as error:
         raise ExportError(f"{target}: cannot be written: {error.strerror or error}") from error
     return report

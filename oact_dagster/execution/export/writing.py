@@ -1,9 +1,6 @@
-"""The formats, and how a file of any of them comes into being: whole, or not at all."""
+"""The formats, and what writes a file of each of them."""
 
 import importlib.util
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
@@ -77,46 +74,3 @@ def open_writer(name: str, path: Path, about: About) -> FrameWriter:
 
         return AseDbWriter(path, about)
     raise ValueError(f"no such format: {name}")
-
-
-class Part:
-    """A file in the making, beside the one that it is to be.
-
-    Args:
-        target: the file that it is to be.
-    """
-
-    def __init__(self, target: Path) -> None:
-        self._target = target
-        self.path = target.with_name(f".{target.name}.{os.getpid()}")
-
-    def finish(self) -> int:
-        """Put it in the target's place.
-
-        Returns:
-            Its bytes.
-
-        Raises:
-            OSError: it cannot be.
-        """
-        with self.path.open("rb") as stream:
-            os.fsync(stream.fileno())
-        size = self.path.stat().st_size
-        self.path.replace(self._target)
-        return size
-
-    def remove(self) -> None:
-        """Leave nothing of it; also not what SQLite puts beside its files."""
-        for ending in ("", "-journal", "-wal", "-shm"):
-            self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
-
-
-@contextmanager
-def part_of(target: Path) -> Iterator[Part]:
-    """A file in the making; what is not finished at the end is removed, and the target stays as it was."""
-    part = Part(target)
-    part.remove()
-    try:
-        yield part
-    finally:
-        part.remove()

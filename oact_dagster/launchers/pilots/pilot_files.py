@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from oact_dagster.launchers.attempt_files import read_record, write_whole
+from oact_dagster.launchers.attempt_files import read_record
+from oact_dagster.whole_file import write_whole
 
 PILOT: Final = (sys.executable, "-P", "-m", "oact_dagster.launchers.pilots.pilot")
 """The pilot's command."""

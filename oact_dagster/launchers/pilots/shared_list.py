@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from oact_dagster.launchers.attempt_files import write_whole
 from oact_dagster.launchers.protocol import Job
+from oact_dagster.whole_file import write_whole
 
 _DEAREST: Final = 10**10 - 1
 Fits = Callable[[float, float], bool]
