@@ -5,11 +5,11 @@ from itertools import groupby
 from typing import Final
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.cli.size_text import size_text
 from oact_dagster.execution.checking import DiskNeed, Example, Group, Kept, Report
 from oact_dagster.execution.input_text import input_settings
 
 _WIDTH: Final = 14
-_UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 def check_lines(campaign: Campaign, report: Report) -> Iterator[str]:
@@ -69,9 +69,9 @@ def _disk(disk: DiskNeed) -> Iterator[str]:
     for name, in_all, to_come, free in (
         (
             "disk space",
-            f"about {size(disk.bytes_in_all)}",
-            size(disk.bytes_to_come),
-            size(room.bytes) if room else None,
+            f"about {size_text(disk.bytes_in_all)}",
+            size_text(disk.bytes_to_come),
+            size_text(room.bytes) if room else None,
         ),
         (
             "files",
@@ -144,12 +144,3 @@ def _verdict(report: Report) -> str:
 
 def _row(name: str, value: str) -> str:
     return f"  {name:<{_WIDTH}}{value}"
-
-
-def size(number: float) -> str:
-    """Bytes in decimal units, as disks are sold and quotas are given."""
-    exponent = 0
-    while number >= 999.5 and exponent < len(_UNITS) - 1:
-        number /= 1000
-        exponent += 1
-    return f"{number:.3g} {_UNITS[exponent]}"

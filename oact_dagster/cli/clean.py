@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from oact_dagster.cli.ledger_argument import found_jobs_dir, found_ledger
+from oact_dagster.cli.size_text import size_text
 
 if TYPE_CHECKING:
     from oact_dagster.execution.cleaning import CleanReport
@@ -76,7 +77,7 @@ def clean(
             execute=execute,
         ):
             if verbose and not as_json:
-                line = f"{removed.folder / removed.name}  {removed.kind}  {size_of(removed.size)}"
+                line = f"{removed.folder / removed.name}  {removed.kind}  {size_text(removed.size)}"
                 click.echo(printable(line, sys.stdout.encoding))
     if as_json:
         click.echo(json.dumps(_values(report, execute=execute), indent=2))
@@ -85,21 +86,12 @@ def clean(
         click.echo(printable(line, sys.stdout.encoding))
 
 
-def size_of(number: float) -> str:
-    """Bytes in the unit that fits them."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:.3g} TB"
-
-
 def _lines(report: "CleanReport", *, execute: bool) -> list[str]:
-    files, size = report.files.total(), size_of(report.sizes.total())
+    files, size = report.files.total(), size_text(report.sizes.total())
     verb = "Removed" if execute else "Would remove"
     lines = [f"{verb} {files} files ({size}) in {report.folders} folders of finished jobs"]
     for kind, count in sorted(report.files.items()):
-        lines.append(f"  {kind}: {count} files, {size_of(report.sizes[kind])}")
+        lines.append(f"  {kind}: {count} files, {size_text(report.sizes[kind])}")
     for reason, count in report.left_alone.most_common():
         shown = ", ".join(report.examples[reason]) + (", ..." if count > len(report.examples[reason]) else "")
         lines.append(f"  {count} folders left alone: {reason} ({shown})")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from oact_dagster.cli.size_text import size_text
+
 if TYPE_CHECKING:
     from oact_dagster.execution.export.report import ExportReport, LeftOut
 
@@ -105,7 +107,6 @@ def export(
 
 
 def _lines(report: "ExportReport") -> list[str]:
-    from oact_dagster.cli.clean import size_of
     from oact_dagster.counted import counted
 
     lines = []
@@ -118,7 +119,7 @@ def _lines(report: "ExportReport") -> list[str]:
         flagged = f", {report.flagged} of them with failed checks" if report.flagged else ""
         lines.append(
             f"{counted(report.structures, 'structure')}{flagged}, {counted(report.frames, 'frame')}"
-            f" written to {report.target.absolute()} ({size_of(report.size)})"
+            f" written to {report.target.absolute()} ({size_text(report.size)})"
         )
     if report.left_out:
         lines.append(f"left out: {counted(report.structures_left_out, 'completed structure')}")

@@ -5,6 +5,8 @@ from typing import Final
 
 import click
 
+from oact_dagster.cli.size_text import size_text
+
 EXAMPLE: Final = """\
 \b
 Example:
@@ -38,8 +40,4 @@ def report(campaign: str, output: Path | None) -> None:
     target = None if output is None else output.expanduser().absolute()
     with LedgerReader.open(settings.ledger) as ledger, bar_on_stderr("writing the report") as told:
         written = write_report(settings, ledger, target, quality=evaluate(settings, ledger), told=told)
-    click.echo(f"{written.path}: {_size(written.size)}, {written.structures:,} structures")
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"
+    click.echo(f"{written.path}: {size_text(written.size)}, {written.structures:,} structures")

@@ -8,7 +8,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from oact_dagster.cli import main
-from oact_dagster.cli.check_text import size
+from oact_dagster.cli.size_text import size_text
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.cli.command import assert_one_line, oact
 from oact_dagster_tests.engines import TestEngine
@@ -242,4 +242,4 @@ def test_the_way_out_of_a_network_file_system(
     ],
 )
 def test_sizes_as_people_read_them(number: float, shown: str) -> None:
-    assert size(number) == shown
+    assert size_text(number) == shown

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.cli.size_text import size_text
 from oact_dagster.ledger.states import Outcome
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.cli.command import assert_one_line, command, environment, oact
@@ -30,8 +31,7 @@ def test_it_writes_beside_the_settings_and_says_so(campaign: Campaign, named: st
     done = oact("report", campaign.folder / named)
     report = campaign.folder / "report.html"
     assert done.returncode == 0 and done.stderr == ""
-    kb = report.stat().st_size / 1000
-    assert done.stdout == f"{report}: {kb:.1f} kB, 7 structures\n"
+    assert done.stdout == f"{report}: {size_text(report.stat().st_size)}, 7 structures\n"
     after = contents(campaign.folder)
     assert after.pop("report.html") and after == before
 
