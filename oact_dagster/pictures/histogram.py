@@ -14,11 +14,11 @@ from oact_dagster.pictures.svg import element, finite, nothing_yet
 _MOST_BINS: Final = 40
 _FEWEST_BINS: Final = 8
 
-_TAIL: Final = 0.01
-"""The part of the values on each side that does not decide where the axis ends, if it lies far out."""
+_FAR: Final = 10.0
+"""So many times the distance of the quartiles from the nearer one: a value is far out."""
 
-_FAR: Final = 4.0
-"""Far out: the axis would be so many times as long as without them."""
+_FEW: Final = 0.1
+"""The part of the values that may be far out; where more are, they are no outliers."""
 
 
 def histogram(
@@ -81,12 +81,12 @@ def histogram(
 
 def _limits(found: npt.NDArray[np.float64]) -> tuple[float, float]:
     """Where the axis ends: at the values, unless a few of them lie far out."""
-    low, high = float(found.min()), float(found.max())
-    inner_low, inner_high = (float(limit) for limit in np.quantile(found, (_TAIL, 1 - _TAIL)))
-    inner = inner_high - inner_low
-    if len(found) >= 2 / _TAIL and inner > 0 and high - low > _FAR * inner:
-        low, high = max(low, inner_low - 0.5 * inner), min(high, inner_high + 0.5 * inner)
-    return low, high
+    quarters = np.quantile(found, (0.25, 0.75))
+    reach = _FAR * float(quarters[1] - quarters[0])
+    near = found[(found >= quarters[0] - reach) & (found <= quarters[1] + reach)]
+    if reach == 0 or len(found) - len(near) > _FEW * len(found):
+        near = found
+    return float(near.min()), float(near.max())
 
 
 def _edges(

@@ -78,11 +78,17 @@ def test_whole_numbers_have_bins_of_their_own():
     assert high - low + 1 == count
 
 
-def test_few_values_far_out_are_told_not_drawn():
-    root = parsed(histogram([*np.linspace(0.001, 0.02, 500), 7.0], "forces"))
-    assert "501 values from 0.001 to 7, 1 of them outside" in texts(root)
-    assert sum(counts(root)) == 500
-    # Of few values, and where they are not few, all are drawn.
+@pytest.mark.parametrize("values", [500, 12])
+def test_few_values_far_out_are_told_not_drawn(values):
+    root = parsed(histogram([*np.linspace(0.001, 0.02, values), 7.0], "forces"))
+    assert f"{values + 1} values from 0.001 to 7, 1 of them outside" in texts(root)
+    assert sum(counts(root)) == values
+    assert len(rectangles(root)) >= 4, "the others do not stand in one bin"
+
+
+def test_many_values_far_out_are_drawn():
+    root = parsed(histogram([*np.linspace(0.001, 0.02, 50), *np.linspace(7, 8, 10)], "forces"))
+    assert sum(counts(root)) == 60
     assert sum(counts(parsed(histogram([0.1, 0.2, 7.0], "forces")))) == 3
     assert sum(counts(parsed(histogram([0.01] * 300 + [7.0] * 100, "forces")))) == 400
 
