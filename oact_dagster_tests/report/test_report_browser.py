@@ -223,6 +223,17 @@ def _good() -> list[int]:
     return [index for index in range(MANY) if index % 10]
 
 
+@pytest.mark.parametrize("width", [1600, 420, 320])
+def test_the_page_fits_into_a_window_however_narrow(report: Report, width: int) -> None:
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    report.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        assert report.js("innerWidth") == width
+        assert report.js("document.documentElement.scrollWidth") <= width
+    finally:
+        report.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_on_paper_are_the_first_rows_and_it_says_so(browser: Any, large_file: Path) -> None:
     report = Report(browser, large_file)
     browser.execute_script("dispatchEvent(new Event('beforeprint'))")
