@@ -147,6 +147,10 @@ def test_hours_stand_for_seconds_and_resources_go_by_size(tmp_path: Path) -> Non
     assert launcher.resources_of(10) is None
     # An input of 2 processes with 2,000 MB each, and what ORCA does not count.
     assert launcher.memory_request_mb(2000, 2) == 5100
+    flux = launcher.model_copy(update={"kind": "flux"})
+    assert flux.memory_request_mb(2000, 2) is None, (
+        "Flux is asked for no memory, so that jobs do not differ in it"
+    )
     assert [launcher.margin_s(limit) for limit in (100, 14400)] == [25, 120]
 
 

@@ -320,8 +320,8 @@ class LauncherSettings(Settings):
             maxcore: of the input, MB for each process.
             n_cores: its processes.
         """
-        if self.mem == "none":
-            return None
+        if self.mem == "none" or self.kind == "flux":
+            return None  # Flux gives out cores, not memory
         # ORCA goes over MaxCore now and then, and its processes need memory that it does not count.
         needed = None if maxcore is None else math.ceil(1.15 * maxcore * n_cores) + 500
         if isinstance(self.mem, int):
