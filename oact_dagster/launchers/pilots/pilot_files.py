@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from oact_dagster.launchers.attempt_files import read_record
+from oact_dagster.launchers.attempt_files import START_FILE, read_record
 from oact_dagster.whole_file import write_whole
 
 PILOT: Final = (sys.executable, "-P", "-m", "oact_dagster.launchers.pilots.pilot")
@@ -78,9 +78,25 @@ def write_end(folder: Path, end: PilotEnd) -> None:
     write_whole(folder / END_FILE, json.dumps(asdict(end), indent=1))
 
 
+def strike_off(folder: Path) -> None:
+    """Pass a pilot over from now on; what it wrote stays, and is found by the runs that know it."""
+    with contextlib.suppress(OSError):
+        folder.rename(_struck_off(folder))
+
+
 def read_end(folder: Path) -> PilotEnd | None:
     """How a pilot ended; None where it has not said so."""
-    return read_record(folder / END_FILE, PilotEnd)
+    # Looked for in this order: a run that strikes it off in between moves the folder to the later place.
+    return read_record(folder / END_FILE, PilotEnd) or read_record(_struck_off(folder) / END_FILE, PilotEnd)
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether a pilot has ever run."""
+    return any((place / START_FILE).exists() for place in (folder, _struck_off(folder)))
+
+
+def _struck_off(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}")
 
 
 def beat(folder: Path) -> None:

@@ -15,15 +15,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TextIO
 
-from oact_dagster.launchers.attempt_files import START_FILE
 from oact_dagster.launchers.kinds import PILOTS
 from oact_dagster.launchers.pilots.pilot_files import (
     ALIVE_FILE,
     SPEC_FILE,
     PilotSpec,
+    has_begun,
     read_end,
     read_spec,
     spec_text,
+    strike_off,
 )
 from oact_dagster.launchers.pilots.shared_list import SharedList
 from oact_dagster.launchers.protocol import (
@@ -302,7 +303,7 @@ class PilotLauncher:
             if self._may_live(pilot):
                 continue
             said = read_end(pilot.folder)
-            began = said is not None or (pilot.folder / START_FILE).exists()
+            began = said is not None or has_begun(pilot.folder)
             final = said.reason if said is not None else state.final or "no longer known to its scheduler"
             self._gone[token] = replace(state, phase=Phase.ENDED, final=f"{job_id}: {final}")
             self._retire(token)
@@ -370,11 +371,8 @@ class PilotLauncher:
                 self._gone.setdefault(pilot, JobState(Phase.ENDED, f"{pilot}: is no longer known"))
 
     def _retire(self, token: str) -> None:
-        """Pass a pilot over from now on; what it wrote stays."""
         self._pilots.pop(token, None)
-        folder = self._folder / token
-        with contextlib.suppress(OSError):
-            folder.rename(folder.with_name(f".{token}"))
+        strike_off(self._folder / token)
 
     # --- ending ---------------------------------------------------------------------------------------------
 

@@ -203,6 +203,33 @@ def test_a_run_leaves_a_pilot_alone_that_another_one_is_submitting(
     assert len(slurm.calls_of("sbatch")) == 1
 
 
+def test_what_a_pilot_did_counts_for_each_run_that_shares_it(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine
+) -> None:
+    engine.set("slow")
+    campaign, ledger = campaign_of(tmp_path, engine, 40)
+    # It sees a pilot's end after the other run, which has struck the pilot off by then.
+    rarely = campaign.model_copy(
+        update={"launcher": campaign.launcher.model_copy(update={"poll_interval_s": 5.0})}
+    )
+    events: list[Event] = []
+    second = threading.Thread(
+        target=lambda: events.extend(batch(rarely, Ledger(campaign.ledger), list(range(20)), "two"))
+    )
+    second.start()
+    first = worker(campaign, "one", "20-39")
+    for _ in range(3):
+        before = ledger.count_by_status().get(Status.COMPLETED, 0)
+        until(
+            lambda before=before: ledger.count_by_status().get(Status.COMPLETED, 0) >= before + 4,
+            seconds=120.0,
+        )
+        slurm.run("scancel", *running(slurm))
+    second.join()
+    assert first.wait(240) == 0
+    assert ledger.count_by_status() == {Status.COMPLETED: 40}
+
+
 def test_nothing_is_started_that_cannot_end_before_its_pilot(
     tmp_path: Path, slurm: RealSlurm, engine: TestEngine
 ) -> None:
