@@ -110,6 +110,7 @@ class PilotLauncher:
         self._barren = 0
         self._closing = ""
         self._waiting: set[str] = set()
+        self._asked_for: set[str] = set()
         self._taken: dict[str, str] = {}
         self._ended: dict[str, JobState] = {}
         self._next_look = 0.0
@@ -243,8 +244,9 @@ class PilotLauncher:
         """The state of each attempt, as of the last look at the list."""
         if self._clock() >= self._next_look:
             self._next_look = self._clock() + self._interval
+            self._asked_for = set(job_ids)
             # What was judged is asked for no more.
-            judged = self._ended.keys() - set(job_ids)
+            judged = self._ended.keys() - self._asked_for
             self._list.forget(judged)
             for token in judged:
                 del self._ended[token]
@@ -335,7 +337,8 @@ class PilotLauncher:
         self._closing = (
             f"pilots end before anything that they run ({gone.final}{more}); nothing more was started"
         )
-        given = self._list.withdraw(self._waiting)
+        # What other runs put there, they take back themselves: here it would look lost to them.
+        given = self._list.withdraw(self._waiting & self._asked_for)
         self._ended.update(
             (token, JobState(Phase.ENDED, OUT_OF_TIME, reason=self._closing)) for token in given
         )

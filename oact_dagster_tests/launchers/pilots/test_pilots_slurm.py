@@ -264,6 +264,28 @@ def test_pilots_that_cannot_run_anything_stop_the_run_with_their_reason(
     assert Counter(engine.runs) == dict.fromkeys(range(4), 1)
 
 
+def test_a_run_that_gives_up_takes_only_its_own_structures_back(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine
+) -> None:
+    campaign, ledger = campaign_of(tmp_path, engine, 4, setup_lines=["exit 7"])
+    rarely = campaign.model_copy(
+        update={"launcher": campaign.launcher.model_copy(update={"poll_interval_s": 5.0})}
+    )
+    events: list[Event] = []
+    second = threading.Thread(
+        target=lambda: events.extend(batch(rarely, Ledger(campaign.ledger), [2, 3], "two"))
+    )
+    second.start()
+    until(lambda: slurm.calls_of("sbatch") != [], "the second run's pilot")
+    words = settled(list(batch(campaign, ledger, [0, 1], "one")))
+    second.join()
+    for word in (words | settled(events)).values():
+        assert isinstance(word, NotRun) and word.reason.startswith("pilots end before anything")
+    assert ledger.count_by_status() == {Status.TO_RUN: 4}
+    attempts = [attempt for index in range(4) for attempt in ledger.attempts(index)]
+    assert [attempt for attempt in attempts if attempt.outcome is Outcome.LOST] == []
+
+
 def test_workers_that_do_not_fit_on_the_node_are_told(
     tmp_path: Path, slurm: RealSlurm, engine: TestEngine
 ) -> None:
