@@ -2,7 +2,6 @@
 
 import math
 import os
-import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -107,7 +106,7 @@ def ending_of(
         ended_at=ended_at,
         failure_class=verdict.failure_class,
         message=verdict.message,
-        host=began.host if began is not None else costs.node or socket.gethostname(),
+        host=began.host if began is not None else costs.node,
         started_at=began.started_at if began is not None else None,
         result=result_of(output, live.folder, live.structure.natoms, elapsed, live.structure.geometry)
         if has_numbers

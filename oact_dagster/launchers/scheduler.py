@@ -69,6 +69,9 @@ class Scheduler(Protocol):
     def states(self, job_ids: Collection[str]) -> Mapping[str, JobState]:
         """The states of jobs; one that the scheduler does not know is left out."""
 
+    def knows_ended_for_s(self) -> float:
+        """How long it certainly knows a job that has ended, s; 0 where nothing follows from its not knowing one."""
+
     def cancel(self, job_ids: Collection[str]) -> None:
         """End jobs."""
 

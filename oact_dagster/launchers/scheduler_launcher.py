@@ -76,6 +76,7 @@ class SchedulerLauncher:
         self._unclear: dict[str, _Unclear] = {}
         self._cancelled: dict[str, float] = {}
         self._cancelled_waiting: set[str] = set()
+        self._queued_at: dict[str, float] = {}
         self._notes: list[str] = []
         self._told_pending: set[str] = set()
         self._silent_since: float | None = None
@@ -230,6 +231,7 @@ class SchedulerLauncher:
         if not job_ids:
             self._next_poll = self._clock() + self._interval
             return
+        asked = self._clock()
         try:
             found = self._scheduler.states(job_ids)
         except NoAnswerError as error:
@@ -240,8 +242,9 @@ class SchedulerLauncher:
         self._next_poll = self._clock() + self._pause
         for job_id in job_ids:
             state = found.get(job_id, JobState(Phase.UNKNOWN))
-            if state.phase is Phase.UNKNOWN and job_id in self._cancelled_waiting:
-                # Slurm keeps no record of a task that is cancelled before it began while others of its array go on.
+            if state.phase is Phase.QUEUED:
+                self._queued_at[job_id] = asked
+            elif state.phase is Phase.UNKNOWN and self._never_began(job_id, found):
                 state = JobState(Phase.ENDED, "cancelled while it waited", Cause.CANCELLED)
             if state.phase in (Phase.ENDED, Phase.UNKNOWN) and job_id in self._places:
                 array, task = self._places[job_id]
@@ -250,6 +253,25 @@ class SchedulerLauncher:
                 state = replace(state, stuck=f"{state.reason} ({why})")
             self._states[job_id] = state
         self._tell_pending()
+
+    def _never_began(self, job_id: str, found: Collection[str]) -> bool:
+        """Whether a job that the scheduler does not know was cancelled while it waited, by us or by somebody else.
+
+        Slurm keeps no record of a task that is cancelled before it began while others of its array go on. Had it begun
+        since it was seen to wait, it would still be known: as running, or as one that has ended a moment ago.
+
+        Args:
+            job_id: of the job.
+            found: the jobs that the scheduler knows.
+        """
+        if job_id in self._cancelled_waiting:
+            return True
+        waited = self._queued_at.get(job_id)
+        if waited is None or self._clock() - waited >= self._scheduler.knows_ended_for_s():
+            return False
+        array, _ = self._places[job_id]
+        # One that has forgotten the array has forgotten for another reason, such as a new start without its state.
+        return any(other in found for other, (place, _) in self._places.items() if place is array)
 
     def _tell_pending(self) -> None:
         """Tell once of each reason to wait that does not pass by itself."""

@@ -304,6 +304,26 @@ def test_what_is_cancelled_in_the_queue_is_held(tmp_path: Path, slurm: RealSlurm
     assert [[a.outcome for a in ledger.attempts(index)] for index in (0, 1)] == [[Outcome.CANCELLED], []]
 
 
+def test_one_that_is_cancelled_in_the_queue_while_others_of_its_array_go_on_is_held(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine
+) -> None:
+    engine.set("wait")
+    campaign, ledger = prepared(
+        tmp_path, engine, 3, "slurm", queue="last", resources=[{"max_atoms": 9, "n_cores": 8}], grace_s=0.0
+    )
+    events = []
+    for event in batch(campaign, ledger, [0, 1, 2]):
+        events.append(event)
+        if isinstance(event, Running) and not engine.control.joinpath("go").exists():
+            (attempt,) = ledger.attempts(2)
+            slurm.run("scancel", str(attempt.scheduler_job_id))
+            (engine.control / "go").touch()
+    words = settled(events)
+    assert isinstance(words[2], NotRun) and "held until `oact release`" in words[2].reason
+    assert ledger.count_by_status() == {Status.COMPLETED: 2, Status.TO_RUN: 1}
+    assert ledger.count_held() == 1 and ledger.attempts(2) == []
+
+
 def test_a_pause_takes_queued_jobs_back_and_lets_running_ones_end(
     tmp_path: Path, slurm: RealSlurm, engine: TestEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

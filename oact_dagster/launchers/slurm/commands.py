@@ -1,5 +1,6 @@
 """Slurm's commands: sbatch, squeue, sacct, scancel, scontrol."""
 
+import math
 import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -164,6 +165,14 @@ class Slurm:
         for job_id, state in self._accounted(over).items() if over and self._has_accounting() else ():
             found[job_id] = replace(found.get(job_id, state), costs=state.costs)
         return found
+
+    def knows_ended_for_s(self) -> float:
+        """``MinJobAge`` (slurm.conf), s; with 0 it forgets none."""
+        try:
+            age = re.match(r"\d+", self._config.get("MinJobAge", ""))
+        except NoAnswerError:
+            return 0.0
+        return (float(age[0]) or math.inf) if age else 0.0
 
     def cancel(self, job_ids: Collection[str]) -> None:
         """One scancel; jobs that are gone are passed over."""
