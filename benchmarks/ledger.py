@@ -158,7 +158,7 @@ def million(path: Path) -> None:
         for name, ask, limit in (
             ("dashboard: counts by status", reader.count_by_status, 0.2),
             ("dashboard: metrics with exact medians", reader.metrics, 2.0),
-            ("failures by class", reader.failures_by_class, None),
+            ("failures by message", reader.failures_by_message, None),
             ("set aside, by class", lambda: reader.set_aside_by_class(3, 3), None),
             ("set aside", lambda: reader.count_set_aside(3, 3), None),
             ("held", reader.count_held, None),

@@ -1,10 +1,15 @@
 """``oact release``."""
 
-from typing import Final
+import time
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from oact_dagster.cli.ledger_argument import found_ledger
+
+if TYPE_CHECKING:
+    from oact_dagster.campaign import Campaign
+    from oact_dagster.ledger.store import Ledger
 
 EXAMPLE: Final = """\
 \b
@@ -33,7 +38,7 @@ def release(campaign: str, structures: str | None, feed: bool, host: tuple[str, 
     from oact_dagster.execution.selection import known_structures, parse_indices
     from oact_dagster.ledger.store import Ledger
 
-    path, _ = found_ledger(campaign)
+    path, settings = found_ledger(campaign)
     named = None if structures is None else parse_indices(structures)
     with Ledger(path) as ledger:
         if named is not None:
@@ -43,6 +48,8 @@ def release(campaign: str, structures: str | None, feed: bool, host: tuple[str, 
             click.echo(
                 f"the campaign goes on; it was paused: {why}" if why else "the campaign was not paused"
             )
+            if why and settings is not None:
+                _tell_set_aside(settings, ledger)
         for name in host:
             was_out = let_in(ledger, name)
             click.echo(f"{name} is let in again" if was_out else f"{name} was not left out")
@@ -53,3 +60,18 @@ def release(campaign: str, structures: str | None, feed: bool, host: tuple[str, 
         f" of {len(named)} named ones; the others were not held" if named and released < len(named) else ""
     )
     click.echo(f"{counted(released, 'structure')} released{others}")
+
+
+def _tell_set_aside(campaign: "Campaign", ledger: "Ledger") -> None:
+    """Say how what was set aside before the cause was mended is run once more."""
+    from oact_dagster.counted import counted
+    from oact_dagster.execution.feeding import due_of
+
+    due = due_of(campaign, time.time())
+    aside = ledger.count_set_aside(due.max_failures, due.max_losses) + ledger.count_without_remedy(due)
+    if aside:
+        click.echo(
+            f"{counted(aside, 'structure')} set aside; to run once more those that only met a cause that is mended:"
+            f" oact run {campaign.folder} --structures 0-9,15 --ignore-budget (listed by oact dashboard"
+            f" {campaign.folder} --show-chronic-failures 1)"
+        )

@@ -19,7 +19,7 @@ class FeedOverview:
     """At one moment."""
 
     paused: str
-    """Why nothing is begun until `oact release --feed`; empty where it may."""
+    """Why nothing is begun until `oact release CAMPAIGN --feed`; empty where it may."""
     core_hours_spent: float
     """Of all attempts that have ended."""
     core_hours_budget: float | None

@@ -15,7 +15,7 @@ PAUSED: Final = "paused"
 BUDGET: Final = "budget"
 """Of what may have been told."""
 
-GO_ON: Final = "`oact release --feed` lets it go on"
+GO_ON: Final = "`oact release CAMPAIGN --feed` lets it go on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,15 @@ def let_go_on(ledger: Ledger) -> str:
     """Let a paused campaign go on; what failed until now is not counted against it any more.
 
     Returns:
-        Why it was paused; empty where it was not.
+        Why it was paused; empty where it was not, and nothing has changed.
     """
     before = FeedState()
 
     def change(state: FeedState) -> FeedState:
         nonlocal before
         before = state
+        if not state.paused:
+            return state
         return FeedState(after=ledger.newest_attempt(), told=_without(state, PAUSED))
 
     _change(ledger, change)

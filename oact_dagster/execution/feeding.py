@@ -5,6 +5,7 @@ at the same time: what a second run finds taken is not there for it.
 """
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -183,10 +184,11 @@ def _failing(campaign: Campaign, ledger: Ledger, after: int, now: float) -> str:
     began = min(one.ended_at for one in last) - longest
     if len(failures) <= rate * (len(last) + ledger.count_running_since(began, now - longest)):
         return ""
-    classes = ", ".join(f"{count} {name}" for name, count in ledger.failures_by_class()[:3])
+    by_class = Counter(one.failure_class or one.outcome.value for one in failures)
+    classes = ", ".join(f"{count} {name}" for name, count in by_class.most_common(3))
     return (
-        f"{len(failures)} of the last {len(last)} attempts failed (feed.pause_at_failure_rate {rate:g});"
-        f" failed now: {classes or 'none'}"
+        f"{len(failures)} of the last {len(last)} attempts failed: {classes}"
+        f" (feed.pause_at_failure_rate {rate:g})"
     )
 
 

@@ -139,16 +139,6 @@ class LedgerFigures(LedgerFile):
         )
         return [(str(row[0]), int(row[1])) for row in rows]
 
-    def failures_by_class(self) -> list[tuple[str, int]]:
-        """``(failure class, structures)`` of what is failed or timed out now, by its last attempt; most first."""
-        rows = self._rows(
-            "SELECT COALESCE((SELECT a.failure_class FROM attempts a WHERE a.structure_id = s.id AND a.number ="
-            " (SELECT MAX(b.number) FROM attempts b WHERE b.structure_id = s.id)), s.status) AS class,"
-            " COUNT(*) AS n FROM structures s WHERE s.status IN ('failed', 'timeout')"
-            " GROUP BY class ORDER BY n DESC, class"
-        )
-        return [(str(row[0]), int(row[1])) for row in rows]
-
     def failures_by_message(self) -> list[tuple[str, str, int, int | None]]:
         """``(class, message, structures, orig_index of one)`` of what is failed or timed out now, most first.
 

@@ -38,15 +38,16 @@ class LedgerHealth(LedgerHistory):
             after: only of attempts that were opened after this one (see :meth:`newest_attempt`).
         """
         rows = self._rows(
-            "SELECT outcome, ended_at, COALESCE(elapsed, 0) FROM (SELECT id, structure_id, number, state, launcher,"
-            " outcome, failure_class, ended_at, elapsed FROM attempts WHERE id > ? ORDER BY id DESC LIMIT ?) newest"
+            "SELECT outcome, failure_class, ended_at, COALESCE(elapsed, 0) FROM (SELECT id, structure_id, number,"
+            " state, launcher, outcome, failure_class, ended_at, elapsed FROM attempts WHERE id > ?"
+            " ORDER BY id DESC LIMIT ?) newest"
             f" WHERE {_OURS} AND {_COUNTED} AND NOT (outcome != 'completed' AND EXISTS (SELECT 1 FROM attempts before"
             " WHERE before.structure_id = newest.structure_id AND before.number < newest.number AND before.id > ?"
             " AND before.outcome = newest.outcome AND before.failure_class IS newest.failure_class))"
             " ORDER BY ended_at DESC, id DESC LIMIT ?",
             (after, _LOOKED_AT, after, limit),
         )
-        return [EndedAttempt(Outcome(row[0]), float(row[1]), float(row[2])) for row in rows]
+        return [EndedAttempt(Outcome(row[0]), row[1], float(row[2]), float(row[3])) for row in rows]
 
     def last_refused(self, limit: int, after: int = 0) -> tuple[int, int]:
         """How many of the attempts that were opened last there are, and of how many no input could be written.

@@ -219,6 +219,7 @@ class EndedAttempt:
     """How an attempt ended, and after how long."""
 
     outcome: Outcome
+    failure_class: str | None
     ended_at: float
     """Unix time, s."""
     elapsed: float

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+from oact_dagster.execution.feed_state import pause
+from oact_dagster.ledger.states import Outcome
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.cli.command import assert_one_line, oact
-from oact_dagster_tests.ledger.samples import structure
+from oact_dagster_tests.ledger.samples import run, structure
 
 
 def test_held_structures_are_released(tmp_path: Path) -> None:
@@ -19,3 +21,22 @@ def test_held_structures_are_released(tmp_path: Path) -> None:
     (tmp_path / "campaign.yaml").write_text("name: a\ncsv: null\norca: {command: orca}\n")
     assert oact("release", tmp_path).stdout == "2 structures released\n"
     assert_one_line(oact("release", tmp_path / "none.db"), "none.db: no such ledger")
+
+
+def test_what_a_broken_engine_cost_is_told_when_a_paused_campaign_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "campaign.yaml").write_text(
+        "name: a\ncsv: null\norca: {command: orca}\nretry: {max_failures: 2, delay_s: 0}\n"
+    )
+    with Ledger(tmp_path / "workflow.db", create=True) as ledger:
+        ledger.add_structures([structure(n) for n in range(3)])
+        for index in (0, 0, 1):
+            run(ledger, index, Outcome.FAILED, failure_class="aborted")
+        pause(ledger, "the module is broken")
+    first, second = oact("release", tmp_path, "--feed").stdout.splitlines()
+    assert first == "the campaign goes on; it was paused: the module is broken"
+    assert second == (
+        "1 structure set aside; to run once more those that only met a cause that is mended:"
+        f" oact run {tmp_path} --structures 0-9,15 --ignore-budget (listed by oact dashboard {tmp_path}"
+        " --show-chronic-failures 1)"
+    )
+    assert oact("release", tmp_path, "--feed").stdout == "the campaign was not paused\n"

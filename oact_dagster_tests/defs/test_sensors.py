@@ -129,7 +129,7 @@ def test_failures_pause_the_feed_until_it_is_let_go_on(
         requests, said = project.tick(name)
         assert requests == []
         assert "is paused: 6 of the last 6 attempts failed" in said and "6 aborted" in said
-        assert "`oact release --feed` lets it go on" in said
+        assert "`oact release CAMPAIGN --feed` lets it go on" in said
     assert told.read_text().count("is paused") == 1, "it is told once"
     project.engine.set("normal")
     released = subprocess.run(

@@ -25,7 +25,7 @@ from oact_dagster.ledger.store import Ledger
 from oact_dagster.orca.metals import main_metal
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.ledger.old_files import old_file
-from oact_dagster_tests.ledger.samples import claim, ending, result, structure
+from oact_dagster_tests.ledger.samples import claim, ending, failures_by_class, result, structure
 
 ELEMENTS = ("U;O;O", "U;Cl;Cl;Cl", "Np;O;O", "Eu;Pt;O", "O;H;H", "U;O;O")
 
@@ -122,7 +122,7 @@ def test_numbers_of_the_results(campaign: Campaign, ledger: Ledger) -> None:
     assert sorted(found.wall_times) == [1800.0, 3600.0]
     assert sorted(found.core_hours) == [2.0, 4.0]
     assert found.counts == ledger.count_by_status() and found.spent == ledger.cores_spent()
-    assert list(found.failures) == ledger.failures_by_class()
+    assert dict(found.failures) == failures_by_class(ledger)
 
 
 def test_failures_by_class_count_attempts_that_were_mended_too(campaign: Campaign, ledger: Ledger) -> None:

@@ -53,9 +53,9 @@ def test_a_paused_campaign_and_its_release(tmp_path: Path, engine: TestEngine) -
     carry_out(campaign, ledger, decide_feed(campaign, ledger, 0))
     assert "paused" in decide_feed(campaign, ledger, 0).said
     ledger.hold([7])
-    told = "PAUSED: 5 of the last 5 attempts failed (feed.pause_at_failure_rate 0.5); failed now: 5 aborted; "
+    told = "PAUSED: 5 of the last 5 attempts failed: 5 aborted (feed.pause_at_failure_rate 0.5); "
     dashboard = oact("dashboard", campaign.file)
-    assert told + "`oact release --feed` lets it go on\n" in dashboard.stdout, dashboard.stderr
+    assert told + "`oact release CAMPAIGN --feed` lets it go on\n" in dashboard.stdout, dashboard.stderr
     assert "of 1000 core-hours (feed.core_hours)\n" in dashboard.stdout
     assert on_the_asset(campaign, ledger)["feed"].startswith(told)
     feed = json.loads(oact("dashboard", campaign.file, "--json").stdout)["feed"]

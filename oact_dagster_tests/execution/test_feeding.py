@@ -19,7 +19,7 @@ from oact_dagster_tests.batches import settled
 from oact_dagster_tests.campaigns import write_csv
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.execution.test_supply import campaign_of, run
-from oact_dagster_tests.ledger.samples import claim, ending, structure
+from oact_dagster_tests.ledger.samples import claim, ending, failures_by_class, structure
 
 AT_ONCE: dict[str, Any] = {"launcher": {"max_workers": 4}, "retry": {"delay_s": 0}}
 
@@ -80,8 +80,8 @@ def test_many_failures_pause_it_until_it_is_released(tmp_path: Path, engine: Tes
     paused = decide_feed(campaign, ledger, 0)
     assert paused.limits == () and paused.news == (paused.said,)
     assert paused.said == (
-        "the campaign test is paused: 6 of the last 6 attempts failed (feed.pause_at_failure_rate 0.5); failed now: 6"
-        " aborted; `oact release --feed` lets it go on"
+        "the campaign test is paused: 6 of the last 6 attempts failed: 6 aborted (feed.pause_at_failure_rate 0.5);"
+        " `oact release CAMPAIGN --feed` lets it go on"
     )
     engine.set("normal")
     ledger = restarted(ledger)
@@ -97,7 +97,9 @@ def test_many_failures_pause_it_until_it_is_released(tmp_path: Path, engine: Tes
     assert len(settled(run(campaign, ledger, "to_run", 8, "by hand"))) == 8
     assert decide_feed(campaign, ledger, 0).said == paused.said
     assert let_go_on(ledger).startswith("6 of the last 6 attempts failed")
+    state = read_feed_state(ledger)
     assert let_go_on(ledger) == "", "there is nothing to let go on any more"
+    assert read_feed_state(ledger) == state
     goes_on = decide_retry(campaign, ledger, 0)
     assert goes_on.limits == [6], "what failed before does not count any more"
     carry_out(campaign, ledger, goes_on, "retry")
@@ -172,6 +174,7 @@ def test_retries_that_fail_otherwise_than_before_pause_it(tmp_path: Path, engine
     settings = {**AT_ONCE, "feed": {"trial": 0, "window": 5}, "batch_size": 100}
     campaign, ledger = campaign_of(tmp_path, engine, 6, **settings)
     run(campaign, ledger, "to_run", 6, "by hand")
+    assert "paused" in decide_retry(campaign, ledger, 0).said
     let_go_on(ledger)
     engine.set("crash")  # the engine has been broken since
     carry_out(campaign, ledger, decide_retry(campaign, ledger, 0), "retry")
@@ -343,7 +346,7 @@ def with_francium(tmp_path: Path, engine: TestEngine, *rows: int) -> tuple[Campa
 def test_a_few_inputs_that_are_refused_at_once_are_no_trial(tmp_path: Path, engine: TestEngine) -> None:
     campaign, ledger = with_francium(tmp_path, engine, 0, 1, 2)
     carry_out(campaign, ledger, decide_feed(campaign, ledger, 0))
-    assert ledger.failures_by_class() == [("input_refused", 3)]
+    assert failures_by_class(ledger) == {"input_refused": 3}
     again = decide_feed(campaign, ledger, 0)
     assert again.limits == [3] and "(trial of 6)" in again.said, "three have not been tried yet"
     carry_out(campaign, ledger, again)
@@ -363,7 +366,7 @@ def test_failures_of_an_old_file_or_by_hand_are_none_of_the_campaigns(
     campaign, ledger = campaign_of(tmp_path, engine, 60, feed={"window": 5, "trial": 5})
     for row in range(1, 51):
         ledger.update_status(row, Status.FAILED, "before our time")
-    assert len(ledger.attempts(0)) == 1 and ledger.failures_by_class() == [("failed", 50)]
+    assert len(ledger.attempts(0)) == 1 and failures_by_class(ledger) == {"failed": 50}
     again = decide_retry(campaign, ledger, 0)
     assert again.limits == [5] and "50 due" in again.said and "(trial of 5)" in again.said
     assert "(trial of 5)" in decide_feed(campaign, ledger, 0).said

@@ -1,8 +1,10 @@
 """Structures, results and claims for the tests of the ledger."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Claim, Ending, NewStructure, Outcome, Result, Status
 from oact_dagster.ledger.store import Ledger
 
@@ -70,4 +72,12 @@ def run(ledger: Ledger, index: int, outcome: Outcome, **changes: Any) -> str:
 def row(ledger: Ledger, index: int) -> dict[str, Any]:
     """A structure's row as it stands in the table."""
     found = ledger._connection.execute("SELECT * FROM structures WHERE orig_index = ?", (index,)).fetchone()
+    return dict(found)
+
+
+def failures_by_class(ledger: LedgerReader) -> dict[str, int]:
+    """How many structures are failed or timed out now, by the class of their last attempt."""
+    found = Counter[str]()
+    for kind, _, structures, _ in ledger.failures_by_message():
+        found[kind] += structures
     return dict(found)

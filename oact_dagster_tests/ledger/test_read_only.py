@@ -15,7 +15,7 @@ from oact_dagster.ledger.schema import SCHEMA_VERSION
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.ledger.old_files import COLUMNS, old_file
-from oact_dagster_tests.ledger.samples import claim, run, structure
+from oact_dagster_tests.ledger.samples import claim, failures_by_class, run, structure
 from oact_dagster_tests.ledger.test_migrations import version_one
 from oact_dagster_tests.ledger.test_opening import without_root
 
@@ -33,7 +33,7 @@ def ask_everything(reader: LedgerReader) -> None:
     reader.set_aside_by_class(3, 3)
     reader.count_rejections()
     reader.rejections()
-    reader.failures_by_class()
+    reader.failures_by_message()
     reader.faults_by_host()
     reader.cores_spent()
     reader.count_by_engine()
@@ -82,13 +82,13 @@ def test_everything_can_be_asked_and_nothing_changes(tmp_path, make):
     with LedgerReader.open(path) as reader:
         ask_everything(reader)
         assert reader.count_by_status()[Status.COMPLETED] == 1
-        assert reader.failures_by_class()[0][1] >= 1
+        assert reader.failures_by_message()[0][2] >= 1
     assert state(tmp_path) == before
 
 
 def test_what_an_old_file_lacks_is_empty(tmp_path):
     with LedgerReader.open(of_others(tmp_path / "workflow.db")) as reader:
-        assert reader.failures_by_class() == [("failed", 1)]
+        assert failures_by_class(reader) == {"failed": 1}
         assert reader.cores_spent() == {}
         assert reader.count_held() == reader.count_rejections() == reader.count_running_started() == 0
         assert reader.count_set_aside(3, 3) == 1

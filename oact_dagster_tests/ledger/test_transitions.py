@@ -7,7 +7,7 @@ import pytest
 from oact_dagster.ledger.chunks import CHUNK
 from oact_dagster.ledger.states import AttemptState, Outcome, Preparation, Rejection, Status
 from oact_dagster.ledger.store import Ledger
-from oact_dagster_tests.ledger.samples import claim, ending, result, row, run, structure
+from oact_dagster_tests.ledger.samples import claim, ending, failures_by_class, result, row, run, structure
 
 RESULT_COLUMNS = ("final_energy", "max_forces", "scf_steps", "wall_time", "n_cores")
 
@@ -243,7 +243,7 @@ def test_failures_and_core_hours_are_summed_up(ledger):
     run(ledger, 2, Outcome.TIMEOUT)
     run(ledger, 3, Outcome.FAILED, failure_class="disk_full")
     run(ledger, 3, Outcome.COMPLETED, elapsed=1800.0)
-    assert ledger.failures_by_class() == [("scf_not_converged", 2), ("timeout", 1)]
+    assert failures_by_class(ledger) == {"scf_not_converged": 2, "timeout": 1}
     spent = ledger.cores_spent()
     assert spent[Outcome.FAILED] == pytest.approx(2.0)
     assert spent[Outcome.COMPLETED] == pytest.approx(2.0)
