@@ -81,7 +81,7 @@ def summary_materialization(
         "feed": "\n".join(feed.lines()) or "nothing to tell",
         "bad_hosts": _table([("host", "string"), ("structures", "int")], list(feed.bad_hosts.items())),
         "resting": feed.resting,
-        "set_aside": overview.set_aside or 0,
+        "set_aside": (overview.set_aside or 0) + feed.without_remedy,
         "set_aside_without_remedy": feed.without_remedy,
         "failures": _table([("failure_class", "string"), ("structures", "int")], list(summary.failures)),
         "metals": _table(

@@ -86,7 +86,7 @@ def let_in(ledger: Ledger, host: str) -> bool:
 def _found(campaign: Campaign, ledger: LedgerReader, hosts: _Hosts, now: float) -> dict[str, int]:
     found = dict(ledger.bad_hosts(campaign.feed.bad_host_after, hosts.let_in, now=now))
     if can_leave_out(campaign):
-        # Of an attempt that never began this one is kept, which need not be a node at all.
+        # Of this one, which need not be a node, ledgers of before tell for attempts that never began.
         found.pop(_short(socket.gethostname()), None)
     return found
 

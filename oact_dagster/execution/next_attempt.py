@@ -152,7 +152,7 @@ def _memory_mb(campaign: Campaign) -> int | None:
 def _bad_hosts(tried: Sequence[AttemptRecord]) -> tuple[str, ...]:
     """Hosts on which attempts failed by no fault of their input, by the names that schedulers call them."""
     hosts = {one.host for one in tried if one.failure_class in _ELSEWHERE and one.host}
-    # Of an attempt that never began this one is kept, which need not be a node at all.
+    # What runs on this machine has no other to run on; and ledgers of before tell it for what never began.
     hosts.discard(socket.gethostname())
     return tuple(sorted({host.partition(".")[0] for host in hosts}))
 
