@@ -18,11 +18,10 @@ from oact_dagster.defs.dead_runs import close_dead_runs
 from oact_dagster.defs.keys import CampaignKeys, name_prefix
 from oact_dagster.defs.requests import ask_for, not_claimed_yet, under_way
 from oact_dagster.defs.unshown import unshown_results
-from oact_dagster.execution.feed_state import no_longer
 from oact_dagster.execution.feeding import Decision, decide_feed, decide_retry
 from oact_dagster.execution.identity import check_identity
 from oact_dagster.execution.intake_need import TAKEN_IN, csv_stamp, is_taken_in, why_refused
-from oact_dagster.execution.notifying import notify
+from oact_dagster.execution.telling import tell
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.store import Ledger
 
@@ -135,9 +134,7 @@ def _asking(
                 kinds = (_FEED, _RETRY) if campaign.launcher.on_this_machine else (kind,)
                 runs = len(under_way(context.instance, campaign, kinds))
                 decision = decide(campaign, ledger, requested, runs=runs)
-                undelivered = notify(campaign.notify, campaign.name, decision.news)
-                if len(undelivered) >= campaign.notify.ways * len(decision.news) > 0:
-                    no_longer(ledger, decision.kind)  # the next tick tells it
+                undelivered = tell(campaign, ledger, decision)
         except _SkipError as why:
             return dg.SkipReason(str(why))
         for wrong in undelivered:

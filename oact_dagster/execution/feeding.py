@@ -49,7 +49,9 @@ class Decision:
     news: Sequence[str] = ()
     """What is to be told to whoever does not watch, once."""
     kind: str = ""
-    """Of the news, as the feed's state has it."""
+    """Of the news, as the feed's state has it; also where it was told before."""
+    text: str = ""
+    """Of the news, likewise."""
 
 
 def due_of(campaign: Campaign, now: float) -> Due:
@@ -267,4 +269,5 @@ def _what_came(campaign: Campaign, ledger: Ledger, counts: dict[Status, int]) ->
 
 def _told(ledger: Ledger, kind: str, text: str, said: str | None = None) -> Decision:
     """A decision to begin nothing, which whoever does not watch is told of once."""
-    return Decision(said or text, news=(text,) if first_time(ledger, kind) else (), kind=kind)
+    news = (text,) if first_time(ledger, kind) else ()
+    return Decision(said or text, news=news, kind=kind, text=text)

@@ -15,6 +15,7 @@ import pytest
 from oact_dagster.campaign import load_campaign
 from oact_dagster.definitions import for_campaign
 from oact_dagster.defs.requests import CAMPAIGN_TAG, KIND_TAG, LIMIT_TAG
+from oact_dagster.execution import telling
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.campaigns import write_csv
@@ -144,17 +145,30 @@ def test_failures_pause_the_feed_until_it_is_let_go_on(
     assert project.counts == {Status.COMPLETED: 6, Status.TO_RUN: 24}
 
 
-def test_news_that_could_not_be_told_is_told_by_the_next_tick(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_news_that_could_not_be_told_is_told_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    told, ready = tmp_path / "told", tmp_path / "ready"
-    script = f"import sys, os; os.stat({str(ready)!r}); open({str(told)!r}, 'a').write(sys.stdin.read())"
+    told, ready, calls = tmp_path / "told", tmp_path / "ready", tmp_path / "calls"
+    script = f"import sys, os; open({str(calls)!r}, 'a').write('x'); os.stat({str(ready)!r});"
+    script += f" open({str(told)!r}, 'a').write(sys.stdin.read())"
     project = Watched(tmp_path, 1, monkeypatch, notify={"command": [sys.executable, "-c", script]})
     assert project.carry_out(project.tick("feed")[0][0])
+    capfd.readouterr()
     for _ in range(2):
         assert "is done" in project.tick("feed")[1]
+        project.tick("retry")
         assert not told.exists()
+    assert calls.read_text() == "x", "neither each tick nor each sensor tries"
+    assert (
+        len(
+            re.findall(
+                r"No such file or directory.*; tried 1 of 10 times, again at 2", capfd.readouterr().err
+            )
+        )
+        == 1
+    )
     ready.touch()
+    monkeypatch.setattr(telling, "FIRST_DELAY_S", 0.0)
     for _ in range(2):
         project.tick("feed")
     assert told.read_text().count("is done") == 1
