@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from oact_dagster.campaign import load_campaign
 from oact_dagster.definitions import for_campaign
-from oact_dagster.defs.requests import CAMPAIGN_TAG, KIND_TAG, LIMIT_TAG
+from oact_dagster.defs.requests import CAMPAIGN_TAG, KIND_TAG, LIMIT_TAG, SUMMARY
 from oact_dagster.execution import telling
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
@@ -28,20 +29,33 @@ class Watched(Project):
     """A campaign whose sensors are asked by hand, and whose runs are carried out in this process."""
 
     def tick(self, name: str, definitions: dg.Definitions | None = None) -> tuple[list[dg.RunRequest], str]:
-        """What a sensor asks for, and what it says; that of definitions that were loaded before, or of today's."""
+        """What a sensor asks for, and what it says; that of definitions that were loaded before, or of today's.
+
+        Requests for a summary alone are kept apart, in ``summaries``.
+        """
         definitions = definitions or for_campaign(self.campaign.file)
         sensor = next(one for one in definitions.sensors or [] if one.name == f"{name}_sensor")
         context = dg.build_sensor_context(
             self.instance, sensor_name=sensor.name, definitions=definitions, cursor=None
         )
         data = sensor.evaluate_tick(context)
-        return list(data.run_requests or []), str(data.cursor if data.run_requests else data.skip_message)
+        said = str(data.cursor if data.run_requests else data.skip_message)
+        asked = list(data.run_requests or [])
+        self.summaries = [request for request in asked if request.tags.get(KIND_TAG) == SUMMARY]
+        assert ("campaign_summary is made to say so" in said) == bool(self.summaries)
+        return [request for request in asked if request not in self.summaries], said
+
+    summaries: Sequence[dg.RunRequest] = ()
+    """What the last tick asked for apart from the rest."""
 
     def carry_out(self, request: dg.RunRequest) -> bool:
         """Run what a sensor has asked for."""
-        job = for_campaign(self.campaign.file).resolve_job_def("run_structures")
+        job = for_campaign(self.campaign.file).resolve_job_def(str(request.job_name))
         done = job.execute_in_process(
-            run_config=request.run_config, instance=self.instance, tags=request.tags, raise_on_error=False
+            run_config=request.run_config,
+            instance=self.instance,
+            tags={**request.tags, **({"dagster/run_key": request.run_key} if request.run_key else {})},
+            raise_on_error=False,
         )
         return done.success
 
