@@ -437,7 +437,7 @@ def _dry_campaign(folder: Path, structures: int) -> None:
     tick_cpu, tick_s, begun, cpu = 0.0, 0.0, time.perf_counter(), _cpu()
     files_before = _size(campaign.ledger), _size(home)
     said, round_ = "", 0
-    job = for_campaign(campaign.file).resolve_job_def("run_structures")
+    definitions = for_campaign(campaign.file)
     quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     with dg.DagsterInstance.from_config(str(home)) as instance:
         while "is done" not in said:
@@ -452,7 +452,7 @@ def _dry_campaign(folder: Path, structures: int) -> None:
                     raise SystemExit(text)
                 for request in requests:
                     runs[name] += 1
-                    job.execute_in_process(
+                    definitions.resolve_job_def(request.job_name or "run_structures").execute_in_process(
                         run_config={**request.run_config, **quiet},
                         instance=instance,
                         tags=request.tags,

@@ -16,7 +16,7 @@ from oact_dagster.campaign import CAMPAIGN_FILE, load_campaign
 from oact_dagster.defs.assets import campaign_assets
 from oact_dagster.defs.batch_step import Watch
 from oact_dagster.defs.jobs import run_structures_job
-from oact_dagster.defs.sensors import campaign_sensors, take_in_job
+from oact_dagster.defs.sensors import campaign_sensors, summarise_job, take_in_job
 from oact_dagster.execution.stopping import StopRequest
 
 NO_CAMPAIGN = (
@@ -45,10 +45,11 @@ def for_campaign(
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets = dg.with_source_code_references(campaign_assets(campaign, watch))
     run_structures = run_structures_job(campaign, watch, stop)
+    take_in, summarise = take_in_job(campaign), summarise_job(campaign)
     return dg.Definitions(
         assets=assets,
-        jobs=[run_structures, take_in_job(campaign)],
-        sensors=campaign_sensors(campaign, run_structures),
+        jobs=[run_structures, take_in, summarise],
+        sensors=campaign_sensors(campaign, run_structures, take_in, summarise),
         # A run handles a whole batch in one step: processes of its own for steps would only cost.
         executor=dg.in_process_executor,
         metadata={"campaign": dg.MetadataValue.path(str(campaign.file))},

@@ -30,6 +30,7 @@ from oact_dagster.execution.events import Event, Note
 from oact_dagster.execution.quality import Quality, evaluate
 from oact_dagster.execution.selection import BatchRequest
 from oact_dagster.execution.stopping import StopLevel, StopRequest, signals_stop
+from oact_dagster.execution.summary_need import note_shown, standing
 from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.launchers.protocol import LauncherError
 from oact_dagster.ledger.connection import LedgerError
@@ -149,11 +150,14 @@ def told_of_all(
         Failure: the ledger or ``results.parquet`` cannot be written.
     """
     try:
+        # What changes from now on is not certain to be in it.
+        shown = standing(campaign, ledger)
         quality = evaluate(campaign, ledger, store=True)
         if tell is not None:
             yield from tell(quality)
         if summary is not None:
             yield summary_materialization(campaign, ledger, summary, quality)
+            note_shown(ledger, shown)
     except (LedgerError, OSError) as error:
         raise Failure(str(error), allow_retries=False) from None
     except sqlite3.Error as error:

@@ -11,7 +11,7 @@ import psutil
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from oact_dagster.campaign import Campaign
-from oact_dagster.defs.keys import CampaignKeys, name_prefix
+from oact_dagster.defs.keys import CampaignKeys, name_prefix, summarise_name
 from oact_dagster.ledger.reading import LedgerReader
 
 HOST_TAG: Final = "oact/host"
@@ -70,9 +70,8 @@ def _is_ours(run: dg.DagsterRun, campaign: Campaign) -> bool:
     keys = CampaignKeys.of(campaign)
     ours = {keys.intake, *keys.per_structure, keys.campaign_summary}
     prefix = name_prefix(campaign)
-    return run.job_name in (f"{prefix}run_structures", f"{prefix}take_in") or bool(
-        ours & set(run.asset_selection or ())
-    )
+    jobs = (f"{prefix}run_structures", f"{prefix}take_in", summarise_name(campaign))
+    return run.job_name in jobs or bool(ours & set(run.asset_selection or ()))
 
 
 def _is_gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:

@@ -13,6 +13,11 @@ def name_prefix(campaign: Campaign) -> str:
     return "_".join([*campaign.asset_prefix, ""])
 
 
+def summarise_name(campaign: Campaign) -> str:
+    """The name of the job that makes ``campaign_summary`` alone."""
+    return f"{name_prefix(campaign)}summarise"
+
+
 @dataclass(frozen=True, slots=True)
 class CampaignKeys:
     """The campaign's assets, under its ``asset_prefix``."""

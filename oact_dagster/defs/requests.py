@@ -6,11 +6,17 @@ from typing import Final
 import dagster as dg
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.defs.keys import summarise_name
+from oact_dagster.execution.summary_need import to_ask
 from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.store import Ledger
 
 CAMPAIGN_TAG: Final = "oact/campaign"
 KIND_TAG: Final = "oact/kind"
 LIMIT_TAG: Final = "oact/structures"
+
+SUMMARY: Final = "summary"
+"""The kind of a run that makes ``campaign_summary`` alone."""
 
 UNDER_WAY: Final = [
     dg.DagsterRunStatus.NOT_STARTED,
@@ -20,22 +26,41 @@ UNDER_WAY: Final = [
 ]
 
 
-def ask_for(campaign: Campaign, op_name: str, kind: str, limits: Iterable[int]) -> list[dg.RunRequest]:
+def ask_for(
+    campaign: Campaign, job: dg.JobDefinition, kind: str, limits: Iterable[int]
+) -> list[dg.RunRequest]:
     """Requests for runs that take up to so many structures each.
 
     Args:
         campaign: the settings.
-        op_name: of the job's step.
+        job: ``run_structures``.
         kind: the word of the selection.
         limits: structures of each.
     """
     return [
         dg.RunRequest(
-            run_config={"ops": {op_name: {"config": {"select": kind, "limit": limit}}}},
+            job_name=job.name,
+            run_config={"ops": {job.nodes[0].name: {"config": {"select": kind, "limit": limit}}}},
             tags={CAMPAIGN_TAG: campaign.name, KIND_TAG: kind, LIMIT_TAG: str(limit)},
         )
         for limit in limits
     ]
+
+
+def ask_for_summary(instance: dg.DagsterInstance, campaign: Campaign, ledger: Ledger) -> list[dg.RunRequest]:
+    """A request for a run that makes ``campaign_summary``, where that does not say yet how the campaign stands.
+
+    Args:
+        instance: knows the runs.
+        campaign: the settings.
+        ledger: open for writing.
+    """
+    at_work = bool(under_way(instance, campaign, (SUMMARY,)))
+    key = to_ask(campaign, ledger, under_way=at_work)
+    if not key:
+        return []
+    tags = {CAMPAIGN_TAG: campaign.name, KIND_TAG: SUMMARY}
+    return [dg.RunRequest(run_key=key, job_name=summarise_name(campaign), tags=tags)]
 
 
 def under_way(instance: dg.DagsterInstance, campaign: Campaign, kinds: Iterable[str]) -> list[dg.DagsterRun]:

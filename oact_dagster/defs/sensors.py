@@ -15,14 +15,13 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from oact_dagster.campaign import Campaign, CampaignError
 from oact_dagster.defs.current_settings import current_settings
 from oact_dagster.defs.dead_runs import close_dead_runs
-from oact_dagster.defs.keys import CampaignKeys, name_prefix
-from oact_dagster.defs.requests import ask_for, not_claimed_yet, under_way
+from oact_dagster.defs.keys import CampaignKeys, name_prefix, summarise_name
+from oact_dagster.defs.requests import ask_for, ask_for_summary, not_claimed_yet, under_way
 from oact_dagster.defs.unshown import unshown_results
-from oact_dagster.execution.feed_state import no_longer
 from oact_dagster.execution.feeding import Decision, decide_feed, decide_retry
 from oact_dagster.execution.identity import check_identity
 from oact_dagster.execution.intake_need import TAKEN_IN, csv_stamp, is_taken_in, why_refused
-from oact_dagster.execution.notifying import notify
+from oact_dagster.execution.telling import tell
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.store import Ledger
 
@@ -42,18 +41,26 @@ class _SkipError(Exception):
     """A tick has nothing to ask for; the text says why."""
 
 
-def campaign_sensors(campaign: Campaign, run_structures: dg.JobDefinition) -> list[dg.SensorDefinition]:
+def campaign_sensors(
+    campaign: Campaign,
+    run_structures: dg.JobDefinition,
+    take_in: UnresolvedAssetJobDefinition,
+    summarise: UnresolvedAssetJobDefinition,
+) -> list[dg.SensorDefinition]:
     """The sensors of a campaign, all off until they are switched on.
 
     Args:
         campaign: the settings.
         run_structures: the job over scattered structures.
+        take_in: the job that takes the CSV in.
+        summarise: the job that makes ``campaign_summary``.
     """
     return [
-        _intake_sensor(campaign),
+        _intake_sensor(campaign, take_in, summarise),
         _asking(
             campaign,
             run_structures,
+            summarise,
             _FEED,
             decide_feed,
             "Keeps max_in_flight structures running until nothing is left: a trial first, and a pause when many fail.",
@@ -62,6 +69,7 @@ def campaign_sensors(campaign: Campaign, run_structures: dg.JobDefinition) -> li
         _asking(
             campaign,
             run_structures,
+            summarise,
             _RETRY,
             decide_retry,
             "Tries failed and timed-out structures again, within their budget and with the remedy for their failure.",
@@ -79,10 +87,21 @@ def take_in_job(campaign: Campaign) -> UnresolvedAssetJobDefinition:
     )
 
 
-def _intake_sensor(loaded: Campaign) -> dg.SensorDefinition:
+def summarise_job(campaign: Campaign) -> UnresolvedAssetJobDefinition:
+    """The job that materializes ``campaign_summary`` alone."""
+    return dg.define_asset_job(
+        summarise_name(campaign),
+        dg.AssetSelection.assets(CampaignKeys.of(campaign).campaign_summary),
+        description="Makes campaign_summary: the sensors ask for it when something changes that no run's end shows.",
+    )
+
+
+def _intake_sensor(
+    loaded: Campaign, take_in: UnresolvedAssetJobDefinition, summarise: UnresolvedAssetJobDefinition
+) -> dg.SensorDefinition:
     @dg.sensor(
         name=f"{name_prefix(loaded)}intake_sensor",
-        job_name=f"{name_prefix(loaded)}take_in",
+        jobs=[take_in, summarise],
         minimum_interval_seconds=loaded.feed.interval_s,
         description="Takes in a new CSV, and what has grown at its end; one whose known rows changed is refused, once.",
     )
@@ -91,12 +110,14 @@ def _intake_sensor(loaded: Campaign) -> dg.SensorDefinition:
             return dg.SkipReason("the campaign was made from a ledger: there is no CSV")
         try:
             campaign = current_settings(loaded)
-            stamp, refused = csv_stamp(campaign), ""
+            stamp, refused, summary = csv_stamp(campaign), "", list[dg.RunRequest]()
             if campaign.ledger.exists():
                 with Ledger(campaign.ledger) as ledger:
                     refused = why_refused(campaign, ledger)
+                    summary = ask_for_summary(context.instance, campaign, ledger)
                     if is_taken_in(campaign, ledger):
-                        return dg.SkipReason(f"{loaded.csv.name} is taken in: it has not changed since")
+                        said = f"{loaded.csv.name} is taken in: it has not changed since"
+                        return _result(context, said, [], summary)
                     # One that is set back to what it was is another intake, not the one of then.
                     stamp += f" after {ledger.meta(TAKEN_IN)}"
         except (CampaignError, LedgerError, sqlite3.Error) as error:
@@ -108,22 +129,31 @@ def _intake_sensor(loaded: Campaign) -> dg.SensorDefinition:
         keys = [stamp, *(f"{stamp} again {number}" for number in range(1, INTAKES))]
         before = context.instance.get_runs(dg.RunsFilter(tags={RUN_KEY_TAG: keys}))
         if before and not before[0].is_finished:
-            return dg.SkipReason(f"{loaded.csv.name} is being taken in by run {before[0].run_id}")
+            said = f"{loaded.csv.name} is being taken in by run {before[0].run_id}"
+            return _result(context, said, [], summary)
         if before and (len(before) == INTAKES or _was_refused(context.instance, before[0].run_id)):
             why = refused or "it says why"
-            return dg.SkipReason(f"{loaded.csv.name} was refused as it is: run {before[0].run_id}: {why}")
-        request = dg.RunRequest(run_key=keys[len(before)])
-        return _result(context, f"{loaded.csv.name} is new or has changed: it is taken in", [request])
+            said = f"{loaded.csv.name} was refused as it is: run {before[0].run_id}: {why}"
+            return _result(context, said, [], summary)
+        request = dg.RunRequest(run_key=keys[len(before)], job_name=take_in.name)
+        return _result(
+            context, f"{loaded.csv.name} is new or has changed: it is taken in", [request], summary
+        )
 
     return intake_sensor
 
 
 def _asking(
-    loaded: Campaign, job: dg.JobDefinition, kind: str, decide: Decide, description: str
+    loaded: Campaign,
+    job: dg.JobDefinition,
+    summarise: UnresolvedAssetJobDefinition,
+    kind: str,
+    decide: Decide,
+    description: str,
 ) -> dg.SensorDefinition:
     @dg.sensor(
         name=f"{name_prefix(loaded)}{kind}_sensor",
-        job=job,
+        jobs=[job, summarise],
         minimum_interval_seconds=loaded.feed.interval_s,
         description=description,
     )
@@ -135,14 +165,13 @@ def _asking(
                 kinds = (_FEED, _RETRY) if campaign.launcher.on_this_machine else (kind,)
                 runs = len(under_way(context.instance, campaign, kinds))
                 decision = decide(campaign, ledger, requested, runs=runs)
-                undelivered = notify(campaign.notify, campaign.name, decision.news)
-                if len(undelivered) >= campaign.notify.ways * len(decision.news) > 0:
-                    no_longer(ledger, decision.kind)  # the next tick tells it
+                undelivered = tell(campaign, ledger, decision)
+                summary = ask_for_summary(context.instance, campaign, ledger)
         except _SkipError as why:
             return dg.SkipReason(str(why))
         for wrong in undelivered:
             context.log.warning(wrong)
-        return _result(context, decision.said, ask_for(campaign, _op_name(job), kind, decision.limits))
+        return _result(context, decision.said, ask_for(campaign, job, kind, decision.limits), summary)
 
     return sensor
 
@@ -215,7 +244,7 @@ def _taken_over(
     """Ask for a run that looks at what nobody follows, where there is none yet."""
     if under_way(context.instance, campaign, (_HARVEST, _UPDATE)):
         return dg.SkipReason(f"{seen}: a run that looks at them is under way")
-    return _result(context, f"{seen}: {follows}", ask_for(campaign, _op_name(job), kind, [structures]))
+    return _result(context, f"{seen}: {follows}", ask_for(campaign, job, kind, [structures]))
 
 
 def _was_refused(instance: dg.DagsterInstance, run_id: str) -> bool:
@@ -244,14 +273,15 @@ def _ledger_of(loaded: Campaign) -> Iterator[tuple[Campaign, Ledger]]:
 
 
 def _result(
-    context: dg.SensorEvaluationContext, said: str, requests: Sequence[dg.RunRequest]
+    context: dg.SensorEvaluationContext,
+    said: str,
+    requests: Sequence[dg.RunRequest],
+    summary: Sequence[dg.RunRequest] = (),
 ) -> dg.SensorResult | dg.SkipReason:
     """A tick's line: Dagster shows a reason only of one that asks for nothing, and the cursor of any."""
-    if not requests:
+    if summary:
+        said = f"{said}; campaign_summary is made to say so"
+    if not requests and not summary:
         return dg.SkipReason(said)
     context.log.info(said)
-    return dg.SensorResult(run_requests=list(requests), cursor=said)
-
-
-def _op_name(job: dg.JobDefinition) -> str:
-    return job.nodes[0].name
+    return dg.SensorResult(run_requests=[*requests, *summary], cursor=said)

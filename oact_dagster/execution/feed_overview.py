@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from oact_dagster.campaign import Campaign
 from oact_dagster.execution.bad_hosts import can_leave_out, left_out
-from oact_dagster.execution.feed_state import GO_ON, read_feed_state
-from oact_dagster.execution.feeding import due_of
+from oact_dagster.execution.feed_state import DONE, GO_ON, read_feed_state
+from oact_dagster.execution.feeding import count_left, due_of, what_came
 from oact_dagster.execution.identity import check_identity
 from oact_dagster.execution.intake_need import why_refused
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.states import Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class FeedOverview:
     """Why nothing can be run with the present settings; empty where it can."""
     csv_refused: str = ""
     """Why the CSV, as it is, was not taken in; empty where it was."""
+    done: str = ""
+    """What came of it, where the sensors have found it done and it still is; otherwise empty."""
 
     @property
     def budget_spent(self) -> bool:
@@ -60,6 +63,8 @@ class FeedOverview:
             yield f"CSV REFUSED: {self.csv_refused}"
         if self.paused:
             yield f"PAUSED: {self.paused}; {GO_ON}"
+        if self.done:
+            yield f"Done: {self.done}"
         if self.core_hours_budget is not None:
             spent = "BUDGET SPENT" if self.budget_spent else "Budget"
             yield f"{spent}: {self.core_hours_spent:.4g} of {self.core_hours_budget:g} core-hours (feed.core_hours)"
@@ -88,7 +93,8 @@ def feed_overview(campaign: Campaign, ledger: LedgerReader, now: float | None = 
         LedgerError: the ledger cannot be read.
     """
     state, feed = read_feed_state(ledger), campaign.feed
-    due = due_of(campaign, time.time() if now is None else now)
+    at = time.time() if now is None else now
+    due = due_of(campaign, at)
     resting, next_due_at = ledger.resting(due)
     return FeedOverview(
         paused=state.paused,
@@ -103,7 +109,16 @@ def feed_overview(campaign: Campaign, ledger: LedgerReader, now: float | None = 
         without_remedy=ledger.count_without_remedy(due),
         refused=_refusal(campaign, ledger),
         csv_refused=why_refused(campaign, ledger),
+        done=_done(campaign, ledger, at) if DONE in state.told else "",
     )
+
+
+def _done(campaign: Campaign, ledger: LedgerReader, now: float) -> str:
+    # The sensors may be off since they found it done.
+    counts = ledger.count_by_status()
+    if counts.get(Status.RUNNING) or count_left(campaign, ledger, now):
+        return ""
+    return what_came(campaign, ledger, counts)
 
 
 def _refusal(campaign: Campaign, ledger: LedgerReader) -> str:

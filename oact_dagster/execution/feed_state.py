@@ -13,6 +13,7 @@ KEY: Final = "feed"
 
 PAUSED: Final = "paused"
 BUDGET: Final = "budget"
+DONE: Final = "done"
 """Of what may have been told."""
 
 GO_ON: Final = "`oact release CAMPAIGN --feed` lets it go on"

@@ -6,7 +6,7 @@ at the same time: what a second run finds taken is not there for it.
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,6 +14,7 @@ from oact_dagster.campaign import Campaign
 from oact_dagster.execution.bad_hosts import bad_hosts
 from oact_dagster.execution.feed_state import (
     BUDGET,
+    DONE,
     GO_ON,
     PAUSED,
     first_time,
@@ -22,6 +23,7 @@ from oact_dagster.execution.feed_state import (
     read_feed_state,
 )
 from oact_dagster.ledger.queue import Due
+from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 
@@ -50,7 +52,9 @@ class Decision:
     news: Sequence[str] = ()
     """What is to be told to whoever does not watch, once."""
     kind: str = ""
-    """Of the news, as the feed's state has it."""
+    """Of the news, as the feed's state has it; also where it was told before."""
+    text: str = ""
+    """Of the news, likewise."""
 
 
 def due_of(campaign: Campaign, now: float) -> Due:
@@ -76,12 +80,12 @@ def decide_feed(
     hosts = bad_hosts(campaign, ledger, at)
     seen = f"{done} of {sum(counts.values())} completed, {running} running, {requested} asked for"
     seen += f", bad hosts: {', '.join(hosts)}" if hosts else ""
-    left = ledger.count_due((*_TO_RUN, *_FAILED), _whenever(campaign, at))
+    left = count_left(campaign, ledger, at)
     if left or running:
-        no_longer(ledger, "done")
+        no_longer(ledger, DONE)
     elif counts and not requested:
-        text = f"the campaign {campaign.name} is done: {_what_came(campaign, ledger, counts)}"
-        return _told(ledger, "done", text, f"{seen}: {text}")
+        text = f"the campaign {campaign.name} is done: {what_came(campaign, ledger, counts)}"
+        return _told(ledger, DONE, text, f"{seen}: {text}")
     stop = _safety(campaign, ledger, at)
     if stop is not None:
         return stop
@@ -142,7 +146,7 @@ def why_stopped(campaign: Campaign, ledger: Ledger, now: float) -> tuple[str, st
     reason = state.paused
     if not reason and (failing := _failing(campaign, ledger, state.after, now)):
         # Where nothing is left to begin there is nothing to keep from going wrong.
-        reason = failing if ledger.count_due((*_TO_RUN, *_FAILED), _whenever(campaign, now)) else ""
+        reason = failing if count_left(campaign, ledger, now) else ""
         if reason:
             pause(ledger, reason)
     if reason:
@@ -256,7 +260,25 @@ def _runs(limits: Sequence[int]) -> str:
     return "1 run" if len(limits) == 1 else f"{len(limits)} runs"
 
 
-def _what_came(campaign: Campaign, ledger: Ledger, counts: dict[Status, int]) -> str:
+def count_left(campaign: Campaign, ledger: LedgerReader, now: float) -> int:
+    """Structures that will be begun or tried again, sooner or later.
+
+    Args:
+        campaign: its settings.
+        ledger: of the campaign.
+        now: Unix time, s.
+    """
+    return ledger.count_due((*_TO_RUN, *_FAILED), _whenever(campaign, now))
+
+
+def what_came(campaign: Campaign, ledger: LedgerReader, counts: Mapping[Status, int]) -> str:
+    """What became of the structures of a campaign that is done, in a line.
+
+    Args:
+        campaign: its settings.
+        ledger: of the campaign.
+        counts: structures by status.
+    """
     held, held_failed = ledger.count_held(_TO_RUN), ledger.count_held(_FAILED)
     failed = sum(counts.get(status, 0) for status in _FAILED) - held_failed
     left = sum(counts.get(status, 0) for status in _TO_RUN) - held
@@ -269,4 +291,5 @@ def _what_came(campaign: Campaign, ledger: Ledger, counts: dict[Status, int]) ->
 
 def _told(ledger: Ledger, kind: str, text: str, said: str | None = None) -> Decision:
     """A decision to begin nothing, which whoever does not watch is told of once."""
-    return Decision(said or text, news=(text,) if first_time(ledger, kind) else (), kind=kind)
+    news = (text,) if first_time(ledger, kind) else ()
+    return Decision(said or text, news=news, kind=kind, text=text)

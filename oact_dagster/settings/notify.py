@@ -1,8 +1,13 @@
 """Who is told."""
 
+from typing import Final
+
 from pydantic import Field
 
 from oact_dagster.settings.base import Settings
+
+COMMAND: Final = "command"
+WEBHOOK: Final = "webhook"
 
 
 class NotifySettings(Settings):
@@ -19,6 +24,10 @@ class NotifySettings(Settings):
     )
 
     @property
-    def ways(self) -> int:
-        """How many ways of telling are set."""
-        return bool(self.command) + (self.webhook is not None)
+    def ways(self) -> tuple[str, ...]:
+        """The ways of telling that are set: ``command``, ``webhook``."""
+        return (COMMAND,) * bool(self.command) + (WEBHOOK,) * (self.webhook is not None)
+
+    def only(self, way: str) -> "NotifySettings":
+        """The settings with one of the ways, and without the other."""
+        return self.model_copy(update={"webhook": None} if way == COMMAND else {"command": ()})

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest
 
 from oact_dagster.campaign import load_campaign
 from oact_dagster.definitions import for_campaign
-from oact_dagster.defs.requests import CAMPAIGN_TAG, KIND_TAG, LIMIT_TAG
+from oact_dagster.defs.requests import CAMPAIGN_TAG, KIND_TAG, LIMIT_TAG, SUMMARY
+from oact_dagster.execution import telling
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.campaigns import write_csv
@@ -27,20 +29,33 @@ class Watched(Project):
     """A campaign whose sensors are asked by hand, and whose runs are carried out in this process."""
 
     def tick(self, name: str, definitions: dg.Definitions | None = None) -> tuple[list[dg.RunRequest], str]:
-        """What a sensor asks for, and what it says; that of definitions that were loaded before, or of today's."""
+        """What a sensor asks for, and what it says; that of definitions that were loaded before, or of today's.
+
+        Requests for a summary alone are kept apart, in ``summaries``.
+        """
         definitions = definitions or for_campaign(self.campaign.file)
         sensor = next(one for one in definitions.sensors or [] if one.name == f"{name}_sensor")
         context = dg.build_sensor_context(
             self.instance, sensor_name=sensor.name, definitions=definitions, cursor=None
         )
         data = sensor.evaluate_tick(context)
-        return list(data.run_requests or []), str(data.cursor if data.run_requests else data.skip_message)
+        said = str(data.cursor if data.run_requests else data.skip_message)
+        asked = list(data.run_requests or [])
+        self.summaries = [request for request in asked if request.tags.get(KIND_TAG) == SUMMARY]
+        assert ("campaign_summary is made to say so" in said) == bool(self.summaries)
+        return [request for request in asked if request not in self.summaries], said
+
+    summaries: Sequence[dg.RunRequest] = ()
+    """What the last tick asked for apart from the rest."""
 
     def carry_out(self, request: dg.RunRequest) -> bool:
         """Run what a sensor has asked for."""
-        job = for_campaign(self.campaign.file).resolve_job_def("run_structures")
+        job = for_campaign(self.campaign.file).resolve_job_def(str(request.job_name))
         done = job.execute_in_process(
-            run_config=request.run_config, instance=self.instance, tags=request.tags, raise_on_error=False
+            run_config=request.run_config,
+            instance=self.instance,
+            tags={**request.tags, **({"dagster/run_key": request.run_key} if request.run_key else {})},
+            raise_on_error=False,
         )
         return done.success
 
@@ -144,17 +159,30 @@ def test_failures_pause_the_feed_until_it_is_let_go_on(
     assert project.counts == {Status.COMPLETED: 6, Status.TO_RUN: 24}
 
 
-def test_news_that_could_not_be_told_is_told_by_the_next_tick(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_news_that_could_not_be_told_is_told_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    told, ready = tmp_path / "told", tmp_path / "ready"
-    script = f"import sys, os; os.stat({str(ready)!r}); open({str(told)!r}, 'a').write(sys.stdin.read())"
+    told, ready, calls = tmp_path / "told", tmp_path / "ready", tmp_path / "calls"
+    script = f"import sys, os; open({str(calls)!r}, 'a').write('x'); os.stat({str(ready)!r});"
+    script += f" open({str(told)!r}, 'a').write(sys.stdin.read())"
     project = Watched(tmp_path, 1, monkeypatch, notify={"command": [sys.executable, "-c", script]})
     assert project.carry_out(project.tick("feed")[0][0])
+    capfd.readouterr()
     for _ in range(2):
         assert "is done" in project.tick("feed")[1]
+        project.tick("retry")
         assert not told.exists()
+    assert calls.read_text() == "x", "neither each tick nor each sensor tries"
+    assert (
+        len(
+            re.findall(
+                r"No such file or directory.*; tried 1 of 10 times, again at 2", capfd.readouterr().err
+            )
+        )
+        == 1
+    )
     ready.touch()
+    monkeypatch.setattr(telling, "FIRST_DELAY_S", 0.0)
     for _ in range(2):
         project.tick("feed")
     assert told.read_text().count("is done") == 1
