@@ -69,7 +69,7 @@ NOT_RUN = {
 }
 """Commands that no test can run, and why. Of `oact` and `dagster` in them the arguments are checked."""
 
-SERVERS = r"oact web .*|dagster-daemon run .*|oact dashboard .*--watch.*"
+SERVERS = r"oact web .*|dagster-webserver .*|dagster-daemon run .*|oact dashboard .*--watch.*"
 """Commands that go on until they are stopped."""
 
 pytestmark = pytest.mark.skipif(not PAGES, reason="README.md and docs/ are in the repository only")
@@ -247,7 +247,7 @@ class Reader:
         if kind in self.served:
             return
         self.served.add(kind)
-        port = free_port() if words[1] == "web" else None
+        port = free_port() if words[1] == "web" or words[0] == "dagster-webserver" else None
         if port is not None:
             words += ["--port", str(port)]
         log = self.folder / "server.log"
@@ -324,6 +324,13 @@ def test_commands_run(page: Path, finished: Path, tmp_path: Path, monkeypatch: p
             reader.type(block, command)
         if block.language == "python":
             reader.compute(block)
+        if is_workspace(block):
+            (tmp_path / "workspace.yaml").write_text(block.text)
+
+
+def is_workspace(block: Block) -> bool:
+    """Whether a block is a `workspace.yaml`: no settings of ours, and used by the commands behind it."""
+    return block.language == "yaml" and block.text.startswith("load_from:")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -336,7 +343,12 @@ def test_python_compiles(page: Path) -> None:
 
 # --- settings ---------------------------------------------------------------------------------------------------
 
-YAML = [block for page in PAGES for block in blocks_of(page) if block.language == "yaml"]
+YAML = [
+    block
+    for page in PAGES
+    for block in blocks_of(page)
+    if block.language == "yaml" and not is_workspace(block)
+]
 BASE: dict[str, Any] = {"name": "test", "csv": "complexes.csv", "orca": {"command": "standin"}}
 
 

@@ -41,7 +41,7 @@ csv: @csv  # may only grow at its end once it is taken in; null: the structures 
 geometry_column: @geometry_column  # `El x y z` lines in Å, or XYZ with its count and comment line
 charge_column: @charge_column  # whole numbers; null: 0 for all
 spin_column: @spin_column  # unpaired electrons (multiplicity - 1); null: 0 for all
-annotate: @annotate  # columns written into orca.inp as comments
+annotate: @annotate  # columns written into orca.inp as comments; of actinides standin needs metal_ox
 
 ledger: @ledger  # SQLite: the truth about every structure; on a local disk
 jobs_dir: @jobs_dir

@@ -72,11 +72,12 @@ def take_in_if_needed(campaign: Campaign) -> None:
     end = run_intake(campaign)
     if not end.success:
         raise RefusedError(end.message or "the intake did not succeed")
-    for line in _intake_lines(campaign):
+    for line in intake_lines(campaign):
         click.echo(line)
 
 
-def _intake_lines(campaign: Campaign) -> Iterator[str]:
+def intake_lines(campaign: Campaign) -> Iterator[str]:
+    """What there is in the ledger of a campaign whose CSV has just been taken in, a line at a time."""
     from oact_dagster.ledger.store import Ledger
 
     with Ledger(campaign.ledger) as ledger:

@@ -5,6 +5,12 @@ from pathlib import Path
 from typing import Final
 
 import click
+from click.core import ParameterSource
+
+from oact_dagster.cli.bar import bar_on_stderr
+from oact_dagster.cli.errors import RefusedError
+from oact_dagster.cli.shown import printable
+from oact_dagster.counted import counted
 
 EXAMPLE: Final = """\
 \b
@@ -15,14 +21,15 @@ whole, and nothing was written.
 Example:
   oact ingest architector_output.csv workflow.db
   oact ingest complexes.csv workflow.db --geometry-column xyz --spin-column null
+  oact ingest campaign.yaml
 """
 
 _NULL: Final = "null"
 
 
 @click.command(epilog=EXAMPLE)
-@click.argument("csv", type=click.Path(path_type=Path))
-@click.argument("db", type=click.Path(path_type=Path))
+@click.argument("csv", metavar="CSV|CAMPAIGN", type=click.Path(path_type=Path))
+@click.argument("db", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--geometry-column",
     metavar="COLUMN",
@@ -50,38 +57,53 @@ _NULL: Final = "null"
     multiple=True,
     help="Written into each input as a comment, such as metal_ox, which the stand-in engine needs; repeatable.",
 )
+@click.pass_context
 def ingest(
+    ctx: click.Context,
     csv: Path,
-    db: Path,
+    db: Path | None,
     geometry_column: str,
     charge_column: str,
     spin_column: str,
     annotate: tuple[str, ...],
 ) -> None:
-    """Take a CSV into a ledger that has no campaign.yaml; of one that is there, the rows that are new.
+    """Take a CSV into a ledger that has no campaign.yaml, or a campaign's into its own, and run nothing.
 
-    Every row is checked; one that cannot be computed is kept apart with the reason. The CSV may only grow at its end
-    afterwards.
+    Of a ledger that is there the rows that are new. CAMPAIGN is a campaign.yaml or its folder, which says where the CSV
+    and the ledger are and how the columns are called. Every row is checked; one that cannot be computed is kept apart
+    with the reason. The CSV may only grow at its end afterwards.
     """
-    from oact_dagster.cli.bar import bar_on_stderr
-    from oact_dagster.cli.errors import RefusedError
-    from oact_dagster.cli.shown import printable
-    from oact_dagster.counted import counted
     from oact_dagster.execution.ingesting import ingest as take_in
+    from oact_dagster.execution.ingesting import ingest_campaign
 
-    if not csv.expanduser().is_file():
-        what = "is a folder" if csv.expanduser().is_dir() else "no such file"
-        raise RefusedError(f"{csv}: {what}; name the CSV with the structures")
-    with bar_on_stderr("taking in") as progress:
-        report = take_in(
-            csv,
-            db,
-            geometry_column=geometry_column,
-            charge_column=_column(charge_column),
-            spin_column=_column(spin_column),
-            annotate=annotate or None,
-            progress=progress,
-        )
+    if db is None and (csv.is_dir() or csv.suffix in (".yaml", ".yml")):
+        from oact_dagster.campaign import load_campaign
+
+        campaign = load_campaign(csv)
+        for name in ("geometry_column", "charge_column", "spin_column", "annotate"):
+            if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
+                raise click.UsageError(
+                    f"--{name.replace('_', '-')} has no effect: {campaign.file} says the columns"
+                )
+        with bar_on_stderr("taking in") as progress:
+            report = ingest_campaign(campaign, progress)
+        db = campaign.ledger
+    elif db is None:
+        raise click.UsageError(f"name the DB, too: oact ingest {csv} workflow.db")
+    else:
+        if not csv.expanduser().is_file():
+            what = "is a folder" if csv.expanduser().is_dir() else "no such file"
+            raise RefusedError(f"{csv}: {what}; name the CSV with the structures")
+        with bar_on_stderr("taking in") as progress:
+            report = take_in(
+                csv,
+                db,
+                geometry_column=geometry_column,
+                charge_column=_column(charge_column),
+                spin_column=_column(spin_column),
+                annotate=annotate or None,
+                progress=progress,
+            )
     for line in report.lines():
         click.echo(printable(line, sys.stdout.encoding))
     click.echo(f"{counted(report.structures, 'structure')} in {db}")

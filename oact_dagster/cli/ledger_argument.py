@@ -29,7 +29,8 @@ def found_ledger(given: str | Path) -> tuple[Path, "Campaign | None"]:
         return path, None
     if not path.exists() and path.suffix == ".db":
         raise RefusedError(
-            f"{path}: no such ledger; `oact ingest CSV {path.name}` makes one, or `oact run campaign.yaml`"
+            f"{path}: no such ledger; `oact ingest CSV {path.name}` makes one, or `oact ingest campaign.yaml` that of a"
+            " campaign"
         )
     campaign = load_campaign(path)
     return campaign.ledger, campaign

@@ -61,9 +61,9 @@ _PROGRAMS: Final = {"slurm": "sbatch", "flux": "flux"}
 def submit(ctx: click.Context, /, db: str, jobs_dir: Path | None, **flags: Any) -> None:
     """Submit structures that are to be run to a scheduler, and return; or run them here with --use-parsl.
 
-    What a flag does not say is that of the campaign.yaml beside DB, else the default. JOBS_DIR may be
-    left out for a campaign. What was submitted is recorded by `oact dashboard DB --update JOBS_DIR`, and followed by
-    any later run of the campaign.
+    What a flag does not say is that of the campaign.yaml beside DB, else the default. JOBS_DIR may be left out for a
+    campaign, whose CSV is taken in first where there is no ledger yet. What was submitted is recorded by `oact
+    dashboard DB --update JOBS_DIR`, and followed by any later run of the campaign.
     """
     ledger, beside = found_ledger(db)
     jobs = jobs_dir or (beside.jobs_dir if beside is not None else None)
@@ -72,9 +72,30 @@ def submit(ctx: click.Context, /, db: str, jobs_dir: Path | None, **flags: Any) 
     for flag in without_effect(flags):
         warn(f"{flag} has no effect {'with' if flags['use_parsl'] else 'without'} --use-parsl")
     campaign = _settings(ledger, jobs, beside, flags)
+    if beside is not None:
+        _take_in_first(beside)
     if flags["dry_run"]:
         ctx.exit(_dry_run(ledger, campaign, flags))
     ctx.exit(_submit(ledger, campaign, beside, flags))
+
+
+def _take_in_first(campaign: "Campaign") -> None:
+    """Make the ledger of a new campaign.
+
+    Raises:
+        IntakeRefused: the CSV is refused whole; no ledger is left behind.
+    """
+    from oact_dagster.cli.bar import bar_on_stderr
+    from oact_dagster.cli.foreground import intake_lines
+    from oact_dagster.execution.ingesting import ingest_campaign
+
+    if campaign.ledger.exists():
+        return
+    click.echo(f"taking in {campaign.csv_file}")
+    with bar_on_stderr("taking in") as progress:
+        ingest_campaign(campaign, progress)
+    for line in intake_lines(campaign):
+        click.echo(line)
 
 
 def _settings(ledger: Path, jobs: Path, beside: "Campaign | None", flags: dict[str, Any]) -> "Campaign":

@@ -24,15 +24,22 @@ Example:
 def web(ctx: click.Context, folder: Path, port: int, host: str, read_only: bool) -> None:
     """Open a campaign in Dagster's web page, with the daemon that its schedules and queued runs need.
 
-    FOLDER is the campaign's folder (or its campaign.yaml). Ctrl+C ends the page and all its processes. Of those one
-    that dies is started again.
+    FOLDER is the campaign's folder (or its campaign.yaml); docs/web-page.md has the commands for several campaigns in one
+    page. Ctrl+C ends the page and all its processes. Of those one that dies is started again.
     """
-    from oact_dagster.campaign import load_campaign
+    from oact_dagster.campaign import CAMPAIGN_FILE, load_campaign
     from oact_dagster.cli.environment import export_lines, variables
+    from oact_dagster.cli.errors import RefusedError
     from oact_dagster.cli.web_record import record_file
     from oact_dagster.cli.web_server import check_port, end_leftovers, serve
     from oact_dagster.defs.instance import dagster_home, make_instance
 
+    if (folder / "workspace.yaml").is_file() and not (folder / CAMPAIGN_FILE).exists():
+        raise RefusedError(
+            f"{folder}: has a workspace.yaml and no campaign.yaml: `oact web` opens one campaign; for several, `dagster"
+            " instance migrate` once, then `dagster-webserver -w workspace.yaml` and `dagster-daemon run -w"
+            " workspace.yaml`, all with the same DAGSTER_HOME"
+        )
     settings = load_campaign(folder)
     home = dagster_home(settings)
     record = None if read_only else record_file(home, settings.name)

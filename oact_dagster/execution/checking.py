@@ -7,7 +7,7 @@ what a run would refuse. Nothing is written, and memory does not grow with the C
 import sys
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import accumulate, islice
@@ -16,7 +16,7 @@ from typing import Final
 
 import psutil
 
-from oact_dagster.campaign import STANDIN, Campaign, CampaignError
+from oact_dagster.campaign import Campaign, CampaignError
 from oact_dagster.execution.csv_rows import CsvError, CsvFile, CsvRow
 from oact_dagster.execution.disk_estimate import (
     SAMPLED_FOLDERS,
@@ -50,7 +50,6 @@ from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.filesystem import network_filesystem
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Rejection, Status, StructureRecord
-from oact_dagster.orca.elements import ACTINIDES
 from oact_dagster.orca.geometry import GeometryError, parse_geometry
 from oact_dagster.orca.inputs import InputRefused, check_settings, estimate_maxcore
 from oact_dagster.orca.structure import Structure, StructureError
@@ -63,11 +62,6 @@ HASHES_KEPT: Final = 200_000
 
 STRUCTURES_AT_ONCE: Final = 500
 """Structures of a ledger that are held in memory."""
-
-NO_OXIDATION_STATE: Final = (
-    "the stand-in engine needs the oxidation state of an actinide, and will fail: name a column metal_ox or"
-    " oxidation_state under annotate"
-)
 
 Progress = Callable[[int, int], None]
 """Called now and then with what is done and what there is in all: bytes of the CSV, or structures of the ledger."""
@@ -242,7 +236,6 @@ class _Check:
         self._bytes = self._files = self._bytes_done = self._files_done = 0.0
         self._kept: Kept | None = None
         self._requests = JobRequests(campaign)
-        self._is_standin = campaign.orca.command == STANDIN
 
     def run(self) -> Report:
         self._look_at_settings()
@@ -445,8 +438,6 @@ class _Check:
         except (GeometryError, StructureError, InputRefused) as error:
             self._refused.add(error.kind, Example(record.orig_index, line, " ".join(str(error).split())))
             return False
-        if self._is_standin and no_oxidation_state(structure.elements, record.annotations):
-            self._warnings.add(NO_OXIDATION_STATE, Example(record.orig_index, line, structure.formula()))
         for warning in warnings:
             self._warnings.add(warning, Example(record.orig_index, line, structure.formula()))
         self._atoms[size.natoms] += 1
@@ -561,17 +552,6 @@ def _kind(row: CsvRow, columns: Columns) -> str:
     except (GeometryError, StructureError) as error:
         return error.kind
     return "refused row"
-
-
-def no_oxidation_state(elements: Iterable[str], annotations: Mapping[str, str]) -> bool:
-    """Whether a structure has actinides and no comment from which the stand-in engine takes their oxidation state."""
-    if ACTINIDES.isdisjoint(elements):
-        return False
-    return not any(
-        name.strip().lower() in ("metal_ox", "oxidation_state")
-        and value.strip().lower() not in ("", "nan", "none")
-        for name, value in annotations.items()
-    )
 
 
 def _check_setup_func(campaign: Campaign) -> None:

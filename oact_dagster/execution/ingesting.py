@@ -1,9 +1,12 @@
-"""Taking a CSV into a ledger that has no ``campaign.yaml`` (yet)."""
+"""Taking a CSV in without Dagster: into a ledger that has no ``campaign.yaml`` (yet), or into that of a campaign."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from oact_dagster.campaign import Campaign
 from oact_dagster.execution.bare_campaign import bare_campaign, campaign_beside
+from oact_dagster.execution.identity import check_names, fix_names
 from oact_dagster.execution.intake import Progress, take_in
 from oact_dagster.execution.intake_report import IntakeReport
 from oact_dagster.execution.job_layout import keep_flat
@@ -60,12 +63,40 @@ def ingest(
         annotate=list(annotate or ()),
         **ordering,
     )
+    with _ledger_or_none(campaign) as made:
+        if flat:
+            keep_flat(made)
+        return take_in(campaign, made, progress)
+
+
+def ingest_campaign(campaign: Campaign, progress: Progress | None = None) -> IntakeReport:
+    """Write the new rows of a campaign's CSV to its ledger, and run nothing.
+
+    The structures get no partition keys, for which a Dagster instance is needed. The CSV is therefore not noted as
+    taken in: ``intake``, that of ``oact run`` or of ``intake_sensor``, reads it once more and gives them.
+
+    Args:
+        campaign: its settings; its ledger is made where it is missing, and not left behind when the CSV is refused.
+        progress: called now and then with the bytes done and the bytes in all.
+
+    Raises:
+        IntakeRefused: the CSV is refused whole; nothing was written.
+        LedgerError: the ledger cannot be written, or was taken in under other names.
+    """
+    with _ledger_or_none(campaign) as made:
+        check_names(campaign, made)
+        report = take_in(campaign, made, progress)
+        fix_names(campaign, made)
+        return report
+
+
+@contextmanager
+def _ledger_or_none(campaign: Campaign) -> Iterator[Ledger]:
+    """The ledger, made where it is missing; one that was made is gone again where something is wrong."""
     new = not campaign.ledger.exists()
     try:
         with Ledger(campaign.ledger, create=True) as made:
-            if flat:
-                keep_flat(made)
-            return take_in(campaign, made, progress)
+            yield made
     except BaseException:
         if new:
             campaign.ledger.unlink(missing_ok=True)

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from functools import lru_cache
 
-from oact_dagster.campaign import Campaign
+from oact_dagster.campaign import STANDIN, Campaign
+from oact_dagster.execution.standin_input import check_standin_input
 from oact_dagster.launchers.attempt_files import TOKEN_COMMENT
 from oact_dagster.ledger.states import StructureRecord
 from oact_dagster.orca.geometry import parse_geometry
@@ -54,7 +55,8 @@ def input_text(
         remedy: the name of the changes, for a comment.
 
     Raises:
-        InputRefused, GeometryError, StructureError: structure and settings do not go together.
+        InputRefused, GeometryError, StructureError: structure and settings do not go together, or the stand-in engine
+            is to run it and could not.
     """
     comments = [f"structure {record.orig_index} of campaign {campaign.name}"]
     comments += [f"{column}: {value}" for column, value in record.annotations.items()]
@@ -62,6 +64,9 @@ def input_text(
         comments.append(f"remedy: {remedy}")
     if token is not None:
         comments.append(f"{TOKEN_COMMENT}: {token}")
-    return render_input(
+    text = render_input(
         structure or chemistry(record), settings or input_settings(campaign, record.natoms), comments
     )
+    if campaign.orca.command == STANDIN:
+        check_standin_input(text)
+    return text

@@ -10,7 +10,7 @@ import psutil
 
 from oact_dagster.campaign import Campaign
 from oact_dagster.execution.attempt_folders import attempt_folders
-from oact_dagster.execution.input_text import chemistry, input_settings
+from oact_dagster.execution.input_text import chemistry, input_settings, input_text
 from oact_dagster.ledger.states import AttemptRecord, AttemptState, Outcome, StructureRecord
 from oact_dagster.orca.attempt_evidence import AttemptEvidence
 from oact_dagster.orca.failures import FailureClass
@@ -82,7 +82,8 @@ def plan_next(
     """Decide on a structure's next attempt.
 
     Only what was tried with the present settings counts: after a change of the settings that decide inputs, a
-    structure begins with its plain input again, also one that had stopped.
+    structure begins with its plain input again, also one that had stopped. So does one whose input was refused and can
+    be written by now.
 
     Args:
         campaign: its settings.
@@ -108,7 +109,7 @@ def plan_next(
         and attempt.outcome in _COUNTING
         and attempt.settings_hash == settings_hash
     ]
-    if not tried:
+    if not tried or _can_be_written_by_now(campaign, record, tried):
         return plain
     # What was tried before the ladder began again does not count for it.
     began = max((n for n, attempt in enumerate(tried) if attempt.plan.get(BEGINS_AGAIN)), default=0)
@@ -137,6 +138,19 @@ def plan_next(
         plan.time_limit_s or limit,
         _bad_hosts(tried),
     )
+
+
+def _can_be_written_by_now(
+    campaign: Campaign, record: StructureRecord, tried: Sequence[AttemptRecord]
+) -> bool:
+    """Whether no input could be written ever before, and one can now: comments of the CSV are no settings."""
+    if any(attempt.failure_class != FailureClass.INPUT_REFUSED for attempt in tried):
+        return False
+    try:
+        input_text(campaign, record, None)
+    except ValueError:
+        return False
+    return True
 
 
 def _memory_mb(campaign: Campaign) -> int | None:

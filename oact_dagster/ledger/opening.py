@@ -33,7 +33,7 @@ def connect(path: Path, *, create: bool, timeout: float) -> sqlite3.Connection:
         LedgerError: the file is missing, no ledger, of a newer version, locked, or cannot be written.
     """
     if not create and not path.is_file():
-        raise LedgerError(f"{path}: no such ledger; intake makes it (`oact run campaign.yaml`)")
+        raise LedgerError(f"{path}: no such ledger; `oact ingest campaign.yaml` makes it, and runs nothing")
     connection: sqlite3.Connection | None = None
     try:
         with telling(path, timeout):

@@ -31,7 +31,9 @@ class ReadOnlyLedger(LedgerReader):
 
     def __init__(self, path: Path, timeout: float) -> None:
         if not path.is_file():
-            raise LedgerError(f"{path}: no such ledger; intake makes it (`oact run campaign.yaml`)")
+            raise LedgerError(
+                f"{path}: no such ledger; `oact ingest campaign.yaml` makes it, and runs nothing"
+            )
         # On a network file system the journal of another host may not be seen: SQLite's locks at least are asked for.
         self._as_it_lies = network_filesystem(path) is None and not _is_written(path)
         super().__init__(path, _open(path, timeout, as_it_lies=self._as_it_lies), timeout)

@@ -152,16 +152,23 @@ class Ledger(LedgerJudging):
         return added, refused
 
     def set_annotations(self, annotations: Mapping[int, Mapping[str, str]]) -> None:
-        """Replace the annotations of structures, by ``orig_index``; others are left alone."""
+        """Replace the annotations of structures, by ``orig_index``; others are left alone.
+
+        Of one that gets others, what was decided on a next attempt is forgotten: its input may be one that can be run
+        now.
+        """
+        rows = [
+            (json.dumps(dict(values), ensure_ascii=False), orig_index)
+            for orig_index, values in annotations.items()
+        ]
+        where = "structure_id = (SELECT id FROM structures WHERE orig_index = ?2)"
         with self._transaction() as db:
             db.executemany(
-                "UPDATE structure_state SET annotations = ?"
-                " WHERE structure_id = (SELECT id FROM structures WHERE orig_index = ?)",
-                (
-                    (json.dumps(dict(values), ensure_ascii=False), orig_index)
-                    for orig_index, values in annotations.items()
-                ),
+                f"UPDATE structure_state SET set_aside_for = NULL WHERE {where}"
+                " AND set_aside_for IS NOT NULL AND annotations IS NOT ?1",
+                rows,
             )
+            db.executemany(f"UPDATE structure_state SET annotations = ?1 WHERE {where}", rows)
 
     def set_order(self, places: Mapping[int, Place]) -> int:
         """Give structures other places in the order, by ``orig_index``; unknown ones are passed over.

@@ -6,6 +6,7 @@ electrons left, that is, in oxidation state 3; the total charge is shifted by as
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +17,22 @@ _HEAVIEST: Final = 86
 _ACTINIDE_TO_LANTHANIDE: Final = 32
 _OXIDATION_STATE_IN_GFN2: Final = 3
 _VALENCE_ELECTRONS_OF_F_ELEMENTS: Final = 3
+
+
+class OxidationStateError(InputError):
+    """The input has actinides and no comment with their oxidation state.
+
+    Attributes:
+        actinides: Their symbols, the lightest first.
+    """
+
+    def __init__(self, actinides: Sequence[str]) -> None:
+        """Take the symbols."""
+        super().__init__(
+            f"{', '.join(actinides)}: the stand-in engine needs the oxidation state of an actinide;\n"
+            "add the comment line '# metal_ox: 6' (or '# oxidation_state: 6') with its value to the input"
+        )
+        self.actinides = tuple(actinides)
 
 
 @dataclass(frozen=True)
@@ -67,17 +84,14 @@ def surrogate_of(job: Job) -> Surrogate:
     """Return the molecule that GFN2-xTB computes for a job.
 
     Raises:
-        InputError: An impossible multiplicity; an element without parameters; an actinide without its
-            oxidation state.
+        OxidationStateError: An actinide without its oxidation state.
+        InputError: An impossible multiplicity; an element without parameters.
     """
     check_multiplicity(job)
     found = Counter(job.symbols)
     actinides = sorted(ACTINIDES & found.keys(), key=ATOMIC_NUMBERS.__getitem__)
     if actinides and job.oxidation_state is None:
-        raise InputError(
-            f"{', '.join(actinides)}: the stand-in engine needs the oxidation state of an actinide;\n"
-            "add the comment line '# metal_ox: 6' (or '# oxidation_state: 6') with its value to the input"
-        )
+        raise OxidationStateError(actinides)
     replacement = {asked: SYMBOLS[ATOMIC_NUMBERS[asked] - 1 - _ACTINIDE_TO_LANTHANIDE] for asked in actinides}
     computed = [replacement.get(symbol, symbol) for symbol in job.symbols]
     for symbol in computed:

@@ -1,11 +1,12 @@
-"""``oact ingest``: a CSV into a ledger without a campaign."""
+"""``oact ingest``: a CSV into a ledger without a campaign, or a campaign's into its own."""
 
 import resource
 import subprocess
 from pathlib import Path
 
+from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
-from oact_dagster_tests.campaigns import WATER, write_csv
+from oact_dagster_tests.campaigns import WATER, write_campaign, write_csv
 from oact_dagster_tests.cli.command import assert_one_line, command, environment, oact
 
 
@@ -94,6 +95,37 @@ def test_columns_that_are_written_into_the_inputs(tmp_path: Path) -> None:
             {"name": "water 0"},
             {"name": "water 2"},
         ]
+
+
+def test_a_campaigns_own_csv(tmp_path: Path) -> None:
+    campaign = write_campaign(tmp_path / "c", 3, tmp_path / "no-orca", broken=(1,))
+    assert_one_line(oact("dashboard", campaign.file), "no such ledger; `oact ingest campaign.yaml` makes it")
+    for given in (campaign.folder, "campaign.yaml"):
+        done = oact("ingest", given, cwd=campaign.folder)
+        assert done.returncode == 0 and done.stderr == "", done.stderr
+        assert "row 1 (line 5) rejected: uhf 1 does not fit" in done.stdout
+        assert done.stdout.endswith(f"2 structures in {campaign.ledger}\n")
+    with Ledger(campaign.ledger) as ledger:
+        assert ledger.count_by_status() == {Status.TO_RUN: 2}
+        assert ledger.structures([2])[2].annotations == {"name": "water 2"}
+    assert {path.name for path in campaign.folder.iterdir()} == {
+        "campaign.yaml", "structures.csv", "workflow.db",
+    }  # fmt: skip
+    # What the campaign says is not said again, and its name is fixed from here on.
+    done = oact("ingest", campaign.file, "--spin-column", "uhf")
+    assert done.returncode == 2 and "--spin-column has no effect" in done.stderr
+    campaign.file.write_text(campaign.file.read_text().replace("name: test", "name: other"))
+    assert_one_line(oact("ingest", campaign.file), "name: is 'other', and was 'test'")
+
+
+def test_a_campaigns_csv_that_is_refused_leaves_no_ledger(tmp_path: Path) -> None:
+    campaign = write_campaign(tmp_path / "c", 1, tmp_path / "no-orca")
+    campaign.csv_file.write_text("name,charge\n")
+    assert_one_line(oact("ingest", campaign.file), "structures.csv", "aligned_csd_core")
+    assert_one_line(oact("submit", campaign.file, "--dry-run"), "structures.csv", "aligned_csd_core")
+    assert not campaign.ledger.exists()
+    done = oact("ingest", campaign.csv_file)
+    assert done.returncode == 2 and "name the DB, too" in done.stderr
 
 
 def test_a_csv_that_is_cut_inside_the_known_rows_is_told_in_one_line(tmp_path: Path) -> None:

@@ -95,5 +95,5 @@ def test_before_intake_there_is_nothing_to_report(tmp_path: Path) -> None:
     from oact_dagster_tests.campaigns import write_campaign
 
     campaign = write_campaign(tmp_path / "c", 1, tmp_path / "orca")
-    assert_one_line(oact("report", campaign.folder), "no such ledger", "oact run")
+    assert_one_line(oact("report", campaign.folder), "no such ledger", "oact ingest")
     assert not (campaign.folder / "report.html").exists()

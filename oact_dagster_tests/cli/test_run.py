@@ -266,7 +266,9 @@ def test_a_file_that_is_no_ledger(tmp_path: Path, engine: TestEngine) -> None:
 
 def test_dashboard_while_nothing_and_something_is_there(tmp_path: Path, engine: TestEngine) -> None:
     campaign = write_campaign(tmp_path / "c", 3, engine.path)
-    assert_one_line(oact("dashboard", campaign.file), "workflow.db: no such ledger", "oact run")
+    assert_one_line(
+        oact("dashboard", campaign.file), "workflow.db: no such ledger", "`oact ingest campaign.yaml`"
+    )
     engine.set("crash", 2)
     oact("run", campaign.file)
     shown = oact("dashboard", campaign.file)

@@ -174,10 +174,14 @@ def test_what_was_submitted_is_followed_by_a_run(
 ) -> None:
     settings = {"launcher": {"kind": "slurm", "mem": "none", "poll_interval_s": 0.3, "grace_s": 2}}
     campaign = write_campaign(tmp_path / "c", 4, engine.path, settings=settings)
-    assert oact("ingest", campaign.csv_file, campaign.ledger).returncode == 0
     engine.set("slow")
+    # The CSV of a new campaign is taken in first, without a Dagster instance.
     done = oact("submit", campaign.file, "--batch-size", "3")
     assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert done.stdout.startswith(
+        f"taking in {campaign.csv_file}\n4 structures in the ledger, 0 rejected rows\n"
+    )
+    assert not (campaign.folder / ".dagster").exists()
     assert "submitted 3 of 3 structures to slurm\n" in done.stdout
     assert f", or `oact run {campaign.file}` follows them\n" in done.stdout
     assert "to cancel them: scancel " in done.stdout
@@ -195,6 +199,26 @@ def test_what_was_submitted_is_followed_by_a_run(
     assert oact("fsck", campaign.file).returncode == 0
     with DagsterInstance.from_config(str(campaign.folder / ".dagster")) as instance:
         assert instance.get_materialized_partitions(AssetKey("orca_results")) == {"0", "1", "2", "3"}
+
+
+def test_a_new_campaign(tmp_path: Path, engine: TestEngine, flux: Path) -> None:
+    settings = {"launcher": {"kind": "flux", "poll_interval_s": 0.3, "grace_s": 2}}
+    campaign = write_campaign(tmp_path / "c", 4, engine.path, settings=settings, broken=(2,))
+    done = oact("submit", campaign.file, "--batch-size", "2", cwd=tmp_path)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert "3 structures in the ledger, 1 rejected row\n  row 2 (line 8) rejected: " in done.stdout
+    assert "submitted 2 of 2 structures to flux\n  structures: 0, 1\n" in done.stdout
+    assert not (campaign.folder / ".dagster").exists()
+    until(ended(campaign.jobs_dir, 0, 1))
+    # Dagster has its partition keys from the next intake, which computes nothing again.
+    followed = oact("run", campaign.file)
+    assert followed.returncode == 0, followed.stdout + followed.stderr
+    assert Counter(engine.runs) == dict.fromkeys((0, 1, 3), 1)
+    with DagsterInstance.from_config(str(campaign.folder / ".dagster")) as instance:
+        assert instance.get_materialized_partitions(AssetKey("orca_results")) == {"0", "1", "3"}
+    # One that is known is not taken in again.
+    again = oact("submit", campaign.file)
+    assert (again.returncode, again.stdout) == (0, "nothing to submit: no structure is to_run\n")
 
 
 def test_ctrl_c_while_a_submit_is_under_way(tmp_path: Path, engine: TestEngine, slurm: RealSlurm) -> None:

@@ -260,4 +260,6 @@ def test_read_only(tmp_path: Path) -> None:
 def test_what_cannot_be_served_is_told_in_one_line(tmp_path: Path, host: str) -> None:
     campaign = write_campaign(tmp_path / "c", 1, tmp_path / "orca")
     assert_one_line(oact("web", tmp_path / "nowhere"), "nowhere: no such file")
+    (tmp_path / "workspace.yaml").write_text("load_from: []\n")
+    assert_one_line(oact("web", ".", cwd=tmp_path), "one campaign", "dagster-webserver -w workspace.yaml")
     assert_one_line(oact("web", campaign.folder, "--host", host, "--port", str(free_port())), host)

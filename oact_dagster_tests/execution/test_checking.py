@@ -442,27 +442,42 @@ def test_progress_ends_with_all_of_the_file(tmp_path: Path) -> None:
     assert seen == sorted(seen)
 
 
-@pytest.mark.parametrize(("annotate", "told"), [((), 2), (("metal_ox",), 1)])
-def test_actinides_that_the_stand_in_cannot_compute_are_told(
-    tmp_path: Path, annotate: tuple[str, ...], told: int
+NO_OXIDATION_STATE = "actinide without an oxidation state, which the stand-in engine needs"
+
+
+@pytest.mark.parametrize(
+    ("annotate", "found"),
+    [
+        ((), {NO_OXIDATION_STATE: 3}),
+        (("metal_ox",), {NO_OXIDATION_STATE: 1, "what the stand-in engine cannot compute": 1}),
+    ],
+)
+def test_what_the_stand_in_cannot_compute_is_refused(
+    tmp_path: Path, annotate: tuple[str, ...], found: dict[str, int]
 ) -> None:
     rows = [
         row(0, metal_ox=""),
         row(1, aligned_csd_core=URANYL, charge=2, metal_ox="6"),
         row(2, aligned_csd_core=URANYL, charge=2, metal_ox=""),
+        row(3, aligned_csd_core=URANYL, charge=2, metal_ox="5.5"),
     ]
     given = campaign(tmp_path, rows, {"actinide_basis": "def-TZVP", "actinide_ecp": "def-ECP"})
-    assert not any("oxidation state" in group.what for group in check_campaign(given).warnings)
+    assert check_campaign(given.model_copy(update={"annotate": annotate})).good
     stand_in = given.model_copy(
         update={"annotate": annotate, "orca": given.orca.model_copy(update={"command": "standin"})}
     )
     report = check_campaign(stand_in)
-    [group] = (group for group in report.warnings if "oxidation state" in group.what)
-    assert (group.count, report.good) == (told, True)
-    assert group.examples[-1].orig_index == 2
+    assert refused(report) == found and not report.good
+    told = sum(found.values())
+    assert list(check_lines(stand_in, report))[-1] == (
+        f"{told} of 4 structures would be refused; the other {4 - told} can be run."
+    )
+    examples = {example.orig_index: example.message for group in report.refused for example in group.examples}
+    assert examples[2].startswith("U: the stand-in engine needs the oxidation state of an actinide")
+    assert "name a column metal_ox or oxidation_state under annotate" in examples[2]
+    if annotate:
+        assert "the oxidation state is not a whole number: '5.5'" in examples[3]
     # From the ledger, too, which keeps what the CSV said.
     with Ledger(stand_in.ledger, create=True) as ledger:
         take_in(stand_in, ledger)
-    report = check_campaign(stand_in.model_copy(update={"csv": None}))
-    [group] = (group for group in report.warnings if "oxidation state" in group.what)
-    assert group.count == told
+    assert refused(check_campaign(stand_in.model_copy(update={"csv": None}))) == found

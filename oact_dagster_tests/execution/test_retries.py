@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.made_gbw import gbw
+from oact_dagster_tests.requirements import lacking
 
 
 @pytest.fixture
@@ -192,6 +195,49 @@ def test_an_input_error_is_not_tried_again_until_the_settings_change(
     trial.run()
     assert engine.runs == [0, 0]
     assert trial.attempts()[1].remedy is None
+
+
+def test_an_input_that_was_refused_for_a_missing_comment_is_run_once_the_csv_has_it(tmp_path: Path) -> None:
+    """The stand-in engine takes the oxidation state from a comment, which is no setting."""
+    if find_spec("tblite") is None:
+        lacking("engine", "pip install 'oact-dagster[demo]'")
+    csv, header = tmp_path / "structures.csv", "name,metal_ox,aligned_csd_core,charge,uhf\n"
+    csv.write_text(
+        header
+        + '"uranyl",6,"U 0 0 0\nO 0 0 1.76\nO 0 0 -1.76",2,0\n"water",,"O 0 0 0\nH 0 0 1\nH 0 1 0",0,0\n'
+    )
+    given: dict[str, Any] = {
+        "name": "test",
+        "csv": csv.name,
+        "annotate": [],
+        "orca": {"command": "standin", "n_cores": 1},
+    }
+    file, numbers = tmp_path / "campaign.yaml", count(1)
+
+    def run() -> tuple[list[Event], int]:
+        """Take the CSV in and run what is not completed; return also how many were set aside by then."""
+        file.write_text(yaml.safe_dump(given))
+        campaign = load_campaign(file)
+        with Ledger(campaign.ledger, create=True) as ledger:
+            take_in(campaign, ledger)
+            set_aside = len(ledger.stored_set_aside(3, None, campaign.retry_key()))
+            request = resolve(campaign, ledger, Selection("unfinished"))
+            name = f"batch {next(numbers)}"
+            batch = BatchRun(campaign, ledger, make_launcher(campaign), find_engine(campaign), request, name)
+            return list(batch.run()), set_aside
+
+    events, set_aside = run()
+    assert set_aside == 0
+    event = failed(events)
+    assert (event.structure.orig_index, event.failure_class) == (0, "input_refused")
+    assert "name a column metal_ox or oxidation_state under annotate" in event.message
+    assert [one.structure.orig_index for one in events if isinstance(one, Completed)] == [1]
+    events, set_aside = run()
+    assert set_aside == 1 and "not tried again" in failed(events).message
+    given["annotate"] = ["metal_ox"]
+    events, set_aside = run()
+    assert set_aside == 0
+    assert [one.structure.orig_index for one in events if isinstance(one, Completed)] == [0]
 
 
 def test_who_ignores_the_budget_begins_anew(engine: TestEngine, trial: Trial) -> None:
