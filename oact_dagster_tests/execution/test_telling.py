@@ -64,7 +64,9 @@ def tick(campaign: Campaign, ledger: Ledger, at: float) -> list[str]:
 def test_what_has_arrived_is_told_once(paused: tuple[Campaign, Ledger], told: Told) -> None:
     campaign, ledger = paused
     assert [tick(campaign, ledger, T0 + 60 * minute) for minute in range(5)] == [[]] * 5
-    assert told.texts == ["the campaign test is paused: all is wrong; `oact release CAMPAIGN --feed` lets it go on"]
+    assert told.texts == [
+        "the campaign test is paused: all is wrong; `oact release CAMPAIGN --feed` lets it go on"
+    ]
 
 
 def test_a_command_that_delivers_and_fails_is_called_a_few_times_and_no_more(
