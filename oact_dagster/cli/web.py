@@ -24,7 +24,7 @@ Example:
 def web(ctx: click.Context, folder: Path, port: int, host: str, read_only: bool) -> None:
     """Open a campaign in Dagster's web page, with the daemon that its schedules and queued runs need.
 
-    FOLDER is the campaign's folder (or its campaign.yaml); docs/web-page.md has the commands for several campaigns in one
+    FOLDER is the campaign's folder (or its campaign.yaml); docs/web-page.md tells of several campaigns in one
     page. Ctrl+C ends the page and all its processes. Of those one that dies is started again.
     """
     from oact_dagster.campaign import CAMPAIGN_FILE, load_campaign

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.counted import counted
 from oact_dagster.execution.bad_hosts import bad_hosts
 from oact_dagster.execution.feed_state import (
     BUDGET,
@@ -170,7 +171,7 @@ def _failing(campaign: Campaign, ledger: Ledger, after: int, now: float) -> str:
     opened, refused = ledger.last_refused(feed.window, after)
     if opened >= least and refused > rate * opened:
         return (
-            f"of {refused} of the last {opened} attempts no input could be written"
+            f"of {refused} of the last {counted(opened, 'attempt')} no input could be written"
             f" (feed.pause_at_failure_rate {rate:g})"
         )
     last = ledger.last_ended(feed.window, after)
@@ -185,7 +186,7 @@ def _failing(campaign: Campaign, ledger: Ledger, after: int, now: float) -> str:
         return ""
     classes = ", ".join(f"{count} {name}" for name, count in ledger.failures_by_class()[:3])
     return (
-        f"{len(failures)} of the last {len(last)} attempts failed (feed.pause_at_failure_rate {rate:g});"
+        f"{len(failures)} of the last {counted(len(last), 'attempt')} failed (feed.pause_at_failure_rate {rate:g});"
         f" failed now: {classes or 'none'}"
     )
 
@@ -251,7 +252,7 @@ def _limits(campaign: Campaign, structures: int, runs: int) -> list[int]:
 
 
 def _runs(limits: Sequence[int]) -> str:
-    return "1 run" if len(limits) == 1 else f"{len(limits)} runs"
+    return counted(len(limits), "run")
 
 
 def _what_came(campaign: Campaign, ledger: Ledger, counts: dict[Status, int]) -> str:

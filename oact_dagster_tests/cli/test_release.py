@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from oact_dagster.execution.feed_state import pause
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.cli.command import assert_one_line, oact
 from oact_dagster_tests.ledger.samples import structure
@@ -19,3 +20,19 @@ def test_held_structures_are_released(tmp_path: Path) -> None:
     (tmp_path / "campaign.yaml").write_text("name: a\ncsv: null\norca: {command: orca}\n")
     assert oact("release", tmp_path).stdout == "2 structures released\n"
     assert_one_line(oact("release", tmp_path / "none.db"), "none.db: no such ledger")
+
+
+def test_a_paused_campaign_is_told_of(tmp_path: Path) -> None:
+    file = tmp_path / "workflow.db"
+    with Ledger(file, create=True) as ledger:
+        ledger.add_structures([structure(n) for n in range(2)])
+        pause(ledger, "5 of the last 5 attempts failed")
+    told = (
+        "0 structures released\nthe campaign is paused, and begins nothing: 5 of the last 5 attempts failed;"
+        " `oact release workflow.db --feed` lets it go on\n"
+    )
+    assert oact("release", "workflow.db", cwd=tmp_path).stdout == told
+    assert oact("release", file, "--feed").stdout.startswith(
+        "the campaign goes on; it was paused: 5 of the last"
+    )
+    assert oact("release", file).stdout == "0 structures released\n"
