@@ -1,6 +1,14 @@
 """How many there are of something, in words."""
 
 
-def counted(count: int, noun: str) -> str:
-    """``1 row``, and ``2 rows``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def counted(count: int, noun: str, one: str = "", many: str = "") -> str:
+    """``1 row``, and ``2 rows``; with what follows of it, ``1 row is new``, and ``2 rows are new``.
+
+    Args:
+        count: how many there are.
+        noun: what they are called where there is one; the others have an ``s`` behind it.
+        one: what follows where there is one.
+        many: what follows otherwise.
+    """
+    told, then = (f"{count} {noun}", one) if count == 1 else (f"{count} {noun}s", many)
+    return f"{told} {then}" if then else told

@@ -298,10 +298,10 @@ def test_a_silent_job_in_slurm_is_cancelled_and_then_marked(
     # The settings are not needed to ask a scheduler that is on PATH.
     settings.unlink()
     fresh = oact("dashboard", tmp_path / "workflow.db", "--update", tmp_path / "jobs")
-    assert "Updated 0 of 1 running jobs" in fresh.stdout, fresh.stderr
+    assert "Updated 0 of 1 running job" in fresh.stdout, fresh.stderr
     age(output, 7)
     shown = oact("dashboard", tmp_path / "workflow.db", "--update", tmp_path / "jobs")
-    assert "Updated 1 of 1 running jobs: 1 timeout" in shown.stdout, shown.stdout + shown.stderr
+    assert "Updated 1 of 1 running job: 1 timeout" in shown.stdout, shown.stdout + shown.stderr
     assert slurm.jobs("%T", str(attempt.scheduler_job_id)) != ["RUNNING"]
     with ArchitectorWorkflow(tmp_path / "workflow.db") as workflow:
         [job] = workflow.get_jobs_by_status(JobStatus.TIMEOUT)

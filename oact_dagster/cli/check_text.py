@@ -6,6 +6,7 @@ from typing import Final
 
 from oact_dagster.campaign import Campaign
 from oact_dagster.cli.size_text import size_text
+from oact_dagster.counted import counted
 from oact_dagster.execution.checking import DiskNeed, Example, Group, Kept, Report
 from oact_dagster.execution.input_text import input_settings
 
@@ -48,7 +49,7 @@ def _sizes(report: Report) -> Iterator[str]:
     largest = report.largest
     yield _row(
         "largest",
-        f"structure {largest.orig_index}: {largest.natoms} atoms, {largest.amount:,} basis functions",
+        f"structure {largest.orig_index}: {counted(largest.natoms, 'atom')}, {largest.amount:,} basis functions",
     )
 
 
@@ -89,11 +90,11 @@ def _disk(disk: DiskNeed) -> Iterator[str]:
 def _ledger(kept: Kept, *, can_run: bool) -> str:
     parts = [f"{count:,} {status}" for status, count in sorted(kept.counts.items()) if count]
     if kept.rejected:
-        parts.append(f"{kept.rejected:,} rows rejected")
+        parts.append(f"{_many(kept.rejected, 'row')} rejected")
     if kept.stale:
         # Where something is in the way, such as another level of theory, that run would be refused, too.
         advice = " (`oact run --stale`)" if can_run else ""
-        parts.append(f"{kept.stale:,} results made with other settings than the present{advice}")
+        parts.append(f"{_many(kept.stale, 'result')} made with other settings than the present{advice}")
     return ", ".join(parts) or "empty"
 
 
@@ -133,13 +134,26 @@ def _verdict(report: Report) -> str:
     if report.blocking:
         return "The campaign cannot be run as it is."
     if report.rows and not report.runnable:
-        return f"All {report.rows:,} structures would be refused."
+        return (
+            "The only structure would be refused."
+            if report.rows == 1
+            else f"All {report.rows:,} structures would be refused."
+        )
     if report.refused:
         return (
             f"{report.refused_structures:,} of {report.rows:,} structures would be refused; the other "
             f"{report.runnable:,} can be run."
         )
-    return f"All {report.rows:,} structures can be run."
+    return (
+        "The only structure can be run."
+        if report.rows == 1
+        else f"All {report.rows:,} structures can be run."
+    )
+
+
+def _many(count: int, noun: str) -> str:
+    """As ``counted``, of numbers that may be large."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _row(name: str, value: str) -> str:

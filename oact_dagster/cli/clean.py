@@ -9,6 +9,7 @@ import click
 
 from oact_dagster.cli.ledger_argument import found_jobs_dir, found_ledger
 from oact_dagster.cli.size_text import size_text
+from oact_dagster.counted import counted
 
 if TYPE_CHECKING:
     from oact_dagster.execution.cleaning import CleanReport
@@ -89,12 +90,14 @@ def clean(
 def _lines(report: "CleanReport", *, execute: bool) -> list[str]:
     files, size = report.files.total(), size_text(report.sizes.total())
     verb = "Removed" if execute else "Would remove"
-    lines = [f"{verb} {files} files ({size}) in {report.folders} folders of finished jobs"]
+    lines = [
+        f"{verb} {counted(files, 'file')} ({size}) in {counted(report.folders, 'folder')} of finished jobs"
+    ]
     for kind, count in sorted(report.files.items()):
-        lines.append(f"  {kind}: {count} files, {size_text(report.sizes[kind])}")
+        lines.append(f"  {kind}: {counted(count, 'file')}, {size_text(report.sizes[kind])}")
     for reason, count in report.left_alone.most_common():
         shown = ", ".join(report.examples[reason]) + (", ..." if count > len(report.examples[reason]) else "")
-        lines.append(f"  {count} folders left alone: {reason} ({shown})")
+        lines.append(f"  {counted(count, 'folder')} left alone: {reason} ({shown})")
     if files and not execute:
         lines.append("Dry run: nothing was removed; --execute removes them")
     return lines

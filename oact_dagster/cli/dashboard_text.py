@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from oact_dagster.cli.shown import one_line
+from oact_dagster.counted import counted
 from oact_dagster.execution.feed_overview import FeedOverview
 from oact_dagster.execution.overview import FailureGroup, Overview, Throughput
 from oact_dagster.ledger.metrics import Metrics, Statistic
@@ -118,13 +119,15 @@ def _beside(overview: Overview, feed: FeedOverview | None) -> Iterator[str]:
     """What the statuses do not tell."""
     if overview.not_orca:
         yield (
-            f"NOT ORCA: {overview.not_orca} of {overview.completed} results come from the stand-in engine (GFN2-xTB)"
-            " and mean nothing for chemistry"
+            f"NOT ORCA: {overview.not_orca} of {counted(overview.completed, 'result')}"
+            f" {'comes' if overview.not_orca == 1 else 'come'} from the stand-in engine (GFN2-xTB) and"
+            f" {'means' if overview.not_orca == 1 else 'mean'} nothing for chemistry"
         )
     if overview.quality is not None and overview.quality.failed:
         found = overview.quality
         rules = ", ".join(f"{rule}: {count}" for rule, count in found.by_rule.items())
-        yield f"{found.failed} of {found.judged} results fail a quality check ({rules})"
+        fail = "fails" if found.failed == 1 else "fail"
+        yield f"{found.failed} of {counted(found.judged, 'result')} {fail} a quality check ({rules})"
     if overview.running:
         unknown = overview.running_unfollowed
         told = f", {unknown} marked by another tool or by hand" if unknown else ""
@@ -133,11 +136,12 @@ def _beside(overview: Overview, feed: FeedOverview | None) -> Iterator[str]:
         yield f"  {count} may wait for ever: {one_line(reason, _REASON_WIDTH)}"
     if len(overview.stuck) > GROUPS_SHOWN:
         rest = overview.stuck[GROUPS_SHOWN:]
-        yield f"  {sum(count for _, count in rest)} may wait for ever for {len(rest)} other reasons"
+        yield f"  {sum(count for _, count in rest)} may wait for ever for {counted(len(rest), 'other reason')}"
     if overview.held:
         yield f"held {overview.held} (run only after `oact release`, or when named)"
     if overview.set_aside:
-        yield f"set aside {overview.set_aside} (their budget of attempts is used up)"
+        whose = "its" if overview.set_aside == 1 else "their"
+        yield f"set aside {overview.set_aside} ({whose} budget of attempts is used up)"
     if overview.rejected:
         yield f"rejected rows {overview.rejected} (in no count above; `oact dashboard --show-rejected` says why)"
     if overview.throughput is not None:
@@ -146,7 +150,7 @@ def _beside(overview: Overview, feed: FeedOverview | None) -> Iterator[str]:
         if overview.ends_at is not None and (feed is None or not feed.stopped):
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(overview.ends_at))
             span = span_of(overview.ends_at - overview.at)
-            yield f"Estimated end: {when} (in {span}, {overview.left} structures left at this pace)"
+            yield f"Estimated end: {when} (in {span}, {counted(overview.left, 'structure')} left at this pace)"
     spent = [f"{name} {_hours(overview.spent[key])}" for key, name in _SPENT if overview.spent.get(key)]
     if spent:
         yield "Core-hours of attempts: " + ", ".join(spent)
@@ -160,9 +164,15 @@ def _beside(overview: Overview, feed: FeedOverview | None) -> Iterator[str]:
 def _throughput(found: Throughput) -> str:
     failed = f", {found.failed} failed or timed out" if found.failed else ""
     return (
-        f"Throughput: {found.per_hour:.3g} completed an hour ({found.completed} in the last"
+        f"Throughput: {_three_figures(found.per_hour)} completed an hour ({found.completed} in the last"
         f" {span_of(3600 * found.hours)}{failed}; {found.completed_last_hour} in the last hour)"
     )
+
+
+def _three_figures(value: float) -> str:
+    """``1,020``, ``12.3`` or ``0.0456``: never ``1.02e+03``."""
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if rounded >= 100 else f"{rounded:g}"
 
 
 def _groups(groups: Sequence[FailureGroup], shown: int) -> Iterator[str]:
@@ -173,7 +183,7 @@ def _groups(groups: Sequence[FailureGroup], shown: int) -> Iterator[str]:
         yield f"  {group.count:>5}  {group.failure_class}: {message}{where}"
     if len(groups) > shown:
         rest = sum(group.count for group in groups[shown:])
-        yield f"  {rest:>5}  with {len(groups) - shown} other messages (--show-failed lists them)"
+        yield f"  {rest:>5}  with {counted(len(groups) - shown, 'other message')} (--show-failed lists them)"
 
 
 def _statistic(

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from oact_dagster.cli.shown import one_line
+from oact_dagster.counted import counted
 from oact_dagster.execution.updating import UpdateReport
 
 _WIDTH: Final = 160
@@ -12,11 +13,13 @@ def update_lines(report: UpdateReport, *, verbose: bool = False) -> list[str]:
     """The report, a line for what changed and one for each reason why structures stay running."""
     changed = ", ".join(f"{count} {status}" for status, count in sorted(report.changed.items()))
     lines = [
-        f"Updated {report.changed.total()} of {report.looked_at} running jobs"
+        f"Updated {report.changed.total()} of {counted(report.looked_at, 'running job')}"
         + (f": {changed}" if changed else "")
     ]
     if report.followed:
-        lines.append(f"  {report.followed} are left to the run that follows them")
+        lines.append(
+            f"  {report.followed} {'is' if report.followed == 1 else 'are'} left to the run that follows them"
+        )
     for note in report.notes.values():
         which = ", ".join(map(str, note.examples)) + (", ..." if note.count > len(note.examples) else "")
         lines.append(f"  {note.count} (id {which}): {note.text if verbose else one_line(note.text, _WIDTH)}")

@@ -112,7 +112,8 @@ def _lines(report: "ExportReport") -> list[str]:
     lines = []
     if report.not_orca:
         lines.append(
-            f"NOT ORCA: {report.not_orca} of {report.structures} structures are the stand-in engine's, whose numbers"
+            f"NOT ORCA: {report.not_orca} of {counted(report.structures, 'structure')}"
+            f" {'is' if report.not_orca == 1 else 'are'} the stand-in engine's, whose numbers"
             " mean nothing for chemistry: no model should learn from them"
         )
     if report.frames:

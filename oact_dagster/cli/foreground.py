@@ -147,7 +147,8 @@ def run_structures(campaign: Campaign, selection: "Selection") -> int:
         rejected = ledger.count_rejections()
         if rejected and not sum(ledger.count_by_status().values()):
             raise RefusedError(
-                f"nothing could be run: all {rejected} rows of the CSV were rejected; {_show_rejected(campaign)}"
+                f"nothing could be run: {'the only row' if rejected == 1 else f'all {rejected} rows'} of the CSV"
+                f" {'was' if rejected == 1 else 'were'} rejected; {_show_rejected(campaign)}"
             )
         wanted = len(resolve(campaign, ledger, selection).orig_indices)
     if not wanted:
@@ -190,7 +191,11 @@ def _finish(campaign: Campaign, problems: list[str], *, whole: bool) -> int:
     command = f"oact run {shown_path(campaign.file)}"
     left = summary.total - summary.completed
     if summary.total and not left:
-        click.echo(f"\nall {summary.total} structures are completed")
+        click.echo(
+            "\nthe only structure is completed"
+            if summary.total == 1
+            else f"\nall {summary.total} structures are completed"
+        )
     for line in problems:
         click.echo(f"oact: {line}", err=True)
     if summary.held:
@@ -199,8 +204,8 @@ def _finish(campaign: Campaign, problems: list[str], *, whole: bool) -> int:
         )
     if stale:
         click.echo(
-            f"oact: {stale} results were made with other settings than the present ones: `{command} --stale` computes"
-            " them again",
+            f"oact: {counted(stale, 'result', 'was', 'were')} made with other settings than the present ones:"
+            f" `{command} --stale` computes {'it' if stale == 1 else 'them'} again",
             err=True,
         )
     if whole and left and not problems:
@@ -210,9 +215,10 @@ def _finish(campaign: Campaign, problems: list[str], *, whole: bool) -> int:
         click.echo("oact: there is no structure to run", err=True)
     if set_aside:
         told = ", ".join(f"{kind} {count}" for kind, count in reasons)
+        whose = "its" if set_aside == 1 else "their"
         click.echo(
-            f"oact: {set_aside} set aside, their budget (retry) is used up ({told}): `{command} --ignore-budget` goes"
-            " on with their remedies, and so does a larger retry.max_failures (of lost ones: retry.max_losses)",
+            f"oact: {set_aside} set aside, {whose} budget (retry) is used up ({told}): `{command} --ignore-budget` goes"
+            f" on with {whose} remedies, and so does a larger retry.max_failures (of lost ones: retry.max_losses)",
             err=True,
         )
     return 1 if problems or (whole and (left or not summary.total)) else 0

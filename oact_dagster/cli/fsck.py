@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from oact_dagster.cli.ledger_argument import found_jobs_dir, found_ledger
+from oact_dagster.counted import counted
 
 if TYPE_CHECKING:
     from oact_dagster.execution.fsck import Found
@@ -80,7 +81,7 @@ def fsck(
     else:
         left = sum(one.left for one in found)
         mended = sum(one.mended for one in found)
-        told = f"{len(found)} invariants looked at: {left} differences"
+        told = f"{counted(len(found), 'invariant')} looked at: {counted(left, 'difference')}"
         click.echo(told + (f" left, {mended} mended" if mended else ""))
     ctx.exit(0 if is_clean(found) else EXIT_DIFFERENT)
 
@@ -103,7 +104,9 @@ def _show(found: "Found", *, repair: bool) -> None:
         say(f"{found.invariant.name}: not looked at: {one_line(found.skipped, 3 * _WIDTH)}")
     if not found.count:
         return
-    say(f"{found.invariant.name}: {found.count} differences; it should be that {found.invariant.holds}")
+    say(
+        f"{found.invariant.name}: {counted(found.count, 'difference')}; it should be that {found.invariant.holds}"
+    )
     for one in found.examples[:_SHOWN]:
         which = "" if one.orig_index is None else f"structure {one.orig_index}: "
         if one.orig_index is None and one.structure_id is not None:

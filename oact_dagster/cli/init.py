@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from oact_dagster.cli.errors import RefusedError, warn
+from oact_dagster.counted import counted
 
 if TYPE_CHECKING:
     from oact_dagster.campaign import Campaign
@@ -213,7 +214,7 @@ def _show(row: object) -> None:
     elif isinstance(row, DryInput):
         click.echo(f"  row {row.orig_index}: {row.file}")
         click.echo(f"    {row.keywords}")
-        click.echo(f"    charge {row.charge}, multiplicity {row.multiplicity}, {row.natoms} atoms")
+        click.echo(f"    charge {row.charge}, multiplicity {row.multiplicity}, {counted(row.natoms, 'atom')}")
         for warning in row.warnings:
             click.echo(f"    warning: {warning}")
 

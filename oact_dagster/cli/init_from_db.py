@@ -12,6 +12,7 @@ import click
 
 from oact_dagster.cli.errors import warn
 from oact_dagster.cli.ledger_argument import refuse_root
+from oact_dagster.counted import counted
 
 if TYPE_CHECKING:
     from oact_dagster.execution.from_ledger import Guess, ResultsChecked
@@ -73,7 +74,8 @@ def init_from_db(
         counts = ledger.count_by_status()
     written = write_files(file, text, force=force)
     click.echo(
-        f"{db}: {total} structures: " + ", ".join(f"{count} {status}" for status, count in counts.items())
+        f"{db}: {counted(total, 'structure')}: "
+        + ", ".join(f"{count} {status}" for status, count in counts.items())
     )
     click.echo(f"Job folders: {campaign.jobs_dir / campaign.job_dir_pattern}  ({guess.reason})")
     _tell_elsewhere(guess)
@@ -91,7 +93,8 @@ def _tell_elsewhere(guess: "Guess") -> None:
     shown = ", ".join(f"{one.orig_index}: {one.job_dir}" for one in guess.first_elsewhere)
     more = ", ..." if guess.elsewhere > len(guess.first_elsewhere) else ""
     warn(
-        f"{guess.elsewhere} structures have their job folder outside {guess.jobs_dir}, and their next attempt in it"
+        f"{counted(guess.elsewhere, 'structure', 'has its job folder', 'have their job folder')} outside"
+        f" {guess.jobs_dir}, and {'its' if guess.elsewhere == 1 else 'their'} next attempt in it"
         f" (orig_index {shown}{more})"
     )
 
@@ -99,12 +102,13 @@ def _tell_elsewhere(guess: "Guess") -> None:
 def _tell(checked: "ResultsChecked") -> None:
     if checked.completed:
         click.echo(
-            f"Results: {checked.good} of {checked.completed} completed structures are proved by their folders"
+            f"Results: {checked.good} of {counted(checked.completed, 'completed structure')}"
+            f" {'is proved by its folder' if checked.good == 1 else 'are proved by their folders'}"
         )
     for problem, count in checked.problems.most_common():
         shown = ", ".join(map(str, checked.examples[problem]))
         more = ", ..." if count > len(checked.examples[problem]) else ""
-        warn(f"{count} completed structures: {problem} (orig_index {shown}{more})")
+        warn(f"{counted(count, 'completed structure')}: {problem} (orig_index {shown}{more})")
 
 
 def _shown(path: Path, folder: Path) -> str:

@@ -1,5 +1,6 @@
 """``oact release``."""
 
+import shlex
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -29,12 +30,12 @@ Example:
 def release(campaign: str, structures: str | None, feed: bool, host: tuple[str, ...]) -> None:
     """Release held structures, so that runs take them again; or a campaign that has paused; or a host that is left out.
 
-    The argument is a campaign.yaml, its folder, or a ledger (workflow.db). Structures are held when a run is terminated
-    in the web page.
+    The argument is a campaign.yaml, its folder, or a ledger (workflow.db). Structures are held when their run is
+    terminated in the web page, or their job is cancelled by hand, in the queue or while it runs (scancel, flux cancel).
     """
     from oact_dagster.counted import counted
     from oact_dagster.execution.bad_hosts import let_in
-    from oact_dagster.execution.feed_state import let_go_on
+    from oact_dagster.execution.feed_state import let_go_on, read_feed_state
     from oact_dagster.execution.selection import known_structures, parse_indices
     from oact_dagster.ledger.store import Ledger
 
@@ -56,10 +57,14 @@ def release(campaign: str, structures: str | None, feed: bool, host: tuple[str, 
         if (feed or host) and named is None:
             return
         released = ledger.release(named)
+        paused = read_feed_state(ledger).paused
     others = (
         f" of {len(named)} named ones; the others were not held" if named and released < len(named) else ""
     )
     click.echo(f"{counted(released, 'structure')} released{others}")
+    if paused:
+        go_on = f"oact release {shlex.quote(campaign)} --feed"
+        click.echo(f"the campaign is paused, and begins nothing: {paused}; `{go_on}` lets it go on")
 
 
 def _tell_set_aside(campaign: "Campaign", ledger: "Ledger") -> None:

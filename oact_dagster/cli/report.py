@@ -40,4 +40,5 @@ def report(campaign: str, output: Path | None) -> None:
     target = None if output is None else output.expanduser().absolute()
     with LedgerReader.open(settings.ledger) as ledger, bar_on_stderr("writing the report") as told:
         written = write_report(settings, ledger, target, quality=evaluate(settings, ledger), told=told)
-    click.echo(f"{written.path}: {size_text(written.size)}, {written.structures:,} structures")
+    noun = "structure" if written.structures == 1 else "structures"
+    click.echo(f"{written.path}: {size_text(written.size)}, {written.structures:,} {noun}")

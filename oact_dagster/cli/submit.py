@@ -170,9 +170,16 @@ def _chosen(reader: "LedgerReader", campaign: "Campaign", flags: dict[str, Any])
         return chosen
     ready = sum(counts.get(status, 0) for status in READY)
     if not room:
-        why = f"{counts.get(Status.RUNNING, 0)} run or wait already, and max_in_flight is {campaign.max_in_flight}"
+        busy = counts.get(Status.RUNNING, 0)
+        do = "runs or waits" if busy == 1 else "run or wait"
+        why = f"{busy} {do} already, and max_in_flight is {campaign.max_in_flight}"
     elif ready:
-        why = f"{ready} are to_run, and are held, still run, or have used up their budget (`oact dashboard` tells)"
+        held = (
+            "is to_run, and is held, still runs, or has used up its budget"
+            if ready == 1
+            else "are to_run, and are held, still run, or have used up their budget"
+        )
+        why = f"{ready} {held} (`oact dashboard` tells)"
     else:
         why = "no structure is to_run"
     click.echo(f"nothing to submit: {why}")

@@ -7,6 +7,7 @@ from itertools import pairwise
 from dagster import AssetKey, AssetMaterialization, AssetObservation, Failure, MetadataValue
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.counted import counted
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.metadata import (
     Metadata,
@@ -106,8 +107,9 @@ class BatchReport:
             return None
         classes = ", ".join(f"{count} {name}" for name, count in self.failure_classes.most_common())
         left = f", {self.counts['not_run']} not run" if self.counts["not_run"] else ""
+        of = counted(sum(self.counts.values()), "structure")
         return Failure(
-            f"{without} of {sum(self.counts.values())} structures have no result ({classes or 'none failed'}{left});"
+            f"{without} of {of} {'has' if without == 1 else 'have'} no result ({classes or 'none failed'}{left});"
             " the others are recorded",
             metadata={"structures": MetadataValue.md("\n".join(f"- {line}" for line in self._shown))},
             allow_retries=False,

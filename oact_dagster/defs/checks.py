@@ -9,6 +9,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.counted import counted
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.execution.quality import CAMPAIGN_RULES, Quality, RuleSummary
 from oact_dagster.quality.rules import Severity, rules_in_force
@@ -104,5 +105,6 @@ def _said(rule: RuleSummary) -> str:
     if not rule.checked:
         return f"nothing to judge yet: {rule.description}"
     if rule.failed:
-        return f"broken by {rule.failed} of {rule.checked} results: {rule.description}"
-    return f"holds for all {rule.checked} results: {rule.description}"
+        return f"broken by {rule.failed} of {counted(rule.checked, 'result')}: {rule.description}"
+    whole = "the only result" if rule.checked == 1 else f"all {rule.checked} results"
+    return f"holds for {whole}: {rule.description}"

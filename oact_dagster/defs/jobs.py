@@ -7,6 +7,7 @@ from typing import Any, Final
 import dagster as dg
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.counted import counted
 from oact_dagster.defs.assets import open_ledger
 from oact_dagster.defs.batch_step import StepEvent, Watch, run_in_step
 from oact_dagster.defs.checks import as_evaluation, check_results
@@ -110,9 +111,11 @@ def _request(
         limit = campaign.launcher.silence_limit_s
         report = update_running(ledger, layout, launcher_of, silence_limit_s=limit, retry=campaign.retry)
         changed = ", ".join(f"{count} {status}" for status, count in report.changed.items()) or "none changed"
-        context.log.info(f"looked at {report.looked_at} running structures: {changed}")
+        context.log.info(f"looked at {counted(report.looked_at, 'running structure')}: {changed}")
         for note in report.notes.values():
-            context.log.warning(f"{note.count} structures (such as {note.examples[0]}): {note.text}")
+            context.log.warning(
+                f"{counted(note.count, 'structure')} (such as {note.examples[0]}): {note.text}"
+            )
         left: list[int] = []
     else:
         left = ledger.left_by_dead_batches()

@@ -13,6 +13,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from oact_dagster.campaign import Campaign, CampaignError
+from oact_dagster.counted import counted
 from oact_dagster.defs.current_settings import current_settings
 from oact_dagster.defs.dead_runs import close_dead_runs
 from oact_dagster.defs.keys import CampaignKeys, name_prefix, summarise_name
@@ -192,7 +193,10 @@ def _timeout_sensor(loaded: Campaign, job: dg.JobDefinition) -> dg.SensorDefinit
                 marked = ledger.count_running_without_attempt()
         except _SkipError as why:
             return dg.SkipReason(str(why))
-        seen = f"{left} structures were left by runs that are gone, {marked} are marked running by others"
+        seen = (
+            f"{counted(left, 'structure', 'was', 'were')} left by runs that are gone, {marked}"
+            f" {'is' if marked == 1 else 'are'} marked running by others"
+        )
         if not left and not marked:
             return dg.SkipReason(f"{seen}: all others are looked after by their runs")
         return _taken_over(
@@ -221,8 +225,9 @@ def _harvest_sensor(loaded: Campaign, job: dg.JobDefinition) -> dg.SensorDefinit
         except _SkipError as why:
             return dg.SkipReason(str(why))
         seen = (
-            f"{closed} runs whose process is gone were closed, {len(left)} structures are followed by nobody,"
-            f" {len(unshown)} results are not shown"
+            f"{counted(closed, 'run')} whose process is gone {'was' if closed == 1 else 'were'} closed,"
+            f" {counted(len(left), 'structure', 'is', 'are')} followed by nobody,"
+            f" {counted(len(unshown), 'result', 'is', 'are')} not shown"
         )
         if not left and not unshown:
             return dg.SkipReason(f"{seen}: nothing to do")

@@ -7,6 +7,7 @@ from typing import Any
 from dagster import AssetKey, AssetMaterialization, MetadataValue, TableColumn, TableRecord, TableSchema
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.counted import counted
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.versions import version_tags
 from oact_dagster.execution.campaign_figures import CampaignFigures, campaign_figures
@@ -100,8 +101,9 @@ def summary_materialization(
     }
     if summary.not_orca:
         metadata["warning"] = (
-            f"{summary.not_orca} of {summary.completed} results are NOT ORCA results: the stand-in engine's GFN2-xTB"
-            " numbers mean nothing for chemistry"
+            f"{summary.not_orca} of {counted(summary.completed, 'result')}"
+            f" {'is NOT an ORCA result' if summary.not_orca == 1 else 'are NOT ORCA results'}: the stand-in"
+            " engine's GFN2-xTB numbers mean nothing for chemistry"
         )
     # Without a record of what it was made from, Dagster calls it outdated as soon as it is made.
     upstream = CampaignKeys.of(campaign).metric_summaries

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.counted import counted
 from oact_dagster.execution.bad_hosts import can_leave_out, left_out
 from oact_dagster.execution.feed_state import DONE, GO_ON, read_feed_state
 from oact_dagster.execution.feeding import count_left, due_of, what_came
@@ -69,9 +70,12 @@ class FeedOverview:
             spent = "BUDGET SPENT" if self.budget_spent else "Budget"
             yield f"{spent}: {self.core_hours_spent:.4g} of {self.core_hours_budget:g} core-hours (feed.core_hours)"
         if 0 < self.trial_ended < self.trial:
-            yield f"Trial: {self.trial_ended} of {self.trial} structures have ended (feed.trial)"
+            have = "has" if self.trial_ended == 1 else "have"
+            yield f"Trial: {self.trial_ended} of {self.trial} structures {have} ended (feed.trial)"
         if self.bad_hosts:
-            hosts = ", ".join(f"{host} ({count} structures)" for host, count in self.bad_hosts.items())
+            hosts = ", ".join(
+                f"{host} ({counted(count, 'structure')})" for host, count in self.bad_hosts.items()
+            )
             then = "left out; `oact release --host NAME` lets one in again"
             yield f"Bad hosts: {hosts}: {then if self.hosts_left_out else 'there is no other to run on'}"
         if self.resting:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.counted import counted
 from oact_dagster.execution.bad_hosts import bad_hosts
 from oact_dagster.execution.feed_state import (
     BUDGET,
@@ -175,7 +176,7 @@ def _failing(campaign: Campaign, ledger: Ledger, after: int, now: float) -> str:
     opened, refused = ledger.last_refused(feed.window, after)
     if opened >= least and refused > rate * opened:
         return (
-            f"of {refused} of the last {opened} attempts no input could be written"
+            f"of {refused} of the last {counted(opened, 'attempt')} no input could be written"
             f" (feed.pause_at_failure_rate {rate:g})"
         )
     last = ledger.last_ended(feed.window, after)
@@ -191,7 +192,7 @@ def _failing(campaign: Campaign, ledger: Ledger, after: int, now: float) -> str:
     by_class = Counter(one.failure_class or one.outcome.value for one in failures)
     classes = ", ".join(f"{count} {name}" for name, count in by_class.most_common(3))
     return (
-        f"{len(failures)} of the last {len(last)} attempts failed: {classes}"
+        f"{len(failures)} of the last {counted(len(last), 'attempt')} failed: {classes}"
         f" (feed.pause_at_failure_rate {rate:g})"
     )
 
@@ -257,7 +258,7 @@ def _limits(campaign: Campaign, structures: int, runs: int) -> list[int]:
 
 
 def _runs(limits: Sequence[int]) -> str:
-    return "1 run" if len(limits) == 1 else f"{len(limits)} runs"
+    return counted(len(limits), "run")
 
 
 def count_left(campaign: Campaign, ledger: LedgerReader, now: float) -> int:

@@ -196,11 +196,14 @@ def _notes(campaign: Campaign, csv: CsvFile, found: Comparison, structures: int)
             "are rejected"
         )
     if found.annotated_otherwise:
-        yield f"annotate has changed: {found.annotated_otherwise} structures known before were annotated anew"
+        yield (
+            f"annotate has changed: {counted(found.annotated_otherwise, 'structure')} known before"
+            f" {'was' if found.annotated_otherwise == 1 else 'were'} annotated anew"
+        )
     if found.uncompared:
         yield (
-            f"{found.uncompared} structures come from a ledger that kept no hash of their rows: they were "
-            "not compared with the CSV"
+            f"{counted(found.uncompared, 'structure', 'comes', 'come')} from a ledger that kept no hash of the rows:"
+            " not compared with the CSV"
         )
     if found.left_out:
         yield (

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.counted import counted
 from oact_dagster.execution.csv_rows import CsvFile, CsvRow
 from oact_dagster.execution.disk_estimate import Sizes
 from oact_dagster.execution.intake_columns import Columns
@@ -118,14 +119,18 @@ def put_in_order(
         )
     ledger.set_meta(ORDERED_BY, order_key(campaign))
     if changed and settled:
-        yield f"feed.priority_column: {changed} structures known before have another priority now"
+        have = "has" if changed == 1 else "have"
+        yield f"feed.priority_column: {counted(changed, 'structure')} known before {have} another priority now"
     elif changed:
-        yield f"feed.order or feed.priority_column has changed: {changed} structures known before have another place"
+        yield (
+            f"feed.order or feed.priority_column has changed: {counted(changed, 'structure')} known before"
+            f" {'has' if changed == 1 else 'have'} another place"
+        )
     if unread:
         rows = ", ".join(map(str, first_unread)) + (" and others" if unread > LISTED else "")
         yield (
-            f"feed.priority_column: {unread} rows known before hold no finite number there (row {rows}): their"
-            " priority is 0"
+            f"feed.priority_column: {counted(unread, 'row')} known before {'holds' if unread == 1 else 'hold'} no"
+            f" finite number there (row {rows}): {'its' if unread == 1 else 'their'} priority is 0"
         )
     if csv is None and campaign.feed.priority_column is not None:
         yield "feed.priority_column is not read: csv is null"

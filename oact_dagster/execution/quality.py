@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from oact_dagster.campaign import STANDIN, Campaign
+from oact_dagster.counted import counted
 from oact_dagster.execution.engine import ORCA_NAME, STANDIN_NAME
 from oact_dagster.ledger.quality import JudgedResult, names_of
 from oact_dagster.ledger.reading import LedgerReader
@@ -332,7 +333,10 @@ class _Evaluation:
             found.total,
             found.total - found.counts[versions[0]] if versions else 0,
             tuple(
-                (found.first[version], f"{found.counts[version]} results of ORCA {version}, this the first")
+                (
+                    found.first[version],
+                    f"{counted(found.counts[version], 'result')} of ORCA {version}, this the first",
+                )
                 for version in versions[:WORST_SHOWN]
             )
             if len(versions) > 1
@@ -353,8 +357,8 @@ class _Evaluation:
             tuple(
                 (
                     found.first[key],
-                    f"{found.counts[key]} results of {key[0]} with the settings {key[1] or 'that were not kept'}, this"
-                    " the first",
+                    f"{counted(found.counts[key], 'result')} of {key[0]} with the settings"
+                    f" {key[1] or 'that were not kept'}, this the first",
                 )
                 for key in others[:WORST_SHOWN]
             ),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from oact_dagster.counted import counted
 from oact_dagster.launchers.job_array import JobArray, find_arrays, split
 from oact_dagster.launchers.job_script import PAYLOAD, JobEnvironment
 from oact_dagster.launchers.protocol import Cause, Job, JobState, LauncherError, Orphan, Phase, Submission
@@ -118,8 +119,8 @@ class SchedulerLauncher:
             elif answer.reply is Reply.UNCLEAR:
                 self._unclear[array.name] = _Unclear(array)
                 self._notes.append(
-                    f"{self.kind}: the answer to a submit of {len(group)} jobs was lost ({answer.told}); they are"
-                    f" looked for in the queue by the name {array.name}"
+                    f"{self.kind}: the answer to a submit of {counted(len(group), 'job')} was lost ({answer.told});"
+                    f" {'it is' if len(group) == 1 else 'they are'} looked for in the queue by the name {array.name}"
                 )
                 self._try_again(self._pause)
                 taken |= self._resolve(self._unclear[array.name])
@@ -196,11 +197,13 @@ class SchedulerLauncher:
         self._next_submit = now
         if found:
             self._notes.append(
-                f"{self.kind}: {len(found)} jobs of that submit are in the queue and are followed"
+                f"{self.kind}: {counted(len(found), 'job')} of that submit"
+                f" {'is in the queue and is followed' if len(found) == 1 else 'are in the queue and are followed'}"
             )
         if missing:
             self._notes.append(
-                f"{self.kind}: {missing} jobs of that submit are not in the queue; they are made again"
+                f"{self.kind}: {counted(missing, 'job')} of that submit"
+                f" {'is not in the queue; it is' if missing == 1 else 'are not in the queue; they are'} made again"
             )
         return self._take(one.array, found) if found else {}
 
@@ -278,7 +281,7 @@ class SchedulerLauncher:
         stuck = Counter(state.stuck for state in self._states.values() if state.stuck)
         for reason, count in stuck.items():
             if reason not in self._told_pending:
-                self._notes.append(f"{self.kind}: {count} jobs wait: {reason}")
+                self._notes.append(f"{self.kind}: {counted(count, 'job', 'waits', 'wait')}: {reason}")
         self._told_pending = set(stuck)
 
     def _no_answer(self, told: str) -> None:

@@ -49,7 +49,10 @@ class LedgerFigures(LedgerFile):
         stored = self.count_as_stored()
         unknown = sorted(set(stored) - set(Status))
         if unknown:
-            shown = ", ".join(f"{text!r} ({stored[text]} structures)" for text in unknown[:5])
+            shown = ", ".join(
+                f"{text!r} ({stored[text]} structure{'' if stored[text] == 1 else 's'})"
+                for text in unknown[:5]
+            )
             row = self._one(
                 "SELECT id FROM structures WHERE COALESCE(status, '') = ? ORDER BY id LIMIT 1", (unknown[0],)
             )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.counted import counted
 from oact_dagster.execution.bare_campaign import DEFAULT_PATTERN, campaign_beside, campaign_with
 from oact_dagster.execution.events import Event, Note, NotRun
 from oact_dagster.execution.submitting import (
@@ -228,7 +229,10 @@ def _submit(
         done = submit(campaign, workflow.ledger, indices, follow=follow, watch=watch)
     if done.problem is None and not done.stopped:
         # An empty list alone would not say why.
-        told += [f"{number} jobs were not submitted: {reason}" for reason, number in left_out.items()]
+        told += [
+            f"{counted(number, 'job', 'was', 'were')} not submitted: {reason}"
+            for reason, number in left_out.items()
+        ]
         for line in dict.fromkeys(told):
             warnings.warn(line, stacklevel=3)
     if done.problem is not None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from oact_dagster.cli.dashboard_text import dashboard_lines
+from oact_dagster.execution.engine import STANDIN_NAME
 from oact_dagster.execution.overview import FailureGroup, Overview, Throughput, overview_of
 from oact_dagster.ledger.metrics import Metrics, Statistic
 from oact_dagster.ledger.states import Outcome, Status
@@ -144,6 +145,30 @@ def test_what_the_example_does_not_have() -> None:
     assert "\nFailures by class: scf_not_converged 30, timeout 20\n" in shown
     assert "\nAttempts that failed by a fault of their host: n7 3, n2 1\n" in shown
     assert "     30  scf_not_converged: not converged after 500 cycles (structure 7)\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("completed", "told"), [(10_234, "1,020"), (12_345_678, "1,230,000"), (123, "12.3"), (1, "0.1"), (0, "0")]
+)
+def test_a_throughput_is_told_as_people_write_numbers(completed: int, told: str) -> None:
+    assert f"\nThroughput: {told} completed an hour (" in text(
+        overview(throughput=Throughput(10.0, completed, 0, 0))
+    )
+
+
+def test_one_of_something_is_told_as_one() -> None:
+    one = overview(
+        counts={Status.COMPLETED: 1, Status.TO_RUN: 1},
+        running_started=0,
+        engines=Counter({STANDIN_NAME: 1}),
+        set_aside=1,
+        groups=(),
+        failures=(),
+    )
+    shown = text(one)
+    assert "NOT ORCA: 1 of 1 result comes from the stand-in engine (GFN2-xTB) and means nothing" in shown
+    assert "\nset aside 1 (its budget of attempts is used up)\n" in shown
+    assert "1 structures" not in shown and "1 results" not in shown
 
 
 def test_an_end_is_estimated_only_from_what_ended() -> None:
@@ -444,7 +469,7 @@ def test_update_with_another_pattern(tmp_path: Path) -> None:
     made_job(tmp_path / "jobs" / "calc_1", engine, 40)
     assert "Updated 0 of 1" in oact("dashboard", file, "--update", tmp_path / "jobs").stdout
     done = oact("dashboard", file, "--update", tmp_path / "jobs", "--job-dir-pattern", "calc_{id}")
-    assert "Updated 1 of 1 running jobs: 1 completed" in done.stdout
+    assert "Updated 1 of 1 running job: 1 completed" in done.stdout
 
 
 def test_watch_looks_again_until_ctrl_c(old: Path) -> None:

@@ -48,10 +48,10 @@ def test_a_campaign_from_an_old_ledger(tmp_path: Path, old: Path) -> None:
     assert campaign.csv is None and campaign.ledger == old and campaign.name == "new"
     assert campaign.jobs_dir == tmp_path / "calcs" and campaign.job_dir_pattern == "water_{orig_index}"
     assert f"{old}: 6 structures: " in done.stdout
-    assert "Results: 1 of 3 completed structures are proved by their folders\n" in done.stdout
+    assert "Results: 1 of 3 completed structures is proved by its folder\n" in done.stdout
     assert sorted(line.removeprefix("oact: warning: ") for line in done.stderr.splitlines()) == [
-        "1 completed structures: its job folder is not there (orig_index 12)",
-        "1 completed structures: its output holds another energy than the ledger (orig_index 11)",
+        "1 completed structure: its job folder is not there (orig_index 12)",
+        "1 completed structure: its output holds another energy than the ledger (orig_index 11)",
     ]
     # There is nothing to take in, and the intake says so.
     with Ledger(campaign.ledger) as ledger:
@@ -135,7 +135,7 @@ def test_the_jobs_folder_is_the_one_of_most_rows(tmp_path: Path) -> None:
     done = oact("init", "--from-db", file, "--folder", tmp_path / "one")
     assert done.returncode == 0, done.stderr
     assert load_campaign(tmp_path / "one").jobs_dir == jobs
-    assert f"1 structures have their job folder outside {jobs}" in done.stderr
+    assert f"1 structure has its job folder outside {jobs}" in done.stderr
     assert f"(orig_index 2: {odd})" in done.stderr
     # Subfolders of a thousand, and of somebody's own.
     for name, folders in (

@@ -40,3 +40,19 @@ def test_what_a_broken_engine_cost_is_told_when_a_paused_campaign_goes_on(tmp_pa
         " --show-chronic-failures 1)"
     )
     assert oact("release", tmp_path, "--feed").stdout == "the campaign was not paused\n"
+
+
+def test_a_paused_campaign_is_told_of(tmp_path: Path) -> None:
+    file = tmp_path / "workflow.db"
+    with Ledger(file, create=True) as ledger:
+        ledger.add_structures([structure(n) for n in range(2)])
+        pause(ledger, "5 of the last 5 attempts failed")
+    told = (
+        "0 structures released\nthe campaign is paused, and begins nothing: 5 of the last 5 attempts failed;"
+        " `oact release workflow.db --feed` lets it go on\n"
+    )
+    assert oact("release", "workflow.db", cwd=tmp_path).stdout == told
+    assert oact("release", file, "--feed").stdout.startswith(
+        "the campaign goes on; it was paused: 5 of the last"
+    )
+    assert oact("release", file).stdout == "0 structures released\n"

@@ -389,7 +389,7 @@ def test_what_the_user_cancels_is_held(tmp_path: Path, engine: TestEngine, slurm
     shown = oact("dashboard", db, "--update", jobs).stdout
     assert shown.startswith("Updated 1 of 2 running jobs: 1 to_run\n")
     assert "its job was cancelled: it is held until `oact release`" in shown
-    assert oact("submit", db, jobs, *flags).stdout.startswith("nothing to submit: 1 are to_run, and are held")
+    assert oact("submit", db, jobs, *flags).stdout.startswith("nothing to submit: 1 is to_run, and is held")
     with Ledger(db) as ledger:
         structure = ledger.structures([0])[0]
         assert (structure.held, structure.fail_count, structure.loss_count) == (True, 0, 0)

@@ -330,7 +330,7 @@ def test_a_dead_run_is_closed_and_what_it_left_is_taken_over(
     (run,) = [one for one in project.instance.get_runs() if one.job_name == "run_structures"]
     assert run.status is dg.DagsterRunStatus.STARTED, "nobody has told Dagster"
     (request,), said = project.tick("harvest")
-    assert "1 runs whose process is gone were closed" in said
+    assert "1 run whose process is gone was closed" in said
     assert project.instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.FAILURE  # type: ignore[union-attr]
     completed = [str(index) for index in completed_of(project)]
     assert {key for key, status in project.status().items() if status == GREEN} == set(completed)
@@ -384,7 +384,7 @@ def test_what_others_marked_running_is_judged_by_its_output(
             "UPDATE structures SET status = 'running', job_dir = ? WHERE orig_index = 1", (str(folder),)
         )
     (request,), said = project.tick("timeout")
-    assert "1 are marked running by others" in said
+    assert "1 is marked running by others" in said
     project.carry_out(request)
     assert project.counts == {Status.TIMEOUT: 1, Status.TO_RUN: 2}
     assert project.engine.runs == []

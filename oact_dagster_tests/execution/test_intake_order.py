@@ -128,8 +128,8 @@ def test_a_changed_order_reaches_the_known_rows_with_the_next_intake(
     # What the column says of known rows may change, too: it changes no calculation.
     csv_of(tmp_path, {3: 9, 4: 10, 5: "soon"})
     assert taken(ordered(path, priority_column="urgency")) == (
-        "feed.priority_column: 1 structures known before have another priority now",
-        "feed.priority_column: 1 rows known before hold no finite number there (row 5): their priority is 0",
+        "feed.priority_column: 1 structure known before has another priority now",
+        "feed.priority_column: 1 row known before holds no finite number there (row 5): its priority is 0",
     )
     assert order(ledger) == [4, 3, 0, 1, 2, 5]
     assert taken(ordered(path)) == (changed(2),)

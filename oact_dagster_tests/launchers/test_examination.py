@@ -87,7 +87,7 @@ def test_a_retry_without_a_longest_limit_is_told(tmp_path: Path, slurm: RealSlur
         ),
         (
             {"mem": 70_000},
-            ["the jobs of all structures ask for 1 cores and 70000 MB of one node, and partition main has at most"
+            ["the jobs of all structures ask for 1 core and 70000 MB of one node, and partition main has at most"
              " 8 cores with 64000 MB"],
         ),
         ({"constraint": "gpu"}, ["Slurm would refuse the jobs of all structures: Invalid feature specification"]),

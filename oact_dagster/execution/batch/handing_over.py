@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from oact_dagster.counted import counted
 from oact_dagster.execution.bad_hosts import bad_hosts
 from oact_dagster.execution.batch.following import Following
 from oact_dagster.execution.batch.plans import Plans
@@ -121,7 +122,9 @@ class HandingOver:
                 claim.structure, made.input_hash, Path(made.job_dir), claim.attempt, reused=True
             )
         if endings:
-            yield Note(f"{len(endings)} structures had been run by hand: what came of them is recorded")
+            yield Note(
+                f"{counted(len(endings), 'structure')} had been run by hand: what came of them is recorded"
+            )
             self._batch.ledger.mark_prepared(prepared)
             yield from self._following.record(endings)
         return left

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from oact_dagster.counted import counted
 from oact_dagster.execution.attempt_folders import attempt_folders
 from oact_dagster.execution.batch.following import Following
 from oact_dagster.execution.batch.state import NOT_OURS, BatchState
@@ -94,8 +95,9 @@ class Others:
         batch.ledger.give_back(untouched)
         gone = JobState(Phase.ENDED, "the run that started it is gone")
         yield Note(
-            f"{len(orphans)} structures were left by a run that is gone: the jobs of {len(adopted)} are followed,"
-            f" {len(harvest)} have ended, {len(untouched)} had not begun"
+            f"{counted(len(orphans), 'structure', 'was', 'were')} left by a run that is gone:"
+            f" the jobs of {len(adopted)} are followed, {len(harvest)}"
+            f" {'has' if len(harvest) == 1 else 'have'} ended, {len(untouched)} had not begun"
         )
         # Those that come out lost are to_run again, and this batch claims them after this.
         yield from self._following.record(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Generator, Iterator
 from typing import Final
 
 from oact_dagster.campaign import Campaign
+from oact_dagster.counted import counted
 from oact_dagster.execution.batch.claims import Claims
 from oact_dagster.execution.batch.following import Following
 from oact_dagster.execution.batch.handing_over import HandingOver
@@ -191,7 +192,8 @@ class BatchRun:
             return
         jobs = [live.job_id for live in batch.live.values()]
         yield Note(
-            f"{len(jobs)} jobs go on in the queue, and the next run follows them; to end them:"
+            f"{counted(len(jobs), 'job', 'goes', 'go')} on in the queue, and the next run follows"
+            f" {'it; to end it' if len(jobs) == 1 else 'them; to end them'}:"
             f" {batch.launcher.how_to_cancel(jobs)}"
         )
         for live in batch.live.values():

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from oact_dagster.counted import counted
 from oact_dagster.launchers.allocation_end import AllocationEnd
 from oact_dagster.launchers.attempt_files import read_exit, read_start
 from oact_dagster.launchers.leftovers import end_leftovers, end_marked
@@ -138,7 +139,7 @@ class ParslLauncher:
                 self._notes.append(f"parsl: this allocation ends {self._end}")
         cores = self._options.cores_per_worker
         refused = {
-            job.token: f"it needs {job.n_cores} cores, and a worker has launcher.cores_per_worker {cores}"
+            job.token: f"it needs {counted(job.n_cores, 'core')}, and a worker has launcher.cores_per_worker {cores}"
             for job in jobs
             if job.n_cores > cores
         }
@@ -360,7 +361,9 @@ class ParslLauncher:
         self._news.set()
         if self._lost_in_a_row > RESTARTS:
             raise LauncherError(f"parsl: {trouble}; no calculation ends, nothing more was started")
-        self._notes.append(f"parsl: {trouble}; {lost} structures were lost, and its workers start again")
+        self._notes.append(
+            f"parsl: {trouble}; {counted(lost, 'structure', 'was', 'were')} lost, and its workers start again"
+        )
 
     def notes(self) -> Sequence[str]:
         """See :class:`~oact_dagster.launchers.protocol.Launcher`."""

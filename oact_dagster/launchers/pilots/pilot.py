@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from oact_dagster.counted import counted
 from oact_dagster.launchers.allocation_end import AllocationEnd, find_allocation_end
 from oact_dagster.launchers.attempt_files import StartRecord, claim_folder
 from oact_dagster.launchers.node_cores import cores_here, cores_missing
@@ -63,7 +64,7 @@ def main(arguments: list[str]) -> int:
         print(f"pilot {token}: {error}", file=sys.stderr)
         write_end(folder, PilotEnd(token, str(error), pilot.finished))
         return 1
-    print(f"pilot {token}: {reason}; {pilot.finished} calculations have ended")
+    print(f"pilot {token}: {reason}; {counted(pilot.finished, 'calculation', 'has', 'have')} ended")
     write_end(folder, PilotEnd(token, reason, pilot.finished))
     return 0
 

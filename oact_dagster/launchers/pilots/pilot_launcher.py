@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TextIO
 
+from oact_dagster.counted import counted
 from oact_dagster.launchers.kinds import PILOTS
 from oact_dagster.launchers.pilots.pilot_files import (
     ALIVE_FILE,
@@ -142,7 +143,7 @@ class PilotLauncher:
         if job.time_limit_s > longest:
             return f"its time limit of {job.time_limit_s:g} s does not fit into the {longest:g} s of a pilot"
         if job.n_cores > asked.cores_per_worker:
-            return f"it needs {job.n_cores} cores, and a worker has {asked.cores_per_worker}"
+            return f"it needs {counted(job.n_cores, 'core')}, and a worker has {asked.cores_per_worker}"
         return ""
 
     def withdraw(self, tokens: Collection[str]) -> Collection[str]:

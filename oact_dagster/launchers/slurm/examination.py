@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from oact_dagster.counted import counted
 from oact_dagster.launchers.job_array import ResourceRequest
 from oact_dagster.launchers.scheduler import Finding, Reply, Wanted
 from oact_dagster.launchers.scheduler_command import Answer, NoAnswerError
@@ -144,13 +145,14 @@ def _of_nodes(one: Wanted, names: Sequence[str], run: Run) -> Iterator[Finding]:
     elif not fitting:
         largest = ", ".join(
             dict.fromkeys(
-                f"{node.cores} cores with {node.memory_mb} MB" for node in sorted(nodes, key=_size)[-2:]
+                f"{counted(node.cores, 'core')} with {node.memory_mb} MB"
+                for node in sorted(nodes, key=_size)[-2:]
             )
         )
         memory = "" if request.memory_mb is None else f" and {request.memory_mb} MB"
         yield Finding(
-            f"the jobs of {one.whose} ask for {request.n_cores} cores{memory} of one node, and {where} has at most"
-            f" {largest}",
+            f"the jobs of {one.whose} ask for {counted(request.n_cores, 'core')}{memory} of one node, and {where} has"
+            f" at most {largest}",
             blocks=True,
         )
     elif not any(node.usable for node in fitting):
