@@ -135,6 +135,8 @@ def test_a_profile_beneath_a_campaign(tmp_path: Path, engine: TestEngine, flux: 
 
 
 def test_submitting_and_recording_later(tmp_path: Path, engine: TestEngine, flux: Path) -> None:
+    # What has ended already when the command looks is not among the jobs that it names.
+    engine.set("wait")
     db, jobs = ledger_of(tmp_path, 5), tmp_path / "jobs"
     done = oact(
         "submit", "workflow.db", "jobs", "--scheduler", "flux", "--batch-size", "3", "--n-cores", "2",
@@ -157,6 +159,7 @@ def test_submitting_and_recording_later(tmp_path: Path, engine: TestEngine, flux
         assert f"{line}\n" in script
     assert f"--token {attempts[0][0].token} -- {engine.path} orca.inp" in script
     assert "nprocs 2\n" in (jobs / "job_0" / "orca.inp").read_text()
+    (engine.control / "go").touch()
     until(ended(jobs, 0, 1, 2))
     shown = oact("dashboard", db, "--update", jobs)
     assert "Updated 3 of 3 running jobs: 3 completed" in shown.stdout, shown.stdout + shown.stderr
