@@ -485,7 +485,7 @@ def test_jobs_of_another_scheduler_are_left_to_it(
 
 
 def test_oact_run_goes_on_after_ctrl_c(tmp_path: Path, slurm: RealSlurm, engine: TestEngine) -> None:
-    engine.set("slow")
+    engine.set("slower")
     campaign, ledger = prepared(tmp_path, engine, 40, "slurm")
     process = subprocess.Popen(
         command("run", campaign.file),
