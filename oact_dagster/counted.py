@@ -1,7 +1,7 @@
 """How many there are of something, in words."""
 
 
-def counted(count: int, noun: str, one: str = "", many: str = "") -> str:
+def counted(count: int, noun: str, one: str = "", many: str = "", *, form: str = "d") -> str:
     """``1 row``, and ``2 rows``; with what follows of it, ``1 row is new``, and ``2 rows are new``.
 
     Args:
@@ -9,6 +9,7 @@ def counted(count: int, noun: str, one: str = "", many: str = "") -> str:
         noun: what they are called where there is one; the others have an ``s`` behind it.
         one: what follows where there is one.
         many: what follows otherwise.
+        form: of the number; with ``,`` thousands stand apart.
     """
-    told, then = (f"{count} {noun}", one) if count == 1 else (f"{count} {noun}s", many)
+    told, then = (f"{count:{form}} {noun}", one) if count == 1 else (f"{count:{form}} {noun}s", many)
     return f"{told} {then}" if then else told

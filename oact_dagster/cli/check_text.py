@@ -90,11 +90,13 @@ def _disk(disk: DiskNeed) -> Iterator[str]:
 def _ledger(kept: Kept, *, can_run: bool) -> str:
     parts = [f"{count:,} {status}" for status, count in sorted(kept.counts.items()) if count]
     if kept.rejected:
-        parts.append(f"{_many(kept.rejected, 'row')} rejected")
+        parts.append(f"{counted(kept.rejected, 'row', form=',')} rejected")
     if kept.stale:
         # Where something is in the way, such as another level of theory, that run would be refused, too.
         advice = " (`oact run --stale`)" if can_run else ""
-        parts.append(f"{_many(kept.stale, 'result')} made with other settings than the present{advice}")
+        parts.append(
+            f"{counted(kept.stale, 'result', form=',')} made with other settings than the present{advice}"
+        )
     return ", ".join(parts) or "empty"
 
 
@@ -149,11 +151,6 @@ def _verdict(report: Report) -> str:
         if report.rows == 1
         else f"All {report.rows:,} structures can be run."
     )
-
-
-def _many(count: int, noun: str) -> str:
-    """As ``counted``, of numbers that may be large."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _row(name: str, value: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from oact_dagster.cli.ledger_argument import found_ledger
+from oact_dagster.counted import counted
 
 if TYPE_CHECKING:
     from oact_dagster.campaign import Campaign
@@ -33,7 +34,6 @@ def release(campaign: str, structures: str | None, feed: bool, host: tuple[str, 
     The argument is a campaign.yaml, its folder, or a ledger (workflow.db). Structures are held when their run is
     terminated in the web page, or their job is cancelled by hand, in the queue or while it runs (scancel, flux cancel).
     """
-    from oact_dagster.counted import counted
     from oact_dagster.execution.bad_hosts import let_in
     from oact_dagster.execution.feed_state import let_go_on, read_feed_state
     from oact_dagster.execution.selection import known_structures, parse_indices
@@ -69,7 +69,6 @@ def release(campaign: str, structures: str | None, feed: bool, host: tuple[str, 
 
 def _tell_set_aside(campaign: "Campaign", ledger: "Ledger") -> None:
     """Say how what was set aside before the cause was mended is run once more."""
-    from oact_dagster.counted import counted
     from oact_dagster.execution.feeding import due_of
 
     due = due_of(campaign, time.time())

@@ -6,6 +6,7 @@ from typing import Final
 import click
 
 from oact_dagster.cli.size_text import size_text
+from oact_dagster.counted import counted
 
 EXAMPLE: Final = """\
 \b
@@ -40,5 +41,5 @@ def report(campaign: str, output: Path | None) -> None:
     target = None if output is None else output.expanduser().absolute()
     with LedgerReader.open(settings.ledger) as ledger, bar_on_stderr("writing the report") as told:
         written = write_report(settings, ledger, target, quality=evaluate(settings, ledger), told=told)
-    noun = "structure" if written.structures == 1 else "structures"
-    click.echo(f"{written.path}: {size_text(written.size)}, {written.structures:,} {noun}")
+    structures = counted(written.structures, "structure", form=",")
+    click.echo(f"{written.path}: {size_text(written.size)}, {structures}")

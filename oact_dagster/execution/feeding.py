@@ -239,7 +239,7 @@ def _ask_within_trial(
     if not limits:
         here = campaign.launcher.on_this_machine and runs >= SMALL_RUNS
         return Decision(f"{seen}: {_ASKED if due <= requested else _SHARED if here else _WAITS}")
-    return Decision(f"{seen}: {sum(limits)} {word} in {_runs(limits)}", limits)
+    return Decision(f"{seen}: {sum(limits)} {word} in {counted(len(limits), 'run')}", limits)
 
 
 def _limits(campaign: Campaign, structures: int, runs: int) -> list[int]:
@@ -255,10 +255,6 @@ def _limits(campaign: Campaign, structures: int, runs: int) -> list[int]:
     most = max(0, SMALL_RUNS - runs) if campaign.launcher.on_this_machine else MOST_REQUESTS
     whole, rest = divmod(structures, campaign.batch_size)
     return ([campaign.batch_size] * whole + ([rest] if rest else []))[:most]
-
-
-def _runs(limits: Sequence[int]) -> str:
-    return counted(len(limits), "run")
 
 
 def count_left(campaign: Campaign, ledger: LedgerReader, now: float) -> int:

@@ -87,5 +87,5 @@ def sentence(figures: CampaignFigures) -> str:
     if not overview.total:
         return "The ledger holds no structures yet."
     share = 100 * overview.completed / overview.total
-    of = counted_of(overview.total, "structure").replace(str(overview.total), f"{overview.total:,}", 1)
+    of = counted_of(overview.total, "structure", form=",")
     return f"{overview.completed:,} of {of} completed ({share:.1f} %)."
