@@ -243,11 +243,15 @@ class SchedulerLauncher:
         self._answered()
         self._pause = min(self._pause * 1.5, self._interval)
         self._next_poll = self._clock() + self._pause
+        # Asked once for all: where this takes long, it would for each.
+        kept_s = (
+            self._scheduler.knows_ended_for_s() if any(job_id not in found for job_id in job_ids) else 0.0
+        )
         for job_id in job_ids:
             state = found.get(job_id, JobState(Phase.UNKNOWN))
             if state.phase is Phase.QUEUED:
                 self._queued_at[job_id] = asked
-            elif state.phase is Phase.UNKNOWN and self._never_began(job_id, found):
+            elif state.phase is Phase.UNKNOWN and self._never_began(job_id, found, kept_s):
                 state = JobState(Phase.ENDED, "cancelled while it waited", Cause.CANCELLED)
             if state.phase in (Phase.ENDED, Phase.UNKNOWN) and job_id in self._places:
                 array, task = self._places[job_id]
@@ -257,7 +261,7 @@ class SchedulerLauncher:
             self._states[job_id] = state
         self._tell_pending()
 
-    def _never_began(self, job_id: str, found: Collection[str]) -> bool:
+    def _never_began(self, job_id: str, found: Collection[str], kept_s: float) -> bool:
         """Whether a job that the scheduler does not know was cancelled while it waited, by us or by somebody else.
 
         Slurm keeps no record of a task that is cancelled before it began while others of its array go on. Had it begun
@@ -266,11 +270,12 @@ class SchedulerLauncher:
         Args:
             job_id: of the job.
             found: the jobs that the scheduler knows.
+            kept_s: how long it knows one that has ended, s.
         """
         if job_id in self._cancelled_waiting:
             return True
         waited = self._queued_at.get(job_id)
-        if waited is None or self._clock() - waited >= self._scheduler.knows_ended_for_s():
+        if waited is None or self._clock() - waited >= kept_s or job_id not in self._places:
             return False
         array, _ = self._places[job_id]
         # One that has forgotten the array has forgotten for another reason, such as a new start without its state.

@@ -1,6 +1,7 @@
 """Slurm's launcher on a real Slurm: submitting, following, stopping, and what users write into settings."""
 
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -18,7 +19,7 @@ from oact_dagster.execution.stopping import StopLevel, StopRequest
 from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.launchers.job_array import ResourceRequest, split
 from oact_dagster.launchers.job_script import JobEnvironment
-from oact_dagster.launchers.protocol import Job, LauncherError
+from oact_dagster.launchers.protocol import Job, LauncherError, Orphan, Phase
 from oact_dagster.launchers.slurm.commands import Slurm, SlurmOptions, task_ranges
 from oact_dagster.launchers.slurm.job_file import write_slurm_job
 from oact_dagster.ledger.states import Outcome, Status
@@ -322,6 +323,22 @@ def test_one_that_is_cancelled_in_the_queue_while_others_of_its_array_go_on_is_h
     assert isinstance(words[2], NotRun) and "held until `oact release`" in words[2].reason
     assert ledger.count_by_status() == {Status.COMPLETED: 2, Status.TO_RUN: 1}
     assert ledger.count_held() == 1 and ledger.attempts(2) == []
+
+
+def test_of_a_job_whose_array_is_gone_from_the_disk_nothing_is_concluded(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine
+) -> None:
+    campaign, _ = prepared(tmp_path, engine, 2, "slurm", extra_directives=["--hold"])
+    jobs = [Job(name, tmp_path, 1, 60.0) for name in ("a", "b")]
+    taken = make_launcher(campaign).submit(jobs).taken
+    shutil.rmtree(campaign.jobs_dir / ".batches")
+    later = make_launcher(campaign)
+    assert later.adopt([Orphan(name, tmp_path, job_id) for name, job_id in taken.items()]) == taken
+    until(lambda: later.states(taken.values())[taken["a"]].reason != "", "what the queue says")
+    slurm.run("scancel", taken["a"])
+    until(lambda: later.states(taken.values())[taken["a"]].phase is Phase.UNKNOWN, "its end")
+    assert later.states(taken.values())[taken["b"]].phase is Phase.QUEUED
+    slurm.run("scancel", taken["b"])
 
 
 def test_a_pause_takes_queued_jobs_back_and_lets_running_ones_end(
