@@ -5,7 +5,8 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,29 @@ def stopping(
     thread = threading.Thread(target=ask)
     thread.start()
     return thread
+
+
+def rarely(campaign: Campaign) -> Campaign:
+    """The campaign of a run that sees what becomes of a pilot later than others do."""
+    launcher = campaign.launcher.model_copy(update={"poll_interval_s": 5.0})
+    return campaign.model_copy(update={"launcher": launcher})
+
+
+@contextmanager
+def beside(campaign: Campaign, indices: list[int], batch_id: str) -> Iterator[list[Event]]:
+    """Another run of the campaign; its events are there when it is left, which waits for its end."""
+    events: list[Event] = []
+
+    def work() -> None:
+        with Ledger(campaign.ledger) as ledger:
+            events.extend(batch(campaign, ledger, indices, batch_id))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield events
+    finally:
+        thread.join()
 
 
 def test_two_pilots_share_structures_and_a_cancelled_one_loses_only_what_it_ran(
@@ -190,16 +214,11 @@ def test_a_run_leaves_a_pilot_alone_that_another_one_is_submitting(
 ) -> None:
     slurm.put_fault("sbatch", 'sleep 6; exec "$REAL" "$@"')
     campaign, ledger = campaign_of(tmp_path, engine, 2)
-    events: list[Event] = []
-    first = threading.Thread(
-        target=lambda: events.extend(batch(campaign, Ledger(campaign.ledger), [0], "one"))
-    )
-    first.start()
-    until(lambda: slurm.calls_of("sbatch") != [], "the first run's pilot")
-    events.extend(batch(campaign, ledger, [1], "two"))
-    first.join()
+    with beside(campaign, [0], "one") as first:
+        until(lambda: slurm.calls_of("sbatch") != [], "the first run's pilot")
+        second = list(batch(campaign, ledger, [1], "two"))
     assert ledger.count_by_status() == {Status.COMPLETED: 2}
-    assert sorted(settled(events)) == [0, 1]
+    assert sorted(settled([*first, *second])) == [0, 1]
     assert len(slurm.calls_of("sbatch")) == 1
 
 
@@ -209,23 +228,15 @@ def test_what_a_pilot_did_counts_for_each_run_that_shares_it(
     engine.set("slow")
     campaign, ledger = campaign_of(tmp_path, engine, 40)
     # It sees a pilot's end after the other run, which has struck the pilot off by then.
-    rarely = campaign.model_copy(
-        update={"launcher": campaign.launcher.model_copy(update={"poll_interval_s": 5.0})}
-    )
-    events: list[Event] = []
-    second = threading.Thread(
-        target=lambda: events.extend(batch(rarely, Ledger(campaign.ledger), list(range(20)), "two"))
-    )
-    second.start()
-    first = worker(campaign, "one", "20-39")
-    for _ in range(3):
-        before = ledger.count_by_status().get(Status.COMPLETED, 0)
-        until(
-            lambda before=before: ledger.count_by_status().get(Status.COMPLETED, 0) >= before + 4,
-            seconds=120.0,
-        )
-        slurm.run("scancel", *running(slurm))
-    second.join()
+    with beside(rarely(campaign), list(range(20)), "two"):
+        first = worker(campaign, "one", "20-39")
+        for _ in range(3):
+            before = ledger.count_by_status().get(Status.COMPLETED, 0)
+            until(
+                lambda before=before: ledger.count_by_status().get(Status.COMPLETED, 0) >= before + 4,
+                seconds=120.0,
+            )
+            slurm.run("scancel", *running(slurm))
     assert first.wait(240) == 0
     assert ledger.count_by_status() == {Status.COMPLETED: 40}
 
@@ -270,18 +281,10 @@ def test_a_run_that_gives_up_takes_only_its_own_structures_back(
     tmp_path: Path, slurm: RealSlurm, engine: TestEngine
 ) -> None:
     campaign, ledger = campaign_of(tmp_path, engine, 4, setup_lines=["exit 7"])
-    rarely = campaign.model_copy(
-        update={"launcher": campaign.launcher.model_copy(update={"poll_interval_s": 5.0})}
-    )
-    events: list[Event] = []
-    second = threading.Thread(
-        target=lambda: events.extend(batch(rarely, Ledger(campaign.ledger), [2, 3], "two"))
-    )
-    second.start()
-    until(lambda: slurm.calls_of("sbatch") != [], "the second run's pilot")
-    words = settled(list(batch(campaign, ledger, [0, 1], "one")))
-    second.join()
-    for word in (words | settled(events)).values():
+    with beside(rarely(campaign), [2, 3], "two") as second:
+        until(lambda: slurm.calls_of("sbatch") != [], "the second run's pilot")
+        words = settled(list(batch(campaign, ledger, [0, 1], "one")))
+    for word in (words | settled(second)).values():
         assert isinstance(word, NotRun) and word.reason.startswith("pilots end before anything")
     assert ledger.count_by_status() == {Status.TO_RUN: 4}
     attempts = [attempt for index in range(4) for attempt in ledger.attempts(index)]
