@@ -29,8 +29,9 @@ def whole_file(target: Path) -> Iterator[Path]:
             with part.open("rb") as stream:
                 os.fsync(stream.fileno())
             part.replace(target)
-    finally:
+    except BaseException:
         part.unlink(missing_ok=True)
+        raise
 
 
 def write_whole(path: Path, text: str) -> None:
