@@ -320,8 +320,9 @@ def test_trap_8_a_job_that_is_requeued_does_not_run_twice_in_its_folder(
             job_id = str(ledger.attempts(0)[0].scheduler_job_id)
             slurm.run("scontrol", "requeue", job_id)
             until(lambda job_id=job_id: slurm.jobs("%T", job_id) == ["PENDING"])  # type: ignore[misc]
-            # It would begin after two minutes.
-            slurm.run("scontrol", "update", f"JobId={job_id}", "StartTime=now")
+            # It would begin after two minutes. In the second of its requeue, Slurm would refuse to start it
+            # ("Job credential revoked").
+            slurm.run("scontrol", "update", f"JobId={job_id}", "StartTime=now+2")
     assert isinstance(settled(events)[0], Completed)
     assert engine.runs == [0, 0]
     first, second = ledger.attempts(0)
