@@ -19,8 +19,8 @@ def test_two_daemons_and_two_reboots(tmp_path: Path) -> None:
             return counts.get(Status.COMPLETED, 0) >= 2 and counts.get(Status.RUNNING, 0) > 0
 
         until(at_work, "the first results", 120)
-        made.kill(made.ours())
-        assert not made.ours() and made.counts().get(Status.RUNNING, 0) > 0
+        assert made.kill_all()
+        assert made.counts().get(Status.RUNNING, 0) > 0
         for _ in range(2):
             made.start_daemon()
         until(lambda: made.counts().get(Status.COMPLETED, 0) >= 4, "more results", 120)

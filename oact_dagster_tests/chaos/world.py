@@ -142,18 +142,21 @@ class World:
     def kill_somebody(self) -> str:
         """Kill what the dice say, with -9; empty where there was none of that kind."""
         kind = self.random.choice(("run worker", "run worker", "payload", "daemon", "everything"))
-        victims = {
-            "run worker": self.run_workers,
-            "payload": self.payloads,
-            "daemon": self.ours_of_the_daemon,
-            "everything": self.ours,
-        }[kind]()
-        if kind in ("run worker", "payload") and victims:
-            victims = [self.random.choice(victims)]
-        self.kill(victims)
+        if kind == "everything":
+            killed = self.kill_all()
+        else:
+            victims = {
+                "run worker": self.run_workers,
+                "payload": self.payloads,
+                "daemon": self.ours_of_the_daemon,
+            }[kind]()
+            if kind != "daemon" and victims:
+                victims = [self.random.choice(victims)]
+            self.kill(victims)
+            killed = len(victims)
         if kind in ("daemon", "everything"):
             self.start_daemon()
-        return kind if victims else ""
+        return kind if killed else ""
 
     def kill(self, victims: Iterable[psutil.Process]) -> None:
         """Kill processes with -9; daemons among them are gone afterwards."""
@@ -162,6 +165,18 @@ class World:
                 victim.kill()
         time.sleep(0.1)
         self.daemons = [one for one in self.daemons if one.poll() is None]
+
+    def kill_all(self) -> int:
+        """Kill everything with -9, also what one of them started while the others were killed.
+
+        Returns:
+            How many there were.
+        """
+        killed = 0
+        while found := self.ours():
+            killed += len(found)
+            self.kill(found)
+        return killed
 
     def ours_of_the_daemon(self) -> list[psutil.Process]:
         return [psutil.Process(one.pid) for one in self.daemons if one.poll() is None]
@@ -173,7 +188,7 @@ class World:
         for daemon in self.daemons:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 daemon.wait(20)
-        self.kill(self.ours())
+        self.kill_all()
         self.log.close()
         self.instance.dispose()
 
