@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from oact_dagster.campaign import Campaign
 from oact_dagster.counted import counted
@@ -14,6 +15,8 @@ from oact_dagster.execution.intake_need import why_refused
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Status
+
+NOTHING_DECIDED: Final = "its jobs go on, and nothing is decided about them until it does"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class FeedOverview:
     """Failed structures for which nothing is left to try with these settings."""
     refused: str = ""
     """Why nothing can be run with the present settings; empty where it can."""
+    unanswered: str = ""
+    """Since when and why a scheduler does not answer the runs that follow its jobs; empty while it does."""
     csv_refused: str = ""
     """Why the CSV, as it is, was not taken in; empty where it was."""
     done: str = ""
@@ -62,6 +67,8 @@ class FeedOverview:
             yield f"REFUSED: {self.refused}"
         if self.csv_refused:
             yield f"CSV REFUSED: {self.csv_refused}"
+        if self.unanswered:
+            yield f"NO ANSWER: {self.unanswered}; {NOTHING_DECIDED}"
         if self.paused:
             yield f"PAUSED: {self.paused}; {GO_ON}"
         if self.done:
@@ -112,6 +119,7 @@ def feed_overview(campaign: Campaign, ledger: LedgerReader, now: float | None = 
         next_due_at=next_due_at,
         without_remedy=ledger.count_without_remedy(due),
         refused=_refusal(campaign, ledger),
+        unanswered=ledger.unanswered(at),
         csv_refused=why_refused(campaign, ledger),
         done=_done(campaign, ledger, at) if DONE in state.told else "",
     )

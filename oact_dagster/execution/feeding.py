@@ -81,6 +81,8 @@ def decide_feed(
     hosts = bad_hosts(campaign, ledger, at)
     seen = f"{done} of {sum(counts.values())} completed, {running} running, {requested} asked for"
     seen += f", bad hosts: {', '.join(hosts)}" if hosts else ""
+    unanswered = ledger.unanswered(at)
+    seen += f", {unanswered}" if unanswered else ""
     left = count_left(campaign, ledger, at)
     if left or running:
         no_longer(ledger, DONE)

@@ -114,6 +114,10 @@ class LocalLauncher:
         self._told_trouble = True
         return (f"launcher.max_workers holds for each run by itself: no locks: {self._slots.trouble}",)
 
+    def unanswered(self) -> str:
+        """There is no scheduler."""
+        return ""
+
     def wait(self, seconds: float) -> bool:
         """Return when a payload ends, or after this time; to ask costs nothing here."""
         if self._workers:

@@ -162,6 +162,9 @@ class Launcher(Protocol):
     def notes(self) -> Sequence[str]:
         """What whoever watches should know, since the last call: a limit, no answer, a job that cannot start."""
 
+    def unanswered(self) -> str:
+        """Since when and why the scheduler does not answer, as a clause; empty while it does."""
+
     def wait(self, seconds: float) -> bool:
         """Return when a job may have changed its state, or after this time.
 

@@ -80,7 +80,7 @@ class SchedulerLauncher:
         self._queued_at: dict[str, float] = {}
         self._notes: list[str] = []
         self._told_pending: set[str] = set()
-        self._silent_since: float | None = None
+        self._unanswered = ""
         self._pause = min(SOONEST_S, poll_interval_s)
         self._next_poll = self._next_submit = 0.0
         self._waiting = False
@@ -290,16 +290,17 @@ class SchedulerLauncher:
         self._told_pending = set(stuck)
 
     def _no_answer(self, told: str) -> None:
-        if self._silent_since is None:
-            self._silent_since = self._clock()
+        if not self._unanswered:
+            since = time.strftime("%Y-%m-%d %H:%M:%S")
+            self._unanswered = f"{self.kind} has not answered since {since} ({told})"
             self._notes.append(f"{self.kind} does not answer ({told}); nothing is decided until it does")
         self._pause = min(self._pause * 2, self._interval * SLOWEST_FACTOR)
         self._next_poll = self._clock() + self._pause
 
     def _answered(self) -> None:
-        if self._silent_since is not None:
+        if self._unanswered:
             self._notes.append(f"{self.kind} answers again")
-            self._silent_since = None
+            self._unanswered = ""
             self._pause = min(SOONEST_S, self._interval)
 
     def _look_soon(self) -> None:
@@ -397,6 +398,10 @@ class SchedulerLauncher:
         """See :class:`~oact_dagster.launchers.protocol.Launcher`."""
         notes, self._notes = self._notes, []
         return notes
+
+    def unanswered(self) -> str:
+        """See :class:`~oact_dagster.launchers.protocol.Launcher`."""
+        return self._unanswered
 
     def wait(self, seconds: float) -> bool:
         """Sleep until the queue is to be looked at, at most so long."""

@@ -103,15 +103,23 @@ class WritableLedger(LedgerReader):
             )
         self._owner = owner
 
-    def beat(self, batch_id: str, now: float | None = None) -> None:
+    def beat(self, batch_id: str, now: float | None = None, unanswered: str = "") -> None:
         """Show that a batch's process lives, and with it the host that writes.
+
+        Args:
+            batch_id: of the batch.
+            now: Unix time, s.
+            unanswered: since when and why its scheduler does not answer; empty while it does.
 
         Raises:
             LedgerError: another host has taken the ledger over meanwhile.
         """
         at = time.time() if now is None else now
         with self._transaction() as db:
-            db.execute("UPDATE batches SET heartbeat = ? WHERE id = ?", (at, batch_id))
+            db.execute(
+                "UPDATE batches SET heartbeat = ?, unanswered = ? WHERE id = ?",
+                (at, unanswered or None, batch_id),
+            )
             show_writer(db, self._owner, at)
 
     def close_batch(self, batch_id: str, now: float | None = None) -> None:

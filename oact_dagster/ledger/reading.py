@@ -451,6 +451,14 @@ class LedgerReader(LedgerQuality):
             return alive
         return (time.time() if now is None else now) - float(row["heartbeat"]) < HEARTBEAT_LIMIT_S
 
+    def unanswered(self, now: float | None = None) -> str:
+        """Since when and why the scheduler does not answer, as the first live batch has found; empty while it does."""
+        rows = self._rows(
+            # They begin with the scheduler's name and the time.
+            "SELECT id, unanswered FROM batches WHERE ended_at IS NULL AND unanswered IS NOT NULL ORDER BY unanswered"
+        )
+        return next((str(row[1]) for row in rows if self.batch_lives(str(row[0]), now)), "")
+
     def unstarted(self, batch_id: str) -> list[str]:
         """Tokens of a batch's open attempts whose payload has not started."""
         rows = self._rows(

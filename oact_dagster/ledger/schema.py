@@ -7,7 +7,7 @@ read those read ours; everything else lies in tables beside it.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 """Version of the tables, kept in ``meta``; a file with a newer one is refused."""
 
 TABLES: Final = """
@@ -105,7 +105,8 @@ CREATE TABLE IF NOT EXISTS batches (
     pid_started REAL NOT NULL,
     heartbeat REAL NOT NULL,
     started_at REAL NOT NULL,
-    ended_at REAL
+    ended_at REAL,
+    unanswered TEXT
 );
 
 CREATE TABLE IF NOT EXISTS rejections (
@@ -179,6 +180,7 @@ MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
         "DROP INDEX IF EXISTS idx_priority",
     ),
     5: (),
+    6: ("ALTER TABLE batches ADD COLUMN unanswered TEXT",),
 }
 """Statements that bring tables of a version to the next one; what is only missing, :data:`TABLES` makes."""
 

@@ -1,6 +1,7 @@
 """Slurm's launcher on a real Slurm: submitting, following, stopping, and what users write into settings."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,9 @@ import pytest
 from oact_dagster.execution.batch.run import BatchRun
 from oact_dagster.execution.engine import find_engine
 from oact_dagster.execution.events import Completed, Failed, Note, NotRun, Running
+from oact_dagster.execution.feed_overview import feed_overview
 from oact_dagster.execution.feed_state import pause
+from oact_dagster.execution.feeding import decide_feed
 from oact_dagster.execution.selection import Selection, resolve
 from oact_dagster.execution.stopping import StopLevel, StopRequest
 from oact_dagster.launchers.choose import make_launcher
@@ -531,12 +534,26 @@ def test_the_controller_may_be_away_while_jobs_run(
     campaign, ledger = prepared(tmp_path, engine, 30, "slurm", grace_s=0.2, command_timeout_s=2.0)
     events = []
     frozen = False
+    told: list[tuple[str, str]] = []
+    after = "nothing"
     for event in batch(campaign, ledger, list(range(30))):
         events.append(event)
         if isinstance(event, Running) and not frozen:
             frozen = True
             slurm.freeze()
             threading.Timer(6.0, slurm.thaw).start()
+        if isinstance(event, Note) and "answers again" in event.text:
+            # Until the batch goes on from here, the ledger has what it was while Slurm was away.
+            told.append(
+                ("\n".join(feed_overview(campaign, ledger).lines()), decide_feed(campaign, ledger, 0).said)
+            )
+        after = ledger.unanswered()
+    ((shown, said),) = told
+    assert re.search(
+        r"^NO ANSWER: slurm has not answered since [-\d]+ [:\d]+ \(.+\); its jobs go on", shown, re.M
+    )
+    assert re.search(r"\d+ of 30 completed, \d+ running, 0 asked for, slurm has not answered since", said)
+    assert after == "", "it is told no longer than it is so"
     assert all(isinstance(word, Completed) for word in settled(events).values())
     assert Counter(engine.runs) == dict.fromkeys(range(30), 1)
     notes = [event.text for event in events if isinstance(event, Note)]

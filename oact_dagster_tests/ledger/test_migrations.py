@@ -9,6 +9,7 @@ import pytest
 
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.migrations import missing_columns
+from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.quality import JudgedResult, QualityCounts
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.schema import SCHEMA_VERSION, TABLES
@@ -224,7 +225,8 @@ def without_version_five(db):
 
 
 def without_version_six(db):
-    """Take away what version 6 brought."""
+    """Take away what version 6 brought, and what came after it."""
+    without_version_seven(db)
     db.execute("DROP TRIGGER quality_of_another_result")
     db.execute("DROP TABLE quality")
 
@@ -249,6 +251,32 @@ def test_a_file_of_version_five_gets_a_place_for_the_quality_of_its_results(tmp_
         assert list(ledger.failing_results()) == [(0, ("scf_converged",))]
         claim(ledger, [0], statuses=[Status.COMPLETED])
         assert list(ledger.failing_results()) == [], "the trigger is there, too"
+
+
+def without_version_seven(db):
+    """Take away what version 7 brought."""
+    db.execute("ALTER TABLE batches DROP COLUMN unanswered")
+
+
+def test_a_file_of_version_six_gets_a_place_for_what_a_scheduler_left_unanswered(tmp_path):
+    path = tmp_path / "workflow.db"
+    with Ledger(path, create=True) as ledger:
+        ledger.open_batch("one", Owner.this_process())
+    with sqlite3.connect(path) as db:
+        without_version_seven(db)
+        db.execute("UPDATE meta SET value = '6' WHERE key = 'schema_version'")
+    db.close()
+    with LedgerReader.open(path) as reader:
+        assert reader.unanswered() == "", "read as it lies, without the column"
+    with Ledger(path) as ledger:
+        assert ledger.meta("schema_version") == str(SCHEMA_VERSION)
+        ledger.beat("one", unanswered="slurm has not answered since noon")
+        assert ledger.unanswered() == "slurm has not answered since noon"
+        ledger.beat("one")
+        assert ledger.unanswered() == ""
+        ledger.beat("one", unanswered="slurm has not answered since noon")
+        ledger.close_batch("one")
+        assert ledger.unanswered() == "", "whoever found it has ended"
 
 
 def test_a_migration_that_does_not_get_to_its_end_changes_nothing(tmp_path):

@@ -100,7 +100,7 @@ class BatchState:
         """Attempts whose jobs were taken back for that."""
         self.gave_up = False
         """Whether the batch ends by an error of its launcher."""
-        self._last_beat = 0.0
+        self._last_beat, self._last_unanswered = 0.0, ""
 
     def done(self, structures: Sequence[StructureRecord], *, followed: bool = False) -> Iterator[Event]:
         """Tell of results that this batch did not compute.
@@ -160,8 +160,8 @@ class BatchState:
             self.broken = f"{folder}: no space left on the disk ({free} bytes); nothing more was started"
 
     def beat(self) -> None:
-        """Show the ledger now and then that this batch lives."""
-        now = time.monotonic()
-        if now - self._last_beat >= HEARTBEAT_S:
-            self._last_beat = now
-            self.ledger.beat(self.batch_id, self.clock())
+        """Show the ledger now and then that this batch lives, and at once whether its scheduler answers."""
+        now, unanswered = time.monotonic(), self.launcher.unanswered()
+        if now - self._last_beat >= HEARTBEAT_S or unanswered != self._last_unanswered:
+            self._last_beat, self._last_unanswered = now, unanswered
+            self.ledger.beat(self.batch_id, self.clock(), unanswered)

@@ -370,6 +370,10 @@ class ParslLauncher:
         notes, self._notes = self._notes, []
         return notes
 
+    def unanswered(self) -> str:
+        """Its workers are asked for nothing."""
+        return ""
+
     def wait(self, seconds: float) -> bool:
         """Return when a calculation ends, or after this time; to ask costs nothing here."""
         self._news.wait(seconds)

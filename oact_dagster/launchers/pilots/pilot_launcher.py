@@ -417,6 +417,10 @@ class PilotLauncher:
         notes, self._notes = [*self._scheduler.notes(), *self._notes], []
         return notes
 
+    def unanswered(self) -> str:
+        """Of the pilots' scheduler."""
+        return self._scheduler.unanswered()
+
     def wait(self, seconds: float) -> bool:
         """Sleep until the list is to be looked at, at most so long."""
         time.sleep(max(0.0, min(seconds, self._next_look - self._clock())))
