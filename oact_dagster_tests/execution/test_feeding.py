@@ -117,14 +117,14 @@ def test_many_failures_pause_it_until_it_is_released(tmp_path: Path, engine: Tes
 def test_a_run_takes_back_what_has_not_begun_when_too_many_fail(
     tmp_path: Path, engine: TestEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch_run, "LOOK_IF_PAUSED_S", 0.0)
+    monkeypatch.setattr(batch_run, "LOOK_IF_PAUSED_S", 3600.0)  # the failures themselves make it look
     engine.set("crash")
     feed = {"trial": 0, "window": 5}
     campaign, ledger = campaign_of(tmp_path, engine, 30, feed=feed, launcher={"max_workers": 1})
     events = run(campaign, ledger, "feed", 30, "feed")
     words = settled(events)
     begun = len(engine.runs)
-    assert 5 <= begun < 10 and len(words) == 30
+    assert 5 <= begun <= 12 and len(words) == 30
     given_back = [word for word in words.values() if isinstance(word, NotRun)]
     assert len(given_back) == 30 - begun
     assert all("5 of the last 5 attempts failed" in word.reason for word in given_back)

@@ -46,6 +46,8 @@ PAUSE_S: Final = 0.5
 """Longest time between two looks at whether the run is to stop, s."""
 LOOK_IF_PAUSED_S: Final = 5.0
 """How often a batch that takes what comes next looks whether the campaign may go on, s."""
+LOOK_AFTER_FAILURES: Final = 5
+"""It looks at once after so many structures that failed: a broken engine fails many in a few seconds."""
 
 
 class BatchRun:
@@ -86,6 +88,7 @@ class BatchRun:
         self._claims = Claims(self._batch, plans, self._handing, self._others)
         self._grace_over: float | None = None
         self._next_pause = 0.0
+        self._failed_since_look = 0
 
     def run(self) -> Generator[Event]:
         """Run the batch.
@@ -118,6 +121,7 @@ class BatchRun:
                     batch.settled.add(event.orig_index)
                 elif isinstance(event, (Completed, Failed)):
                     batch.settled.add(event.structure.orig_index)
+                    self._failed_since_look += isinstance(event, Failed)
                 yield event
             if batch.broken is not None:
                 raise LauncherError(batch.broken)
@@ -166,9 +170,11 @@ class BatchRun:
     def _look_if_paused(self) -> Iterator[Event]:
         """Take back what has not begun once a campaign that feeds itself is paused, or its budget is spent."""
         batch = self._batch
-        if not batch.request.supply or batch.paused or time.monotonic() < self._next_pause:
+        if not batch.request.supply or batch.paused:
             return
-        self._next_pause = time.monotonic() + LOOK_IF_PAUSED_S
+        if time.monotonic() < self._next_pause and self._failed_since_look < LOOK_AFTER_FAILURES:
+            return
+        self._next_pause, self._failed_since_look = time.monotonic() + LOOK_IF_PAUSED_S, 0
         _, batch.paused = why_stopped(batch.campaign, batch.ledger, batch.clock())
         if not batch.paused:
             return
