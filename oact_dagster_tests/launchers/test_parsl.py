@@ -1,5 +1,6 @@
 """Batches through a real Parsl: its workers, its faults, and that nothing of it is left behind."""
 
+import contextlib
 import importlib.util
 import os
 import signal
@@ -59,7 +60,8 @@ def ours(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     yield value
     left = marked(value)
     for process in left:
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     assert left == []
 
 
@@ -383,7 +385,7 @@ def test_a_second_run_on_the_node_waits_for_the_cores_of_the_first(tmp_path: Pat
     campaign, ledger = prepared(tmp_path, engine, 4, "parsl", cores_per_worker=1)
     ledger.close()
     runs = [subprocess.Popen([sys.executable, "-c", WORKER, str(campaign.file), "first", "0-1"])]
-    until(lambda: len(engine.runs) == 1)
+    until(lambda: len(engine.runs) >= 1)
     told = (tmp_path / "second").open("w")
     arguments = [sys.executable, "-c", WORKER, str(campaign.file), "second", "2-3"]
     runs.append(subprocess.Popen(arguments, stdout=told))

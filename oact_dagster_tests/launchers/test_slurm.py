@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from oact_dagster.execution.batch.following import STILLBORN_JOBS
 from oact_dagster.execution.batch.run import BatchRun
 from oact_dagster.execution.engine import find_engine
 from oact_dagster.execution.events import Completed, Failed, Note, NotRun, Running
@@ -379,7 +380,8 @@ def test_jobs_that_end_before_they_begin_stop_the_batch(
         list(batch(campaign, ledger, list(range(6))))
     assert engine.runs == []
     assert ledger.count_by_status() == {Status.TO_RUN: 6}
-    assert all(s.loss_count <= 1 for s in ledger.structures(range(6)).values())
+    # The first two that end may begin again before the third does.
+    assert sum(len(ledger.attempts(index)) for index in range(6)) <= 6 + STILLBORN_JOBS - 1
 
 
 @pytest.mark.parametrize(
