@@ -1,5 +1,6 @@
 """Reading a ledger without creating or changing anything: also an old one, one of others, and on a read-only disk."""
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ class ReadOnlyLedger(LedgerReader):
                 f"{path}: no such ledger; `oact ingest campaign.yaml` makes it, and runs nothing"
             )
         # On a network file system the journal of another host may not be seen: SQLite's locks at least are asked for.
+        self._content = _content(path)
         self._as_it_lies = network_filesystem(path) is None and not _is_written(path)
         super().__init__(path, _open(path, timeout, as_it_lies=self._as_it_lies), timeout)
 
@@ -59,23 +61,41 @@ class ReadOnlyLedger(LedgerReader):
         return super().metrics() if self._look_for_a_writer() else found
 
     def _look_for_a_writer(self) -> bool:
-        """Open the file anew when somebody began to write since it was opened as it lay on the disk."""
-        if not self._as_it_lies or not _is_written(self.path):
+        """Open the file anew when somebody wrote, or began to, since it was opened as it lay on the disk."""
+        if not self._as_it_lies:
             return False
-        old, self._connection = self._connection, _open(self.path, self._timeout, as_it_lies=False)
-        self._as_it_lies = False
+        content, written = _content(self.path), _is_written(self.path)
+        if content == self._content and not written:
+            return False
+        old, self._connection = self._connection, _open(self.path, self._timeout, as_it_lies=not written)
+        self._content, self._as_it_lies = content, not written
         old.close()
         return True
 
 
+def _content(path: Path) -> tuple[int, int]:
+    """What changes when the file does: a writer may have come and gone."""
+    with contextlib.suppress(FileNotFoundError):
+        found = path.stat()
+        return found.st_mtime_ns, found.st_size
+    return 0, 0
+
+
 def _is_written(path: Path) -> bool:
     """Tell whether a journal lies beside the file."""
+    # A write-ahead journal that is still empty belongs to a process that has the file open.
+    return _journal(path) is not None or Path(f"{path}-shm").exists()
+
+
+def _journal(path: Path) -> Path | None:
+    """The journal beside the file that holds changes."""
     for ending in ("-wal", "-journal"):
         journal = Path(f"{path}{ending}")
-        if journal.exists() and journal.stat().st_size:
-            return True
-    # A write-ahead journal that is still empty belongs to a process that has the file open.
-    return Path(f"{path}-shm").exists()
+        # Whoever writes may remove it at any moment.
+        with contextlib.suppress(FileNotFoundError):
+            if journal.stat().st_size:
+                return journal
+    return None
 
 
 def _open(path: Path, timeout: float, *, as_it_lies: bool) -> sqlite3.Connection:
@@ -99,13 +119,12 @@ def _open(path: Path, timeout: float, *, as_it_lies: bool) -> sqlite3.Connection
 
 def _open_without_writing(path: Path, timeout: float, error: sqlite3.OperationalError) -> sqlite3.Connection:
     """Open a file whose journal cannot be read with the permissions that we have, where that holds nothing."""
-    for ending in ("-wal", "-journal"):
-        journal = Path(f"{path}{ending}")
-        if journal.exists() and journal.stat().st_size:
-            raise LedgerError(
-                f"{path}: cannot be read: {journal.name} beside it holds changes that only a process with write"
-                f" permission in {path.parent} can read; copy both files into a folder of yours, and read that copy"
-            ) from error
+    journal = _journal(path)
+    if journal is not None:
+        raise LedgerError(
+            f"{path}: cannot be read: {journal.name} beside it holds changes that only a process with write"
+            f" permission in {path.parent} can read; copy both files into a folder of yours, and read that copy"
+        ) from error
     return _open(path, timeout, as_it_lies=True)
 
 

@@ -134,6 +134,41 @@ def test_a_reader_follows_a_writer_that_begins_after_it(tmp_path):
         assert reader.count_by_status()[Status.RUNNING] == 2
 
 
+def test_a_reader_sees_what_a_writer_that_came_and_went_has_written(tmp_path):
+    path = of_now(tmp_path / "workflow.db")
+    with LedgerReader.open(path) as reader:
+        assert reader.count_by_status()[Status.TO_RUN] == 2
+        with Ledger(path) as ledger:
+            claim(ledger, [2])
+        assert [one.name for one in tmp_path.iterdir()] == ["workflow.db"]
+        assert reader.count_by_status() == {s: 1 for s in Status if s.value not in ("ready", "timeout")}
+        assert [one.name for one in tmp_path.iterdir()] == ["workflow.db"], "still nothing beside it"
+
+
+COMES_AND_GOES = """
+import sys
+from oact_dagster.ledger.store import Ledger
+while True:
+    with Ledger(sys.argv[1]) as ledger:
+        ledger.set_meta("some", "thing" * 1000)
+"""
+
+
+def test_a_reader_beside_a_writer_that_comes_and_goes(tmp_path):
+    path = of_now(tmp_path / "workflow.db")
+    with LedgerReader.open(path) as reader:
+        counts = reader.count_by_status()
+    writer = subprocess.Popen([sys.executable, "-c", COMES_AND_GOES, str(path)])
+    try:
+        for _ in range(1000):
+            with LedgerReader.open(path) as reader:
+                assert reader.count_by_status() == counts
+                assert len(list(reader.known_rows())) == 4
+    finally:
+        writer.kill()
+        writer.wait()
+
+
 def test_a_reader_that_may_not_write_reads_beside_a_writer():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
