@@ -59,7 +59,7 @@ def _tiles(figures: CampaignFigures) -> Iterator[tuple[str, str, str]]:
         yield "held", f"{overview.held:,}", "until `oact release`"
     if overview.set_aside or overview.without_remedy:
         aside = (overview.set_aside or 0) + overview.without_remedy
-        yield "set aside", f"{aside:,}", "no attempt is left to them"
+        yield "set aside", f"{aside:,}", "no attempt is left"
     if overview.rejected:
         yield "rejected rows", f"{overview.rejected:,}", "of the CSV"
     if (pace := overview.throughput) is not None:
