@@ -74,8 +74,9 @@ def _tell_set_aside(campaign: "Campaign", ledger: "Ledger") -> None:
     due = due_of(campaign, time.time())
     aside = ledger.count_set_aside(due.max_failures, due.max_losses) + ledger.count_without_remedy(due)
     if aside:
+        folder = shlex.quote(str(campaign.folder))
         click.echo(
             f"{counted(aside, 'structure')} set aside; to run once more those that only met a cause that is mended:"
-            f" oact run {campaign.folder} --structures 0-9,15 --ignore-budget (listed by oact dashboard"
-            f" {campaign.folder} --show-chronic-failures 1)"
+            f" oact run {folder} --structures 0-9,15 --ignore-budget (listed by oact dashboard {folder}"
+            " --show-chronic-failures 1)"
         )

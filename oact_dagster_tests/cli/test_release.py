@@ -1,6 +1,9 @@
 """``oact release``: of a campaign, or of a bare ledger."""
 
+import shlex
 from pathlib import Path
+
+import pytest
 
 from oact_dagster.execution.feed_state import pause
 from oact_dagster.ledger.states import Outcome
@@ -23,23 +26,27 @@ def test_held_structures_are_released(tmp_path: Path) -> None:
     assert_one_line(oact("release", tmp_path / "none.db"), "none.db: no such ledger")
 
 
-def test_what_a_broken_engine_cost_is_told_when_a_paused_campaign_goes_on(tmp_path: Path) -> None:
-    (tmp_path / "campaign.yaml").write_text(
+@pytest.mark.parametrize("name", ["campaign", "my campaign"])
+def test_what_a_broken_engine_cost_is_told_when_a_paused_campaign_goes_on(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "campaign.yaml").write_text(
         "name: a\ncsv: null\norca: {command: orca}\nretry: {max_failures: 2, delay_s: 0}\n"
     )
-    with Ledger(tmp_path / "workflow.db", create=True) as ledger:
+    with Ledger(folder / "workflow.db", create=True) as ledger:
         ledger.add_structures([structure(n) for n in range(3)])
         for index in (0, 0, 1):
             run(ledger, index, Outcome.FAILED, failure_class="aborted")
         pause(ledger, "the module is broken")
-    first, second = oact("release", tmp_path, "--feed").stdout.splitlines()
+    first, second = oact("release", folder, "--feed").stdout.splitlines()
     assert first == "the campaign goes on; it was paused: the module is broken"
+    shown = shlex.quote(str(folder))
     assert second == (
         "1 structure set aside; to run once more those that only met a cause that is mended:"
-        f" oact run {tmp_path} --structures 0-9,15 --ignore-budget (listed by oact dashboard {tmp_path}"
+        f" oact run {shown} --structures 0-9,15 --ignore-budget (listed by oact dashboard {shown}"
         " --show-chronic-failures 1)"
     )
-    assert oact("release", tmp_path, "--feed").stdout == "the campaign was not paused\n"
+    assert oact("release", folder, "--feed").stdout == "the campaign was not paused\n"
 
 
 def test_a_paused_campaign_is_told_of(tmp_path: Path) -> None:
