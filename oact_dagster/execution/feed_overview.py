@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from oact_dagster.campaign import Campaign
 from oact_dagster.counted import counted
@@ -15,8 +14,6 @@ from oact_dagster.execution.intake_need import why_refused
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Status
-
-NOTHING_DECIDED: Final = "its jobs go on, and nothing is decided about them until it does"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +65,7 @@ class FeedOverview:
         if self.csv_refused:
             yield f"CSV REFUSED: {self.csv_refused}"
         if self.unanswered:
-            yield f"NO ANSWER: {self.unanswered}; {NOTHING_DECIDED}"
+            yield f"NO ANSWER: {self.unanswered}; its jobs go on, and nothing is decided about them until it does"
         if self.paused:
             yield f"PAUSED: {self.paused}; {GO_ON}"
         if self.done:
