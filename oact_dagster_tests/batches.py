@@ -10,6 +10,7 @@ from oact_dagster.execution.events import Completed, Event, Failed, NotRun
 from oact_dagster.execution.selection import BatchRequest
 from oact_dagster.execution.stopping import StopRequest
 from oact_dagster.launchers.choose import make_launcher
+from oact_dagster.launchers.protocol import Launcher
 from oact_dagster.ledger.store import Ledger
 
 
@@ -19,12 +20,13 @@ def batch(
     indices: list[int],
     batch_id: str = "batch",
     stop: StopRequest | None = None,
+    launcher: Launcher | None = None,
     **request: Any,
 ) -> Iterator[Event]:
     run = BatchRun(
         campaign,
         ledger,
-        make_launcher(campaign),
+        launcher or make_launcher(campaign),
         find_engine(campaign),
         BatchRequest(indices, **request),
         batch_id,

@@ -91,7 +91,7 @@ def ending_of(
     spec = read_spec(live.folder)
     output = read_output(live.folder)
     errors = _last_error(live.folder) if record is not None and record.returncode else ""
-    evidence = Evidence(live.token, record, output, state, cancelled, errors)
+    evidence = Evidence(live.token, record, output, state, cancelled, has_run(live.folder), errors)
     verdict = judge(evidence)
     began = record or read_start(live.folder, live.token)
     costs = state.costs
@@ -106,7 +106,8 @@ def ending_of(
         ended_at=ended_at,
         failure_class=verdict.failure_class,
         message=verdict.message,
-        host=began.host if began is not None else costs.node,
+        # As its scheduler calls it: that is the name by which another attempt can be kept away from it.
+        host=costs.node or (began.host if began is not None else None),
         started_at=began.started_at if began is not None else None,
         result=result_of(output, live.folder, live.structure.natoms, elapsed, live.structure.geometry)
         if has_numbers

@@ -99,16 +99,13 @@ def plan_next(
     base = input_settings(campaign, record.natoms)
     structure = chemistry(record)
     limit = campaign.launcher.time_limit_of(record.natoms)
-    plain = NextAttempt(structure, base, Plan(), None, limit)
-    if not attempts:
-        return plain
-    tried = [
+    ended = [
         attempt
         for attempt in attempts
-        if attempt.state is AttemptState.CLOSED
-        and attempt.outcome in _COUNTING
-        and attempt.settings_hash == settings_hash
+        if attempt.state is AttemptState.CLOSED and attempt.settings_hash == settings_hash
     ]
+    plain = NextAttempt(structure, base, Plan(), None, limit, _bad_hosts(ended))
+    tried = [attempt for attempt in ended if attempt.outcome in _COUNTING]
     if not tried or _can_be_written_by_now(campaign, record, tried):
         return plain
     # What was tried before the ladder began again does not count for it.
@@ -136,7 +133,7 @@ def plan_next(
         plan,
         left.gbw if plan.from_orbitals else None,
         plan.time_limit_s or limit,
-        _bad_hosts(tried),
+        plain.avoid,
     )
 
 
@@ -163,9 +160,9 @@ def _memory_mb(campaign: Campaign) -> int | None:
     return memory if launcher.kind == "local" else memory // launcher.max_workers
 
 
-def _bad_hosts(tried: Sequence[AttemptRecord]) -> tuple[str, ...]:
+def _bad_hosts(ended: Sequence[AttemptRecord]) -> tuple[str, ...]:
     """Hosts on which attempts failed by no fault of their input, by the names that schedulers call them."""
-    hosts = {one.host for one in tried if one.failure_class in _ELSEWHERE and one.host}
+    hosts = {one.host for one in ended if one.failure_class in _ELSEWHERE and one.host}
     # What runs on this machine has no other to run on; and ledgers of before tell it for what never began.
     hosts.discard(socket.gethostname())
     return tuple(sorted({host.partition(".")[0] for host in hosts}))

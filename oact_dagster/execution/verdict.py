@@ -30,6 +30,8 @@ class Evidence:
     job: JobState
     cancelled: bool = False
     """We ended it on the user's order."""
+    began: bool = True
+    """Its payload has begun."""
     errors: str = ""
     """The last line that the engine wrote to its standard error, where it ended badly."""
 
@@ -126,6 +128,13 @@ def _lost_with_node(evidence: Evidence) -> Verdict:
     return Verdict(Outcome.LOST, FailureClass.LOST, f"its job {what} ({evidence.job.final})")
 
 
+def _node_failed_first(evidence: Evidence) -> Verdict:
+    # Nothing was computed: it counts against none of the structure's budgets, and it counts for the node.
+    return Verdict(
+        Outcome.CANCELLED, FailureClass.LOST, f"its node failed before it began ({evidence.job.final})"
+    )
+
+
 def _not_started(evidence: Evidence) -> Verdict:
     what, reason = "its job", evidence.job.final.removeprefix(f"{NOT_STARTED}: ")
     if evidence.record is not None:
@@ -173,6 +182,7 @@ TABLE: Final[tuple[Rule, ...]] = (
     Rule(lambda e: e.ended_by(Cause.OUT_OF_MEMORY), _out_of_memory),
     Rule(lambda e: e.ended_by(Cause.TIME_LIMIT), _timeout_in_queue),
     Rule(lambda e: e.ended_by(Cause.CANCELLED), _cancelled_in_queue),
+    Rule(lambda e: e.ended_by(Cause.NODE_FAILED) and not e.began, _node_failed_first),
     Rule(lambda e: e.ended_by(Cause.NODE_FAILED, Cause.PREEMPTED), _lost_with_node),
     Rule(lambda e: _how(e) is How.STOPPED, _lost),
     # The payload saw the engine end by itself.

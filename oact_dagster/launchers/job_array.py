@@ -128,12 +128,13 @@ class JobArray:
         except (OSError, ValueError, AttributeError):
             return {}
 
-    def age_s(self, now: float) -> float:
-        """Time since it was written, s."""
+    @property
+    def written_at(self) -> float:
+        """When its folder was written, Unix time, s; minus infinity where that is gone."""
         try:
-            return now - (self.folder / _TASKS).stat().st_mtime
+            return (self.folder / _TASKS).stat().st_mtime
         except OSError:
-            return math.inf
+            return -math.inf
 
     def log(self, task: int) -> Path:
         """Where scheduler and script of a task write."""
@@ -172,8 +173,8 @@ def find_arrays(parent: Path, tokens: Collection[str]) -> dict[str, tuple[JobArr
     """The array and the task of attempts, by their tokens; the newest where there are several."""
     wanted = set(tokens)
     found: dict[str, tuple[JobArray, int]] = {}
-    folders = sorted(parent.glob(f"{NAME_PREFIX}*"), key=_written, reverse=True)
-    for folder in folders:
+    folders = parent.glob(f"{NAME_PREFIX}*")
+    for folder in sorted(folders, key=lambda folder: JobArray(folder, ()).written_at, reverse=True):
         if not wanted:
             break
         try:
@@ -186,10 +187,3 @@ def find_arrays(parent: Path, tokens: Collection[str]) -> dict[str, tuple[JobArr
                 found[token] = (array, task)
                 wanted.discard(token)
     return found
-
-
-def _written(folder: Path) -> float:
-    try:
-        return (folder / _TASKS).stat().st_mtime
-    except OSError:
-        return 0.0

@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from oact_dagster.launchers.flux.job_file import FLUX_JOB_FILE, flux_job_text
 from oact_dagster.launchers.job_script import JobEnvironment, whole_minutes
 from oact_dagster.launchers.slurm.job_file import SLURM_JOB_FILE, slurm_job_text
 from oact_dagster.settings.launcher import LauncherSettings
+
+JOB_FILES: Final = (SLURM_JOB_FILE, FLUX_JOB_FILE)
+"""The names of these scripts."""
 
 
 def job_environment(settings: LauncherSettings) -> JobEnvironment:

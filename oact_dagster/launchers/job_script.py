@@ -1,6 +1,9 @@
 """What the job scripts of all schedulers have in common: the environment that they set up, and safe quoting."""
 
+import hashlib
 import math
+import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -77,6 +80,16 @@ def quoted(value: str | Path) -> str:
         ValueError: it has more than one line.
     """
     return shlex.quote(one_line(str(value)))
+
+
+def by_hand_name(folder: Path) -> str:
+    """The name of the job that somebody submits by hand from a job folder's script.
+
+    It holds the name of the folder, for whoever reads the queue, and a hash of the folder's real path, so that no
+    other campaign has it.
+    """
+    digest = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:12]
+    return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', folder.name)}-{digest}"
 
 
 def single_job_script(

@@ -130,6 +130,16 @@ class Launcher(Protocol):
             LauncherError: nothing can be submitted here at all.
         """
 
+    def by_hand(self, folders: Collection[Path]) -> Mapping[Path, str]:
+        """Jobs that somebody submitted by hand from the script in a job folder, and that wait or run.
+
+        Returns:
+            The scheduler's job id for each folder that has one.
+
+        Raises:
+            LauncherError: the scheduler cannot be asked; nothing is known.
+        """
+
     def withdraw(self, tokens: Collection[str]) -> Collection[str]:
         """Forget jobs that were handed over and not taken.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from oact_dagster.launchers.job_array import JobArray, ResourceRequest
+from oact_dagster.launchers.job_array import NAME_PREFIX, JobArray, ResourceRequest
 from oact_dagster.launchers.protocol import JobState
 
 
@@ -30,6 +30,24 @@ class SubmitAnswer:
     """Of each task that was taken."""
     told: str = ""
     """Its words, in one line."""
+    unknown_hosts: Collection[str] = ()
+    """Hosts to avoid that it refused because it does not know them."""
+
+
+ArrayNames = Mapping[str, str]
+"""Job ids, each with the name of the array that it was submitted in; empty where the array's folder is gone."""
+
+
+def is_ours(job_name: str, array_name: str) -> bool:
+    """Whether the job that has one of our ids is still ours.
+
+    A scheduler that was set up anew, and another Flux instance, give out the same ids again.
+
+    Args:
+        job_name: of its array, as the scheduler has it.
+        array_name: of the array that we submitted; empty where that is not known.
+    """
+    return job_name == array_name if array_name else job_name.startswith(NAME_PREFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +81,26 @@ class Scheduler(Protocol):
     def submit(self, array: JobArray) -> SubmitAnswer:
         """Submit all tasks of an array."""
 
-    def find(self, names: Collection[str]) -> Mapping[str, Mapping[int, str]]:
-        """The job ids of each task in the queue, by the array's name; also of those that ended a moment ago."""
+    def find(self, arrays: Collection[JobArray]) -> Mapping[str, Mapping[int, str]]:
+        """The job ids of each task of these arrays, by the array's name; also of those that ended a moment ago."""
 
-    def states(self, job_ids: Collection[str]) -> Mapping[str, JobState]:
-        """The states of jobs; one that the scheduler does not know is left out."""
+    def active(self, names: Collection[str]) -> Mapping[str, str]:
+        """The ids of jobs with these names that wait or run, by name."""
+
+    def states(self, names: ArrayNames) -> Mapping[str, JobState]:
+        """The states of jobs.
+
+        A job that the scheduler does not know is left out, and so is one whose id somebody else's job has now.
+        """
 
     def knows_ended_for_s(self) -> float:
         """How long it certainly knows a job that has ended, s; 0 where nothing follows from its not knowing one."""
 
-    def cancel(self, job_ids: Collection[str]) -> None:
-        """End jobs."""
+    def cancel(self, names: ArrayNames) -> None:
+        """End jobs that are still ours."""
+
+    def hosts(self) -> Collection[str] | None:
+        """The nodes on which jobs of ours may run, as the scheduler names them; None where it does not tell."""
 
     def how_to_cancel(self, job_ids: Collection[str], names: Collection[str]) -> str:
         """The command by which a user ends these jobs, which are all jobs of the arrays with these names."""

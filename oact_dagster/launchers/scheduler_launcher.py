@@ -14,9 +14,9 @@ from typing import Final
 
 from oact_dagster.counted import counted
 from oact_dagster.launchers.job_array import JobArray, find_arrays, split
-from oact_dagster.launchers.job_script import PAYLOAD, JobEnvironment
+from oact_dagster.launchers.job_script import PAYLOAD, JobEnvironment, by_hand_name
 from oact_dagster.launchers.protocol import Cause, Job, JobState, LauncherError, Orphan, Phase, Submission
-from oact_dagster.launchers.scheduler import Reply, Scheduler
+from oact_dagster.launchers.scheduler import ArrayNames, Reply, Scheduler
 from oact_dagster.launchers.scheduler_command import NoAnswerError
 
 SOONEST_S: Final = 2.0
@@ -25,6 +25,8 @@ SETTLE_S: Final = 5.0
 """How long a submit whose answer was lost may still arrive at a scheduler that answers again, s."""
 SLOWEST_FACTOR: Final = 10
 """A scheduler that does not answer is asked less and less often, down to so many poll intervals."""
+HOSTS_KNOWN_FOR_S: Final = 600.0
+"""How often a scheduler is asked for the names of its nodes, where some are to be avoided, s."""
 LONGEST_SEARCH: Final = 3
 """How often a scheduler that does not answer is asked for a dead run's jobs."""
 
@@ -80,6 +82,9 @@ class SchedulerLauncher:
         self._queued_at: dict[str, float] = {}
         self._notes: list[str] = []
         self._told_pending: set[str] = set()
+        self._hosts: Collection[str] | None = None
+        self._hosts_asked = -HOSTS_KNOWN_FOR_S
+        self._told_hosts: set[str] = set()
         self._unanswered = ""
         self._pause = min(SOONEST_S, poll_interval_s)
         self._next_poll = self._next_submit = 0.0
@@ -101,7 +106,8 @@ class SchedulerLauncher:
         unclear = {token for one in self._unclear.values() for token in one.array.tokens}
         left = [job for job in jobs if job.token not in taken and job.token not in unclear]
         try:
-            queue = [list(group) for group in split(left, self._at_most())] if left else []
+            named = self._avoiding_known_hosts(left)
+            queue = [list(group) for group in split(named, self._at_most())] if named else []
         except NoAnswerError as error:
             self._no_answer(str(error))
             self._try_again(self._pause)
@@ -134,16 +140,64 @@ class SchedulerLauncher:
                     queue[:0] = [group[:half], group[half:]]
                 else:
                     self._wait_for_room(1 + sum(map(len, queue)), answer.told)
-            elif any(job.avoid for job in group):
-                # No other host may be left, or the scheduler call this one by another name.
+            elif avoided := group[0].avoid:
                 array.remove()
-                queue.insert(0, [replace(job, avoid=()) for job in group])
+                # Where it does not say which host it does not know, no other one may be left.
+                kept = (
+                    tuple(h for h in avoided if h not in answer.unknown_hosts) if answer.unknown_hosts else ()
+                )
+                self._tell_not_avoided(set(avoided) - set(kept), answer.told)
+                queue.insert(0, [replace(job, avoid=kept) for job in group])
             else:
                 array.remove()
                 refused |= {job.token: answer.told for job in group}
         if taken:
             self._look_soon()
         return Submission(taken, refused)
+
+    def _avoiding_known_hosts(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """Jobs with the hosts that they avoid named as the scheduler names its nodes; those it does not have go.
+
+        Raises:
+            NoAnswerError: it does not answer.
+        """
+        if not any(job.avoid for job in jobs):
+            return jobs
+        if self._clock() - self._hosts_asked >= HOSTS_KNOWN_FOR_S:
+            self._hosts = self._scheduler.hosts()
+            self._hosts_asked = self._clock()
+        if self._hosts is None:
+            return jobs
+        # The ledger keeps names without their domains.
+        known = {host.partition(".")[0]: host for host in self._hosts}
+        named = []
+        for job in jobs:
+            avoid = tuple(sorted(known[host] for host in job.avoid if host in known))
+            if strangers := [host for host in job.avoid if host not in known]:
+                self._tell_not_avoided(strangers, f"{self.kind} has no such node for these jobs")
+            if avoid and len(avoid) == len(known):
+                self._tell_not_avoided(avoid, "no other node could run these jobs")
+                avoid = ()
+            named.append(replace(job, avoid=avoid))
+        return named
+
+    def _tell_not_avoided(self, hosts: Collection[str], reason: str) -> None:
+        """Tell once of each host that jobs were to be kept from, and are not."""
+        fresh = sorted(host for host in hosts if host not in self._told_hosts)
+        if fresh:
+            self._told_hosts.update(fresh)
+            self._notes.append(f"{self.kind}: jobs are not kept away from {', '.join(fresh)}: {reason}")
+
+    def by_hand(self, folders: Collection[Path]) -> Mapping[Path, str]:
+        """See :class:`~oact_dagster.launchers.protocol.Launcher`: they are known by their names."""
+        names = {by_hand_name(folder): folder for folder in folders}
+        try:
+            return {names[name]: job_id for name, job_id in self._scheduler.active(names).items()}
+        except NoAnswerError as error:
+            raise LauncherError(
+                f"{self.kind} does not answer ({error}), and may have jobs that were submitted by hand: nothing was"
+                " submitted; try again when it answers"
+            ) from None
 
     def withdraw(self, tokens: Collection[str]) -> Collection[str]:
         """See :class:`~oact_dagster.launchers.protocol.Launcher`: all but those whose submit had no answer."""
@@ -181,7 +235,7 @@ class SchedulerLauncher:
     def _resolve(self, one: _Unclear) -> dict[str, str]:
         """Look for an array whose answer was lost; it is forgotten when the scheduler certainly has none of it."""
         try:
-            found = self._scheduler.find([one.array.name]).get(one.array.name, {})
+            found = self._scheduler.find([one.array]).get(one.array.name, {})
         except NoAnswerError as error:
             self._no_answer(str(error))
             self._try_again(self._pause)
@@ -236,7 +290,7 @@ class SchedulerLauncher:
             return
         asked = self._clock()
         try:
-            found = self._scheduler.states(job_ids)
+            found = self._scheduler.states(self._names_of(job_ids))
         except NoAnswerError as error:
             self._no_answer(str(error))
             return
@@ -260,6 +314,10 @@ class SchedulerLauncher:
                 state = replace(state, stuck=f"{state.reason} ({why})")
             self._states[job_id] = state
         self._tell_pending()
+
+    def _names_of(self, job_ids: Collection[str]) -> ArrayNames:
+        """The names by which the scheduler has to know these jobs, too."""
+        return {i: self._places[i][0].name if i in self._places else "" for i in job_ids}
 
     def _never_began(self, job_id: str, found: Collection[str], kept_s: float) -> bool:
         """Whether a job that the scheduler does not know was cancelled while it waited, by us or by somebody else.
@@ -320,7 +378,7 @@ class SchedulerLauncher:
         if not due:
             return
         try:
-            self._scheduler.cancel(due)
+            self._scheduler.cancel(self._names_of(due))
         except NoAnswerError as error:
             self._no_answer(str(error))
         else:
@@ -373,7 +431,7 @@ class SchedulerLauncher:
         silent = 0
         while arrays:
             try:
-                found = self._scheduler.find(arrays)
+                found = self._scheduler.find(arrays.values())
             except NoAnswerError as error:
                 silent += 1
                 if silent >= LONGEST_SEARCH:
@@ -384,9 +442,8 @@ class SchedulerLauncher:
                 time.sleep(min(SOONEST_S, self._interval))
                 continue
             # A submit that was under way when its run died may arrive late.
-            young = [
-                n for n, array in arrays.items() if n not in found and array.age_s(time.time()) < SETTLE_S
-            ]
+            now = time.time()
+            young = [n for n, array in arrays.items() if n not in found and now - array.written_at < SETTLE_S]
             if not young:
                 return {name: tasks for name, tasks in found.items() if tasks}
             time.sleep(0.5)

@@ -12,7 +12,9 @@ from oact_dagster.ledger.states import EndedAttempt, Outcome
 _OURS: Final = f"launcher != '{LAUNCHER_BY_HAND}'"
 _REFUSED: Final = "COALESCE(failure_class, '') = 'input_refused'"
 _COUNTED: Final = f"state = 'closed' AND outcome IN ('completed', 'failed', 'timeout') AND NOT {_REFUSED}"
-_HOST_FAULT: Final = "(outcome = 'lost' OR failure_class IN ('disk_full', 'mpi_error', 'aborted'))"
+# A node that failed before it began what it had been given took it from nobody: outcome cancelled, class lost.
+_LOST: Final = "(outcome = 'lost' OR failure_class = 'lost')"
+_HOST_FAULT: Final = f"({_LOST} OR failure_class IN ('disk_full', 'mpi_error', 'aborted'))"
 # As a scheduler calls it: some of its names have the domain with them.
 _HOST: Final = "substr(host, 1, instr(host || '.', '.') - 1)"
 _LOOKED_AT: Final = 20_000
@@ -92,9 +94,10 @@ class LedgerHealth(LedgerHistory):
         rows = self._rows(
             f"SELECT {_HOST} AS name, COUNT(DISTINCT CASE WHEN fault THEN structure_id END) AS faults,"
             " COUNT(DISTINCT CASE WHEN outcome = 'completed' THEN structure_id END) AS good,"
-            " COUNT(DISTINCT CASE WHEN outcome = 'lost' THEN structure_id END) AS lost,"
+            " COUNT(DISTINCT CASE WHEN lost_there THEN structure_id END) AS lost,"
             " MIN(CASE WHEN fault THEN id END) AS first, MAX(CASE WHEN fault THEN elapsed END) AS longest FROM"
-            f" (SELECT id, host, structure_id, outcome, elapsed, {_HOST_FAULT} AS fault FROM attempts"
+            f" (SELECT id, host, structure_id, outcome, elapsed, {_HOST_FAULT} AS fault, {_LOST} AS lost_there"
+            "  FROM attempts"
             "  WHERE state = 'closed' AND host IS NOT NULL ORDER BY id DESC LIMIT ?) recent"
             f" WHERE id > COALESCE((SELECT value FROM json_each(?) WHERE key = {_HOST}), 0)"
             " GROUP BY name ORDER BY faults DESC, name",

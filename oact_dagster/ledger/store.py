@@ -364,11 +364,7 @@ class Ledger(LedgerJudging):
                 if self._move_structure(db, ending, row):
                     recorded.add(ending.token)
                 if ending.not_before:
-                    db.execute(
-                        "INSERT INTO structure_state (structure_id, not_before) VALUES (?, ?)"
-                        " ON CONFLICT (structure_id) DO UPDATE SET not_before = excluded.not_before",
-                        (row["structure_id"], ending.not_before),
-                    )
+                    _rest(db, row["structure_id"], ending.not_before)
         return recorded
 
     @staticmethod
@@ -491,8 +487,12 @@ class Ledger(LedgerJudging):
             )
             return True
 
-    def give_back(self, tokens: Sequence[str]) -> list[int]:
+    def give_back(self, tokens: Sequence[str], *, not_before: float = 0.0) -> list[int]:
         """Undo claims of which no calculation was ever started: the structures are ``to_run`` again.
+
+        Args:
+            tokens: of the claims.
+            not_before: Unix time before which nothing takes the structures by itself, s.
 
         Returns:
             ``orig_index`` of the structures given back.
@@ -516,6 +516,8 @@ class Ledger(LedgerJudging):
                     " WHERE id = ? AND status = 'running'",
                     (row["structure_id"],),
                 )
+                if not_before:
+                    _rest(db, row["structure_id"], not_before)
                 given.append(int(row["orig_index"]))
         return given
 
@@ -569,6 +571,15 @@ _COMPLETE = (
     "UPDATE structures SET status = 'completed', error_message = NULL, final_energy = ?, max_forces = ?,"
     " scf_steps = ?, wall_time = ?, n_cores = ?, updated_at = CURRENT_TIMESTAMP WHERE id = ?"
 )
+
+
+def _rest(db: sqlite3.Connection, structure_id: int, until: float) -> None:
+    """Let nothing take a structure by itself before a Unix time, s."""
+    db.execute(
+        "INSERT INTO structure_state (structure_id, not_before) VALUES (?, ?)"
+        " ON CONFLICT (structure_id) DO UPDATE SET not_before = excluded.not_before",
+        (structure_id, until),
+    )
 
 
 def _no_limit(value: int | None) -> int:

@@ -1,15 +1,21 @@
-"""A stand-in for the command ``flux``, which answers as Flux 0.88 was recorded to, with its faults.
+"""A stand-in for the command ``flux``, which answers as Flux 0.88 was seen to, with its faults.
 
-It keeps its jobs in one folder (``STAND_IN_FLUX``) and runs each as a process. It is no kinder than the real one: bad
-ids are errors, JSON of one id is a bare object, ids are not ASCII unless asked for, a job in a folder that is not there
-completes, and a file ``fault`` there names what goes wrong: hang, hang-after, die-after N, no-broker, refuse, limit N,
-lag, unsatisfiable.
+It keeps its jobs in one folder (``STAND_IN_FLUX``) and runs each as a process. It is no kinder than the real one: it
+refuses ``--cc=0-0`` for a bulk of one; bad ids are errors, and only stderr tells of one unknown id among several; JSON
+of one id is a bare object; ids are not ASCII unless asked for; a list stops at 1,000 jobs unless asked for more; the
+history stays; a constraint on a host that is not there is refused, one on a property that no node has is taken, and
+its job fails; a job in a folder that is not there completes.
+
+``instance.json`` there says what nodes and queues there are, ``history.json`` holds jobs that ended before, and a file
+``fault`` names what goes wrong: hang, hang-after, die-after N, no-broker, limit N, lag, dead-node NAME.
 """
 
+import argparse
 import contextlib
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +24,23 @@ from pathlib import Path
 
 ROOT = Path(os.environ["STAND_IN_FLUX"])
 DIGITS = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+INSTANCE = {
+    "nodes": {f"fake{number}": {"cores": 16, "properties": []} for number in range(4)},
+    "queues": [{"name": "pbatch"}],
+    "default": "pbatch",
+}
+QUEUE = {
+    "submission": "enabled",
+    "scheduling": "started",
+    "timelimit": "inf",
+    "max_ncores": "inf",
+    "max_nnodes": "inf",
+    "nodes": None,
+}
+
+
+class UsageError(Exception):
+    """The command ends with this text on stderr."""
 
 
 def f58(number: int) -> str:
@@ -27,6 +50,16 @@ def f58(number: int) -> str:
         text = DIGITS[digit] + text
         if not number:
             return ("f" if os.environ.get("FLUX_F58_FORCE_ASCII") else "ƒ") + text
+
+
+def instance() -> dict:
+    file = ROOT / "instance.json"
+    return {**INSTANCE, **(json.loads(file.read_text()) if file.exists() else {})}
+
+
+def queue_named(name: str) -> dict | None:
+    found = [one for one in instance()["queues"] if one["name"] == name]
+    return {**QUEUE, **found[0]} if found else None
 
 
 def fault() -> list[str]:
@@ -43,76 +76,190 @@ def fail(text: str) -> int:
     return 1
 
 
-def load() -> list[dict]:
-    found = []
+def load(*, ended: bool = True) -> list[dict]:
+    """The jobs of this instance, those of before first; without the ended ones where they are not asked for."""
+    history = ROOT / "history.json"
+    found = json.loads(history.read_text()) if ended and history.exists() else []
     for file in sorted(ROOT.glob("job-*.json")):
         job = json.loads(file.read_text())
-        ended = ROOT / f"end-{job['id']}"
-        if job["state"] != "INACTIVE" and ended.exists():
-            job |= json.loads(ended.read_text())
-        found.append(job)
+        end = ROOT / f"end-{job['id']}"
+        if job["state"] != "INACTIVE" and end.exists():
+            job |= json.loads(end.read_text())
+        if ended or job["state"] != "INACTIVE":
+            found.append(job)
     return found
 
 
+# --- constraints: RFC 35, as far as a campaign uses it ---
+
+
+def parse(text: str) -> dict:
+    words = re.findall(r"[()|&,]|[^\s()|&,]+", text)
+    tree, rest = parse_or(words, text)
+    if rest:
+        raise UsageError(f"flux-submit: ERROR: --requires={text!r}: Unexpected token {rest[0]!r}")
+    return tree
+
+
+def parse_or(words: list[str], text: str) -> tuple[dict, list[str]]:
+    terms = []
+    while True:
+        term, words = parse_and(words, text)
+        terms.append(term)
+        if not words or words[0] != "|":
+            return (terms[0] if len(terms) == 1 else {"or": terms}), words
+        words = words[1:]
+
+
+def parse_and(words: list[str], text: str) -> tuple[dict, list[str]]:
+    terms = []
+    while words and words[0] not in ("|", ")"):
+        word, words = words[0], words[1:]
+        if word in (",", "&"):
+            continue
+        if word == "(":
+            term, words = parse_or(words, text)
+            if not words or words[0] != ")":
+                raise UsageError(
+                    f"flux-submit: ERROR: --requires={text!r}: Unclosed parenthesis in position 0"
+                )
+            words = words[1:]
+        elif word.startswith(("host:", "-host:")):
+            term = {"hostlist": [word.split(":", 1)[1]]}
+            term = {"not": [term]} if word.startswith("-") else term
+        else:
+            term = {"properties": [word]}
+        terms.append(term)
+    return (terms[0] if len(terms) == 1 else {"and": terms}), words
+
+
+def meets(name: str, node: dict, tree: dict) -> bool:
+    ((operator, values),) = tree.items() if tree else (("and", []),)
+    if operator in ("and", "or"):
+        return (all if operator == "and" else any)(meets(name, node, one) for one in values)
+    if operator == "not":
+        return not all(meets(name, node, one) for one in values)
+    return name in values if operator == "hostlist" else set(values) <= set(node["properties"])
+
+
+def hosts_in(tree: dict) -> list[str]:
+    ((operator, values),) = tree.items() if tree else (("and", []),)
+    if operator == "hostlist":
+        return list(values)
+    return [] if operator == "properties" else [host for one in values for host in hosts_in(one)]
+
+
+# --- commands ---
+
+
 def submit(arguments: list[str]) -> int:
-    options = dict(a.split("=", 1) for a in arguments if a.startswith("--") and "=" in a)
-    first, last = map(int, options["--cc"].split("-"))
-    command = arguments[arguments.index("bash") :]
+    parser = argparse.ArgumentParser("flux submit", "flux submit [OPTIONS...] COMMAND [ARGS...]")
+    for name in ("--cc", "--job-name", "--output", "--queue", "--bank", "--requires", "--setattr"):
+        parser.add_argument(name)
+    for name in ("--dry-run", "--exclusive"):
+        parser.add_argument(name, action="store_true")
+    parser.add_argument("-N", type=int)
+    parser.add_argument("-n", type=int)
+    parser.add_argument("-c", type=int, default=1)
+    parser.add_argument("-t")
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    given = parser.parse_args(arguments)
+    if given.exclusive and not given.N:
+        raise UsageError("flux-submit: ERROR: exclusive can only be set with a node count")
+    tree = parse(given.requires) if given.requires else {}
+    if given.dry_run:
+        system = {"duration": 60.0, "environment": dict(os.environ)}
+        system |= {"queue": given.queue} if given.queue else {}
+        print(json.dumps({"attributes": {"system": {**system, **({"constraints": tree} if tree else {})}}}))
+        return 0
+    found = re.fullmatch(r"(\d+)(?:-(\d+))?", given.cc)
+    first, last = int(found[1]), int(found[2] or found[1])
+    if found[2] is not None and last <= first:
+        raise UsageError(f"flux-submit: ERROR: IDset(): Invalid argument: {given.cc}")
+    if refusal := refused(given, tree):
+        return fail("\n".join(f"cc={number}: {refusal}" for number in range(first, last + 1)))
     what = fault()
-    if what[0] == "refuse":
-        for number in range(first, last + 1):
-            print(
-                f"cc={number}: [Errno 22] Invalid queue {options.get('--queue')!r} specified", file=sys.stderr
-            )
-        return 1
     failed = 0
     for number in range(first, last + 1):
-        active = sum(job["state"] != "INACTIVE" for job in load())
-        if what[0] == "limit" and active >= int(what[1]):
+        if what[0] == "limit" and len(load(ended=False)) >= int(what[1]):
             print(f"cc={number}: [Errno 1] user has max active jobs", file=sys.stderr)
             failed = 1
             continue
         if what[0] == "die-after" and number - first >= int(what[1]):
             (ROOT / "fault").unlink()
             os.kill(os.getpid(), signal.SIGKILL)
-        with (ROOT / "count").open("a+") as count:
-            fcntl.flock(count, fcntl.LOCK_EX)
-            count.seek(0)
-            job_id = 357321146368 + 16777216 * len(count.read())
-            count.write("x")
-        name = options["--job-name"].format(cc=number)
-        job = {
-            "id": job_id, "jobid": f58(job_id), "name": name, "state": "RUN", "status": "RUN", "result": "",
-            "returncode": "", "exception": {"occurred": "", "severity": "", "type": "", "note": ""},
-            "t_submit": time.time(), "nodelist": "vm",
-        }  # fmt: skip
-        if what[0] == "unsatisfiable":
-            note = "unsatisfiable request: need 5 node(s), only 4 eligible"
-            job |= {
-                "state": "INACTIVE",
-                "result": "FAILED",
-                "returncode": 1,
-                "exception": told("alloc", note),
-            }
-            (ROOT / f"job-{job_id}.json").write_text(json.dumps(job))
-            print(f58(job_id), flush=True)
-            continue
-        environment = {**os.environ, "FLUX_JOB_CC": str(number), "FLUX_JOB_ID": f58(job_id)}
-        with Path(options["--output"].format(cc=number)).open("ab") as log:
-            runner = subprocess.Popen(
-                [sys.executable, __file__, "run", str(job_id), *command],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True,
-            )  # fmt: skip
-        job["pid"] = runner.pid
-        (ROOT / f"job-{job_id}.json").write_text(json.dumps(job))
-        print(f58(job_id), flush=True)
+        start(given, tree, number, what)
     if what[0] == "hang-after":
         (ROOT / "fault").unlink()
         hang()
     return failed
 
 
-def run(job_id: str, command: list[str]) -> int:
+def refused(given: argparse.Namespace, tree: dict) -> str:
+    """What the instance says of a job that it does not take; empty where it takes it."""
+    here = instance()
+    for host in hosts_in(tree):
+        if host not in here["nodes"]:
+            return (
+                f"[Errno 1] invalid jobspec: host constraint contains invalid hosts: host {host!r} not found"
+            )
+    name = given.queue or here["default"]
+    queue = queue_named(name)
+    if queue is None:
+        return f"[Errno 1] Invalid queue '{name}' specified"
+    if queue["submission"] == "disabled":
+        return f"[Errno 22] job submission to {name} is disabled: disabled by administrator"
+    if given.c > float(queue["max_ncores"]):
+        over = f"ncores ({given.c}) exceeds policy limit of {queue['max_ncores']}"
+        return f"[Errno 22] requested {over} for queue {name}"
+    if int(given.t.removesuffix("m")) * 60 > float(queue["timelimit"]):
+        over = f"duration ({given.t}) exceeds policy limit of {queue['timelimit']}s"
+        return f"[Errno 22] requested {over} for queue {name}"
+    return ""
+
+
+def start(given: argparse.Namespace, tree: dict, number: int, what: list[str]) -> None:
+    here = instance()
+    members = queue_named(given.queue or here["default"])["nodes"]
+    eligible = [
+        name
+        for name, node in here["nodes"].items()
+        if (members is None or name in members) and meets(name, node, tree) and node["cores"] >= given.c
+    ]
+    with (ROOT / "count").open("a+") as count:
+        fcntl.flock(count, fcntl.LOCK_EX)
+        count.seek(0)
+        taken = len(count.read())
+        count.write("x")
+    job_id = 357321146368 + 16777216 * taken
+    job = {
+        "id": job_id, "jobid": f58(job_id), "name": given.job_name.format(cc=number), "state": "RUN",
+        "status": "RUN", "result": "", "returncode": "",
+        "exception": {"occurred": False}, "t_submit": time.time(), "urgency": 16,
+    }  # fmt: skip
+    file = ROOT / f"job-{job_id}.json"
+    if not eligible:
+        note = f"unsatisfiable request: need 1 slot(s) of {given.c} core(s), only 0 such slot(s) available"
+        job |= {"state": "INACTIVE", "result": "FAILED", "status": "FAILED", "returncode": 1}
+        job |= {"t_inactive": time.time(), "exception": told("alloc", note)}
+    elif what[0] == "dead-node" and what[1] in eligible:
+        # For a moment pending jobs are handed to a node that has died; they end without having begun.
+        job |= {"state": "INACTIVE", "result": "FAILED", "status": "FAILED", "returncode": 1}
+        job |= {"t_inactive": time.time(), "exception": told("exec", f"node failure on {what[1]} (rank 3)")}
+    else:
+        job["nodelist"] = eligible[taken % len(eligible)]
+        environment = {**os.environ, "FLUX_JOB_CC": str(number), "FLUX_JOB_ID": f58(job_id)}
+        with Path(given.output.format(cc=number)).open("ab") as log:
+            runner = subprocess.Popen(
+                [sys.executable, __file__, "run", str(job_id), job["nodelist"], *given.command],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True,
+            )  # fmt: skip
+        job["pid"] = runner.pid
+    file.write_text(json.dumps(job))
+    print(f58(job_id), flush=True)
+
+
+def run(job_id: str, node: str, command: list[str]) -> int:
     """Beside the job: it takes its end down."""
     child = subprocess.Popen(command)
     signal.signal(signal.SIGTERM, lambda number, frame: child.send_signal(number))
@@ -124,8 +271,9 @@ def run(job_id: str, command: list[str]) -> int:
     if cancelled:
         end |= {"result": "CANCELED", "returncode": code or 143, "exception": told("cancel", "")}
     if lost:
-        end |= {"result": "FAILED", "returncode": 1, "exception": told("exec", "node failure on n4 (rank 3)")}
-    end["status"] = end["result"]
+        note = f"node failure on {node} (rank 3)"
+        end |= {"result": "FAILED", "returncode": 1, "exception": told("exec", note)}
+    end |= {"status": end["result"], "t_inactive": time.time()}
     part = ROOT / f".end-{job_id}"
     part.write_text(json.dumps(end))
     part.rename(ROOT / f"end-{job_id}")
@@ -138,23 +286,37 @@ def told(kind: str, note: str) -> dict:
 
 def jobs(arguments: list[str]) -> int:
     assert "--json" in arguments
-    found = load()
-    what = fault()
-    if what[0] == "lag":
-        # The list follows what was submitted a moment later.
-        found = [job for job in found if time.time() - job["t_submit"] > 1.0]
     ids = [a for a in arguments if a[0] in "fƒ"]
-    for one in ids:
-        if one.replace("ƒ", "f") not in {f58(job["id"]).replace("ƒ", "f") for job in found}:
-            return fail(f"flux-jobs: ERROR: JobID {one} unknown")
-    if len(ids) == 1:
-        print(json.dumps(next(job for job in found if f58(job["id"])[1:] == ids[0][1:])))
+    options = dict(a.split("=", 1) for a in arguments if a.startswith("--") and "=" in a)
+    what = fault()
+
+    def listed(job: dict) -> bool:
+        # The list follows what was submitted a moment later.
+        return what[0] != "lag" or time.time() - job["t_submit"] > 1.0
+
+    if ids:
+        for one in ids:
+            if not re.fullmatch(f"[fƒ][{DIGITS}]+", one):
+                print(f"flux-jobs: error: argument JOBID: invalid JobID value: {one!r}", file=sys.stderr)
+                return 2
+        known = {f58(job["id"])[1:]: job for job in load() if listed(job)}
+        for one in ids:
+            if one[1:] not in known:
+                print(f"JobID {one} unknown", file=sys.stderr)
+        found = [known[one[1:]] for one in ids if one[1:] in known]
+        if not found:
+            return 1
+        print(json.dumps(found[0] if len(ids) == 1 else {"jobs": found}))
         return 0
-    if "-a" not in arguments:
-        found = [job for job in found if job["state"] != "INACTIVE"]
+    since = float(options.get("--since", "0" if "-a" in arguments else "inf"))
+    found = [
+        job
+        for job in load(ended="-a" in arguments or "--since" in options)
+        if listed(job) and (job["state"] != "INACTIVE" or job.get("t_inactive", 0.0) > since)
+    ]
     if "-c0" not in arguments:
         found = found[:1000]
-    print(json.dumps({"jobs": found}))
+    print(json.dumps({"jobs": [job for job in found if options.get("--name", job["name"]) == job["name"]]}))
     return 0
 
 
@@ -175,31 +337,63 @@ def cancel(ids: list[str]) -> int:
 
 
 def queue(arguments: list[str]) -> int:
-    """flux-queue(1): its fields in the format that is asked for. This was never recorded from a real one."""
     assert arguments[:3] == ["list", "-n", "-o"], arguments
-    file = ROOT / "queues"
-    rows = json.loads(file.read_text()) if file.exists() else [["pbatch", "enabled", "started", "inf"]]
-    for row in rows:
-        fields = dict(zip(["queue", "submission", "scheduling", "limits.timelimit"], row, strict=True))
-        line = arguments[3]
-        for name, value in fields.items():
-            line = line.replace(f"{{{name}}}", str(value))
-        print(line)
+    here = instance()
+    for one in here["queues"]:
+        row = {**QUEUE, **one}
+        fields = {
+            "queue": row["name"],
+            "queuem": row["name"] + ("*" if row["name"] and row["name"] == here["default"] else ""),
+            "submission": row["submission"],
+            "scheduling": row["scheduling"],
+            "limits.timelimit": row["timelimit"],
+            "limits.max.ncores": row["max_ncores"],
+            "limits.max.nnodes": row["max_nnodes"],
+        }
+        print(re.sub(r"\{([\w.]+)\}", lambda found, fields=fields: str(fields[found[1]]), arguments[3]))
+    return 0
+
+
+def resource(arguments: list[str]) -> int:
+    here = instance()
+    names = list(here["nodes"])
+    if arguments == ["R"]:
+        properties: dict[str, list[str]] = {}
+        for rank, node in enumerate(here["nodes"].values()):
+            for name in node["properties"]:
+                properties.setdefault(name, []).append(str(rank))
+        ranks = [
+            {"rank": str(rank), "children": {"core": f"0-{node['cores'] - 1}" if node["cores"] > 1 else "0"}}
+            for rank, node in enumerate(here["nodes"].values())
+        ]
+        execution = {"R_lite": ranks, "nodelist": names}
+        execution |= {"properties": {name: ",".join(ranks) for name, ranks in properties.items()}}
+        print(json.dumps({"version": 1, "execution": execution}))
+        return 0
+    assert arguments == ["list", "-s", "all", "-n", "-o", "{queue}|{nodelist}"], arguments
+    for one in here["queues"]:
+        members = {**QUEUE, **one}["nodes"]
+        print(f"{one['name']}|{','.join(names if members is None else members)}")
     return 0
 
 
 def main() -> int:
     kind, *arguments = sys.argv[1:]
     if kind == "run":
-        return run(arguments[0], arguments[1:])
+        return run(arguments[0], arguments[1], arguments[2:])
     with (ROOT / "calls").open("a") as calls:
         calls.write(f"{kind} {' '.join(arguments)}\n")
     what = fault()
     if what[0] == "hang":
         hang()
-    if what[0] == "no-broker":
+    dry = kind == "submit" and "--dry-run" in arguments
+    if what[0] == "no-broker" and not dry:
         return fail("flux: ERROR: Unable to connect to Flux: broker socket /run/flux/local was not found")
-    return {"submit": submit, "jobs": jobs, "cancel": cancel, "queue": queue}[kind](arguments)
+    commands = {"submit": submit, "jobs": jobs, "cancel": cancel, "queue": queue, "resource": resource}
+    try:
+        return commands[kind](arguments)
+    except UsageError as error:
+        return fail(str(error))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """What a scheduler is asked before anything is submitted: a real Slurm, and the stand-in for Flux."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -189,55 +188,115 @@ def test_a_machine_without_the_scheduler(
     ]
 
 
-NOT_ASKED = "Flux was not asked whether one node has the cores that are asked for: a submit tells"
+NAMELESS = {"queues": [{"name": ""}], "default": ""}
+PDEBUG = {"queues": [{"name": "pbatch"}, {"name": "pdebug", "timelimit": "120.0"}]}
+MIXED = {
+    "nodes": {
+        "n1": {"cores": 16, "properties": []},
+        "n2": {"cores": 64, "properties": ["gpu"]},
+    },
+    "queues": [{"name": "pbatch"}, {"name": "small", "nodes": ["n1"], "max_ncores": 8}, {"name": "empty", "nodes": []}],
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("settings", "queues", "blocking", "notes"),
+    ("settings", "instance", "blocking", "notes"),
     [
-        ({"queue": "pbatch"}, None, [], [NOT_ASKED]),
-        ({"queue": "nope"}, None, ["launcher.queue: nope: Flux has no such queue; it has pbatch"], [NOT_ASKED]),
+        ({"queue": "pbatch"}, {}, [], []),
+        ({"queue": "nope"}, {}, ["launcher.queue: nope: Flux has no such queue; it has pbatch"], []),
         (
-            {"queue": "pbatch"}, [["", "enabled", "started", "inf"]],
+            {"queue": "pbatch"}, NAMELESS,
             ["launcher.queue: pbatch: Flux has no such queue; it has one without a name: leave launcher.queue out"],
-            [NOT_ASKED],
+            [],
         ),
-        ({}, [["", "enabled", "started", "inf"]], [], [NOT_ASKED]),
+        ({}, NAMELESS, [], []),
         (
-            {"queue": "pdebug", "n_hours": 1}, [["pbatch", "enabled", "started", "inf"],
-                                                ["pdebug", "enabled", "started", "120.0"]],
+            {"queue": "pdebug", "n_hours": 1}, PDEBUG,
             ["launcher.n_hours: the jobs of all structures ask for 60 minutes, and queue pdebug allows 2: Flux would"
-             " refuse them"], [NOT_ASKED],
+             " refuse them"], [],
         ),
         (
-            {"queue": "pdebug", "n_hours": 1}, [["pdebug", "disabled", "stopped", "2h"]],
+            {"n_hours": 1}, {**PDEBUG, "default": "pdebug"},
+            ["launcher.n_hours: the jobs of all structures ask for 60 minutes, and queue pdebug allows 2: Flux would"
+             " refuse them"], [],
+        ),
+        (
+            {"queue": "pdebug", "n_hours": 1},
+            {"queues": [{"name": "pdebug", "submission": "disabled", "scheduling": "stopped", "timelimit": "2h"}]},
             ["queue pdebug takes no jobs now (its submission is disabled)"],
-            ["queue pdebug starts no jobs now (its scheduling is stopped): they wait until it does", NOT_ASKED],
+            ["queue pdebug starts no jobs now (its scheduling is stopped): they wait until it does"],
         ),
         (
-            {}, [["a", "enabled", "started", "1h"], ["b", "enabled", "started", "1h"]], [],
-            ["launcher.queue is not set; Flux has the queues a, b, and one of them may be the default", NOT_ASKED],
+            {}, {"queues": [{"name": "a"}, {"name": "b"}], "default": ""},
+            ["launcher.queue is not set, and Flux has no default queue; it has a, b"], [],
         ),
         (
-            {"queue": "pbatch", "allocation": "dnn-sim"}, None, [],
-            [NOT_ASKED.replace(": a", " and whether bank dnn-sim is accepted: a")],
+            {"queue": "pbatch", "allocation": "dnn-sim"}, {}, [],
+            ["Flux was not asked whether bank dnn-sim is accepted: a submit tells"],
         ),
+        (
+            {"resources": [{"max_atoms": 9, "n_cores": 65}]}, MIXED,
+            ["the jobs of structures with up to 9 atoms ask for 65 cores of one node, and queue pbatch has at most 64:"
+             " they would never start"], [],
+        ),
+        (
+            {"queue": "small", "resources": [{"max_atoms": 9, "n_cores": 9}]}, MIXED,
+            ["the jobs of structures with up to 9 atoms ask for 9 cores, and queue small allows 8: Flux would refuse"
+             " them"], [],
+        ),
+        (
+            {"queue": "small", "constraint": "gpu"}, MIXED,
+            ["launcher.constraint: no node of queue small meets it, and the jobs would never start; the properties of"
+             " its nodes: none"], [],
+        ),
+        ({"constraint": "gpu|big", "resources": [{"max_atoms": 9, "n_cores": 64}]}, MIXED, [], []),
+        (
+            {"constraint": "(gpu|big"}, MIXED,
+            ["flux submit would refuse the options of the jobs: --requires='(gpu|big': Unclosed parenthesis in position"
+             " 0"], [],
+        ),
+        ({"constraint": "-host:n2"}, MIXED, [], []),
+        (
+            {"extra_directives": ["--bad"]}, {},
+            ["flux submit would refuse the options of the jobs: unrecognized arguments: --bad"], [],
+        ),
+        ({"extra_directives": ["--exclusive"]}, {}, [], []),
+        ({"queue": "empty"}, MIXED, ["queue empty has no nodes: the jobs would never start"], []),
     ],
-    ids=["good", "no such queue", "no queues", "anonymous", "limit", "disabled", "default", "bank"],
+    ids=[
+        "good", "no such queue", "no queues", "anonymous", "limit", "limit of the default", "disabled", "no default",
+        "bank", "cores", "cores of the queue", "property", "operators", "syntax", "host", "option", "exclusive",
+        "no nodes",
+    ],
 )  # fmt: skip
 def test_what_flux_is_asked(
     tmp_path: Path,
     flux: StandIn,
     settings: dict[str, Any],
-    queues: list[list[str]] | None,
+    instance: dict[str, Any],
     blocking: list[str],
     notes: list[str],
 ) -> None:
-    if queues is not None:
-        (flux.folder / "queues").write_text(json.dumps(queues))
+    flux.instance(**instance)
     report = checked(tmp_path, "flux", **settings)
     assert (report.blocking, report.notes) == (blocking, notes)
-    assert flux.calls("submit") == []
+    assert all("--dry-run" in call for call in flux.calls("submit")), "nothing is submitted"
+    assert not any("\n" in line for line in [*report.blocking, *report.notes])
+
+
+def test_pilots_of_flux_are_asked_for_in_place_of_structures(tmp_path: Path, flux: StandIn) -> None:
+    flux.instance(**MIXED)
+    pilots = {
+        "per_job": "parsl",
+        "n_hours": 2.0,
+        "job_timeout_s": 60.0,
+        "cores_per_worker": 4,
+        "queue": "pbatch",
+    }
+    assert checked(tmp_path / "good", "flux", **pilots, max_workers=16).blocking == []
+    assert checked(tmp_path / "bad", "flux", **pilots, max_workers=17).blocking == [
+        "the jobs of the pilots ask for 68 cores of one node, and queue pbatch has at most 64: they would never start"
+    ]
 
 
 def test_a_frozen_flux_and_one_without_a_broker_cost_one_line(tmp_path: Path, flux: StandIn) -> None:

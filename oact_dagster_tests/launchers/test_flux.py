@@ -1,8 +1,12 @@
 """Flux's launcher against a stand-in for its command, which answers as the real one was recorded to."""
 
+import json
 import os
+import re
 import signal
+import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +14,12 @@ from typing import Any
 
 import pytest
 
+from oact_dagster.execution.bad_hosts import bad_hosts
+from oact_dagster.execution.engine import find_engine
 from oact_dagster.execution.events import Completed, Event, Note, NotRun, Running
+from oact_dagster.execution.job_folder import FolderWriter
+from oact_dagster.execution.job_layout import JobLayout
+from oact_dagster.execution.next_attempt import plan_next
 from oact_dagster.execution.stopping import StopLevel, StopRequest
 from oact_dagster.launchers.flux.commands import Flux, FluxOptions, requires
 from oact_dagster.launchers.flux.job_file import write_flux_job
@@ -19,6 +28,8 @@ from oact_dagster.launchers.flux.states import job_state, read_jobs
 from oact_dagster.launchers.job_script import JobEnvironment
 from oact_dagster.launchers.protocol import Cause, LauncherError, Phase
 from oact_dagster.launchers.scheduler_command import NoAnswerError
+from oact_dagster.launchers.scheduler_launcher import SchedulerLauncher
+from oact_dagster.ledger.queue import Due
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.engines import TestEngine
@@ -45,6 +56,24 @@ class StandIn:
 
     def mend(self) -> None:
         (self.folder / "fault").unlink(missing_ok=True)
+
+    def instance(self, **what: Any) -> None:
+        """Say which nodes and queues there are."""
+        (self.folder / "instance.json").write_text(json.dumps(what))
+
+    def history(self, jobs: int) -> None:
+        """Let so many jobs of the same user have ended before."""
+        ended = [
+            {"id": number + 1, "name": f"old-{number}", "state": "INACTIVE", "result": "COMPLETED",
+             "returncode": 0, "t_submit": 1.0, "t_inactive": 2.0}
+            for number in range(jobs)
+        ]  # fmt: skip
+        (self.folder / "history.json").write_text(json.dumps(ended))
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """All jobs that there ever were."""
+        answer = subprocess.run(["flux", "jobs", "-a", "-c0", "--json"], capture_output=True, check=True)
+        return list(json.loads(answer.stdout)["jobs"])
 
     def calls(self, kind: str) -> list[str]:
         return [
@@ -74,9 +103,200 @@ def test_structures_are_recorded_once_each(tmp_path: Path, flux: StandIn, engine
     assert all(isinstance(word, Completed) for word in words.values())
     assert Counter(engine.runs) == dict.fromkeys(range(20), 1)
     (call,) = flux.calls("submit")
-    assert "--cc=0-19" in call and "-n1 -c1 -t60m" in call and "--queue=pbatch --bank=my bank" in call
+    assert "--cc=0-19" in call and "-N1 -n1 -c1 -t60m --queue=pbatch --bank=my bank" in call
     ids = [str(ledger.attempts(index)[0].scheduler_job_id) for index in range(20)]
     assert len(set(ids)) == 20 and all(one.isascii() and one.startswith("f") for one in ids)
+
+
+@pytest.mark.parametrize("pilots", [{}, {"per_job": "parsl", "jobs": 1, "idle_s": 1, "oversubscribe": True}])
+def test_one_structure_alone(
+    tmp_path: Path, flux: StandIn, engine: TestEngine, pilots: dict[str, Any]
+) -> None:
+    campaign, ledger = prepared(tmp_path, engine, 1, "flux", n_hours=1, job_timeout_s=600, **pilots)
+    assert isinstance(settled(list(batch(campaign, ledger, [0])))[0], Completed)
+    (call,) = flux.calls("submit")
+    assert "--cc=0 " in call, "Flux refuses a range of one number"
+    assert engine.runs == [0]
+
+
+def test_a_long_history_is_not_listed(tmp_path: Path, flux: StandIn, engine: TestEngine) -> None:
+    flux.history(10_000)
+    engine.set("slow")
+    campaign, ledger = prepared(tmp_path, engine, 6, "flux")
+    first = worker(campaign, "killed", "0-5", "before mark_submitted")
+    first.wait()
+    began = time.time()
+    words = settled(list(batch(campaign, ledger, list(range(6)), "next")))
+    assert all(isinstance(word, Completed) for word in words.values())
+    assert Counter(engine.runs) == dict.fromkeys(range(6), 1)
+    asked = flux.calls("jobs")
+    assert asked and not any(" -a" in call for call in asked)
+    for call in asked:
+        since = re.search(r"--since=(\d+)", call)
+        # By id only, or what has ended since the submit; clocks may differ by ten minutes.
+        assert re.search(r" f\w+", call) if since is None else int(since[1]) > began - 700 and "-c0" in call
+
+
+def test_an_id_that_flux_does_not_know_is_no_verdict(flux: StandIn) -> None:
+    client = Flux(FluxOptions(), 20.0)
+    flux.history(3)
+    known, unknown = f58(1), f58(10**12)
+    assert set(client.states({known: "old", unknown: "old"})) == {known}, "the others are printed"
+    assert client.states({unknown: "old"}) == {} == client.states({unknown: "old", f58(10**12 + 1): "old"})
+    flux.fault("no-broker")
+    with pytest.raises(NoAnswerError, match="Unable to connect"):
+        client.states({unknown: "old"})
+
+
+def test_a_job_is_followed_and_cancelled_only_while_it_bears_our_name(
+    tmp_path: Path, flux: StandIn, engine: TestEngine
+) -> None:
+    engine.set("hang normal")
+    campaign, ledger = prepared(tmp_path, engine, 1, "flux", grace_s=0.5)
+    first = worker(campaign, "killed", "0-0")
+    until(lambda: engine.runs == [0])
+    first.kill()
+    first.wait()
+    (job,) = flux.jobs()
+    client = Flux(FluxOptions(), 20.0)
+    array, _, _ = job["name"].rpartition("-")
+    job_id = f58(job["id"])
+    assert client.states({job_id: array})[job_id].phase is Phase.RUNNING
+    assert client.states({job_id: ""})[job_id].phase is Phase.RUNNING, "the array's folder may be gone"
+    # Another instance: its ids start over, and this one is a stranger's now, or another campaign's.
+    file = flux.folder / f"job-{job['id']}.json"
+    for name in ("their-job", "oact-0123456789abcdef-0"):
+        file.write_text(json.dumps({**job, "name": name}))
+        assert client.states({job_id: array}) == {}
+        client.cancel({job_id: array})
+    assert flux.calls("cancel") == []
+    words = settled(list(batch(campaign, ledger, [0], "next")))
+    assert isinstance(words[0], Completed) and len(ledger.attempts(0)) == 2
+    assert flux.calls("cancel") == [], "the stranger's job goes on"
+    os.kill(job["pid"], signal.SIGTERM)
+
+
+def test_hosts_to_avoid_are_those_that_flux_has(tmp_path: Path, flux: StandIn, engine: TestEngine) -> None:
+    flux.instance(
+        nodes={f"fake{n}.site.org": {"cores": 16, "properties": []} for n in range(3)},
+        queues=[{"name": "pbatch", "nodes": ["fake0.site.org", "fake1.site.org"]}],
+    )
+    campaign, ledger = prepared(tmp_path, engine, 9, "flux")
+    for index in range(6):
+        run(ledger, index, Outcome.LOST, host="fake0" if index < 3 else "fake2")
+    for index in range(6):
+        run(ledger, index, Outcome.COMPLETED, host="fake1")
+    events = list(batch(campaign, ledger, [6, 7, 8]))
+    assert all(isinstance(word, Completed) for word in settled(events).values())
+    (call,) = (call for call in flux.calls("submit") if "--dry-run" not in call)
+    assert "--requires=-host:fake0.site.org bash" in call
+    (note,) = (note for note in notes(events) if "not kept away" in note)
+    assert note == "flux: jobs are not kept away from fake2: flux has no such node for these jobs", (
+        "fake2 belongs to no queue"
+    )
+
+
+def test_a_constraint_that_is_refused_for_one_host_holds_for_the_others(
+    tmp_path: Path, flux: StandIn, engine: TestEngine
+) -> None:
+    campaign, ledger = prepared(tmp_path, engine, 8, "flux")
+    for host in ("fake0", "fake3"):
+        for index in range(3):
+            run(ledger, 3 * ("fake0", "fake3").index(host) + index, Outcome.LOST, host=host)
+    for index in range(6):
+        run(ledger, index, Outcome.COMPLETED, host="fake1")
+
+    class Older(Flux):
+        """Knows its nodes from before one was taken away."""
+
+        def hosts(self) -> list[str]:
+            return ["fake0", "fake1", "fake2", "fake3"]
+
+    flux.instance(nodes={f"fake{n}": {"cores": 16, "properties": []} for n in range(3)})
+    launcher = SchedulerLauncher(
+        Older(FluxOptions(), 20.0), campaign.jobs_dir / ".batches", JobEnvironment(), 0.3
+    )
+    events = list(batch(campaign, ledger, [6, 7], launcher=launcher))
+    assert all(isinstance(word, Completed) for word in settled(events).values())
+    first, second = flux.calls("submit")
+    assert "--requires=-host:fake0 -host:fake3 " in first and "--requires=-host:fake0 " in second
+    (note,) = (note for note in notes(events) if "not kept away" in note)
+    assert note.startswith("flux: jobs are not kept away from fake3: ") and "host 'fake3' not found" in note
+
+
+def test_where_no_node_is_left_none_is_avoided(tmp_path: Path, flux: StandIn, engine: TestEngine) -> None:
+    flux.instance(
+        nodes={
+            "fake0": {"cores": 16, "properties": ["gpu"]},
+            "fake1": {"cores": 16, "properties": []},
+        }
+    )
+    campaign, ledger = prepared(tmp_path, engine, 4, "flux", constraint="gpu")
+    for index in range(3):
+        run(ledger, index, Outcome.LOST, host="fake0")
+    events = list(batch(campaign, ledger, [3]))
+    assert isinstance(settled(events)[3], Completed)
+    assert "flux: jobs are not kept away from fake0: no other node could run these jobs" in notes(events)
+
+
+def test_a_node_that_dies_with_jobs_that_had_not_begun_costs_them_nothing(
+    tmp_path: Path, flux: StandIn, engine: TestEngine
+) -> None:
+    flux.fault("dead-node fake3")
+    campaign, ledger = prepared(tmp_path, engine, 4, "flux", grace_s=0.3)
+    events = []
+    for event in batch(campaign, ledger, list(range(4))):
+        events.append(event)
+        if isinstance(event, Note) and "its node failed before it began" in event.text:
+            flux.mend()
+    assert all(isinstance(word, Completed) for word in settled(events).values())
+    assert Counter(engine.runs) == dict.fromkeys(range(4), 1)
+    for structure in ledger.structures(range(4)).values():
+        assert (structure.fail_count, structure.loss_count) == (0, 0)
+        first, second = ledger.attempts(structure.orig_index)
+        assert (first.outcome, first.failure_class, first.host) == (Outcome.CANCELLED, "lost", "fake3")
+        assert second.host != "fake3"
+    assert bad_hosts(campaign, ledger) == {"fake3": 4}, "they count for the node"
+
+
+def test_a_job_submitted_by_hand_is_not_submitted_a_second_time(
+    tmp_path: Path, flux: StandIn, engine: TestEngine
+) -> None:
+    campaign, ledger = prepared(tmp_path, engine, 3, "flux")
+    engine_found = find_engine(campaign)
+    writer = FolderWriter(campaign, JobLayout.of(campaign, ledger))
+    folders = [
+        writer.preview(
+            ledger.structures([index])[index],
+            plan_next(
+                campaign, ledger.structures([index])[index], [], settings_hash=campaign.settings_hash()
+            ),
+            engine_found,
+        ).folder
+        for index in range(2)
+    ]
+    scripts = [(folder / "flux_job.flux").read_text() for folder in folders]
+    (name,) = re.findall(r"^#flux: --job-name (job_0-\w+)$", scripts[0], re.MULTILINE)
+    # `flux batch` gives the job this name; here it waits in the queue.
+    waiting = {
+        "id": 357321146368 - 58, "name": name, "state": "SCHED", "t_submit": time.time(), "urgency": 16,
+    }  # fmt: skip
+    (flux.folder / "job-0.json").write_text(json.dumps(waiting))
+    words = settled(list(batch(campaign, ledger, [0, 1, 2])))
+    assert isinstance(words[0], NotRun)
+    assert words[0].reason == (
+        f"it was submitted by hand (flux job {f58(waiting['id'])}), and is not submitted a second time; a run after"
+        " that job's end records its result"
+    )
+    assert isinstance(words[1], Completed) and isinstance(words[2], Completed)
+    assert sorted(engine.runs) == [1, 2] and ledger.attempts(0) == []
+    assert (folders[0] / "flux_job.flux").read_text() == scripts[0], "its folder is as it was"
+    due = Due(time.time(), 3, 3, "")
+    assert ledger.next_to_run([Status.TO_RUN], due, 5) == [], "the feed leaves it alone for a while"
+    (flux.folder / "job-0.json").write_text(
+        json.dumps({**waiting, "state": "INACTIVE", "result": "CANCELED"})
+    )
+    assert isinstance(settled(list(batch(campaign, ledger, [0], "next")))[0], Completed)
 
 
 def test_ids_have_one_form() -> None:
@@ -88,14 +308,18 @@ def test_ids_have_one_form() -> None:
 def test_a_bad_host_is_left_out_of_what_is_required(
     tmp_path: Path, flux: StandIn, engine: TestEngine
 ) -> None:
+    flux.instance(nodes={f"fake{n}": {"cores": 16, "properties": ["gpu"]} for n in range(4)})
     campaign, ledger = prepared(tmp_path, engine, 6, "flux", constraint="gpu|big")
     for index in range(3):
-        run(ledger, index, Outcome.LOST, host="n7")
+        run(ledger, index, Outcome.LOST, host="fake2")
     assert all(
         isinstance(word, Completed) for word in settled(list(batch(campaign, ledger, [3, 4, 5]))).values()
     )
-    (call,) = flux.calls("submit")
-    assert "--requires=(gpu|big) -host:n7 " in call
+    (call,) = (call for call in flux.calls("submit") if "--dry-run" not in call)
+    assert "--requires=(gpu|big) -host:fake2 " in call
+    assert {attempt.host for index in (3, 4, 5) for attempt in ledger.attempts(index)} <= {
+        "fake0", "fake1", "fake3",
+    }, "a host has the name that Flux knows it by"  # fmt: skip
     assert (
         requires(None, ()) is None
         and requires("a,b", ()) == "a,b"
@@ -148,7 +372,7 @@ def test_a_frozen_broker_hangs_no_run(tmp_path: Path, flux: StandIn, engine: Tes
     flux.fault("hang")
     client = Flux(FluxOptions(), 0.5)
     with pytest.raises(NoAnswerError, match="gave no answer in its time limit"):
-        client.states(["fAPQFGw9"])
+        client.states({"fAPQFGw9": ""})
 
 
 @pytest.mark.parametrize("fault", ["hang-after", "die-after 4"])
@@ -179,8 +403,8 @@ def test_a_list_that_lags_behind_the_submit(tmp_path: Path, flux: StandIn, engin
     ("fault", "said"),
     [
         (
-            "refuse",
-            r"flux refused its job: \[Errno 22\] Invalid queue '\$\(touch pwned\); x' specified; nothing more",
+            "",
+            r"flux refused its job: \[Errno 1\] Invalid queue '\$\(touch pwned\); x' specified; nothing more",
         ),
         ("no-broker", "flux refused its job: .*Unable to connect to Flux: broker socket"),
     ],
@@ -188,7 +412,7 @@ def test_a_list_that_lags_behind_the_submit(tmp_path: Path, flux: StandIn, engin
 def test_a_refusal_is_told_in_one_line(
     tmp_path: Path, flux: StandIn, engine: TestEngine, fault: str, said: str
 ) -> None:
-    flux.fault(fault)
+    flux.fault(fault or "none")
     campaign, ledger = prepared(tmp_path, engine, 5, "flux", queue="$(touch pwned); x")
     with pytest.raises(LauncherError, match=said):
         list(batch(campaign, ledger, list(range(5))))
@@ -200,9 +424,14 @@ def test_what_stands_in_settings_and_paths_reaches_no_shell(
     tmp_path: Path, flux: StandIn, engine: TestEngine
 ) -> None:
     nasty = 'it\'s; $(touch pwned) "x" `id` {id} {cc} é'
+    # Flux reads operators in a constraint; this is a property to it.
+    feature = "it's;$x`id`"
+    flux.instance(
+        nodes={"fake0": {"cores": 16, "properties": [feature]}}, queues=[{"name": nasty}], default=nasty
+    )
     campaign, ledger = prepared(
         tmp_path / nasty, engine, 2, "flux",
-        queue=nasty, allocation=nasty, constraint=nasty, modules=[nasty],
+        queue=nasty, allocation=nasty, constraint=feature, modules=[nasty],
         extra_directives=[f"--setattr=user.x={nasty}"],
     )  # fmt: skip
     module = flux.folder / "bin" / "module"
@@ -212,14 +441,14 @@ def test_what_stands_in_settings_and_paths_reaches_no_shell(
     assert all(isinstance(word, Completed) for word in words.values())
     assert not list(tmp_path.rglob("pwned"))
     (call,) = flux.calls("submit")
-    assert f"--queue={nasty} --bank={nasty} --requires={nasty} --setattr=user.x={nasty} bash job.sh" in call
+    assert f"--queue={nasty} --bank={nasty} --requires={feature} --setattr=user.x={nasty} bash job.sh" in call
 
 
 def test_what_flux_cannot_satisfy_stops_the_batch(tmp_path: Path, flux: StandIn, engine: TestEngine) -> None:
-    flux.fault("unsatisfiable")
-    campaign, ledger = prepared(tmp_path, engine, 3, "flux", grace_s=0.3)
+    # It is told at once: no payload's record can come any more that would be waited for.
+    campaign, ledger = prepared(tmp_path, engine, 3, "flux", constraint="nosuch", grace_s=86400.0)
     with pytest.raises(
-        LauncherError, match=r"its job could not be started: unsatisfiable request: need 5 node"
+        LauncherError, match=r"its job could not be started: unsatisfiable request: need 1 slot"
     ):
         list(batch(campaign, ledger, [0, 1, 2]))
     assert engine.runs == [] and ledger.count_by_status() == {Status.TO_RUN: 3}
@@ -247,13 +476,14 @@ def test_a_node_failure_loses_the_attempt_and_it_runs_again(
         if isinstance(event, Running) and not failed:
             failed = True
             until(lambda: len(engine.runs) == 1)
-            job = next(iter(Flux(FluxOptions())._jobs().values()))
+            (job,) = flux.jobs()
             (flux.folder / f"node-failure-{job['id']}").touch()
             os.kill(job["pid"], signal.SIGTERM)
     assert isinstance(settled(events)[0], Completed)
     first, second = ledger.attempts(0)
     assert (first.outcome, second.outcome) == (Outcome.LOST, Outcome.COMPLETED)
-    assert "node failure on n4" in str(first.message)
+    assert "node failure on fake0" in str(first.message) and first.host == "fake0"
+    assert second.host != "fake0", "it runs again on another node"
 
 
 def test_termination_cancels_and_ctrl_c_leaves_the_jobs(
@@ -278,7 +508,7 @@ def test_termination_cancels_and_ctrl_c_leaves_the_jobs(
             assert "go on" not in event.reason
     assert len(engine.runs) == 3
     assert ledger.count_by_status() == {Status.TO_RUN: 3} and ledger.count_held() == 3
-    assert all(job["state"] == "INACTIVE" for job in Flux(FluxOptions())._jobs().values())
+    assert all(job["state"] == "INACTIVE" for job in flux.jobs())
 
 
 def test_a_run_killed_with_9_is_taken_over(tmp_path: Path, flux: StandIn, engine: TestEngine) -> None:
@@ -314,7 +544,7 @@ def test_pilots_share_the_structures(tmp_path: Path, flux: StandIn, engine: Test
     assert Counter(engine.runs) == dict.fromkeys(range(12), 1)
     (call,) = flux.calls("submit")
     assert "--cc=0-1" in call and "-c2" in call and "-t60m" in call
-    until(lambda: all(job["state"] == "INACTIVE" for job in Flux(FluxOptions())._jobs().values()))
+    until(lambda: all(job["state"] == "INACTIVE" for job in flux.jobs()))
 
 
 def test_the_job_script(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from oact_dagster.execution.events import Completed, Event, Failed, Note, NotRun, Running, Stuck
 from oact_dagster.execution.stopping import StopLevel, StopRequest
+from oact_dagster.execution.submitting import preview
 from oact_dagster.launchers.job_array import JobArray
 from oact_dagster.launchers.job_script import JobEnvironment
 from oact_dagster.launchers.leftovers import end_leftovers
@@ -36,6 +38,11 @@ def engine(tmp_path: Path) -> TestEngine:
 
 def notes(events: list[Event]) -> list[str]:
     return [event.text for event in events if isinstance(event, Note)]
+
+
+def named(ids: Iterable[str], name: str = "") -> dict[str, str]:
+    """Ids with the name of their array, by default of one that is not known any more."""
+    return dict.fromkeys(ids, name)
 
 
 # --- final states -------------------------------------------------------------------------------------------------
@@ -73,7 +80,7 @@ def test_final_states_are_what_they_were_recorded_to_be(tmp_path: Path, slurm: R
 
     def phase(case: str) -> Phase:
         # What has ended is soon forgotten, and stays here.
-        found = client.states(ids.values())
+        found = client.states(named(ids.values()))
         seen.update({one: found[job_id] for one, job_id in ids.items() if job_id in found})
         return seen[case].phase
 
@@ -87,7 +94,7 @@ def test_final_states_are_what_they_were_recorded_to_be(tmp_path: Path, slurm: R
             submit(case)
     until(lambda: phase("cancelled, running") is Phase.RUNNING)
     assert phase("cancelled, pending") is Phase.QUEUED
-    client.cancel([ids["cancelled, running"], ids["cancelled, pending"]])
+    client.cancel(named([ids["cancelled, running"], ids["cancelled, pending"]]))
     try:
         until(lambda: all(phase(case) is Phase.ENDED for case in FINAL), seconds=120.0)
     except AssertionError:
@@ -183,7 +190,7 @@ def test_trap_2_the_record_of_a_refused_submit_is_no_job(
         list(batch(campaign, ledger, [0, 1]))
     assert ledger.count_by_status() == {Status.TO_RUN: 2}
     name = next(word for word in slurm.calls_of("sbatch")[0].split() if word.startswith("--job-name="))
-    assert Slurm(SlurmOptions()).find([name.removeprefix("--job-name=")]) == {}
+    assert Slurm(SlurmOptions()).find([JobArray(Path(name.removeprefix("--job-name=")), [])]) == {}
     assert engine.runs == []
 
 
@@ -203,8 +210,8 @@ def test_trap_3_a_job_that_the_queue_forgot_is_judged_by_its_files(
     (campaign.jobs_dir / "job_2" / "orca.out").write_text("")
     client = Slurm(SlurmOptions())
     ids = [str(ledger.attempts(index)[0].scheduler_job_id) for index in range(3)]
-    until(lambda: not client.states(ids[:1]))
-    assert client.states(ids) == {}, "one id that is gone is an error, several are silence"
+    until(lambda: not client.states(named(ids[:1])))
+    assert client.states(named(ids)) == {}, "one id that is gone is an error, several are silence"
     stop = StopRequest()
     events = []
     for event in batch(campaign, ledger, [0, 1, 2], "next", stop=stop):
@@ -235,7 +242,7 @@ def test_trap_4_the_queue_is_asked_for_a_batchs_own_jobs_and_never_for_json(
     asked = [call.split()[2:] for call in slurm.calls_of("squeue")]
     assert asked and all(call[call.index("-j") + 1] == array for call in asked)
     client = Slurm(SlurmOptions())
-    assert set(client.states([f"{array}_0"])) <= {f"{array}_{task}" for task in range(10)}
+    assert set(client.states(named([f"{array}_0"]))) <= {f"{array}_{task}" for task in range(10)}
 
 
 def test_tasks_that_are_cancelled_before_any_began_are_told_one_by_one(
@@ -246,25 +253,84 @@ def test_tasks_that_are_cancelled_before_any_began_are_told_one_by_one(
     )
     client = Slurm(SlurmOptions(extra=["--begin=now+1hour"]))
     ids = list(client.submit(array).job_ids.values())
-    client.cancel(ids[:1])
-    until(lambda: client.states(ids).get(ids[0], JobState(Phase.ENDED)).phase is Phase.ENDED)
-    assert client.states(ids)[ids[1]].phase is Phase.QUEUED
-    client.cancel(ids[1:])
-    until(lambda: all(state.phase is Phase.ENDED for state in client.states(ids).values()))
-    assert {client.states(ids)[job_id].cause for job_id in ids[1:]} == {Cause.CANCELLED}
+    client.cancel(named(ids[:1]))
+    until(lambda: client.states(named(ids)).get(ids[0], JobState(Phase.ENDED)).phase is Phase.ENDED)
+    assert client.states(named(ids))[ids[1]].phase is Phase.QUEUED
+    client.cancel(named(ids[1:]))
+    until(lambda: all(state.phase is Phase.ENDED for state in client.states(named(ids)).values()))
+    assert {client.states(named(ids))[job_id].cause for job_id in ids[1:]} == {Cause.CANCELLED}
 
 
 def test_trap_5_cancelling_what_is_not_there_and_without_a_controller(slurm: RealSlurm) -> None:
     client = Slurm(SlurmOptions())
-    client.cancel(["999999_0", "999999_1"])
+    client.cancel(named(["999999_0", "999999_1"]))
     slurm.stop_controller()
     try:
         with pytest.raises(NoAnswerError, match="Unable to contact slurm controller"):
-            client.cancel(["999999_0"])
+            client.cancel(named(["999999_0"]))
         with pytest.raises(NoAnswerError):
-            client.states(["999999_0"])
+            client.states(named(["999999_0"]))
     finally:
         slurm.start_controller()
+
+
+def test_a_job_is_followed_and_cancelled_only_while_it_bears_our_name(
+    tmp_path: Path, slurm: RealSlurm
+) -> None:
+    """Of a cluster that was set up anew: the number of our array is another campaign's by now."""
+    script = tmp_path / "job.sh"
+    script.write_text("#!/bin/bash\nsleep 600\n")
+    array = slurm.run(
+        "sbatch", "--parsable", "--job-name=oact-theirs", "--array=0-2", "-n8", str(script)
+    ).strip()
+    ids = [f"{array}_{task}" for task in range(3)]
+    client = Slurm(SlurmOptions())
+    until(lambda: any(s.phase is Phase.RUNNING for s in client.states(named(ids, "oact-theirs")).values()))
+    assert client.states(named(ids, "oact-ours")) == {}
+    client.cancel(named(ids, "oact-ours"))
+    assert len(client.states(named(ids, "oact-theirs"))) == 3
+    assert {s.phase for s in client.states(named(ids, "oact-theirs")).values()} <= {
+        Phase.RUNNING,
+        Phase.QUEUED,
+    }
+    client.cancel(named(ids, "oact-theirs"))
+    until(
+        lambda: all(s.phase is Phase.ENDED for s in client.states(named(ids, "oact-theirs")).values()),
+        "their end",
+    )
+
+
+def test_a_few_arrays_are_asked_for_one_by_one(slurm: RealSlurm) -> None:
+    """Of several at once squeue reads all jobs of the cluster."""
+    client = Slurm(SlurmOptions())
+    client.states(named(["991_0", "991_1", "992_0"]))
+    assert [call.split(" -j ")[1].split()[0] for call in slurm.calls_of("squeue")] == ["991", "992"]
+    client.states(named([f"{990 + number}_0" for number in range(9)]))
+    assert len(slurm.calls_of("squeue")) == 3
+
+
+def test_a_job_submitted_by_hand_is_not_submitted_a_second_time(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine
+) -> None:
+    engine.set("hang normal")
+    campaign, ledger = prepared(tmp_path, engine, 2, "slurm")
+    (made,) = preview(campaign, ledger, [0])
+    assert made.folder is not None
+    by_hand = slurm.run("sbatch", "--parsable", str(made.folder / "slurm_job.sh")).strip()
+    name = slurm.run("squeue", "-h", "-j", by_hand, "-o", "%j").strip()
+    assert name.startswith("job_0-")
+    until(lambda: engine.runs == [0], "the job by hand")
+    words = settled(list(batch(campaign, ledger, [0])))
+    assert isinstance(words[0], NotRun)
+    assert words[0].reason.startswith(
+        f"it was submitted by hand (slurm job {by_hand}), and is not submitted a second"
+    )
+    assert engine.runs == [0] and ledger.attempts(0) == []
+    slurm.run("scancel", by_hand)
+    until(lambda: not slurm.run("squeue", "-h", "-n", name, "-o", "%i").strip(), "its end")
+    engine.set("normal")
+    words = settled(list(batch(campaign, ledger, [0, 1], "next")))
+    assert all(isinstance(word, Completed) for word in words.values()), words
 
 
 def test_trap_6_and_trap_7_what_runs_on_a_failed_node_writes_into_no_later_attempt(
@@ -344,7 +410,7 @@ def test_what_squeue_forgot_is_asked_of_sacct(slurm: RealSlurm) -> None:
         "990_2|RUNNING|0:0|00:00:05|00:00:00||n1|oact-a\n"
         "990_3|FAILED|7:0|00:00:05|00:00:00||n1|of somebody else\nEND",
     )
-    found = Slurm(SlurmOptions()).states([f"990_{task}" for task in range(5)])
+    found = Slurm(SlurmOptions()).states(named([f"990_{task}" for task in range(5)]))
     assert {job_id: (state.phase, state.cause) for job_id, state in found.items()} == {
         "990_0": (Phase.ENDED, Cause.CANCELLED),
         "990_1": (Phase.ENDED, Cause.OUT_OF_MEMORY),
@@ -360,7 +426,7 @@ def test_trap_9_without_its_database_sacct_says_nothing(slurm: RealSlurm) -> Non
         "sacct", "echo 'sacct: error: Problem talking to the database: Connection refused' >&2; exit 1"
     )
     client = Slurm(SlurmOptions())
-    assert client.states(["990_0"]) == {} == client.states(["990_0"])
+    assert client.states(named(["990_0"])) == {} == client.states(named(["990_0"]))
     assert len(slurm.calls_of("sacct")) == 1, "it is not asked again soon"
 
 

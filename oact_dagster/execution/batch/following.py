@@ -23,6 +23,7 @@ from oact_dagster.launchers.attempt_files import MESSAGES_FILE, read_exit
 from oact_dagster.launchers.protocol import (
     GONE,
     NEVER_STARTED,
+    NOT_STARTED,
     OUT_OF_TIME,
     Cause,
     JobState,
@@ -35,6 +36,7 @@ from oact_dagster.ledger.states import (
     StructureRecord,
 )
 from oact_dagster.orca.failures import FailureClass
+from oact_dagster.orca.silence import silent_for_s
 
 RECORD_GRACE_S: Final = 60.0
 """How long the files of a job that has ended may take to be seen from here: a network file system remembers, s."""
@@ -153,16 +155,20 @@ class Following:
         """Tell whether an attempt can be judged: its record is there, or has had the time to show.
 
         That a scheduler does not know a job, or says that it has ended, is no proof that all its files are seen here.
+        One that it does not know may run nevertheless, such as in another instance of Flux: then its output grows.
         """
         if not self._batch.launcher.survives or read_exit(live.folder, live.token) is not None:
             return True
+        if state.final.startswith(NOT_STARTED):
+            return True  # no payload's record can come any more
         now = time.monotonic()
         if live.silent_since is None:
             live.silent_since = now
         grace = self._batch.campaign.launcher.grace_s
-        return now - live.silent_since >= (
-            grace if state.phase is Phase.UNKNOWN else min(grace, RECORD_GRACE_S)
-        )
+        if state.phase is not Phase.UNKNOWN:
+            return now - live.silent_since >= min(grace, RECORD_GRACE_S)
+        quiet = silent_for_s(live.folder)
+        return now - live.silent_since >= grace and (quiet is None or quiet >= grace)
 
     def _cancelled_in_queue(self, unbegun: Sequence[LiveAttempt]) -> Iterator[Event]:
         """Give back what was cancelled before it began; what the user cancelled in the queue is held, too."""
@@ -197,7 +203,7 @@ class Following:
             self._outside.add(live.token)
         if has_run(live.folder):
             self._began = True
-        elif batch.launcher.survives:
+        elif batch.launcher.survives and state.cause is not Cause.NODE_FAILED:
             self._stillborn.add(live.token)
         if state.log:
             self._logs[live.token] = state.log
@@ -237,6 +243,9 @@ class Following:
             structure = structures[indices[ending.token]]
             if ending.token not in recorded:
                 batch.pending.append(structure.orig_index)  # closed by somebody else: see what became of it
+            elif ending.outcome is Outcome.CANCELLED and ending.failure_class == FailureClass.LOST:
+                yield Note(f"structure {structure.orig_index} runs again: {ending.message}", warning=True)
+                batch.pending.append(structure.orig_index)
             elif ending.outcome is Outcome.CANCELLED:
                 if ending.failure_class == FailureClass.NOT_STARTED:
                     # The same for every structure: to go on would only empty the queue into failures.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from oact_dagster.counted import counted
+from oact_dagster.execution.attempt_folders import may_be_run_by_hand
 from oact_dagster.execution.bad_hosts import bad_hosts
 from oact_dagster.execution.batch.following import Following
 from oact_dagster.execution.batch.plans import Plans
@@ -40,6 +41,8 @@ from oact_dagster.orca.input_settings import InputRefused
 
 PROGRESS_LINES_PER_S: Final = 5.0
 """Lines about running calculations in the log of a run, at most: each is an event in Dagster's storage."""
+BY_HAND_REST_S: Final = 600.0
+"""How long a structure that somebody runs by hand is left alone by what takes structures by itself, s."""
 LOOK_FOR_BAD_HOSTS_S: Final = 60.0
 """How often a batch looks for hosts that are to be left out, s."""
 
@@ -65,6 +68,7 @@ class HandingOver:
         """Write the folders of claims that are ours, and hand over what is prepared."""
         batch = self._batch
         claims = yield from self._take_by_hand(claims)
+        claims = yield from self._leave_to_hands(claims)
         parameters = batch.messages.parameters() if batch.messages is not None else {}
         progress_s = self._progress_s(len(claims))
         ready: list[Claim] = []
@@ -129,12 +133,41 @@ class HandingOver:
             yield from self._following.record(endings)
         return left
 
+    def _leave_to_hands(self, claims: Sequence[Claim]) -> Generator[Event, None, Sequence[Claim]]:
+        """Give back structures whose folder's own script somebody has submitted: that job waits or runs.
+
+        Returns:
+            The claims that are left to run.
+
+        Raises:
+            LauncherError: the scheduler does not answer.
+        """
+        batch = self._batch
+        folders = {claim.token: self._folder_of(claim) for claim in claims}
+        scripts = [folder for folder in folders.values() if may_be_run_by_hand(folder)]
+        jobs = batch.launcher.by_hand(scripts) if scripts else {}
+        theirs = {claim.token: jobs[folders[claim.token]] for claim in claims if folders[claim.token] in jobs}
+        if not theirs:
+            return claims
+        batch.ledger.give_back([*theirs], not_before=batch.clock() + BY_HAND_REST_S)
+        for claim in claims:
+            if claim.token in theirs:
+                yield NotRun(
+                    claim.structure.orig_index,
+                    f"it was submitted by hand ({batch.launcher.kind} job {theirs[claim.token]}), and is not submitted"
+                    " a second time; a run after that job's end records its result",
+                )
+        return [claim for claim in claims if claim.token not in theirs]
+
+    def _folder_of(self, claim: Claim) -> Path:
+        structure = claim.structure
+        return self._batch.layout.folder(structure.orig_index, structure.id, structure.job_dir)
+
     def _by_hand(self, claim: Claim) -> tuple[Preparation, Ending] | None:
         batch = self._batch
         structure = claim.structure
-        folder = batch.layout.folder(structure.orig_index, structure.id, structure.job_dir)
         try:
-            found = ran_by_hand(batch.campaign, claim, folder, batch.engine, batch.clock())
+            found = ran_by_hand(batch.campaign, claim, self._folder_of(claim), batch.engine, batch.clock())
             # What the user's own function had put beside it then, nobody knows.
             if found is None or batch.writer.setup_of(structure) is not None:
                 return None

@@ -1,5 +1,10 @@
-"""Flux's commands: submit, jobs, cancel. Each is given a time limit: a frozen broker hangs its clients for ever."""
+"""Flux's commands: submit, jobs, cancel. Each is given a time limit: a frozen broker hangs its clients for ever.
 
+A user's history in Flux may be long: it is kept as long as the site does not purge it. So nothing here lists jobs that
+ended before ours were submitted: states are asked by id, and look-ups by name go back to the submit only.
+"""
+
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,18 +12,23 @@ from pathlib import Path
 from typing import Any, Final
 
 from oact_dagster.launchers.flux.examination import examine
+from oact_dagster.launchers.flux.nodes import eligible_nodes
 from oact_dagster.launchers.flux.states import HELD, job_state, read_jobs
-from oact_dagster.launchers.job_array import JobArray
-from oact_dagster.launchers.protocol import JobState
-from oact_dagster.launchers.scheduler import Finding, Reply, SubmitAnswer, Wanted
+from oact_dagster.launchers.job_array import JobArray, ResourceRequest
+from oact_dagster.launchers.protocol import JobState, Phase
+from oact_dagster.launchers.scheduler import ArrayNames, Finding, Reply, SubmitAnswer, Wanted, is_ours
 from oact_dagster.launchers.scheduler_command import Answer, NoAnswerError, run_command
 
 LARGEST_BULK: Final = 500
 """Jobs in one call, which takes some 10 ms for each of them."""
 IDS_AT_ONCE: Final = 500
+CLOCKS_DIFFER_S: Final = 600.0
+"""By how much the clocks of the broker and of the file system may differ, s."""
 _ASCII_IDS: Final = {"FLUX_F58_FORCE_ASCII": "1"}
 _FULL: Final = re.compile(r"max\w*[ _-](?:active|running|submitted)?[ _-]*jobs", re.IGNORECASE)
 _ENDED: Final = re.compile(r"is inactive|unknown|No such", re.IGNORECASE)
+_UNKNOWN_ID: Final = re.compile(r"JobID \S+ unknown")
+_UNKNOWN_HOST: Final = re.compile(r"host '([^']+)' not found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,75 +57,101 @@ class Flux:
         self._timeout_s = timeout_s
 
     def largest_array(self) -> int:
-        """How many jobs one call may submit in its time limit."""
+        """One submit takes any number; this many are handed over in reasonable time."""
         return LARGEST_BULK
 
     def submit(self, array: JobArray) -> SubmitAnswer:
-        """Submit all tasks in one call. Their ids are printed in no certain order: the names tell which is which."""
+        """Submit all tasks of an array in one call.
+
+        Flux prints the ids in no certain order. The names of the jobs tell which is which.
+        """
         answer = self._run(self.submit_command(array), array.folder)
-        printed = len(answer.stdout.split())
+        printed = answer.stdout.split()
         if answer.returncode is None or answer.returncode < 0:
             return SubmitAnswer(Reply.UNCLEAR, told=answer.told)
         if printed:
             try:
-                found = self.find([array.name]).get(array.name, {})
+                found = _tasks([array], self._jobs_by_id(printed)).get(array.name, {})
             except NoAnswerError as error:
                 return SubmitAnswer(Reply.UNCLEAR, told=str(error))
-            # Flux lists a job a moment after it has taken it.
-            if len(found) < printed:
-                return SubmitAnswer(Reply.UNCLEAR, told=f"{len(found)} of {printed} jobs are listed yet")
+            # Flux may list a job a moment after it has taken it.
+            if len(found) < len(printed):
+                return SubmitAnswer(Reply.UNCLEAR, told=f"{len(found)} of {len(printed)} jobs are listed yet")
             return SubmitAnswer(Reply.TAKEN, found, _words(answer))
         reply = Reply.FULL if _FULL.search(answer.stderr) else Reply.REFUSED
-        return SubmitAnswer(reply, told=_words(answer))
+        return SubmitAnswer(
+            reply, told=_words(answer), unknown_hosts=set(_UNKNOWN_HOST.findall(answer.stderr))
+        )
 
     def submit_command(self, array: JobArray) -> list[str]:
         """The command that submits an array, to be run in its folder: Flux would read braces in a path."""
-        request, options = array.request, self._options
-        if request is None:
+        if array.request is None:
             raise ValueError(f"{array.name}: what its jobs ask for is not known")
+        last = len(array.tokens) - 1
+        return [
+            "flux",
+            "submit",
+            # A range of one number is refused: "IDset(): Invalid argument: 0-0".
+            f"--cc=0-{last}" if last else "--cc=0",
+            f"--job-name={array.name}-{{cc}}",
+            "--output={cc}.out",
+            *self._asked(array.request),
+            "bash",
+            array.script.name,
+        ]
+
+    def _asked(self, request: ResourceRequest) -> list[str]:
+        """What a job asks for, as options of ``flux submit``."""
+        options = self._options
         named = {
             "queue": options.queue,
             "bank": options.allocation,
             "requires": requires(options.constraint, request.avoid),
         }
         return [
-            "flux",
-            "submit",
-            f"--cc=0-{len(array.tokens) - 1}",
-            f"--job-name={array.name}-{{cc}}",
+            # One node: without a number of them Flux takes no --exclusive.
+            "-N1",
             "-n1",
             f"-c{request.n_cores}",
             f"-t{request.minutes}m",
-            "--output={cc}.out",
             *(f"--{name}={value}" for name, value in named.items() if value is not None),
             *options.extra,
-            "bash",
-            array.script.name,
         ]
 
-    def find(self, names: Collection[str]) -> Mapping[str, Mapping[int, str]]:
-        """Look jobs up by name."""
-        found: dict[str, dict[int, str]] = {}
-        for job_id, job in self._jobs().items():
-            name, _, task = str(job.get("name", "")).rpartition("-")
-            if name in names and task.isdecimal():
-                found.setdefault(name, {})[int(task)] = job_id
-        return found
+    def find(self, arrays: Collection[JobArray]) -> Mapping[str, Mapping[int, str]]:
+        """Look jobs up by name, among those that are active or have ended since the first array was written."""
+        written = min((array.written_at for array in arrays), default=0.0)
+        since = 0 if math.isinf(written) else max(0, int(written - CLOCKS_DIFFER_S))
+        answer = self._run(["flux", "jobs", "-c0", "--json", f"--since={since}"])
+        if answer.returncode != 0:
+            raise NoAnswerError(_words(answer))
+        return _tasks(arrays, _read(answer))
 
-    def states(self, job_ids: Collection[str]) -> Mapping[str, JobState]:
-        """One look at all jobs."""
-        jobs = self._jobs()
-        return {job_id: job_state(jobs[job_id]) for job_id in job_ids if job_id in jobs}
+    def active(self, names: Collection[str]) -> Mapping[str, str]:
+        """Look among the jobs that have not ended, whatever their names."""
+        answer = self._run(["flux", "jobs", "-c0", "--json"])
+        if answer.returncode != 0:
+            raise NoAnswerError(_words(answer))
+        found = {str(job.get("name")): job_id for job_id, job in _read(answer).items()}
+        return {name: found[name] for name in names if name in found}
+
+    def states(self, names: ArrayNames) -> Mapping[str, JobState]:
+        """Ask for these jobs alone: the user's other ones, and all that ended before, cost nothing."""
+        return {
+            job_id: job_state(job)
+            for job_id, job in self._jobs_by_id(list(names)).items()
+            if job_id in names and is_ours(_array_and_task(job)[0], names[job_id])
+        }
 
     def knows_ended_for_s(self) -> float:
         """Flux names what was cancelled while it waited, too: nothing has to be concluded."""
         return 0.0
 
-    def cancel(self, job_ids: Collection[str]) -> None:
-        """One cancel for all; those that have ended are passed over."""
-        wanted = list(job_ids)
-        for start in range(0, len(wanted), IDS_AT_ONCE):
-            answer = self._run(["flux", "cancel", *wanted[start : start + IDS_AT_ONCE]])
+    def cancel(self, names: ArrayNames) -> None:
+        """End jobs; those that have ended, or are somebody else's by now, are passed over."""
+        wanted = [job_id for job_id, state in self.states(names).items() if state.phase is not Phase.ENDED]
+        for some in _chunks(wanted):
+            answer = self._run(["flux", "cancel", *some])
             complaints = [line for line in answer.stderr.splitlines() if line.strip()]
             if answer.returncode != 0 and not (complaints and all(map(_ENDED.search, complaints))):
                 raise NoAnswerError(_words(answer))
@@ -124,23 +160,32 @@ class Flux:
         """By name: every job has an id of its own."""
         return "; ".join(f"flux pkill {name}-" for name in names) or f"flux cancel {' '.join(job_ids)}"
 
+    def hosts(self) -> Collection[str] | None:
+        """The nodes of the queue that meet ``launcher.constraint``."""
+        nodes = eligible_nodes(self._asked(ResourceRequest(1, 1, None)), self._run, _words)
+        return None if nodes is None else [node.host for node in nodes]
+
     def examine(self, wanted: Sequence[Wanted]) -> Iterator[Finding]:
         """See :func:`oact_dagster.launchers.flux.examination.examine`."""
-        options = self._options
-        return examine(wanted, queue=options.queue, bank=options.allocation, run=self._run, words=_words)
+        return examine(wanted, bank=self._options.allocation, asked=self._asked, run=self._run, words=_words)
 
     def why_pending(self, reason: str) -> str | None:
         """Flux refuses what can never start; what is held waits for a hand."""
         return "they are held: `flux job urgency ID 16` lets one go" if reason == HELD else None
 
-    def _jobs(self) -> dict[str, Mapping[str, Any]]:
-        answer = self._run(["flux", "jobs", "-a", "-c0", "--json"])
-        if answer.returncode != 0:
-            raise NoAnswerError(_words(answer))
-        try:
-            return read_jobs(answer.stdout)
-        except (ValueError, KeyError, TypeError) as error:
-            raise NoAnswerError(f"flux jobs: cannot be read: {error}") from None
+    def _jobs_by_id(self, job_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """What Flux says of jobs, by their ids; those that it does not know are left out."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for some in _chunks(job_ids):
+            answer = self._run(["flux", "jobs", "--json", *some])
+            if answer.returncode != 0:
+                complaints = [line.strip() for line in answer.stderr.splitlines() if line.strip()]
+                # It knows none of them. Where it knows one, it prints that, and ends with exit code 0.
+                if answer.returncode is None or not all(map(_UNKNOWN_ID.fullmatch, complaints or [""])):
+                    raise NoAnswerError(_words(answer))
+                continue
+            found |= _read(answer)
+        return found
 
     def _run(self, command: Sequence[str], folder: Path | None = None) -> Answer:
         return run_command(command, self._timeout_s, folder=folder, environment=_ASCII_IDS)
@@ -160,10 +205,39 @@ def requires(constraint: str | None, avoid: Sequence[str]) -> str | None:
     return " ".join([*([f"({constraint})"] if constraint else []), *(f"-host:{host}" for host in avoid)])
 
 
+def _array_and_task(job: Mapping[str, Any]) -> tuple[str, str]:
+    """The name of a job's array, and the number of its task in it; both empty for a name that has none."""
+    array, _, task = str(job.get("name", "")).rpartition("-")
+    return array, task
+
+
+def _tasks(arrays: Collection[JobArray], jobs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[int, str]]:
+    """The job ids of each task, by the name of its array."""
+    wanted = {array.name for array in arrays}
+    found: dict[str, dict[int, str]] = {}
+    for job_id, job in jobs.items():
+        name, task = _array_and_task(job)
+        if name in wanted and task.isdecimal():
+            found.setdefault(name, {})[int(task)] = job_id
+    return found
+
+
+def _read(answer: Answer) -> dict[str, Mapping[str, Any]]:
+    try:
+        return read_jobs(answer.stdout)
+    except (ValueError, KeyError, TypeError) as error:
+        raise NoAnswerError(f"flux jobs: cannot be read: {error}") from None
+
+
+def _chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (items[start : start + IDS_AT_ONCE] for start in range(0, len(items), IDS_AT_ONCE))
+
+
 def _words(answer: Answer) -> str:
     """Flux's own words, in one line; in a bulk most jobs meet with the same."""
     lines = [
-        re.sub(r"^(?:cc=\d+: |flux-\w+: ERROR: )+", "", line.strip()) for line in answer.stderr.splitlines()
+        re.sub(r"^(?:cc=\d+: |flux-\w+: ERROR: |flux \w+: error: )+", "", line.strip())
+        for line in answer.stderr.splitlines()
     ]
-    found = list(dict.fromkeys(line for line in lines if line))
+    found = list(dict.fromkeys(line for line in lines if line and not line.startswith("usage: ")))
     return "; ".join(found[:3]) or answer.told

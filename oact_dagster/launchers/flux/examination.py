@@ -1,33 +1,77 @@
-"""Asking Flux, before anything is submitted, whether it would take a campaign's jobs.
+"""Asking Flux, before anything is submitted, whether it would take a campaign's jobs, and could ever start them.
 
-Its queues are asked, as flux-queue(1) describes. What a node has and which banks there are is not: no command was seen
-to tell that of every site's Flux, and a submit is refused where they do not fit.
+It is asked for its queues and their limits, as flux-queue(1) describes, and for its nodes. A submit that is not made
+shows whether the options, such as a constraint, can be read. No command tells whether a bank is accepted.
 """
 
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
+from oact_dagster.counted import counted
+from oact_dagster.launchers.flux.nodes import (
+    Jobspec,
+    Node,
+    NotToldError,
+    Run,
+    Words,
+    dry_run,
+    matching,
+    nodes_of_queue,
+    read_jobspec,
+    read_nodes,
+)
+from oact_dagster.launchers.job_array import ResourceRequest
 from oact_dagster.launchers.scheduler import Finding, Wanted
-from oact_dagster.launchers.scheduler_command import Answer, NoAnswerError
+from oact_dagster.launchers.scheduler_command import NoAnswerError
 
-Run = Callable[[Sequence[str]], Answer]
-
-_FORMAT: Final = "{queue}|{submission}|{scheduling}|{limits.timelimit}"
+_FIELDS: Final = (
+    "queuem",
+    "submission",
+    "scheduling",
+    "limits.timelimit",
+    "limits.max.ncores",
+    "limits.max.nnodes",
+)
+_FORMAT: Final = "|".join(f"{{{name}}}" for name in _FIELDS)
 _DURATION: Final = re.compile(r"(\d+(?:\.\d*)?(?:e[+-]?\d+)?)([smhd]?)", re.IGNORECASE)
 _SECONDS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    name: str
+    """Empty for that of an instance without queues."""
+    is_default: bool
+    submission: str
+    scheduling: str
+    limit_s: float | None
+    """Of one job; None where Flux does not say it in a way that is known here."""
+    max_cores: float
+    """Of one job."""
+    max_nodes: float
+
+    @property
+    def called(self) -> str:
+        return f"queue {self.name}" if self.name else "the queue"
+
+
 def examine(
-    wanted: Sequence[Wanted], *, queue: str | None, bank: str | None, run: Run, words: Callable[[Answer], str]
+    wanted: Sequence[Wanted],
+    *,
+    bank: str | None,
+    asked: Callable[[ResourceRequest], Sequence[str]],
+    run: Run,
+    words: Words,
 ) -> Iterator[Finding]:
-    """Ask whether jobs would be taken.
+    """Ask whether jobs would be taken, and whether any node could run them.
 
     Args:
         wanted: the jobs.
-        queue: theirs; None for the default one.
         bank: theirs; None for the default one.
+        asked: the options of ``flux submit`` for a request.
         run: runs a command.
         words: what an answer complains of, in one line.
 
@@ -40,42 +84,135 @@ def examine(
     answer = run(["flux", "queue", "list", "-n", "-o", _FORMAT])
     if answer.returncode is None or "Unable to connect" in answer.stderr:
         raise NoAnswerError(words(answer))
-    rows = [line.split("|") for line in answer.stdout.splitlines() if line.count("|") == 3]
-    queues = {name.strip(): [one.strip() for one in rest] for name, *rest in rows}
+    queues = _read_queues(answer.stdout)
     if answer.returncode != 0 or not queues:
         yield Finding(
             f"flux queue list: {words(answer)}: whether the queue takes the jobs could not be asked"
         )
-    elif queue is not None and queue not in queues:
-        there = ", ".join(name for name in queues if name) or "one without a name: leave launcher.queue out"
-        yield Finding(f"launcher.queue: {queue}: Flux has no such queue; it has {there}", blocks=True)
-    elif queue is not None or list(queues) == [""]:
-        yield from _of_queue(wanted, queue, *queues[queue or ""])
-    else:
-        yield Finding(
-            f"launcher.queue is not set; Flux has the queues {', '.join(queues)}, and one of them may be the default"
-        )
-    unasked = ["whether one node has the cores that are asked for"]
-    unasked += [f"whether bank {bank} is accepted"] if bank is not None else []
-    yield Finding(f"Flux was not asked {' and '.join(unasked)}: a submit tells")
-
-
-def _of_queue(
-    wanted: Sequence[Wanted], queue: str | None, submission: str, scheduling: str, limit: str
-) -> Iterator[Finding]:
-    name = "the queue" if queue is None else f"queue {queue}"
-    if submission == "disabled":
-        yield Finding(f"{name} takes no jobs now (its submission is disabled)", blocks=True)
-    if scheduling.startswith("stopped"):
-        yield Finding(f"{name} starts no jobs now (its scheduling is {scheduling}): they wait until it does")
-    seconds = _seconds(limit)
+    told: set[Finding] = set()
     for one in wanted:
-        if seconds is not None and one.request.minutes * 60.0 > seconds:
-            yield Finding(
-                f"launcher.n_hours: the jobs of {one.whose} ask for {one.request.minutes} minutes, and {name} allows"
-                f" {seconds / 60.0:g}: Flux would refuse them",
-                blocks=True,
-            )
+        # The same is true of most sizes of job, and is said once.
+        for finding in _of_job(one, queues, asked, run, words):
+            if finding not in told:
+                told.add(finding)
+                yield finding
+    if bank is not None:
+        yield Finding(f"Flux was not asked whether bank {bank} is accepted: a submit tells")
+
+
+def _of_job(
+    one: Wanted,
+    queues: Sequence[_Queue],
+    asked: Callable[[ResourceRequest], Sequence[str]],
+    run: Run,
+    words: Words,
+) -> Iterator[Finding]:
+    answer = dry_run(asked(one.request), run)
+    if answer.returncode != 0:
+        yield Finding(f"flux submit would refuse the options of the jobs: {words(answer)}", blocks=True)
+        return
+    queue: _Queue | None = None
+    try:
+        spec = read_jobspec(answer.stdout)
+        if queues:
+            queue = _queue_of(spec, queues)
+            if queue is None:
+                yield _no_such_queue(spec, queues)
+                return
+            yield from _of_queue(one, queue)
+        name = queue.name if queue is not None else spec.queue
+        nodes = nodes_of_queue(read_nodes(run, words), name or None, run, words)
+        yield from _of_nodes(one, queue, nodes, matching(nodes, spec.constraint, run, words))
+    except NotToldError as error:
+        yield Finding(f"whether a node can run the jobs could not be asked ({error}): a submit tells")
+
+
+def _read_queues(text: str) -> list[_Queue]:
+    rows = [[part.strip() for part in line.split("|")] for line in text.splitlines()]
+    return [
+        _Queue(
+            row[0].removesuffix("*"),
+            row[0].endswith("*") or not row[0],
+            row[1],
+            row[2],
+            _seconds(row[3]),
+            _number(row[4]),
+            _number(row[5]),
+        )
+        for row in rows
+        if len(row) == len(_FIELDS)
+    ]
+
+
+def _queue_of(spec: Jobspec, queues: Sequence[_Queue]) -> _Queue | None:
+    if spec.queue is not None:
+        return next((one for one in queues if one.name == spec.queue), None)
+    return next((one for one in queues if one.is_default), None)
+
+
+def _no_such_queue(spec: Jobspec, queues: Sequence[_Queue]) -> Finding:
+    there = ", ".join(one.name for one in queues if one.name)
+    if spec.queue is None:
+        return Finding(
+            f"launcher.queue is not set, and Flux has no default queue; it has {there}", blocks=True
+        )
+    there = there or "one without a name: leave launcher.queue out"
+    return Finding(f"launcher.queue: {spec.queue}: Flux has no such queue; it has {there}", blocks=True)
+
+
+def _of_queue(one: Wanted, queue: _Queue) -> Iterator[Finding]:
+    request = one.request
+    if queue.submission == "disabled":
+        yield Finding(f"{queue.called} takes no jobs now (its submission is disabled)", blocks=True)
+    if queue.scheduling.startswith("stopped"):
+        yield Finding(
+            f"{queue.called} starts no jobs now (its scheduling is {queue.scheduling}): they wait until it does"
+        )
+    if queue.limit_s is not None and request.minutes * 60.0 > queue.limit_s:
+        yield Finding(
+            f"launcher.n_hours: the jobs of {one.whose} ask for {request.minutes} minutes, and {queue.called} allows"
+            f" {queue.limit_s / 60.0:g}: Flux would refuse them",
+            blocks=True,
+        )
+    if request.n_cores > queue.max_cores:
+        yield Finding(
+            f"the jobs of {one.whose} ask for {counted(request.n_cores, 'core')}, and {queue.called} allows"
+            f" {queue.max_cores:g}: Flux would refuse them",
+            blocks=True,
+        )
+    if queue.max_nodes < 1:
+        yield Finding(
+            f"{queue.called} allows jobs of {queue.max_nodes:g} nodes: Flux would refuse them", blocks=True
+        )
+
+
+def _of_nodes(
+    one: Wanted, queue: _Queue | None, nodes: Sequence[Node], met: Sequence[Node]
+) -> Iterator[Finding]:
+    where = "Flux" if queue is None or not queue.name else queue.called
+    if not nodes:
+        yield Finding(f"{where} has no nodes: the jobs would never start", blocks=True)
+    elif not met:
+        properties = ", ".join(sorted(set().union(*(node.properties for node in nodes)))) or "none"
+        yield Finding(
+            f"launcher.constraint: no node of {where} meets it, and the jobs would never start; the properties of its"
+            f" nodes: {properties}",
+            blocks=True,
+        )
+    elif not any(node.n_cores >= one.request.n_cores for node in met):
+        largest = max(node.n_cores for node in met)
+        yield Finding(
+            f"the jobs of {one.whose} ask for {counted(one.request.n_cores, 'core')} of one node, and {where} has at"
+            f" most {largest}: they would never start",
+            blocks=True,
+        )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.inf
 
 
 def _seconds(limit: str) -> float | None:

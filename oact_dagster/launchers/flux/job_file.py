@@ -7,6 +7,7 @@ from typing import Final, Required, TypedDict, Unpack
 from oact_dagster.launchers.job_script import (
     PAYLOAD,
     JobEnvironment,
+    by_hand_name,
     quoted,
     single_job_script,
     write_script,
@@ -67,6 +68,7 @@ def flux_job_text(
     """
     named = (("-q", queue), ("-B", allocation), ("--requires", constraint))
     options = [
+        f"--job-name {by_hand_name(folder)}",
         "-N 1",
         f"-n {n_cores}",
         *(f"{name} {quoted(value)}" for name, value in named if value is not None),

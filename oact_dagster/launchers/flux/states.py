@@ -1,17 +1,19 @@
 """What Flux says of a job, in our words."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from oact_dagster.launchers.flux.job_ids import f58
-from oact_dagster.launchers.protocol import NOT_STARTED, Cause, JobState, Phase
+from oact_dagster.launchers.protocol import NOT_STARTED, Cause, JobCosts, JobState, Phase
 
 _QUEUED: Final = frozenset({"NEW", "DEPEND", "PRIORITY", "SCHED"})
 _CAUSES: Final = {"TIMEOUT": Cause.TIME_LIMIT, "CANCELED": Cause.CANCELLED}
 HELD: Final = "urgency 0"
 """Reason of a job that is held: flux-submit(1)."""
 _NODE_FAILED: Final = ("node failure", "lost contact", "broker")
+_FAILED_NODE: Final = re.compile(r"node failure on (\S+)")
 
 
 def read_jobs(text: str) -> dict[str, Mapping[str, Any]]:
@@ -48,4 +50,13 @@ def job_state(job: Mapping[str, Any]) -> JobState:
     code = job.get("returncode")
     more = [f"{kind}: {note}" if note else kind] if kind and cause is not Cause.CANCELLED else []
     more += [f"exit code {code}"] if code not in (None, "", 0) and not more else []
-    return JobState(Phase.ENDED, f"{result} ({', '.join(more)})" if more else result, cause)
+    final = f"{result} ({', '.join(more)})" if more else result
+    return JobState(Phase.ENDED, final, cause, costs=JobCosts(node=_node(job, note)))
+
+
+def _node(job: Mapping[str, Any], note: str) -> str | None:
+    """The node of a job, as Flux names it; None of one that never had one, or has several."""
+    # A node that dies takes jobs along that it had not begun: they have no list of nodes, and a note.
+    failed = _FAILED_NODE.search(note)
+    node = failed[1] if failed is not None else str(job.get("nodelist") or "")
+    return node if node and not re.search(r"[\[,]", node) else None

@@ -146,6 +146,10 @@ class PilotLauncher:
             return f"it needs {counted(job.n_cores, 'core')}, and a worker has {asked.cores_per_worker}"
         return ""
 
+    def by_hand(self, folders: Collection[Path]) -> Mapping[Path, str]:
+        """See :class:`~oact_dagster.launchers.protocol.Launcher`: their jobs are no pilots."""
+        return self._scheduler.by_hand(folders)
+
     def withdraw(self, tokens: Collection[str]) -> Collection[str]:
         """See :class:`~oact_dagster.launchers.protocol.Launcher`: those that no pilot has taken."""
         return self._list.withdraw(tokens)

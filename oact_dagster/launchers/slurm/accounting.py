@@ -1,11 +1,10 @@
 """What sacct prints of jobs that have ended: how, and what they took."""
 
-from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 
-from oact_dagster.launchers.job_array import NAME_PREFIX
 from oact_dagster.launchers.protocol import JobCosts, JobState, Phase
+from oact_dagster.launchers.scheduler import ArrayNames, is_ours
 from oact_dagster.launchers.slurm.states import job_state
 from oact_dagster.launchers.slurm.times import megabytes_of, seconds_of
 
@@ -16,14 +15,13 @@ _BATCH: Final = ".batch"
 _NO_NODE: Final = ("", "None assigned")
 
 
-def read_records(text: str, job_ids: Collection[str]) -> dict[str, JobState]:
+def read_records(text: str, names: ArrayNames) -> dict[str, JobState]:
     """The ended ones of jobs.
 
     Args:
         text: what ``sacct -n -P`` printed of the fields in :data:`RECORD`: a line for each job, and for each of its
             steps. The memory is told of steps only: the batch step holds the payload with all that it started.
-        job_ids: those that were asked for; numbers are used again when a cluster is set up anew, so that only what
-            has a name of ours counts.
+        names: those that were asked for.
     """
     found: dict[str, JobState] = {}
     memory: dict[str, float | None] = {}
@@ -37,7 +35,7 @@ def read_records(text: str, job_ids: Collection[str]) -> dict[str, JobState]:
             continue
         judged = job_state(state, exit_code=exit_code)
         # A record that was never closed says running for ever.
-        if job_id in job_ids and judged.phase is Phase.ENDED and name.startswith(NAME_PREFIX):
+        if judged.phase is Phase.ENDED and job_id in names and is_ours(name, names[job_id]):
             costs = JobCosts(seconds_of(elapsed), seconds_of(cpu), None, None if nodes in _NO_NODE else nodes)
             found[job_id] = replace(judged, costs=costs)
     # Where Slurm gathers no figures of processes it says 0, or nothing.

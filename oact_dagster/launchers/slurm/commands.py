@@ -9,9 +9,9 @@ from functools import cached_property
 from itertools import groupby
 from typing import Final
 
-from oact_dagster.launchers.job_array import NAME_PREFIX, JobArray, ResourceRequest
-from oact_dagster.launchers.protocol import JobState, Phase
-from oact_dagster.launchers.scheduler import Finding, Reply, SubmitAnswer, Wanted
+from oact_dagster.launchers.job_array import JobArray, ResourceRequest
+from oact_dagster.launchers.protocol import JobCosts, JobState, Phase
+from oact_dagster.launchers.scheduler import ArrayNames, Finding, Reply, SubmitAnswer, Wanted, is_ours
 from oact_dagster.launchers.scheduler_command import Answer, NoAnswerError, run_command
 from oact_dagster.launchers.slurm.accounting import RECORD, read_records
 from oact_dagster.launchers.slurm.errors import reply_of, words_of
@@ -24,7 +24,9 @@ ACCOUNTING_S: Final = 20.0
 """Longest time limit of a sacct: what it says is worth no long wait, s."""
 ACCOUNTING_PAUSE_S: Final = 60.0
 """How long accounting that gave no answer is not asked again, s."""
-_FORMAT: Final = "%F|%K|%T|%j|%r"
+FEW_ARRAYS: Final = 4
+"""So many arrays are asked for one by one. Of several at once squeue reads all jobs of the cluster to find them."""
+_FORMAT: Final = "%F|%K|%T|%j|%N|%r"
 _USERS_DEFAULTS: Final = ("SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_", "SBATCH_WAIT")
 """A user's filter must hide no job from us, and no question must wait for an answer."""
 _NOT_THERE: Final = re.compile(
@@ -136,33 +138,44 @@ class Slurm:
             run=self._run,
         )
 
-    def find(self, names: Collection[str]) -> Mapping[str, Mapping[int, str]]:
+    def find(self, arrays: Collection[JobArray]) -> Mapping[str, Mapping[int, str]]:
         """Look jobs up by name."""
         found: dict[str, dict[int, str]] = {}
-        for some in _chunks(list(names)):
+        for some in _chunks([array.name for array in arrays]):
             answer = self._run(["squeue", "-h", "-r", "-t", "all", "-n", ",".join(some), "-o", _FORMAT])
             for row in self._rows(answer):
                 if (row.state, row.reason) != _REJECTED and row.name in some and row.task is not None:
                     found.setdefault(row.name, {})[row.task] = row.job_id
         return found
 
-    def states(self, job_ids: Collection[str]) -> Mapping[str, JobState]:
+    def active(self, names: Collection[str]) -> Mapping[str, str]:
+        """Without a state squeue tells of jobs that wait, run, or are at their end."""
+        found: dict[str, str] = {}
+        for some in _chunks(list(names)):
+            answer = self._run(["squeue", "-h", "-n", ",".join(some), "-o", _FORMAT])
+            found |= {row.name: row.job_id for row in self._rows(answer)}
+        return found
+
+    def states(self, names: ArrayNames) -> Mapping[str, JobState]:
         """One squeue for all; where there is accounting, one sacct for those that have ended or are not known."""
         found: dict[str, JobState] = {}
-        arrays = list(dict.fromkeys(job_id.partition("_")[0] for job_id in job_ids))
-        for some in _chunks(arrays):
+        names_of_arrays = {job_id.partition("_")[0]: name for job_id, name in names.items()}
+        size = 1 if len(names_of_arrays) <= FEW_ARRAYS else IDS_AT_ONCE
+        for some in _chunks(list(names_of_arrays), size):
             answer = self._run(["squeue", "-h", "-r", "-t", "all", "-j", ",".join(some), "-o", _FORMAT])
             for row in self._rows(answer):
                 # Numbers are used again when a cluster is set up anew: the name shows whose job it is.
-                if row.name.startswith(NAME_PREFIX):
-                    found[row.job_id] = job_state(row.state, row.reason)
-        for job_id in job_ids:
+                if is_ours(row.name, names_of_arrays.get(row.array, "")):
+                    state = job_state(row.state, row.reason)
+                    found[row.job_id] = replace(state, costs=JobCosts(node=row.node or None))
+        for job_id in names:
             # Tasks that were cancelled before any of them began have one record together, under the array's number.
             together = found.get(job_id.partition("_")[0])
             if job_id not in found and together is not None and together.phase is Phase.ENDED:
                 found[job_id] = together
-        over = [i for i in job_ids if i not in found or found[i].phase is Phase.ENDED]
-        for job_id, state in self._accounted(over).items() if over and self._has_accounting() else ():
+        over = [i for i in names if i not in found or found[i].phase is Phase.ENDED]
+        accounted = self._accounted({i: names[i] for i in over}) if over and self._has_accounting() else {}
+        for job_id, state in accounted.items():
             found[job_id] = replace(found.get(job_id, state), costs=state.costs)
         return found
 
@@ -174,12 +187,25 @@ class Slurm:
             return 0.0
         return (float(age[0]) or math.inf) if age else 0.0
 
-    def cancel(self, job_ids: Collection[str]) -> None:
-        """One scancel; jobs that are gone are passed over."""
-        for some in _chunks(task_ranges(job_ids)):
-            answer = self._run(["scancel", *some])
-            if answer.returncode != 0 and not _NOT_THERE.search(answer.stderr):
-                raise NoAnswerError(words_of(answer))
+    def cancel(self, names: ArrayNames) -> None:
+        """One scancel for each array; jobs that are gone, or bear another name by now, are passed over."""
+        of_array: dict[str, list[str]] = {}
+        for job_id, name in names.items():
+            of_array.setdefault(name, []).append(job_id)
+        for name, job_ids in of_array.items():
+            for some in _chunks(task_ranges(job_ids)):
+                named = [f"--name={name}"] if name else []
+                answer = self._run(["scancel", *named, *some])
+                if answer.returncode != 0 and not _NOT_THERE.search(answer.stderr):
+                    raise NoAnswerError(words_of(answer))
+
+    def hosts(self) -> Collection[str] | None:
+        """The nodes of the partition. A constraint is not looked at: sbatch refuses what it leaves no node for."""
+        queue = [] if self._options.queue is None else ["-p", self._options.queue]
+        answer = self._run(["sinfo", "-h", "-N", *queue, "-o", "%N"])
+        if answer.returncode != 0:
+            raise NoAnswerError(words_of(answer))
+        return set(answer.stdout.split())
 
     def how_to_cancel(self, job_ids: Collection[str], names: Collection[str]) -> str:
         """An array's tasks are all ours: its number names them."""
@@ -189,18 +215,18 @@ class Slurm:
         """See :func:`oact_dagster.launchers.slurm.states.why_pending`."""
         return why_pending(reason)
 
-    def _accounted(self, job_ids: Sequence[str]) -> dict[str, JobState]:
+    def _accounted(self, names: ArrayNames) -> dict[str, JobState]:
         """How jobs ended and what they took. Without its database sacct fails while all else works."""
         if time.monotonic() < self._accounting_from:
             return {}
         found: dict[str, JobState] = {}
-        for some in _chunks(job_ids):
+        for some in _chunks(list(names)):
             command = ["sacct", "-n", "-P", "-o", RECORD, "-j", ",".join(some)]
             answer = run_command(command, min(self._timeout_s, ACCOUNTING_S), without=_USERS_DEFAULTS)
             if answer.returncode != 0:
                 self._accounting_from = time.monotonic() + ACCOUNTING_PAUSE_S
                 break
-            found |= read_records(answer.stdout, some)
+            found |= read_records(answer.stdout, names)
         return found
 
     def _has_accounting(self) -> bool:
@@ -228,13 +254,13 @@ class Slurm:
             raise NoAnswerError(words_of(answer))
         rows = []
         for line in answer.stdout.splitlines():
-            parts = line.split("|", 4)
-            if len(parts) == 5:
-                array, task, state, name, reason = parts
+            parts = line.split("|", 5)
+            if len(parts) == 6:
+                array, task, state, name, node, reason = parts
                 if task.isdecimal():
-                    rows.append(_Row(f"{array}_{task}", int(task), state, name, reason))
+                    rows.append(_Row(f"{array}_{task}", array, int(task), state, name, node, reason))
                 else:
-                    rows.append(_Row(array, None, state, name, reason))
+                    rows.append(_Row(array, array, None, state, name, node, reason))
         return rows
 
 
@@ -242,9 +268,12 @@ class Slurm:
 class _Row:
     job_id: str
     """Of a task; of the array where the record is of several tasks together."""
+    array: str
     task: int | None
     state: str
     name: str
+    node: str
+    """Empty while it waits."""
     reason: str
 
 

@@ -7,6 +7,7 @@ from typing import Final, Required, TypedDict, Unpack
 from oact_dagster.launchers.job_script import (
     PAYLOAD,
     JobEnvironment,
+    by_hand_name,
     one_line,
     single_job_script,
     write_script,
@@ -76,6 +77,7 @@ def slurm_job_text(
     """
     log = f"{in_pattern(folder)}/slurm-%j"
     options = [
+        f"--job-name {by_hand_name(folder)}",
         "-N 1",
         f"--ntasks-per-node {n_cores}",
         *(f"{name} {in_directive(value)}" for name, value in _given(queue, qos, allocation, constraint)),
