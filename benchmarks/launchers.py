@@ -11,9 +11,13 @@ in a fresh process with a fresh ledger, without Dagster, and prints one table:
 
 Parsl needs some seconds to start, which is in what its batches take.
 
-Slurm is a real one, started for this on the machine (as the tests do); Flux is the stand-in of the tests, which runs
-each job as a process. A second table has the share of a core that the reader of the payloads' messages takes while
-1,000 calculations run and say nothing.
+Slurm and Flux are real ones, started for this on the machine (as the tests do). ``stand-in-flux`` is the stand-in of
+the tests, which runs each job as a process. With Flux a row says what it takes alone: ``flux submit --cc=0-499 true``
+for a batch of 500, until it has printed all ids, and until all jobs have ended.
+
+A second table has the share of a core that the reader of the payloads' messages takes while 1,000 calculations run and
+say nothing. With Flux a third one has what a poll of 20 jobs takes in an empty instance, and in one with many jobs that
+have ended; below it what a list of all jobs takes, which is what a poll was before.
 """
 
 import argparse
@@ -33,6 +37,8 @@ from typing import Any
 from quick_campaign import cpu_s, write_quick_campaign
 
 WORKERS = 2
+OLD_JOBS = 10_000
+POLLED = 20
 IDLE_FILES = 1000
 IDLE_S = 30.0
 
@@ -44,23 +50,35 @@ def main() -> None:
     parser.add_argument("--launchers", default="local,parsl,slurm,flux")
     parser.add_argument("--batches", default="10,100,1000")
     parser.add_argument("--inside", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--poll", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.poll is not None:
+        print(json.dumps(_poll(options.poll)))
+        return
     if options.inside:
         print(json.dumps(_inside(Path(options.inside[0]), int(options.inside[1]))))
         return
-    print("launcher     batch   submitted   recorded   a structure   coordinator      children   peak RSS")
-    print("                             s          s            ms        ms CPU        ms CPU         MB")
+    print("launcher        batch   submitted   recorded   a structure   coordinator      children   peak RSS")
+    print("                                s          s            ms        ms CPU        ms CPU         MB")
     for kind in options.launchers.split(","):
         with _ready_for(kind) as environment:
             for size in map(int, options.batches.split(",")):
                 with tempfile.TemporaryDirectory() as folder:
                     found = _measure(Path(folder), kind, size, environment)
                 print(
-                    f"{kind:10s} {size:7d} {found['submitted']:11.2f} {found['recorded']:10.2f}"
+                    f"{kind:13s} {size:7d} {found['submitted']:11.2f} {found['recorded']:10.2f}"
                     f" {found['recorded'] / size * 1e3:13.0f} {found['coordinator'] / size * 1e3:13.2f}"
                     f" {found['children'] / size * 1e3:13.2f} {found['rss']:10.0f}",
                     flush=True,
                 )
+                if kind == "flux":
+                    print(_alone(size, environment), flush=True)
+    if "flux" in options.launchers.split(","):
+        with _ready_for("flux") as environment:
+            print(f"\n{'poll of Flux':34s} old jobs     wall      CPU   peak RSS")
+            for old in (0, OLD_JOBS):
+                for line in _polls(old, environment):
+                    print(line, flush=True)
     print(f"\nmessage reader, {IDLE_FILES} silent calculations: {_idle_reader():.2f} % of a core")
 
 
@@ -79,6 +97,17 @@ def _ready_for(kind: str) -> Iterator[dict[str, str]]:
         finally:
             cluster.stop()
     elif kind == "flux":
+        from oact_dagster_tests.launchers.real_flux import RealFlux, missing_program
+
+        if missing_program():
+            raise SystemExit("no flux on PATH; leave flux out of --launchers, or take stand-in-flux")
+        instance = RealFlux()
+        try:
+            instance.start()
+            yield instance.environment
+        finally:
+            instance.stop()
+    elif kind == "stand-in-flux":
         with tempfile.TemporaryDirectory() as folder:
             command = Path(folder, "bin", "flux")
             command.parent.mkdir()
@@ -90,9 +119,71 @@ def _ready_for(kind: str) -> Iterator[dict[str, str]]:
         yield {}
 
 
+def _alone(size: int, environment: dict[str, str]) -> str:
+    """What Flux takes for as many jobs without us."""
+    began = time.monotonic()
+    command = ["flux", "submit", f"--cc=0-{size - 1}", "-n1", "true"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, **environment})
+    submitted = time.monotonic() - began
+    idle = ["flux", "queue", "idle"]
+    subprocess.run(idle, check=True, stdout=subprocess.DEVNULL, env={**os.environ, **environment})
+    ended = time.monotonic() - began
+    return f"  {'alone':8s} {size:7d} {submitted:11.2f} {ended:10.2f} {ended / size * 1e3:13.0f}"
+
+
+def _polls(old: int, environment: dict[str, str]) -> Iterator[str]:
+    """A poll of a few jobs, and a list of all jobs, with so many that have ended."""
+    run = {**os.environ, **environment}
+    mock = "--setattr=system.exec.test.run_duration=0.001s"
+    for start in range(0, old, 500):
+        command = ["flux", "submit", "--quiet", f"--cc={start}-{start + 499}", "-n1", mock, "true"]
+        subprocess.run(command, check=True, env=run)
+    subprocess.run(["flux", "queue", "idle"], check=True, stdout=subprocess.DEVNULL, env=run)
+    command = [
+        "flux",
+        "submit",
+        f"--cc=0-{POLLED - 1}",
+        "--job-name=oact-polled-{cc}",
+        "-n1",
+        "sleep",
+        "1000",
+    ]
+    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=run)
+    for label, asked in (
+        (f"{POLLED} jobs", json.dumps(answer.stdout.split())),
+        ("a list of all, as before", ""),
+    ):
+        done = subprocess.run(
+            [sys.executable, __file__, "--poll", asked], check=True, stdout=subprocess.PIPE, env=run
+        )
+        found = json.loads(done.stdout)
+        yield f"{label:34s} {old:8d} {found['wall']:7.2f}s {found['cpu']:7.2f}s {found['rss']:7.0f} MB"
+    subprocess.run(["flux", "pkill", "oact-polled"], check=True, stderr=subprocess.DEVNULL, env=run)
+    subprocess.run(["flux", "queue", "idle"], check=True, stdout=subprocess.DEVNULL, env=run)
+
+
+def _poll(asked: str) -> dict[str, float]:
+    """One look at jobs, or one at all of them."""
+    from oact_dagster.launchers.flux.commands import Flux, FluxOptions
+    from oact_dagster.launchers.scheduler_command import run_command
+
+    began = time.monotonic()
+    if asked:
+        ids = json.loads(asked)
+        if len(Flux(FluxOptions()).states(dict.fromkeys(ids, "oact-polled"))) != len(ids):
+            raise SystemExit("not all jobs were found")
+    else:
+        json.loads(run_command(["flux", "jobs", "-a", "-c0", "--json"], 600.0).stdout)
+    return {
+        "wall": time.monotonic() - began,
+        "cpu": cpu_s(resource.RUSAGE_CHILDREN) + cpu_s(resource.RUSAGE_SELF),
+        "rss": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
+    }
+
+
 def _measure(folder: Path, kind: str, size: int, environment: dict[str, str]) -> dict[str, float]:
     launcher: dict[str, Any] = {
-        "kind": kind,
+        "kind": kind.removeprefix("stand-in-"),
         "max_workers": WORKERS,
         "mem": "none",
         "poll_interval_s": 1.0,

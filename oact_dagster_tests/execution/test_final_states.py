@@ -1,5 +1,6 @@
 """The verdict on every final state that Slurm 22.05 and Flux 0.88 were recorded to report."""
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,10 @@ import pytest
 
 from oact_dagster.execution.verdict import TABLE, Evidence, judge
 from oact_dagster.launchers.flux.states import job_state as flux_state
-from oact_dagster.launchers.protocol import GONE, JobState, Phase
+from oact_dagster.launchers.protocol import GONE, Cause, JobState, Phase
 from oact_dagster.launchers.slurm.states import job_state as slurm_state
+from oact_dagster.ledger.states import Outcome
+from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.outputs import Output, read_output
 from oact_dagster_tests.execution.test_verdict import (
     ABORTED,
@@ -177,6 +180,15 @@ def test_what_the_user_stopped_counts_against_nothing(outputs: dict[str, Output]
         assert judged(STATES[case][0], word, outputs["no end"], cancelled=True) == CANCELLED
 
 
+@pytest.mark.parametrize("case", STATES)
+def test_a_node_that_failed_before_it_began_costs_nothing(outputs: dict[str, Output], case: str) -> None:
+    state, kind = STATES[case]
+    verdict = judge(Evidence(TOKEN, None, outputs["empty"], state, began=False))
+    failed = state.cause is Cause.NODE_FAILED
+    expected = (Outcome.CANCELLED, FailureClass.LOST) if failed else kind
+    assert (verdict.outcome, verdict.failure_class) == expected
+
+
 @pytest.mark.parametrize("case", SLURM_GOES_ON)
 def test_what_goes_on_has_no_verdict_yet(case: str) -> None:
     word, reason, phase = SLURM_GOES_ON[case]
@@ -188,8 +200,8 @@ def test_each_row_of_the_table_decides_some_case(outputs: dict[str, Output]) -> 
     for case, (state, _) in STATES.items():
         for word in EXPECTED:
             for name, output in outputs.items():
-                for cancelled in (False, True):
-                    evidence = Evidence(TOKEN, record(word), output, state, cancelled)
+                for cancelled, began in itertools.product((False, True), (True, False)):
+                    evidence = Evidence(TOKEN, record(word), output, state, cancelled, began)
                     row = next(number for number, rule in enumerate(TABLE) if rule.when(evidence))
                     decided.setdefault(row, (case, word, name))
     assert sorted(decided) == list(range(len(TABLE))), decided

@@ -4,7 +4,7 @@ It keeps its jobs in one folder (``STAND_IN_FLUX``) and runs each as a process. 
 refuses ``--cc=0-0`` for a bulk of one; bad ids are errors, and only stderr tells of one unknown id among several; JSON
 of one id is a bare object; ids are not ASCII unless asked for; a list stops at 1,000 jobs unless asked for more; the
 history stays; a constraint on a host that is not there is refused, one on a property that no node has is taken, and
-its job fails; a job in a folder that is not there completes.
+its job fails; in a bulk it reads braces in options; a job in a folder that is not there completes.
 
 ``instance.json`` there says what nodes and queues there are, ``history.json`` holds jobs that ended before, and a file
 ``fault`` names what goes wrong: hang, hang-after, die-after N, no-broker, limit N, lag, dead-node NAME.
@@ -143,10 +143,18 @@ def meets(name: str, node: dict, tree: dict) -> bool:
 
 
 def hosts_in(tree: dict) -> list[str]:
+    return leaves(tree, "hostlist")
+
+
+def properties_in(tree: dict) -> list[str]:
+    return leaves(tree, "properties")
+
+
+def leaves(tree: dict, kind: str) -> list[str]:
     ((operator, values),) = tree.items() if tree else (("and", []),)
-    if operator == "hostlist":
-        return list(values)
-    return [] if operator == "properties" else [host for one in values for host in hosts_in(one)]
+    if operator in ("hostlist", "properties"):
+        return list(values) if operator == kind else []
+    return [value for one in values for value in leaves(one, kind)]
 
 
 # --- commands ---
@@ -176,6 +184,8 @@ def submit(arguments: list[str]) -> int:
     first, last = int(found[1]), int(found[2] or found[1])
     if found[2] is not None and last <= first:
         raise UsageError(f"flux-submit: ERROR: IDset(): Invalid argument: {given.cc}")
+    for value in (given.queue, given.bank, given.requires, given.setattr, *given.command):
+        filled(value or "", first)
     if refusal := refused(given, tree):
         return fail("\n".join(f"cc={number}: {refusal}" for number in range(first, last + 1)))
     what = fault()
@@ -195,9 +205,21 @@ def submit(arguments: list[str]) -> int:
     return failed
 
 
+def filled(value: str, number: int) -> str:
+    """What stands between braces is replaced; what stands between two of them stays."""
+    kept = value.replace("{{", "\0").replace("}}", "\1")
+    try:
+        return kept.format(cc=number).replace("\0", "{{").replace("\1", "}}")
+    except KeyError as error:
+        raise UsageError(f"flux: ERROR: Replacement key {error} not found in '{value}'") from None
+
+
 def refused(given: argparse.Namespace, tree: dict) -> str:
     """What the instance says of a job that it does not take; empty where it takes it."""
     here = instance()
+    for name in properties_in(tree):
+        if set(name) & set("!&'\"^`|()"):
+            return f"[Errno 1] invalid character in property '{name}'"
     for host in hosts_in(tree):
         if host not in here["nodes"]:
             return (
@@ -233,7 +255,7 @@ def start(given: argparse.Namespace, tree: dict, number: int, what: list[str]) -
         count.write("x")
     job_id = 357321146368 + 16777216 * taken
     job = {
-        "id": job_id, "jobid": f58(job_id), "name": given.job_name.format(cc=number), "state": "RUN",
+        "id": job_id, "jobid": f58(job_id), "name": filled(given.job_name, number), "state": "RUN",
         "status": "RUN", "result": "", "returncode": "",
         "exception": {"occurred": False}, "t_submit": time.time(), "urgency": 16,
     }  # fmt: skip
@@ -249,7 +271,7 @@ def start(given: argparse.Namespace, tree: dict, number: int, what: list[str]) -
     else:
         job["nodelist"] = eligible[taken % len(eligible)]
         environment = {**os.environ, "FLUX_JOB_CC": str(number), "FLUX_JOB_ID": f58(job_id)}
-        with Path(given.output.format(cc=number)).open("ab") as log:
+        with Path(filled(given.output, number)).open("ab") as log:
             runner = subprocess.Popen(
                 [sys.executable, __file__, "run", str(job_id), job["nodelist"], *given.command],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True,

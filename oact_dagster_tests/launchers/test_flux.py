@@ -423,14 +423,14 @@ def test_a_refusal_is_told_in_one_line(
 def test_what_stands_in_settings_and_paths_reaches_no_shell(
     tmp_path: Path, flux: StandIn, engine: TestEngine
 ) -> None:
-    nasty = 'it\'s; $(touch pwned) "x" `id` {id} {cc} é'
+    nasty = 'it\'s; $(touch pwned) "x" `id` é'
     # Flux reads operators in a constraint; this is a property to it.
-    feature = "it's;$x`id`"
+    feature = "$HOME;id"
     flux.instance(
         nodes={"fake0": {"cores": 16, "properties": [feature]}}, queues=[{"name": nasty}], default=nasty
     )
     campaign, ledger = prepared(
-        tmp_path / nasty, engine, 2, "flux",
+        tmp_path / f"{nasty} {{id}} {{cc}}", engine, 2, "flux",
         queue=nasty, allocation=nasty, constraint=feature, modules=[nasty],
         extra_directives=[f"--setattr=user.x={nasty}"],
     )  # fmt: skip
