@@ -133,7 +133,7 @@ def _alone(size: int, environment: dict[str, str]) -> str:
 
 def _polls(old: int, environment: dict[str, str]) -> Iterator[str]:
     """A poll of a few jobs, and a list of all jobs, with so many that have ended."""
-    run = {**os.environ, **environment}
+    run = {**os.environ, **environment, "FLUX_F58_FORCE_ASCII": "1"}
     mock = "--setattr=system.exec.test.run_duration=0.001s"
     for start in range(0, old, 500):
         command = ["flux", "submit", "--quiet", f"--cc={start}-{start + 499}", "-n1", mock, "true"]
