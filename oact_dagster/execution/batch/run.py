@@ -130,6 +130,8 @@ class BatchRun:
             raise
         finally:
             self._abandon()
+        # What its launcher could not end.
+        yield from (Note(text, warning=True) for text in batch.launcher.notes())
 
     def _run(self) -> Iterator[Event]:
         batch = self._batch

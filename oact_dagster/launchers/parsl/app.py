@@ -28,7 +28,9 @@ CANCELLED: Final = "cancelled"
 TOO_LATE: Final = "too late"
 
 
-def run_attempt(token: str, folder: str, control: str, start_before: float | None) -> tuple[bool, str, float]:
+def run_attempt(
+    token: str, folder: str, control: str, ticket: str, start_before: float | None
+) -> tuple[bool, str, float]:
     """Run the payload of an attempt in its folder, and return when it has ended.
 
     It ends early when the batch says so, or has died, and when the worker's own parent has died. The payload holds
@@ -38,6 +40,7 @@ def run_attempt(token: str, folder: str, control: str, start_before: float | Non
         token: of the attempt.
         folder: its job folder.
         control: folder of the pool's orders.
+        ticket: of this task, without which nothing is begun.
         start_before: Unix time after which it is not to be started any more, s; None: at any time.
 
     Returns:
@@ -45,10 +48,16 @@ def run_attempt(token: str, folder: str, control: str, start_before: float | Non
         the batch can read whatever the worker's environment is.
     """
     orders = ControlFolder(control)
-    if orders.ends(token):
+    if orders.ends(ticket):
         return False, CANCELLED, 0.0
     if start_before is not None and time.time() > start_before:
         return False, TOO_LATE, 0.0
+    try:
+        # An order may have come meanwhile: then the ticket is taken, and nothing was begun with it.
+        if not orders.begin(ticket) or orders.ends(ticket):
+            return False, CANCELLED, 0.0
+    except OSError as error:
+        return False, f"not started: {orders.path}: {error.strerror or error}", 0.0
     begun = time.monotonic()
     ours, theirs = socket.socketpair()
     with ours:
@@ -58,7 +67,7 @@ def run_attempt(token: str, folder: str, control: str, start_before: float | Non
             return False, f"not started: {error.strerror or error}", 0.0
         finally:
             theirs.close()
-        returncode = _watch(payload, ours, orders, token)
+        returncode = _watch(payload, ours, orders, ticket)
     elapsed = time.monotonic() - begun
     if returncode >= 0:
         return True, f"exit {returncode}", elapsed
@@ -86,12 +95,14 @@ def _start(token: str, folder: Path, theirs: socket.socket) -> "subprocess.Popen
         )
 
 
-def _watch(payload: "subprocess.Popen[bytes]", ours: socket.socket, orders: ControlFolder, token: str) -> int:
+def _watch(
+    payload: "subprocess.Popen[bytes]", ours: socket.socket, orders: ControlFolder, ticket: str
+) -> int:
     parent = os.getppid()
     told = False
     # The payload's end of the pair closes with it: nothing has to be polled to see its end at once.
     while not select.select([ours], [], [], LOOK_S)[0]:
-        if not told and (orders.ends(token) or os.getppid() != parent):
+        if not told and (orders.ends(ticket) or os.getppid() != parent):
             payload.send_signal(signal.SIGTERM)
             told = True
     return payload.wait()

@@ -3,6 +3,7 @@
 import getpass
 import time
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Final
 
 from oact_dagster.launchers.parsl.config import block_label
@@ -15,9 +16,25 @@ ANSWER_S: Final = 60.0
 GONE_S: Final = 90.0
 """How long cancelled blocks may take to leave the queue: Slurm waits 30 s for what ignores SIGTERM, s."""
 
+_USERS_DEFAULTS: Final = ("SQUEUE_", "SCANCEL_", "SLURM_TIME_FORMAT")
+"""A user's filter must hide no block from us."""
 
-def blocks_of(runs: Collection[str]) -> list[str]:
-    """Job ids of the blocks of these batches that are in the queue.
+
+@dataclass(frozen=True, slots=True)
+class QueuedBlock:
+    """A block that is in Slurm's queue."""
+
+    job_id: str
+    state: str
+    """Slurm's short word: ``PD``, ``R``, ``CG``."""
+    since: str
+    """When it began, or is thought to begin, as Slurm prints it."""
+
+
+def blocks_of(runs: Collection[str]) -> list[QueuedBlock]:
+    """The blocks of these batches that are in the queue.
+
+    All jobs of the user are asked for: of a job that has gone squeue says, asked for it alone, only that it failed.
 
     Args:
         runs: the names of their pools.
@@ -25,12 +42,16 @@ def blocks_of(runs: Collection[str]) -> list[str]:
     Raises:
         LauncherError: Slurm does not say.
     """
-    answer = run_command(["squeue", "-h", "-u", getpass.getuser(), "-o", "%i %j"], ANSWER_S)
-    if answer.returncode != 0:
-        raise LauncherError(f"squeue: {answer.told}: whether blocks of nodes are left is not known")
+    command = ["squeue", "-h", "-u", getpass.getuser(), "-o", "%i %t %S %j"]
+    answer = run_command(command, ANSWER_S, without=_USERS_DEFAULTS)
     labels = tuple(f"parsl.{block_label(run)}." for run in runs)
-    found = (line.split(" ", 1) for line in answer.stdout.splitlines() if " " in line)
-    return [job for job, name in found if name.startswith(labels)]
+    if answer.returncode != 0:
+        raise LauncherError(
+            f"squeue: {answer.told}: whether blocks of nodes are left is not known; once Slurm answers, `squeue --me -o"
+            f" '%i %j'` tells: their names begin with {' or '.join(sorted(labels))}, and scancel ends them"
+        )
+    found = (line.split(" ", 3) for line in answer.stdout.splitlines())
+    return [QueuedBlock(*line[:3]) for line in found if len(line) == 4 and line[3].startswith(labels)]
 
 
 def end_blocks(runs: Collection[str]) -> int:
@@ -45,13 +66,13 @@ def end_blocks(runs: Collection[str]) -> int:
     Raises:
         LauncherError: Slurm does not answer, or they stay.
     """
-    left = found = blocks_of(runs)
+    left = found = [block.job_id for block in blocks_of(runs)]
     limit = time.monotonic() + GONE_S
     while left:
         # Again each time: a cancel whose answer was lost may not have arrived.
-        run_command(["scancel", *left], ANSWER_S)
+        run_command(["scancel", *left], ANSWER_S, without=_USERS_DEFAULTS)
         time.sleep(0.5)
-        left = blocks_of(runs)
+        left = [block.job_id for block in blocks_of(runs)]
         if left and time.monotonic() > limit:
             raise LauncherError(
                 f"Slurm's jobs {', '.join(left)} do not end: cancel them by `scancel {' '.join(left)}`"

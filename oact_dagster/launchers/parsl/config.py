@@ -6,7 +6,7 @@ import re
 import shlex
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,6 +33,9 @@ POLL_MS: Final = 200
 
 FIRST_LOOK_S: Final = 0.5
 """How soon, and how often, Parsl's scaling thread looks at a pool on this node, s."""
+
+BLOCKS_LOOK_S: Final = 5.0
+"""How often it looks whether another block of nodes is needed, or one is not needed any more, s."""
 
 IDLE_BLOCK_S: Final = 60.0
 """A block of nodes whose workers have had nothing to do for so long is given back, s."""
@@ -77,6 +80,12 @@ class PoolOptions:
     """Of this allocation; workers run on each."""
     blocks: Blocks | None = None
     """None: on this node, or in this allocation."""
+    address: str | None = None
+    """Of this host, for workers on other nodes; None: they try all that it has."""
+    ports: tuple[int, int] = (54000, 55000)
+    """The first and the last of those of which one is for workers on other nodes."""
+    look_s: float = 30.0
+    """Time between two looks at the blocks of nodes, s."""
 
     @property
     def here(self) -> bool:
@@ -104,13 +113,16 @@ def require_parsl() -> None:
         raise LauncherError(f"launcher.kind: parsl: {NOT_INSTALLED}")
 
 
-def build_config(options: PoolOptions, run: str, folder: Path) -> "Config":
+def build_config(
+    options: PoolOptions, run: str, folder: Path, on_blocks: Callable[[Any, Any], None] | None = None
+) -> "Config":
     """Parsl's configuration.
 
     Args:
         options: what the pool is to be.
         run: names it to its processes, and its blocks to the scheduler.
         folder: for Parsl's files; its path holds no blanks, since Parsl pastes it into shell lines.
+        on_blocks: told of the executor and the state of its blocks, each time that Parsl looks at them.
 
     Raises:
         LauncherError: the folder's path, or a setting, cannot be given to Parsl.
@@ -129,8 +141,10 @@ def build_config(options: PoolOptions, run: str, folder: Path) -> "Config":
         provider=_local(options, run) if blocks is None else _slurm(options, blocks, run),
         launch_cmd=worker_command(),
         interchange_launch_cmd=[sys.executable, "-P", "-m", INTERCHANGE, str(os.getpid())],
-        address=LOOPBACK if options.here else None,
+        address=LOOPBACK if options.here else options.address,
         loopback_address=LOOPBACK,
+        # Parsl leaves the last one out.
+        worker_port_range=(options.ports[0], options.ports[1] + 1),
         cores_per_worker=float(options.cores_per_worker),
         max_workers_per_node=options.workers,
         cpu_affinity=options.cpu_affinity,
@@ -141,7 +155,7 @@ def build_config(options: PoolOptions, run: str, folder: Path) -> "Config":
         encrypted=True,
         drain_period=None if blocks is None else _drain_s(blocks),
         # On this node we look ourselves, and start a pool again.
-        block_error_handler=blocks is not None,
+        block_error_handler=on_blocks if on_blocks is not None and blocks is not None else False,
     )
     return Config(
         executors=[executor],
@@ -150,7 +164,9 @@ def build_config(options: PoolOptions, run: str, folder: Path) -> "Config":
         retries=0,
         strategy="none" if blocks is None else "htex_auto_scale",
         # The first block is asked for at the first look.
-        strategy_period=FIRST_LOOK_S if blocks is None else 5,
+        strategy_period=FIRST_LOOK_S
+        if blocks is None
+        else max(FIRST_LOOK_S, min(BLOCKS_LOOK_S, options.look_s)),
         max_idletime=IDLE_BLOCK_S,
         initialize_logging=False,
         usage_tracking=0,
@@ -198,10 +214,13 @@ def _local(options: PoolOptions, run: str) -> Any:
 
 def _slurm(options: PoolOptions, blocks: Blocks, run: str) -> Any:
     from parsl.launchers import SrunLauncher
-    from parsl.providers import SlurmProvider
+
+    from oact_dagster.launchers.parsl.slurm_provider import BlockProvider
 
     whole_minutes = math.ceil(blocks.seconds / 60)
-    return SlurmProvider(
+    return BlockProvider(
+        run,
+        options.look_s,
         partition=blocks.queue,
         account=blocks.allocation,
         qos=blocks.qos,

@@ -6,6 +6,7 @@ import queue
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from oact_dagster.launchers.packing import RunTimes
 from oact_dagster.launchers.parsl.app import CANCELLED, TOO_LATE
 from oact_dagster.launchers.parsl.blocks import end_blocks
 from oact_dagster.launchers.parsl.config import POOL_VARIABLE, PoolOptions, require_parsl
-from oact_dagster.launchers.parsl.pool import Pool, remove_folders
+from oact_dagster.launchers.parsl.lost import SEEN_S, LostAttempts
+from oact_dagster.launchers.parsl.pool import Parting, Pool, remove_folders
 from oact_dagster.launchers.protocol import (
     NEVER_STARTED,
     OUT_OF_TIME,
@@ -50,6 +52,12 @@ SILENT_THRESHOLDS: Final = 5
 REST_S: Final = 2.0
 """How long after the loss of a pool no new one is started, s: what ended it may be about to end us."""
 
+DEAF_THRESHOLDS: Final = 2
+"""For so many times the threshold of heartbeats, after its grace time, a calculation may go on that was told to end."""
+
+PAUSE_S: Final = 0.2
+"""Between two looks whether what has to end has ended, s."""
+
 _QUEUED: Final = JobState(Phase.QUEUED)
 _RUNNING: Final = JobState(Phase.RUNNING)
 _UNKNOWN: Final = JobState(Phase.UNKNOWN)
@@ -61,6 +69,8 @@ class _Handed:
 
     job: Job
     needed_s: float
+    ticket: str
+    """Of its task: whoever takes it first, a worker or we, decides whether it begins."""
 
 
 class ParslLauncher:
@@ -111,7 +121,13 @@ class ParslLauncher:
         self._queue: list[tuple[float, int, Job]] = []
         self._handed: dict[str, _Handed] = {}
         self._states: dict[str, JobState] = {}
-        self._cancelled: set[str] = set()
+        self._cancelled: dict[str, float] = {}
+        """Attempts that have begun and were told to end, and since when."""
+        self._returned: Counter[str] = Counter()
+        """How often the worker of an attempt was lost before it began."""
+        self._lost = LostAttempts(stop_grace_s, options.heartbeat_period_s, options.heartbeat_threshold_s)
+        self._parting: Parting | None = None
+        self._closed = False
         self._cut: set[str] = set()
         self._closing = ""
         self._done: queue.SimpleQueue[tuple[str, Pool, Future[tuple[bool, str, float]]]] = queue.SimpleQueue()
@@ -169,7 +185,7 @@ class ParslLauncher:
     def _fill(self) -> None:
         """Give Parsl what its workers can begin."""
         while self._queue and len(self._handed) < AHEAD * self._options.most_workers:
-            if self._pool is None and time.monotonic() < self._rest_until:
+            if self._pool is None and (self._parting is not None or time.monotonic() < self._rest_until):
                 return
             job = self._queue[0][2]
             needed = self._times.needed_s(job.expected_cost, job.time_limit_s)
@@ -200,13 +216,15 @@ class ParslLauncher:
 
     def _hand(self, pool: Pool, job: Job, needed: float) -> None:
         latest = None if self._end is None else self._end.at - self._end_margin_s - needed
+        # Of its own for each time that it is handed over: one that was withdrawn stays so.
+        ticket = f"{job.token}.{next(self._count)}"
         try:
-            future = pool.submit(job.token, job.folder, latest)
+            future = pool.submit(job.token, job.folder, ticket, latest)
         except Exception as error:
             self._put_back(job)
             self._lose(f"it takes no task: {error}")
             return
-        self._handed[job.token] = _Handed(job, needed)
+        self._handed[job.token] = _Handed(job, needed, ticket)
         future.add_done_callback(lambda done, token=job.token, pool=pool: self._tell(token, pool, done))  # type: ignore[misc]
 
     def _tell(self, token: str, pool: Pool, done: "Future[tuple[bool, str, float]]") -> None:
@@ -215,6 +233,7 @@ class ParslLauncher:
         self._news.set()
 
     def _put_back(self, job: Job) -> None:
+        self._states[self._job_id(job.token)] = _QUEUED
         heapq.heappush(self._queue, (-job.expected_cost, next(self._count), job))
 
     def fits(self, time_limit_s: float, expected_cost: float) -> bool:
@@ -254,6 +273,7 @@ class ParslLauncher:
         """
         self._collect()
         self._look()
+        self._look_for_ends()
         self._look_for_started()
         self._fill()
         return {job_id: self._states.get(job_id, _UNKNOWN) for job_id in job_ids}
@@ -265,36 +285,72 @@ class ParslLauncher:
                 token, pool, future = self._done.get_nowait()
             except queue.Empty:
                 return
-            if pool is self._pool and token in self._handed:
-                handed = self._handed.pop(token)
-                self._states[self._job_id(token)] = self._state_of(handed, pool, future)
-                pool.control.forget(token)
+            if pool is not self._pool or token not in self._handed:
+                continue
+            error = future.exception()
+            if error is not None and not self._closed and (trouble := pool.trouble()):
+                # Parsl says the same of all its tasks.
+                self._lose(trouble)
+                continue
+            handed = self._handed.pop(token)
+            if error is not None:
+                self._lose_worker(pool, handed, f"its worker was lost: {_first_line(error)}")
+            else:
+                self._take_in(handed, *future.result())
+                pool.control.forget(handed.ticket)
 
-    def _state_of(self, handed: _Handed, pool: Pool, future: "Future[tuple[bool, str, float]]") -> JobState:
+    def _take_in(self, handed: _Handed, started: bool, final: str, elapsed: float) -> None:
+        """Take in what a worker says of its task, as ``run_attempt`` returns it."""
         token = handed.job.token
-        try:
-            started, final, elapsed = future.result()
-        except Exception as error:
-            # The worker was killed, or its node is gone: what it left here goes, too.
-            if self._options.here:
-                end_leftovers([token])
-            return JobState(Phase.ENDED, f"its worker was lost: {_first_line(error)}")
+        state = JobState(Phase.ENDED, final)
         if started:
             self._lost_in_a_row = 0
             if token not in self._cancelled and final == "exit 0":
                 self._times.add(elapsed, handed.job.expected_cost)
             if token in self._cut:
-                return JobState(Phase.ENDED, f"the allocation ends {self._end}", Cause.PREEMPTED)
-            return JobState(Phase.ENDED, final)
-        if final == CANCELLED:
-            return JobState(Phase.ENDED, NEVER_STARTED)
-        if final == TOO_LATE and self._too_late(handed.job, handed.needed_s):
-            return self._states[self._job_id(token)]
-        if final == TOO_LATE:
-            # It is thought to need less time by now.
-            self._put_back(handed.job)
-            return _QUEUED
-        return JobState(Phase.ENDED, final)
+                state = JobState(Phase.ENDED, f"the allocation ends {self._end}", Cause.PREEMPTED)
+        elif final == CANCELLED:
+            state = JobState(Phase.ENDED, NEVER_STARTED)
+        elif final == TOO_LATE:
+            if not self._too_late(handed.job, handed.needed_s):
+                # It is thought to need less time by now.
+                self._put_back(handed.job)
+            return
+        self._states[self._job_id(token)] = state
+
+    def _lose_worker(self, pool: Pool, handed: _Handed, why: str) -> None:
+        """Take in that a worker was killed, or that its node is gone, with what it had."""
+        job = handed.job
+        if pool.control.withdraw(handed.ticket):
+            self._returned[job.token] += 1
+            if self._returned[job.token] <= RESTARTS:
+                self._put_back(job)
+                return
+        elif not self._options.here:
+            # It may live, and be cut off from its interchange alone.
+            pool.control.cancel([handed.ticket])
+            self._lost.add(job, why)
+            return
+        else:
+            end_leftovers([job.token])
+        self._states[self._job_id(job.token)] = JobState(Phase.ENDED, why)
+
+    def _look_for_ends(self) -> None:
+        """Look what has ended of the workers that were given up, and of what they ran."""
+        if self._parting is not None and self._parting.over:
+            parting, self._parting = self._parting, None
+            if parting.left:
+                self._notes.append(f"parsl: {parting.left}")
+            else:
+                self._lost.workers_have_ended()
+        for job, why in self._lost.take_ended():
+            if _has_begun(job):
+                self._states[self._job_id(job.token)] = JobState(Phase.ENDED, why)
+            elif self._closed or job.token in self._cancelled:
+                self._states[self._job_id(job.token)] = JobState(Phase.ENDED, NEVER_STARTED)
+            else:
+                # Its worker ended before the payload had begun.
+                self._put_back(job)
 
     def _look_for_started(self) -> None:
         for token, handed in self._handed.items():
@@ -308,12 +364,14 @@ class ParslLauncher:
         if self._pool is None or now < self._next_look:
             return
         self._next_look = now + LOOK_S
-        if trouble := self._pool.trouble() or self._silence(now):
+        self._take_notes(self._pool)
+        if trouble := self._pool.trouble() or self._silence(now) or self._deafness(now):
             self._lose(trouble)
         elif self._end is not None and time.time() >= self._end.at - self._end_margin_s:
             self._closing = self._closing or f"the allocation ends {self._end}"
-            self._cut.update(self._handed)
-            self._pool.control.cancel(self._handed)
+            reason = f"it had not begun, and the allocation ends {self._end}"
+            unbegun = JobState(Phase.ENDED, OUT_OF_TIME, reason=reason)
+            self._cut.update(self._order_ends(self._pool, list(self._handed), unbegun))
 
     def _silence(self, now: float) -> str:
         """Say how a pool hangs that lives: what it has is not begun, or has ended and is not told; empty where neither.
@@ -338,6 +396,13 @@ class ParslLauncher:
             return f"its workers have begun nothing for {limit:g} s"
         return ""
 
+    def _deafness(self, now: float) -> str:
+        """Say that calculations which were told to end go on; empty where none does."""
+        limit = self._stop_grace_s + DEAF_THRESHOLDS * self._options.heartbeat_threshold_s
+        if any(now - self._cancelled.get(token, now) > limit for token in self._handed):
+            return "its workers do not end what they are told to end"
+        return ""
+
     def _lose(self, trouble: str) -> None:
         """Give a pool up: what ran in it is lost, what had not begun waits for the next one.
 
@@ -347,18 +412,23 @@ class ParslLauncher:
         pool, self._pool = self._pool, None
         if pool is None:
             return
-        pool.kill()
+        pool.control.stop()
+        self._take_notes(pool)
         handed, self._handed = self._handed, {}
-        if self._options.here:
-            end_leftovers(list(handed))
-        lost = 0
-        for token, one in handed.items():
-            if token in self._cancelled or read_start(one.job.folder, token) is not None:
-                lost += 1
-                self._states[self._job_id(token)] = JobState(Phase.ENDED, f"its workers were lost: {trouble}")
-            else:
-                self._states[self._job_id(token)] = _QUEUED
+        begun = [one for one in handed.values() if not pool.control.withdraw(one.ticket)]
+        for one in handed.values():
+            if one not in begun:
                 self._put_back(one.job)
+        for one in begun:
+            self._lost.add(one.job, f"its workers were lost: {trouble}")
+        if self._options.here:
+            pool.kill()
+            end_leftovers(list(handed))
+            self._lost.nothing_is_left()
+        else:
+            # Until they have ended no other pool is started.
+            self._parting = Parting(pool, self._lost.longest_s)
+        self._look_for_ends()
         self._lost_in_a_row += 1
         self._idle_since = None
         self._rest_until = time.monotonic() + REST_S
@@ -366,8 +436,12 @@ class ParslLauncher:
         if self._lost_in_a_row > RESTARTS:
             raise LauncherError(f"parsl: {trouble}; no calculation ends, nothing more was started")
         self._notes.append(
-            f"parsl: {trouble}; {counted(lost, 'structure', 'was', 'were')} lost, and its workers start again"
+            f"parsl: {trouble}; {counted(len(begun), 'structure')} that had begun"
+            f" {'ends' if len(begun) == 1 else 'end'} with it, and its workers start again"
         )
+
+    def _take_notes(self, pool: Pool) -> None:
+        self._notes.extend(f"parsl: {note}" for note in pool.notes())
 
     def notes(self) -> Sequence[str]:
         """See :class:`~oact_dagster.launchers.protocol.Launcher`."""
@@ -395,14 +469,40 @@ class ParslLauncher:
                 self._states[self._job_id(entry[2].token)] = JobState(Phase.ENDED, NEVER_STARTED)
             else:
                 left.append(entry)
-        fresh = (wanted & self._handed.keys()) - self._cancelled
-        self._cancelled |= fresh
-        if fresh and self._pool is not None:
-            self._pool.control.cancel(fresh)
         if len(left) < len(self._queue):
             heapq.heapify(left)
             self._queue = left
             self._news.set()
+        for token in wanted:
+            if token in self._lost:
+                self._cancelled.setdefault(token, time.monotonic())
+        if self._pool is not None:
+            fresh = [token for token in wanted if token in self._handed and token not in self._cancelled]
+            self._order_ends(self._pool, fresh, JobState(Phase.ENDED, NEVER_STARTED))
+
+    def _order_ends(self, pool: Pool, tokens: Collection[str], unbegun: JobState) -> list[str]:
+        """End attempts that Parsl has: those that have not begun at once, whether or not there is a worker.
+
+        Args:
+            pool: that has them.
+            tokens: of the attempts.
+            unbegun: the state of those that have not begun.
+
+        Returns:
+            Those that have begun; their workers hear of it within a second.
+        """
+        begun = []
+        for token in tokens:
+            if pool.control.withdraw(self._handed[token].ticket):
+                # What Parsl says of its task later is of nobody's concern.
+                del self._handed[token]
+                self._states[self._job_id(token)] = unbegun
+                self._news.set()
+            else:
+                begun.append(token)
+                self._cancelled.setdefault(token, time.monotonic())
+        pool.control.cancel([self._handed[token].ticket for token in begun])
+        return begun
 
     def how_to_cancel(self, job_ids: Collection[str]) -> str:
         """Nothing has to be done: jobs end with their parent."""
@@ -421,34 +521,64 @@ class ParslLauncher:
             end_blocks(runs)
         end_marked(POOL_VARIABLE, runs)
         end_leftovers([orphan.token for orphan in orphans])
+        if not self._options.here:
+            self._await_ends(orphans)
         return {}
+
+    def _await_ends(self, orphans: Sequence[Orphan]) -> None:
+        """Give payloads on other nodes, whose workers have ended, the time to end their engines."""
+        limit = time.monotonic() + self._stop_grace_s + SEEN_S
+        while time.monotonic() < limit and any(
+            read_start(one.folder, one.token) is not None and read_exit(one.folder, one.token) is None
+            for one in orphans
+        ):
+            time.sleep(PAUSE_S)
 
     def close(self) -> None:
         """End all calculations with everything they started, then the workers and Parsl, and return when they have."""
+        self._closed = True
         self._queue.clear()
         if self._pool is not None:
             self._close_pool(self._pool)
+        if self._parting is not None:
+            self._parting.wait()
+        self._look_for_ends()
+        while self._lost:
+            # Each of them ends in a bounded time, or counts as ended then.
+            time.sleep(PAUSE_S)
+            self._look_for_ends()
         if self._node is not None:
             self._node.give_all_back()
 
     def _close_pool(self, pool: Pool) -> None:
-        self._cancelled |= self._handed.keys()
         pool.control.stop()
-        limit = time.monotonic() + self._stop_grace_s + 5.0
+        self._order_ends(pool, list(self._handed), JobState(Phase.ENDED, NEVER_STARTED))
+        limit = time.monotonic() + self._stop_grace_s + SEEN_S
         while self._handed and time.monotonic() < limit and not pool.trouble():
-            self._news.wait(0.2)
+            self._news.wait(PAUSE_S)
             self._news.clear()
             self._collect()
-        left = list(self._handed)
+        left, self._handed = self._handed, {}
         self._pool = None
-        pool.close()
-        if left and self._options.here:
-            end_leftovers(left)
+        unended = pool.close()
+        if unended:
+            self._notes.append(f"parsl: {unended}")
+        if self._options.here:
+            end_leftovers(list(left))
+            return
+        for one in left.values():
+            self._lost.add(one.job, "its run ended")
+        if not unended:
+            self._lost.workers_have_ended()
+
+
+def _has_begun(job: Job) -> bool:
+    return read_start(job.folder, job.token) is not None or read_exit(job.folder, job.token) is not None
 
 
 def _duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.0f} min"
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".partition("\n")[0]

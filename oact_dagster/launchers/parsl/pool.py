@@ -8,13 +8,16 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
+from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final
 
 from oact_dagster.launchers.leftovers import end_marked
 from oact_dagster.launchers.parsl.app import run_attempt
-from oact_dagster.launchers.parsl.blocks import end_blocks
+from oact_dagster.launchers.parsl.block_watch import PATIENCE_THRESHOLDS, Block, BlockPhase, BlockWatch
+from oact_dagster.launchers.parsl.blocks import ANSWER_S, end_blocks
 from oact_dagster.launchers.parsl.config import POOL_VARIABLE, PoolOptions, build_config
 from oact_dagster.launchers.parsl.control import ControlFolder
 from oact_dagster.launchers.protocol import LauncherError
@@ -22,7 +25,15 @@ from oact_dagster.launchers.protocol import LauncherError
 CLEANUP_S: Final = 20.0
 """How long Parsl may take to close: it waits for answers of processes that may be dead, s."""
 
+CLOSE_PATIENCE_S: Final = 30.0
+"""How long Slurm is asked again for the end of blocks when a run ends, where it does not answer, s."""
+
+AGAIN_S: Final = 2.0
+"""How soon Slurm is asked again for the end of blocks that it has not ended, s."""
+
 _HERE: Final = "oact-parsl-"
+
+_ORDERS: Final = "orders"
 
 LOG_LINES: Final = 3
 
@@ -43,12 +54,13 @@ class Pool:
         self._options = options
         self._run = run
         self._folder = _folder(options, run, shared)
-        self.control = ControlFolder(self._folder / "orders")
+        self.control = ControlFolder(self._folder / _ORDERS)
         self._kernel: Any = None
         self._closed = False
         self._executor: Any = None
         self._app: Any = None
         self._group: int | None = None
+        self._watch: BlockWatch | None = None
         try:
             self._start()
         except BaseException:
@@ -57,13 +69,13 @@ class Pool:
 
     def _start(self) -> None:
         logging.getLogger("parsl").addHandler(logging.NullHandler())
-        config = build_config(self._options, self._run, self._folder)
         from parsl.app.python import PythonApp
         from parsl.dataflow.dflow import DataFlowKernel
 
         self.control.open()
-        self._executor = config.executors[0]
         try:
+            config = build_config(self._options, self._run, self._folder, self._look_at_blocks)
+            self._executor = config.executors[0]
             self._kernel = DataFlowKernel(config)
         except LauncherError:
             raise
@@ -75,22 +87,45 @@ class Pool:
         )
 
     def submit(
-        self, token: str, folder: Path, start_before: float | None
+        self, token: str, folder: Path, ticket: str, start_before: float | None
     ) -> "Future[tuple[bool, str, float]]":
         """Give the workers an attempt; what comes of it is told as ``run_attempt`` does.
 
         Args:
             token: of the attempt.
             folder: its job folder.
+            ticket: of this task; see :mod:`oact_dagster.launchers.parsl.control`.
             start_before: Unix time after which it is not to be started any more, s; None: at any time.
 
         Raises:
             Exception: Parsl takes none any more.
         """
         future: Future[tuple[bool, str, float]] = self._app(
-            token, str(folder), str(self.control.path), start_before
+            token, str(folder), str(self.control.path), ticket, start_before
         )
         return future
+
+    def notes(self) -> list[str]:
+        """What a user should know of its blocks of nodes, since the last call."""
+        return [] if self._watch is None else self._watch.notes()
+
+    def _look_at_blocks(self, executor: Any, states: Mapping[str, Any]) -> None:
+        """Look at the blocks of nodes; in a thread of Parsl's, each time that it has done so."""
+        if executor.bad_state_is_set:
+            return
+        if self._watch is None:
+            options, blocks = self._options, self._options.blocks
+            assert blocks is not None
+            self._watch = BlockWatch(
+                _reach(executor, options),
+                PATIENCE_THRESHOLDS * options.heartbeat_threshold_s,
+                blocks.init,
+            )
+        connected = set(executor.connected_blocks())
+        found = [_block(executor, number, state, number in connected) for number, state in states.items()]
+        if failing := self._watch.see(found, time.monotonic()):
+            # Parsl asks for no more of them.
+            executor.set_bad_state_and_fail_all(RuntimeError(failing))
 
     def trouble(self) -> str:
         """Why nothing more comes from this pool; empty while it works."""
@@ -118,24 +153,37 @@ class Pool:
                 return f"its workers have ended{code}{': ' if said else ''}{said}"
         return ""
 
-    def close(self) -> None:
-        """End the workers and Parsl, in a bounded time; calculations have ended before, or end now."""
+    def close(self) -> str:
+        """End the workers and Parsl, in a bounded time; calculations have ended before, or end now.
+
+        Returns:
+            What could not be ended, with what to do; empty where nothing is left.
+        """
         self.control.stop()
+        self._ask_for_no_more()
         if self._kernel is not None and not self.trouble():
             # It hangs for ever where the interchange dies meanwhile.
             cleanup = threading.Thread(target=self._clean_up, name="parsl-cleanup", daemon=True)
             cleanup.start()
             cleanup.join(CLEANUP_S)
-        self.kill()
+        return self.kill(CLOSE_PATIENCE_S)
 
     def _clean_up(self) -> None:
         with contextlib.suppress(Exception):
             self._kernel.cleanup()
             self._closed = True
 
-    def kill(self) -> None:
-        """End whatever is left of the pool, without asking Parsl, and remove its files."""
-        self.control.close()
+    def kill(self, patience_s: float = 0.0) -> str:
+        """End whatever is left of the pool, without asking Parsl, and remove its files.
+
+        Args:
+            patience_s: how long Slurm is asked again for the end of blocks, where it does not answer, s.
+
+        Returns:
+            What could not be ended, with what to do; empty where nothing is left.
+        """
+        self.control.stop()
+        self._ask_for_no_more()
         if not self._closed:
             _GIVEN_UP.append((self._kernel, self._executor))
         if self._kernel is not None:
@@ -153,16 +201,43 @@ class Pool:
         if self._group is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._group, signal.SIGKILL)
+        left = ""
         if self._options.blocks is None:
             end_marked(POOL_VARIABLE, [self._run])
-        elif not self._closed and self._kernel is not None:
-            # Their workers end by themselves where Slurm does not answer: they miss the interchange.
-            with contextlib.suppress(LauncherError):
-                end_blocks([self._run])
+        elif self._kernel is not None:
+            left = self._end_blocks(patience_s)
+        # Not before: while workers live, its files say which tickets are not to be taken.
+        self.control.close()
         shutil.rmtree(self._folder, ignore_errors=True)
         if not self._options.here:
             with contextlib.suppress(OSError):
                 self._folder.parent.rmdir()
+        return left
+
+    def _ask_for_no_more(self) -> None:
+        if self._options.blocks is not None and self._executor is not None:
+            self._executor.provider.shut(ANSWER_S)
+
+    def _end_blocks(self, patience_s: float) -> str:
+        """Cancel the blocks, by their name: Parsl knows none whose submit was not answered.
+
+        Args:
+            patience_s: as in :meth:`kill`.
+
+        Returns:
+            As :meth:`kill`.
+        """
+        limit = time.monotonic() + patience_s
+        while True:
+            try:
+                end_blocks([self._run])
+            except LauncherError as error:
+                # Their workers end by themselves: they miss the interchange.
+                if time.monotonic() >= limit:
+                    return str(error)
+                time.sleep(AGAIN_S)
+            else:
+                return ""
 
     def _log(self) -> str:
         """The last line of the interchange's log, where there is one."""
@@ -173,6 +248,35 @@ class Pool:
         return ""
 
 
+class Parting:
+    """The end of a pool that was given up. That of its blocks of nodes may take as long as Slurm likes.
+
+    Args:
+        pool: that was given up.
+        patience_s: as in :meth:`Pool.kill`.
+    """
+
+    def __init__(self, pool: Pool, patience_s: float) -> None:
+        self._pool = pool
+        self._patience_s = patience_s
+        self.left = "whether anything is left of the workers is not known"
+        """What could not be ended, with what to do; empty where nothing is left. Once it is over."""
+        self._thread = threading.Thread(target=self._end, name="parsl-parting", daemon=True)
+        self._thread.start()
+
+    def _end(self) -> None:
+        self.left = self._pool.kill(self._patience_s)
+
+    @property
+    def over(self) -> bool:
+        """Whether it has come to its end."""
+        return not self._thread.is_alive()
+
+    def wait(self) -> None:
+        """Return when it is over, which it is in a bounded time."""
+        self._thread.join()
+
+
 def remove_folders(run: str, shared: Path) -> None:
     """Remove the folders of pools whose batch is gone: to workers on other nodes this is the order to end.
 
@@ -181,6 +285,7 @@ def remove_folders(run: str, shared: Path) -> None:
         shared: as in :class:`Pool`.
     """
     for folder in (*Path(tempfile.gettempdir()).glob(f"{_HERE}{run}-*"), *shared.glob(f"{run}-*")):
+        ControlFolder(folder / _ORDERS).close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -195,6 +300,37 @@ def _folder(options: PoolOptions, run: str, shared: Path) -> Path:
         raise LauncherError(
             f"{error.filename or shared}: no folder for Parsl's files: {error.strerror or error}"
         ) from None
+
+
+def _block(executor: Any, number: str, state: Any, connected: bool) -> Block:
+    """A block of nodes, from what Parsl knows of it."""
+    from parsl.jobs.states import JobState
+
+    job_id = executor.blocks_to_job_id.get(number, "")
+    queued = executor.provider.queue.get(job_id)
+    phase = BlockPhase.WAITS
+    if state.state is JobState.SCALED_IN:
+        phase = BlockPhase.GIVEN_BACK
+    elif state.terminal:
+        phase = BlockPhase.ENDED
+    elif queued is not None and queued.state == "R":
+        phase = BlockPhase.RUNS
+    said = ""
+    if phase is BlockPhase.ENDED and not connected:
+        said = _one_line((state.stderr_summary if job_id else state.message) or "")
+    return Block(int(number), job_id, phase, connected, "" if queued is None else queued.since, said)
+
+
+def _reach(executor: Any, options: PoolOptions) -> str:
+    """What workers on other nodes try to reach, as a clause."""
+    # Older ones have two ports for the workers.
+    names = ("worker_port", "worker_task_port", "worker_result_port")
+    ports = sorted({str(port) for name in names if (port := getattr(executor, name, None)) is not None})
+    first, last = options.ports
+    return (
+        f"its workers try {', '.join(sorted(executor.all_addresses))} at port {' and '.join(ports)} (of"
+        f" launcher.worker_ports {first} to {last})"
+    )
 
 
 def _ending(code: int) -> str:
