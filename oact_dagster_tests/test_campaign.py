@@ -58,6 +58,21 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
             GOOD + "launcher: {mem: much}\n",
             "launcher.mem: must be auto, none, or a number of MB (given: 'much')",
         ),
+        (
+            GOOD + "launcher: {address: login1}\n",
+            "launcher.address: must be an IP address, such as 10.0.0.1 (given: 'login1')",
+        ),
+        (GOOD + "launcher: {address: 0.0.0.0}\n", "launcher.address: must be an IP address"),
+        (
+            GOOD + "launcher: {worker_ports: [54000]}\n",
+            "launcher.worker_ports: must be two ports, the first below the last, from 1024 to 65535, such as"
+            " [54000, 55000]",
+        ),
+        (GOOD + "launcher: {worker_ports: [54001, 54001]}\n", "the first below the last"),
+        (GOOD + "launcher: {worker_ports: [80, 54000]}\n", "launcher.worker_ports: must be two ports"),
+        (GOOD + "launcher: {worker_ports: [54000, 65536]}\n", "launcher.worker_ports: must be two ports"),
+        (GOOD + "launcher: {worker_ports: [true, 54000]}\n", "launcher.worker_ports: must be two ports"),
+        (GOOD + "launcher: {worker_ports: 54000-55000}\n", "launcher.worker_ports: must be two ports"),
         (GOOD + "launcher: {queue: ''}\n", "launcher.queue: is empty; leave it out, or write null"),
         (GOOD + 'launcher: {queue: "a\\nb"}\n', "launcher.queue: must be one line"),
         (

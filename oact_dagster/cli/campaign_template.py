@@ -99,6 +99,8 @@ launcher:
   min_blocks: @launcher.min_blocks  # also when there is little to do
   max_blocks: @launcher.max_blocks  # at a time
   nodes_per_block: @launcher.nodes_per_block
+  address: @launcher.address  # IP address of this host that the nodes can reach: 10.0.0.1; null: they try all it has
+  worker_ports: @launcher.worker_ports  # first and last of this host's ports that are open to the nodes
   # With kind slurm or flux, to run many structures in a few jobs of a whole node each (pilots).
   per_job: @launcher.per_job  # parsl: each job is a pilot with max_workers; null: a job for each structure
   jobs: @launcher.jobs  # pilots at once

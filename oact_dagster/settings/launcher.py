@@ -3,11 +3,16 @@
 import math
 import re
 from datetime import datetime
-from typing import Any, Literal
+from ipaddress import ip_address
+from typing import Any, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from oact_dagster.settings.base import Hours, Megabytes, Seconds, Settings, Whole
+
+FIRST_PORT: Final = 1024
+"""Those below it belong to root."""
+LAST_PORT: Final = 65535
 
 
 class SizedResources(Settings):
@@ -93,6 +98,16 @@ class LauncherSettings(Settings):
     nodes_per_block: Whole = Field(default=1, ge=1, description="nodes of a block")
     block_hours: Hours | None = Field(
         default=None, gt=0, description="time limit of a block, h; needed with provider slurm"
+    )
+    address: str | None = Field(
+        default=None,
+        description="IP address of this host at which workers on other nodes reach the run; null: they try all that it"
+        " has",
+    )
+    worker_ports: tuple[Whole, Whole] = Field(
+        default=(54000, 55000),
+        description="first and last of the ports of this host of which a run takes one, or two, for workers on other"
+        " nodes",
     )
 
     # Of pilots.
@@ -190,6 +205,30 @@ class LauncherSettings(Settings):
     @classmethod
     def _is_one_line(cls, value: str | None) -> str | None:
         return None if value is None else _one_word_or_line(value)
+
+    @field_validator("address")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            address = ip_address(value)
+        except ValueError:
+            address = None
+        if address is None or address.is_unspecified or address.is_multicast:
+            raise ValueError("must be an IP address, such as 10.0.0.1")
+        return str(address)
+
+    @field_validator("worker_ports", mode="before")
+    @classmethod
+    def _are_two_ports(cls, value: Any) -> Any:
+        ports = value if isinstance(value, (list, tuple)) else []
+        whole = [one for one in ports if isinstance(one, int) and not isinstance(one, bool)]
+        if len(ports) != 2 or len(whole) != 2 or not FIRST_PORT <= whole[0] < whole[1] <= LAST_PORT:
+            raise ValueError(
+                f"must be two ports, the first below the last, from {FIRST_PORT} to {LAST_PORT}, such as [54000, 55000]"
+            )
+        return value
 
     @field_validator("scratch_dir")
     @classmethod

@@ -9,6 +9,7 @@ from oact_dagster.launchers.job_files import job_environment
 from oact_dagster.launchers.node_cores import cores_here, cores_missing, nodes_here
 from oact_dagster.launchers.parsl.config import Blocks, PoolOptions
 from oact_dagster.launchers.parsl.launcher import ParslLauncher
+from oact_dagster.launchers.parsl.ports import ports_refused
 from oact_dagster.launchers.worker_slots import WorkerSlots
 from oact_dagster.settings.launcher import LauncherSettings
 
@@ -48,12 +49,18 @@ def pool_options(campaign: Campaign) -> PoolOptions:
         heartbeat_threshold_s=settings.heartbeat_threshold_s,
         nodes=1 if settings.provider == "slurm" else nodes_here(os.environ),
         blocks=_blocks(settings) if settings.provider == "slurm" else None,
+        address=settings.address,
+        ports=settings.worker_ports,
+        look_s=settings.poll_interval_s,
     )
 
 
 def workers_refused(campaign: Campaign) -> str:
     """Say in one line why a campaign's workers do not fit here; empty where they do."""
     settings = campaign.launcher
+    on_other_nodes = settings.provider == "slurm" or nodes_here(os.environ) > 1
+    if on_other_nodes and (refused := ports_refused(settings.address, settings.worker_ports)):
+        return f"{campaign.file}: {refused}"
     if settings.provider == "slurm":
         return ""
     if (
