@@ -1,10 +1,14 @@
 """Fixtures of the launchers' tests."""
 
+import contextlib
+import importlib.util
 import os
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
+from oact_dagster_tests.launchers.marked import mark, marked
 from oact_dagster_tests.launchers.real_slurm import RealSlurm, missing_programs, site_configuration
 from oact_dagster_tests.requirements import lacking
 
@@ -42,3 +46,21 @@ def slurm(slurm_cluster: RealSlurm, monkeypatch: pytest.MonkeyPatch) -> Iterator
     ]
     assert not strangers
     slurm_cluster.mend()
+
+
+@pytest.fixture
+def parsl_is_there() -> None:
+    if importlib.util.find_spec("parsl") is None:
+        lacking("parsl", "pip install parsl")
+
+
+@pytest.fixture
+def ours(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The mark of all processes of this test; none of them is left at its end."""
+    value = mark(monkeypatch)
+    yield value
+    left = marked(value)
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    assert left == []

@@ -1,13 +1,10 @@
 """Batches through a real Parsl: its workers, its faults, and that nothing of it is left behind."""
 
-import contextlib
-import importlib.util
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,12 +12,12 @@ from typing import Any
 import psutil
 import pytest
 
-from oact_dagster.campaign import Campaign
-from oact_dagster.execution.events import Completed, Event, Note, NotRun, Running
+from oact_dagster.execution.events import Completed, Event, NotRun, Running
 from oact_dagster.execution.stopping import StopLevel, StopRequest
 from oact_dagster.launchers.allocation_end import AllocationEnd
 from oact_dagster.launchers.attempt_files import (
     ATTEMPT_FILE,
+    START_FILE,
     AttemptSpec,
     How,
     read_exit,
@@ -30,54 +27,19 @@ from oact_dagster.launchers.attempt_files import (
 from oact_dagster.launchers.parsl.choose import workers_refused
 from oact_dagster.launchers.parsl.config import PoolOptions
 from oact_dagster.launchers.parsl.launcher import ParslLauncher
-from oact_dagster.launchers.protocol import Cause, Job, LauncherError, Phase
+from oact_dagster.launchers.protocol import OUT_OF_TIME, Cause, Job, LauncherError, Phase
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import TestEngine
-from oact_dagster_tests.launchers.marked import mark, marked
-from oact_dagster_tests.launchers.real_slurm import RealSlurm
+from oact_dagster_tests.launchers.marked import marked
+from oact_dagster_tests.launchers.parsl_runs import campaign_of, notes, process, run
 from oact_dagster_tests.launchers.running import WORKER, prepared
 from oact_dagster_tests.requirements import lacking
 from oact_dagster_tests.waiting import until
 
-pytestmark = pytest.mark.parsl
-
-QUICK_TO_NOTICE = {"heartbeat_period_s": 1, "heartbeat_threshold_s": 10}
-
-
-@pytest.fixture(autouse=True)
-def _parsl_is_there() -> None:
-    if importlib.util.find_spec("parsl") is None:
-        lacking("parsl", "pip install parsl")
-
-
-@pytest.fixture
-def ours(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The mark of all processes of this test; none of them is left at its end."""
-    value = mark(monkeypatch)
-    yield value
-    left = marked(value)
-    for process in left:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    assert left == []
-
-
-def campaign_of(
-    tmp_path: Path, engine: TestEngine, structures: int, **launcher: Any
-) -> tuple[Campaign, Ledger]:
-    settings = {"max_workers": 2, "oversubscribe": True, **QUICK_TO_NOTICE, **launcher}
-    return prepared(tmp_path, engine, structures, "parsl", **settings)
-
-
-def run(campaign: Campaign, ledger: Ledger, structures: int, **more: Any) -> list[Event]:
-    return list(batch(campaign, ledger, list(range(structures)), **more))
-
-
-def notes(events: list[Event]) -> str:
-    return "\n".join(event.text for event in events if isinstance(event, Note))
+pytestmark = [pytest.mark.parsl, pytest.mark.usefixtures("parsl_is_there")]
 
 
 def test_two_workers_run_two_hundred_structures_each_once(tmp_path: Path, ours: str) -> None:
@@ -218,16 +180,6 @@ def test_a_stop_ends_what_runs_and_gives_the_rest_back(tmp_path: Path, ours: str
     assert {one.fail_count + one.loss_count for one in ledger.structures(range(20)).values()} == {0}
     assert len(engine.runs) <= 4
     assert marked(ours) == []
-
-
-def process(campaign: Campaign, name: str, indices: str) -> "subprocess.Popen[str]":
-    """A batch in a process and a process group of its own, as a shell with a terminal starts it."""
-    return subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(campaign.file), name, indices],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -414,103 +366,27 @@ def test_what_runs_when_the_allocation_ends_is_ended_in_time(tmp_path: Path, our
     engine = TestEngine(tmp_path, "hang")
     # It was expected to need a second.
     job = quick_job(tmp_path, "token", str(engine.path))
+    waits = quick_job(tmp_path, "behind", str(engine.path))
     end = AllocationEnd(time.time() + 20.0, "a test")
     launcher = ParslLauncher(
         PoolOptions(1, 1, "none"), tmp_path, 0.3, allocation_end=lambda: end, end_margin_s=8.0
     )
-    (job_id,) = launcher.submit([job]).taken.values()
+    job_id, behind = launcher.submit([job, waits]).taken.values()
     while launcher.states([job_id])[job_id].phase is not Phase.ENDED:
         launcher.wait(0.2)
     state = launcher.states([job_id])[job_id]
     assert time.time() < end.at
+    left = launcher.states([behind])[behind]
+    assert left.final == OUT_OF_TIME and "the allocation ends" in left.reason, (
+        "it costs nothing, and is not held"
+    )
+    assert list(waits.folder.iterdir()) and not (waits.folder / START_FILE).exists()
     assert state.cause is Cause.PREEMPTED and "the allocation ends" in state.final
     assert "the allocation ends" in launcher.closing()
     record = read_exit(job.folder, "token")
     assert record is not None and record.how is How.STOPPED
     launcher.close()
     assert engine.runs == [0]
-
-
-# --- blocks of nodes -----------------------------------------------------------------------------------------------
-
-
-BLOCKS = {
-    "provider": "slurm",
-    "block_hours": 0.3,
-    "job_timeout_s": 60.0,
-    "max_workers": 1,
-    "max_blocks": 2,
-    "init_blocks": 2,
-    "mem": "none",
-    "stop_grace_s": 1.0,
-}
-
-
-def names_in_queue(slurm: RealSlurm) -> list[str]:
-    done = subprocess.run(["squeue", "-h", "-o", "%j"], capture_output=True, text=True, check=True)
-    return [name for name in done.stdout.split() if name.startswith("parsl.")]
-
-
-@pytest.mark.slurm
-def test_blocks_of_slurm_run_a_batch_and_end_with_it(tmp_path: Path, slurm: RealSlurm, ours: str) -> None:
-    engine = TestEngine(tmp_path, "slow")
-    campaign, ledger = campaign_of(tmp_path, engine, 8, **BLOCKS)
-    most = 0
-    for event in batch(campaign, ledger, list(range(8))):
-        if isinstance(event, Completed):
-            most = max(most, len(names_in_queue(slurm)))
-    assert ledger.count_by_status() == {Status.COMPLETED: 8}
-    assert most == 2
-    until(lambda: not names_in_queue(slurm), "the end of the blocks")
-    until(lambda: not marked(ours))
-
-
-@pytest.mark.slurm
-def test_the_next_run_ends_the_blocks_of_a_killed_one(tmp_path: Path, slurm: RealSlurm, ours: str) -> None:
-    engine = TestEngine(tmp_path, "hang")
-    campaign, ledger = campaign_of(tmp_path, engine, 2, **BLOCKS, **{"heartbeat_threshold_s": 600})
-    ledger.close()
-    with process(campaign, "first", "0-1") as one:
-        until(lambda: len(engine.runs) >= 2)
-        one.kill()
-    old = names_in_queue(slurm)
-    assert len(old) == 2, "they go on by themselves until they miss the run"
-    engine.set("normal")
-    with Ledger(campaign.ledger) as again:
-        run(campaign, again, 2, batch_id="second")
-        assert again.count_by_status() == {Status.COMPLETED: 2}
-    assert not set(old) & set(names_in_queue(slurm))
-    until(lambda: not marked(ours))
-
-
-@pytest.mark.slurm
-def test_an_allocation_of_two_nodes_has_workers_on_both(tmp_path: Path, slurm: RealSlurm, ours: str) -> None:
-    engine = TestEngine(tmp_path, "slow")
-    wrapper = tmp_path / "where"
-    wrapper.write_text(
-        f"#!/bin/sh\necho $SLURMD_NODENAME >> '{tmp_path}/nodes'\nexec '{engine.path}' \"$1\"\n"
-    )
-    wrapper.chmod(0o755)
-    engine.path = wrapper
-    campaign, ledger = campaign_of(
-        tmp_path, engine, 6, max_workers=1, oversubscribe=False, job_timeout_s=60.0
-    )
-    ledger.close()
-    script = tmp_path / "batch.py"
-    script.write_text(WORKER)
-    job = ["sbatch", "--wait", "-N", "2", "-t", "10", "-o", f"{tmp_path}/printed", "--wrap"]
-    subprocess.run(
-        [*job, f"exec {sys.executable} {script} {campaign.file} inside 0-5"],
-        check=True,
-        timeout=120,
-        stdout=subprocess.DEVNULL,
-    )
-    printed = (tmp_path / "printed").read_text()
-    assert printed.count("Completed") == 6, printed
-    assert "this allocation ends" in printed
-    nodes = (tmp_path / "nodes").read_text().split()
-    assert len(set(nodes)) == 2, "each has its share"
-    until(lambda: not marked(ours))
 
 
 # --- without parsl -------------------------------------------------------------------------------------------------
