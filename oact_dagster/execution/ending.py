@@ -12,9 +12,7 @@ from oact_dagster.execution.measuring import bonds_of, energy_flag, scf_converge
 from oact_dagster.execution.verdict import Evidence, judge
 from oact_dagster.launchers.attempt_files import (
     ERRORS_FILE,
-    EXIT_FILE,
     OUTPUT_FILE,
-    START_FILE,
     read_exit,
     read_spec,
     read_start,
@@ -50,6 +48,7 @@ class LiveAttempt:
         "stuck",
         "token",
         "told_stuck",
+        "was_running",
     )
 
     def __init__(self, structure: StructureRecord, token: str, folder: Path, job_id: str) -> None:
@@ -58,6 +57,8 @@ class LiveAttempt:
         self.folder = folder
         self.job_id = job_id
         self.running = False
+        self.was_running = False
+        """The run that left it saw its job run: it is judged, and not given back."""
         self.followed = False
         self.ends_by: float | None = None
         """Unix time by which it has ended by its own limit, once that has been looked up, s."""
@@ -67,11 +68,6 @@ class LiveAttempt:
         """Why its job may wait for ever, as the ledger has it."""
         self.told_stuck: set[str] = set()
         """The reasons that were told."""
-
-
-def has_run(folder: Path) -> bool:
-    """Tell whether anything was ever started in an attempt's folder."""
-    return any((folder / name).exists() for name in (START_FILE, OUTPUT_FILE, EXIT_FILE))
 
 
 def ending_of(

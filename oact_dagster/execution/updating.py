@@ -20,7 +20,7 @@ from typing import Final
 from oact_dagster.campaign import Campaign
 from oact_dagster.execution.attempt_folders import attempt_folders
 from oact_dagster.execution.by_output import see_output, seen_ending, silence
-from oact_dagster.execution.ending import LiveAttempt, ending_of, has_run, timed_out
+from oact_dagster.execution.ending import LiveAttempt, ending_of, timed_out
 from oact_dagster.execution.job_layout import JobLayout
 from oact_dagster.execution.orca_version import of_the_ledgers_orca
 from oact_dagster.execution.verdict import Evidence
@@ -30,6 +30,7 @@ from oact_dagster.launchers.attempt_files import (
     OUTPUT_FILE,
     START_FILE,
     How,
+    has_run,
     read_exit,
 )
 from oact_dagster.launchers.choose import launcher_kind, make_launcher
@@ -259,9 +260,7 @@ class _Update:
         states: Mapping[str, JobState] = {}
         if launcher is not None and launcher.survives:
             with contextlib.suppress(LauncherError):
-                job_ids = launcher.adopt(
-                    [Orphan(one.token, live.folder, one.scheduler_job_id) for one, live in pairs]
-                )
+                job_ids = launcher.adopt([_orphan(one, live) for one, live in pairs])
                 states = launcher.states(list(job_ids.values()))
         for attempt, live in pairs:
             state = states.get(job_ids.get(attempt.token, ""), _UNKNOWN)
@@ -275,9 +274,7 @@ class _Update:
             yield from self._by_their_word(pairs, why)
             return
         try:
-            adopted = launcher.adopt(
-                [Orphan(one.token, live.folder, one.scheduler_job_id) for one, live in pairs]
-            )
+            adopted = launcher.adopt([_orphan(one, live) for one, live in pairs])
             states = launcher.states(list(adopted.values()))
         except LauncherError as error:
             yield from self._by_their_word(
@@ -390,6 +387,11 @@ class _Update:
                     structure = self._cancelled[ending.token]
                     self._ledger.hold([structure.orig_index])
                     self._report.note(_HELD, structure.id)
+
+
+def _orphan(attempt: OpenAttempt, live: LiveAttempt) -> Orphan:
+    began = attempt.state is AttemptState.RUNNING
+    return Orphan(attempt.token, live.folder, attempt.scheduler_job_id, began=began)
 
 
 def last_sign(folder: Path) -> float | None:

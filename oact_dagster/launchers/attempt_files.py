@@ -29,6 +29,8 @@ MESSAGES_FILE: Final = "messages.jsonl"
 PAYLOAD_LOG: Final = "payload.log"
 TOKEN_VARIABLE: Final = "OACT_ATTEMPT"
 """Environment variable that names the attempt to every process of it, so that leftovers can be found."""
+FILES_SHOW_S: Final = 60.0
+"""How long files that a node has written may take to be seen elsewhere: a network file system remembers, s."""
 TOKEN_COMMENT: Final = "oact_attempt"
 """The comment line of ``orca.inp`` that carries the token into the output's echo: ``# oact_attempt: TOKEN``."""
 
@@ -110,6 +112,11 @@ def spec_text(spec: AttemptSpec) -> str:
 def read_spec(folder: Path) -> AttemptSpec | None:
     """The attempt whose folder this is, or None where there is none that can be read."""
     return read_record(folder / ATTEMPT_FILE, AttemptSpec)
+
+
+def has_run(folder: Path) -> bool:
+    """Tell whether anything was ever started in an attempt's folder."""
+    return any((folder / name).exists() for name in (START_FILE, OUTPUT_FILE, EXIT_FILE))
 
 
 def claim_folder(folder: Path, record: StartRecord) -> bool:

@@ -91,6 +91,7 @@ def _scheduler_launcher(
         settings.poll_interval_s,
         max_array_size=settings.max_array_size,
         command=command,
+        grace_s=settings.grace_s,
     )
 
 

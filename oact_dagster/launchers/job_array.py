@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from oact_dagster.launchers.attempt_files import has_run
 from oact_dagster.launchers.job_script import (
     PAYLOAD,
     JobEnvironment,
@@ -59,6 +60,8 @@ class JobArray:
     folder: Path
     tokens: Sequence[str]
     """Of each task, from 0."""
+    folders: Sequence[Path]
+    """The job folder of each task."""
     request: ResourceRequest | None = None
     """None of one that was found again."""
 
@@ -99,6 +102,8 @@ class JobArray:
         rows = [f"{job.token}\t{one_line(str(job.folder))}\n" for job in jobs]
         (folder / _TASKS).write_text("".join(rows), encoding="utf-8", errors="surrogateescape")
         body = [
+            # Options of the user's may send the log elsewhere; that it is here says that the task began.
+            f'true >>{quoted(folder)}/"${task_variable}.out"',
             # A task finds its attempt by its number; whether that is still the folder's, the payload looks first.
             f'line=$(sed -n "$(({task_variable} + 1))p" -- {quoted(folder / _TASKS)})',
             "token=${line%%$'\\t'*}",
@@ -110,7 +115,9 @@ class JobArray:
             f'exec {" ".join(map(quoted, command))} --token "$token"',
         ]
         write_script(folder / _SCRIPT, script_text([], body))
-        return cls(folder, [job.token for job in jobs], ResourceRequest.of(jobs[0]))
+        return cls(
+            folder, [job.token for job in jobs], [job.folder for job in jobs], ResourceRequest.of(jobs[0])
+        )
 
     def keep_ids(self, job_ids: Mapping[int, str]) -> None:
         """Keep the scheduler's answer: the job id of each task.
@@ -140,15 +147,19 @@ class JobArray:
         """Where scheduler and script of a task write."""
         return self.folder / f"{task}.out"
 
+    def began(self, task: int) -> bool:
+        """Whether a task was ever started on a node: its log is made first, then the files of its payload."""
+        return self.log(task).exists() or has_run(self.folders[task])
+
     def take_log(self, task: int) -> str:
-        """The last lines of a task's log, once it has ended; an empty one is removed."""
+        """The last lines of a task's log, once it has ended; an empty one goes where other files show that it began."""
         file = self.log(task)
         try:
             with file.open("rb") as stream:
                 size = stream.seek(0, os.SEEK_END)
                 stream.seek(max(0, size - LOG_BYTES))
                 lines = stream.read().decode("utf-8", "replace").splitlines()
-            if not size:
+            if not size and has_run(self.folders[task]):
                 file.unlink()
         except OSError:
             return ""
@@ -181,7 +192,8 @@ def find_arrays(parent: Path, tokens: Collection[str]) -> dict[str, tuple[JobArr
             rows = (folder / _TASKS).read_text(encoding="utf-8", errors="surrogateescape").split("\n")
         except OSError:
             continue
-        array = JobArray(folder, [row.partition("\t")[0] for row in rows])
+        parts = [row.partition("\t") for row in rows]
+        array = JobArray(folder, [token for token, _, _ in parts], [Path(where) for _, _, where in parts])
         for task, token in enumerate(array.tokens):
             if token in wanted:
                 found[token] = (array, task)

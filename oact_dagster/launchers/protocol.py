@@ -104,6 +104,8 @@ class Orphan:
     folder: Path
     job_id: str | None
     """As the ledger has it; None where its submit was never confirmed."""
+    began: bool = False
+    """The run that is gone saw its job run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ nothing here is decided from silence: a submit without an answer is looked up by
 is submitted again, and a scheduler that does not answer changes no job's state.
 """
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from oact_dagster.counted import counted
+from oact_dagster.launchers.attempt_files import FILES_SHOW_S
 from oact_dagster.launchers.job_array import JobArray, find_arrays, split
 from oact_dagster.launchers.job_script import PAYLOAD, JobEnvironment, by_hand_name
 from oact_dagster.launchers.protocol import Cause, Job, JobState, LauncherError, Orphan, Phase, Submission
@@ -50,6 +52,7 @@ class SchedulerLauncher:
         poll_interval_s: time between two looks at the queue, s.
         max_array_size: most jobs in one call; None for what the scheduler allows.
         command: what a job runs in its folder.
+        grace_s: after which a job that is missing counts as lost, s.
         clock: monotonic time, s.
     """
 
@@ -64,6 +67,7 @@ class SchedulerLauncher:
         *,
         max_array_size: int | None = None,
         command: Sequence[str] = PAYLOAD,
+        grace_s: float = FILES_SHOW_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.kind = scheduler.kind
@@ -73,6 +77,7 @@ class SchedulerLauncher:
         self._interval = poll_interval_s
         self._max_array_size = max_array_size
         self._command = command
+        self._files_show_s = min(grace_s, FILES_SHOW_S)
         self._clock = clock
         self._states: dict[str, JobState] = {}
         self._places: dict[str, tuple[JobArray, int]] = {}
@@ -80,6 +85,8 @@ class SchedulerLauncher:
         self._cancelled: dict[str, float] = {}
         self._cancelled_waiting: set[str] = set()
         self._queued_at: dict[str, float] = {}
+        self._gone_at: dict[str, float] = {}
+        self._began: set[str] = set()
         self._notes: list[str] = []
         self._told_pending: set[str] = set()
         self._hosts: Collection[str] | None = None
@@ -301,11 +308,15 @@ class SchedulerLauncher:
         kept_s = (
             self._scheduler.knows_ended_for_s() if any(job_id not in found for job_id in job_ids) else 0.0
         )
+        arrays = {self._places[job_id][0].name for job_id in found if job_id in self._places}
         for job_id in job_ids:
             state = found.get(job_id, JobState(Phase.UNKNOWN))
             if state.phase is Phase.QUEUED:
                 self._queued_at[job_id] = asked
-            elif state.phase is Phase.UNKNOWN and self._never_began(job_id, found, kept_s):
+                self._gone_at.pop(job_id, None)
+            elif state.phase is Phase.RUNNING:
+                self._began.add(job_id)
+            elif state.phase is Phase.UNKNOWN and self._never_began(job_id, arrays, kept_s):
                 state = JobState(Phase.ENDED, "cancelled while it waited", Cause.CANCELLED)
             if state.phase in (Phase.ENDED, Phase.UNKNOWN) and job_id in self._places:
                 array, task = self._places[job_id]
@@ -319,25 +330,33 @@ class SchedulerLauncher:
         """The names by which the scheduler has to know these jobs, too."""
         return {i: self._places[i][0].name if i in self._places else "" for i in job_ids}
 
-    def _never_began(self, job_id: str, found: Collection[str], kept_s: float) -> bool:
+    def _never_began(self, job_id: str, arrays: Collection[str], kept_s: float) -> bool:
         """Whether a job that the scheduler does not know was cancelled while it waited, by us or by somebody else.
 
         Slurm keeps no record of a task that is cancelled before it began while others of its array go on. Had it begun
-        since it was seen to wait, it would still be known: as running, or as one that has ended a moment ago.
+        since it was seen to wait, it would still be known: as running, or as one that has ended a moment ago. Where
+        that was too long ago, or nobody looked, its files tell: a node makes a task's log before it runs anything.
 
         Args:
             job_id: of the job.
-            found: the jobs that the scheduler knows.
+            arrays: names of the arrays of which the scheduler knows a job.
             kept_s: how long it knows one that has ended, s.
         """
         if job_id in self._cancelled_waiting:
             return True
-        waited = self._queued_at.get(job_id)
-        if waited is None or self._clock() - waited >= kept_s or job_id not in self._places:
+        if job_id not in self._places:
             return False
-        array, _ = self._places[job_id]
+        array, task = self._places[job_id]
+        now = self._clock()
         # One that has forgotten the array has forgotten for another reason, such as a new start without its state.
-        return any(other in found for other, (place, _) in self._places.items() if place is array)
+        if array.name in arrays:
+            self._gone_at.setdefault(job_id, now)
+            if now - self._queued_at.get(job_id, -math.inf) < kept_s:
+                return True
+        # Had it begun, it would have ended so long ago at least, and its files would have had that time to show.
+        ended_s = kept_s + now - self._gone_at.get(job_id, math.inf)
+        shown = kept_s > 0 and ended_s >= self._files_show_s
+        return shown and job_id not in self._began and not array.began(task)
 
     def _tell_pending(self) -> None:
         """Tell once of each reason to wait that does not pass by itself."""
@@ -412,7 +431,11 @@ class SchedulerLauncher:
             job_id = ids[array.name].get(task) or orphan.job_id
             if job_id is not None:
                 adopted[orphan.token] = job_id
+                # With those of its neighbours that ended before: whether the scheduler knows any of them counts, too.
+                self._places |= {other: (array, place) for place, other in ids[array.name].items()}
                 self._places[job_id] = (array, task)
+                if orphan.began:
+                    self._began.add(job_id)
             elif not ids[array.name]:
                 unconfirmed[array.name] = array
         for name, found in self._search(unconfirmed).items():

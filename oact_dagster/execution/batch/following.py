@@ -8,7 +8,7 @@ from typing import Final
 from oact_dagster.execution.batch.plans import Plans
 from oact_dagster.execution.batch.state import BatchState
 from oact_dagster.execution.clean_folder import apply_keep
-from oact_dagster.execution.ending import LiveAttempt, ending_of, has_run, overdue, timed_out
+from oact_dagster.execution.ending import LiveAttempt, ending_of, overdue, timed_out
 from oact_dagster.execution.events import (
     Completed,
     Event,
@@ -19,7 +19,7 @@ from oact_dagster.execution.events import (
 from oact_dagster.execution.looking import with_earlier_ones
 from oact_dagster.execution.orca_version import of_the_ledgers_orca
 from oact_dagster.execution.stopping import StopLevel
-from oact_dagster.launchers.attempt_files import MESSAGES_FILE, read_exit
+from oact_dagster.launchers.attempt_files import FILES_SHOW_S, MESSAGES_FILE, has_run, read_exit
 from oact_dagster.launchers.protocol import (
     GONE,
     NEVER_STARTED,
@@ -38,8 +38,6 @@ from oact_dagster.ledger.states import (
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.silence import silent_for_s
 
-RECORD_GRACE_S: Final = 60.0
-"""How long the files of a job that has ended may take to be seen from here: a network file system remembers, s."""
 STILLBORN_JOBS: Final = 3
 """So many jobs that end before their payload begins, and none that began: it is no fault of a node."""
 LOOK_FOR_SILENT_S: Final = 60.0
@@ -166,7 +164,7 @@ class Following:
             live.silent_since = now
         grace = self._batch.campaign.launcher.grace_s
         if state.phase is not Phase.UNKNOWN:
-            return now - live.silent_since >= min(grace, RECORD_GRACE_S)
+            return now - live.silent_since >= min(grace, FILES_SHOW_S)
         quiet = silent_for_s(live.folder)
         return now - live.silent_since >= grace and (quiet is None or quiet >= grace)
 
@@ -299,5 +297,5 @@ def _never_began(live: LiveAttempt, state: JobState) -> bool:
     """Whether a job was cancelled while it waited."""
     if state.phase is not Phase.ENDED:
         return False
-    waited = state.cause is Cause.CANCELLED and not live.running and not has_run(live.folder)
-    return waited or state.final == NEVER_STARTED
+    began = live.running or live.was_running or has_run(live.folder)
+    return (state.cause is Cause.CANCELLED and not began) or state.final == NEVER_STARTED

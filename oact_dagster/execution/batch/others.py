@@ -9,13 +9,14 @@ from oact_dagster.counted import counted
 from oact_dagster.execution.attempt_folders import attempt_folders
 from oact_dagster.execution.batch.following import Following
 from oact_dagster.execution.batch.state import NOT_OURS, BatchState
-from oact_dagster.execution.ending import LiveAttempt, has_run
+from oact_dagster.execution.ending import LiveAttempt
 from oact_dagster.execution.events import (
     Event,
     InputWritten,
     Note,
     NotRun,
 )
+from oact_dagster.launchers.attempt_files import has_run
 from oact_dagster.launchers.kinds import settings_of
 from oact_dagster.launchers.leftovers import end_leftovers
 from oact_dagster.launchers.protocol import (
@@ -83,6 +84,7 @@ class Others:
             structure = structures[attempt.orig_index]
             folder = self._folder_of(attempt)
             live = LiveAttempt(structure, attempt.token, folder, adopted.get(attempt.token, attempt.token))
+            live.was_running = attempt.state is AttemptState.RUNNING
             if attempt.token in adopted:
                 batch.live[attempt.token] = live
             elif attempt.state is AttemptState.RUNNING or has_run(folder):
@@ -118,7 +120,15 @@ class Others:
         if not ours:
             return {}
         adopted = batch.launcher.adopt(
-            [Orphan(one.token, self._folder_of(one), one.scheduler_job_id) for one in ours]
+            [
+                Orphan(
+                    one.token,
+                    self._folder_of(one),
+                    one.scheduler_job_id,
+                    began=one.state is AttemptState.RUNNING,
+                )
+                for one in ours
+            ]
         )
         batch.ledger.mark_submitted(adopted, batch.clock())
         return adopted

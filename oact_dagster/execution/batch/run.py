@@ -17,7 +17,6 @@ from oact_dagster.execution.batch.messages import MessageChannel
 from oact_dagster.execution.batch.others import FOLLOW_OTHERS_S, Others
 from oact_dagster.execution.batch.plans import Plans
 from oact_dagster.execution.batch.state import BatchState
-from oact_dagster.execution.ending import has_run
 from oact_dagster.execution.engine import Engine
 from oact_dagster.execution.events import (
     Completed,
@@ -33,6 +32,7 @@ from oact_dagster.execution.job_layout import jobs_dir_refused
 from oact_dagster.execution.selection import BatchRequest
 from oact_dagster.execution.setup_hook import load_setup_func
 from oact_dagster.execution.stopping import StopLevel, StopRequest
+from oact_dagster.launchers.attempt_files import has_run
 from oact_dagster.launchers.protocol import (
     JobState,
     Launcher,
