@@ -1,5 +1,10 @@
-"""A table of mounts for tests: which folder lies on which file system."""
+"""Disks for tests: a table of mounts, and a small disk that can be filled."""
 
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -21,3 +26,42 @@ def mount(folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("meminfo", "zoneinfo"):
         (proc / name).symlink_to(f"/proc/{name}")
     monkeypatch.setattr(psutil, "PROCFS_PATH", str(proc))
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """A disk of its own in ``folder``, as long as it is needed; where none can be mounted, the test is skipped.
+
+    Args:
+        folder: where it is mounted; it is made.
+        size: of it, such as ``64k``.
+    """
+    mount = shutil.which("mount")
+    if mount is None or os.geteuid() != 0:
+        pytest.skip("a disk that is full can be mounted by root only")
+    folder.mkdir(parents=True)
+    made = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if made.returncode != 0:
+        pytest.skip(f"a disk cannot be mounted here: {made.stderr.decode().strip()}")
+    try:
+        yield folder
+    finally:
+        # Lazily: a ledger may be open in a test that failed.
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(disk: Path, leave: int = 0) -> None:
+    """Fill a disk with a file ``filler``.
+
+    Args:
+        disk: where it is mounted.
+        leave: so much stays free, bytes.
+    """
+    with (disk / "filler").open("ab", buffering=0) as stream:
+        try:
+            while shutil.disk_usage(disk).free > leave:
+                stream.write(b"x" * 4096)
+        except OSError:
+            pass  # full

@@ -8,11 +8,13 @@ from typing import Final
 
 from oact_dagster.execution.by_output import silence
 from oact_dagster.execution.engine import engine_of
+from oact_dagster.execution.full_disk import found_no_space
 from oact_dagster.execution.measuring import bonds_of, energy_flag, scf_converged
 from oact_dagster.execution.verdict import Evidence, judge
 from oact_dagster.launchers.attempt_files import (
     ERRORS_FILE,
     OUTPUT_FILE,
+    has_run,
     read_exit,
     read_spec,
     read_start,
@@ -87,7 +89,17 @@ def ending_of(
     spec = read_spec(live.folder)
     output = read_output(live.folder)
     errors = _last_error(live.folder) if record is not None and record.returncode else ""
-    evidence = Evidence(live.token, record, output, state, cancelled, has_run(live.folder), errors)
+    no_space = record is None and found_no_space(live.folder)
+    evidence = Evidence(
+        live.token,
+        record,
+        output,
+        state,
+        cancelled,
+        began=has_run(live.folder),
+        errors=errors,
+        found_no_space=no_space,
+    )
     verdict = judge(evidence)
     began = record or read_start(live.folder, live.token)
     costs = state.costs

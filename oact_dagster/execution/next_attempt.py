@@ -162,7 +162,14 @@ def _memory_mb(campaign: Campaign) -> int | None:
 
 def _bad_hosts(ended: Sequence[AttemptRecord]) -> tuple[str, ...]:
     """Hosts on which attempts failed by no fault of their input, by the names that schedulers call them."""
-    hosts = {one.host for one in ended if one.failure_class in _ELSEWHERE and one.host}
+    hosts = {
+        one.host
+        for one in ended
+        if one.failure_class in _ELSEWHERE
+        # What was cancelled says nothing of its host, but for what a node took along when it failed.
+        and (one.outcome in _COUNTING or one.failure_class == FailureClass.LOST)
+        and one.host
+    }
     # What runs on this machine has no other to run on; and ledgers of before tell it for what never began.
     hosts.discard(socket.gethostname())
     return tuple(sorted({host.partition(".")[0] for host in hosts}))

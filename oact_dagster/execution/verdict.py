@@ -35,6 +35,9 @@ class Evidence:
     errors: str = ""
     """The last line that the engine wrote to its standard error, where it ended badly."""
 
+    found_no_space: bool = False
+    """There is no record, and it never began for want of space on the disk of its folder."""
+
     @property
     def own_output(self) -> bool:
         """Whether the output echoes this attempt's token."""
@@ -159,6 +162,15 @@ def _cut_short(evidence: Evidence) -> Verdict:
     )
 
 
+def _found_no_space(evidence: Evidence) -> Verdict:
+    # No fault of the structure, and nothing was computed: it counts against none of its budgets.
+    return Verdict(
+        Outcome.CANCELLED,
+        FailureClass.DISK_FULL,
+        "its payload could not begin: no space left on the disk of its job folder",
+    )
+
+
 def _lost(evidence: Evidence) -> Verdict:
     if evidence.record is not None:
         return Verdict(Outcome.LOST, FailureClass.LOST, f"ended from outside: {evidence.record.reason}")
@@ -192,6 +204,7 @@ TABLE: Final[tuple[Rule, ...]] = (
     # No record: the payload died. What ORCA said before that still counts.
     Rule(lambda e: e.speaks, _failed_as_output_says),
     Rule(lambda e: e.job.final.startswith(NOT_STARTED), _not_started),
+    Rule(lambda e: e.found_no_space, _found_no_space),
     Rule(lambda e: True, _lost),
 )
 """The first row that holds decides."""

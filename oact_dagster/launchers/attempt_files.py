@@ -5,6 +5,7 @@ ended. Both are written under another name and moved, so that one that exists is
 only: the payload imports this on the compute node.
 """
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -27,6 +28,7 @@ START_FILE: Final = "started.json"
 runs nothing."""
 MESSAGES_FILE: Final = "messages.jsonl"
 PAYLOAD_LOG: Final = "payload.log"
+_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
 TOKEN_VARIABLE: Final = "OACT_ATTEMPT"
 """Environment variable that names the attempt to every process of it, so that leftovers can be found."""
 FILES_SHOW_S: Final = 60.0
@@ -116,7 +118,21 @@ def read_spec(folder: Path) -> AttemptSpec | None:
 
 def has_run(folder: Path) -> bool:
     """Tell whether anything was ever started in an attempt's folder."""
-    return any((folder / name).exists() for name in (START_FILE, OUTPUT_FILE, EXIT_FILE))
+    begun = (folder / START_FILE).exists() and not left_no_room(folder)
+    return begun or any((folder / name).exists() for name in (OUTPUT_FILE, EXIT_FILE))
+
+
+def is_full(error: OSError) -> bool:
+    """Tell whether an error says that a disk, or a quota on it, has no space left."""
+    return error.errno in _NO_SPACE
+
+
+def left_no_room(folder: Path) -> bool:
+    """Tell whether a payload found its folder's disk full: it could not write that it began, and ran nothing."""
+    try:
+        return (folder / START_FILE).stat().st_size == 0
+    except OSError:
+        return False
 
 
 def claim_folder(folder: Path, record: StartRecord) -> bool:
@@ -127,12 +143,20 @@ def claim_folder(folder: Path, record: StartRecord) -> bool:
 
     Returns:
         False where another payload was here before.
+
+    Raises:
+        OSError: it cannot be written. Where that is for want of space, the empty file stays, and says so.
     """
+    file = folder / START_FILE
     try:
-        with (folder / START_FILE).open("x", encoding="utf-8") as stream:
+        with file.open("x", encoding="utf-8") as stream:
             json.dump(asdict(record), stream)
     except FileExistsError:
         return False
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.truncate(file, 0) if is_full(error) else file.unlink()
+        raise
     return True
 
 

@@ -99,6 +99,23 @@ class JobArray:
         """
         folder = parent / f"{NAME_PREFIX}{secrets.token_hex(8)}"
         folder.mkdir(parents=True)
+        try:
+            cls._fill(folder, jobs, environment, task_variable, command)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return cls(
+            folder, [job.token for job in jobs], [job.folder for job in jobs], ResourceRequest.of(jobs[0])
+        )
+
+    @staticmethod
+    def _fill(
+        folder: Path,
+        jobs: Sequence[Job],
+        environment: JobEnvironment,
+        task_variable: str,
+        command: Sequence[str],
+    ) -> None:
         rows = [f"{job.token}\t{one_line(str(job.folder))}\n" for job in jobs]
         (folder / _TASKS).write_text("".join(rows), encoding="utf-8", errors="surrogateescape")
         body = [
@@ -115,9 +132,6 @@ class JobArray:
             f'exec {" ".join(map(quoted, command))} --token "$token"',
         ]
         write_script(folder / _SCRIPT, script_text([], body))
-        return cls(
-            folder, [job.token for job in jobs], [job.folder for job in jobs], ResourceRequest.of(jobs[0])
-        )
 
     def keep_ids(self, job_ids: Mapping[int, str]) -> None:
         """Keep the scheduler's answer: the job id of each task.
@@ -185,7 +199,7 @@ def find_arrays(parent: Path, tokens: Collection[str]) -> dict[str, tuple[JobArr
     wanted = set(tokens)
     found: dict[str, tuple[JobArray, int]] = {}
     folders = parent.glob(f"{NAME_PREFIX}*")
-    for folder in sorted(folders, key=lambda folder: JobArray(folder, ()).written_at, reverse=True):
+    for folder in sorted(folders, key=lambda folder: JobArray(folder, (), ()).written_at, reverse=True):
         if not wanted:
             break
         try:

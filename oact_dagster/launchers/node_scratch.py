@@ -6,7 +6,6 @@ a result or the next attempt needs first, whole files only. Standard library onl
 """
 
 import contextlib
-import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -29,7 +28,6 @@ _OURS: Final = frozenset(
 )
 _FIRST: Final = (".engrad", ".xyz", ".gbw", ".property.txt", ".property.json", ".hess")
 """Ends of names, in the order in which files come back; the others follow, small ones first."""
-_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +96,6 @@ class NodeScratch:
                 # ORCA's temporary files are large, and nothing to anybody else.
                 if ".tmp" not in path.name and self.brought.get(path) != _mark(path):
                     yield path
-
-
-def is_full(error: OSError) -> bool:
-    """Whether a disk has no space left: the node's fault, and no other node's."""
-    return error.errno in _NO_SPACE
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -39,13 +39,17 @@ from oact_dagster.launchers.attempt_files import (
     claim_folder,
     exit_text,
     hold_folder,
+    is_full,
     read_spec,
 )
-from oact_dagster.launchers.node_scratch import NodeScratch, is_full
+from oact_dagster.launchers.node_scratch import NodeScratch
 from oact_dagster.whole_file import write_whole
 
 EXIT_NOT_MINE: Final = 3
 """Exit code when the folder belongs to another attempt, or to another payload of this one: nothing was written."""
+
+EXIT_NO_SPACE: Final = 6
+"""Exit code when the folder's disk is full before anything has begun: nothing was run."""
 
 JOB_ID_VARIABLES: Final = ("SLURM_JOB_ID", "FLUX_JOB_ID", "FLUX_ENCLOSING_ID")
 
@@ -91,7 +95,7 @@ def main(arguments: list[str]) -> int:
         arguments: see the module; at the lifeline's end of file the payload ends: whoever started it has died.
 
     Returns:
-        0 when ``exit.json`` was written, whatever it says; 3 when the folder is another's.
+        0 when ``exit.json`` was written, whatever it says; 3 when the folder is another's; 6 when its disk is full.
     """
     given = _parser().parse_args(arguments)
     token: str = given.token or ""
@@ -103,7 +107,15 @@ def main(arguments: list[str]) -> int:
             )
             return EXIT_NOT_MINE
         started = StartRecord(token, socket.gethostname(), os.getpid(), time.time(), scheduler_job_id())
-        if not claim_folder(Path(), started):
+        try:
+            mine = claim_folder(Path(), started)
+        except OSError as error:
+            if not is_full(error):
+                raise
+            with contextlib.suppress(OSError):
+                print(f"payload {token}: {error.strerror}; nothing was run", file=sys.stderr, flush=True)
+            return EXIT_NO_SPACE
+        if not mine:
             print(
                 f"payload {token}: another payload has begun this attempt; nothing was run", file=sys.stderr
             )

@@ -121,7 +121,12 @@ class SchedulerLauncher:
             queue = []
         while queue and not self._waiting:
             group = queue.pop(0)
-            array = self._write(group)
+            try:
+                array = self._write(group)
+            except LauncherError:
+                if taken or refused:
+                    break  # it is raised by the next call, when what has its jobs is known
+                raise
             answer = self._scheduler.submit(array)
             if answer.reply is Reply.TAKEN:
                 taken |= self._take(array, answer.job_ids)
@@ -225,7 +230,8 @@ class SchedulerLauncher:
                 self._folder, group, self._environment, self._scheduler.task_variable, self._command
             )
         except (OSError, ValueError) as error:
-            raise LauncherError(f"{self._folder}: a job script could not be written: {error}") from error
+            told = (error.strerror if isinstance(error, OSError) else None) or error
+            raise LauncherError(f"{self._folder}: a job script could not be written: {told}") from error
 
     def _take(self, array: JobArray, job_ids: Mapping[int, str]) -> dict[str, str]:
         """Keep what the scheduler has taken."""

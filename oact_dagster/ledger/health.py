@@ -12,9 +12,12 @@ from oact_dagster.ledger.states import EndedAttempt, Outcome
 _OURS: Final = f"launcher != '{LAUNCHER_BY_HAND}'"
 _REFUSED: Final = "COALESCE(failure_class, '') = 'input_refused'"
 _COUNTED: Final = f"state = 'closed' AND outcome IN ('completed', 'failed', 'timeout') AND NOT {_REFUSED}"
-# A node that failed before it began what it had been given took it from nobody: outcome cancelled, class lost.
+# A node that failed before it began what it had been given: outcome cancelled, class lost.
 _LOST: Final = "(outcome = 'lost' OR failure_class = 'lost')"
-_HOST_FAULT: Final = f"({_LOST} OR failure_class IN ('disk_full', 'mpi_error', 'aborted'))"
+# A disk that was full before anything began is the campaign's: that attempt is a cancelled one.
+_HOST_FAULT: Final = (
+    f"({_LOST} OR (outcome != 'cancelled' AND failure_class IN ('disk_full', 'mpi_error', 'aborted')))"
+)
 # As a scheduler calls it: some of its names have the domain with them.
 _HOST: Final = "substr(host, 1, instr(host || '.', '.') - 1)"
 _LOOKED_AT: Final = 20_000

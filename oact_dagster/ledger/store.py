@@ -487,23 +487,27 @@ class Ledger(LedgerJudging):
             )
             return True
 
-    def give_back(self, tokens: Sequence[str], *, not_before: float = 0.0) -> list[int]:
+    def give_back(
+        self, tokens: Sequence[str], *, also_running: bool = False, not_before: float = 0.0
+    ) -> list[int]:
         """Undo claims of which no calculation was ever started: the structures are ``to_run`` again.
 
         Args:
-            tokens: of the claims.
+            tokens: of the attempts.
+            also_running: those whose jobs ran, too; it is certain that their payloads began nothing.
             not_before: Unix time before which nothing takes the structures by itself, s.
 
         Returns:
             ``orig_index`` of the structures given back.
         """
         given = []
+        states = ("claimed", "submitted", "running") if also_running else ("claimed", "submitted")
         with self._transaction() as db:
             for token in tokens:
                 row = db.execute(
                     "SELECT a.structure_id, s.orig_index FROM attempts a JOIN structures s ON s.id = a.structure_id"
-                    " WHERE a.token = ? AND a.state IN ('claimed', 'submitted')",
-                    (token,),
+                    f" WHERE a.token = ? AND a.state IN ({marks(states)})",
+                    (token, *states),
                 ).fetchone()
                 if row is None:
                     continue

@@ -390,7 +390,7 @@ def test_a_full_disk_fails_one_structure_and_touches_no_other(
     campaign.jobs_dir.mkdir()
     (campaign.jobs_dir / "job_3").write_text("a folder that cannot be written")
     # Whatever is free counts as too little.
-    monkeypatch.setattr("oact_dagster.execution.batch.state.LEAST_SPACE_B", 2**62)
+    monkeypatch.setattr("oact_dagster.execution.full_disk.LEAST_SPACE_B", 2**62)
     events = []
     with pytest.raises(LauncherError, match="no space left on the disk"):
         for event in batch(campaign, ledger, list(range(6))):

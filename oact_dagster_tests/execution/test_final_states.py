@@ -189,6 +189,16 @@ def test_a_node_that_failed_before_it_began_costs_nothing(outputs: dict[str, Out
     assert (verdict.outcome, verdict.failure_class) == expected
 
 
+@pytest.mark.parametrize("case", STATES)
+def test_what_found_no_space_is_lost_by_no_fault_of_its_own(outputs: dict[str, Output], case: str) -> None:
+    state, kind = STATES[case]
+    verdict = judge(Evidence(TOKEN, None, outputs["empty"], state, found_no_space=True))
+    # A node that fails, a limit or a hand may end such a job as any other.
+    by_itself = kind == LOST and state.cause is Cause.ITSELF
+    expected = (Outcome.CANCELLED, FailureClass.DISK_FULL) if by_itself else kind
+    assert (verdict.outcome, verdict.failure_class) == expected
+
+
 @pytest.mark.parametrize("case", SLURM_GOES_ON)
 def test_what_goes_on_has_no_verdict_yet(case: str) -> None:
     word, reason, phase = SLURM_GOES_ON[case]
@@ -200,8 +210,11 @@ def test_each_row_of_the_table_decides_some_case(outputs: dict[str, Output]) -> 
     for case, (state, _) in STATES.items():
         for word in EXPECTED:
             for name, output in outputs.items():
-                for cancelled, began in itertools.product((False, True), (True, False)):
-                    evidence = Evidence(TOKEN, record(word), output, state, cancelled, began)
+                for cancelled, began, no_space in itertools.product((False, True), repeat=3):
+                    found_no_space = no_space and record(word) is None
+                    evidence = Evidence(
+                        TOKEN, record(word), output, state, cancelled, began, found_no_space=found_no_space
+                    )
                     row = next(number for number, rule in enumerate(TABLE) if rule.when(evidence))
                     decided.setdefault(row, (case, word, name))
     assert sorted(decided) == list(range(len(TABLE))), decided

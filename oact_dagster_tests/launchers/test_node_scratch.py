@@ -1,9 +1,5 @@
 """Calculations on a disk of the node, with real payloads: what goes there, what comes back, and what is told."""
 
-import os
-import shutil
-import subprocess
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +9,7 @@ from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, How, read_exit, r
 from oact_dagster.launchers.local import LocalLauncher
 from oact_dagster.launchers.protocol import Job
 from oact_dagster_tests.launchers.test_local import finish, job
+from oact_dagster_tests.mounts import small_disk
 from oact_dagster_tests.waiting import until
 
 ENGINE = """
@@ -124,25 +121,10 @@ def test_a_variable_that_the_node_does_not_have_is_told(tmp_path: Path, where: s
 
 
 def test_a_full_disk_of_the_node_is_no_fault_of_other_nodes(tmp_path: Path) -> None:
-    mount = shutil.which("mount")
-    if mount is None or os.geteuid() != 0:
-        pytest.skip("a disk that is full can be mounted by root only")
-    node = tmp_path / "node"
-    node.mkdir()
-    made = subprocess.run(
-        [mount, "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(node)], capture_output=True, check=False
-    )
-    if made.returncode != 0:
-        pytest.skip(f"a disk cannot be mounted here: {made.stderr.decode().strip()}")
-    try:
+    with small_disk(tmp_path / "node", "64k"):
         one = scratch_job(tmp_path, "full")
         (one.folder / "restart.gbw").write_bytes(b"x" * 1_000_000)
         run(one)
-    finally:
-        limit = time.monotonic() + 10
-        while subprocess.run(["umount", str(node)], capture_output=True, check=False).returncode != 0:
-            assert time.monotonic() < limit
-            time.sleep(0.1)
     record = read_exit(one.folder, "full")
     assert record is not None and record.how is How.STOPPED, "lost, and tried elsewhere"
     assert "No space left on device" in record.reason

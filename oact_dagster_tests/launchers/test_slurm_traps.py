@@ -190,7 +190,7 @@ def test_trap_2_the_record_of_a_refused_submit_is_no_job(
         list(batch(campaign, ledger, [0, 1]))
     assert ledger.count_by_status() == {Status.TO_RUN: 2}
     name = next(word for word in slurm.calls_of("sbatch")[0].split() if word.startswith("--job-name="))
-    assert Slurm(SlurmOptions()).find([JobArray(Path(name.removeprefix("--job-name=")), [])]) == {}
+    assert Slurm(SlurmOptions()).find([JobArray(Path(name.removeprefix("--job-name=")), [], [])]) == {}
     assert engine.runs == []
 
 

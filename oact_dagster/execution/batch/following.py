@@ -59,6 +59,7 @@ class Following:
         self._stillborn: set[str] = set()
         self._logs: dict[str, str] = {}
         self._outside: set[str] = set()
+        self._no_space: set[int] = set()
         # Why we have ended attempts that had come to a standstill.
         self._overdue: dict[str, str] = {}
         self._began_at, self._last_silent = batch.clock(), time.monotonic()
@@ -241,14 +242,19 @@ class Following:
             structure = structures[indices[ending.token]]
             if ending.token not in recorded:
                 batch.pending.append(structure.orig_index)  # closed by somebody else: see what became of it
-            elif ending.outcome is Outcome.CANCELLED and ending.failure_class == FailureClass.LOST:
-                yield Note(f"structure {structure.orig_index} runs again: {ending.message}", warning=True)
-                batch.pending.append(structure.orig_index)
+            elif self._begins_again(ending, structure.orig_index):
+                told = f"structure {structure.orig_index} runs again: {ending.message}"
+                yield Note(told, warning=True)
+                if not lost_goes_on:
+                    batch.pending.append(structure.orig_index)
             elif ending.outcome is Outcome.CANCELLED:
+                reason = ending.message or "stopped"
+                if ending.failure_class == FailureClass.DISK_FULL:
+                    where = batch.campaign.jobs_dir
+                    reason = batch.broken = batch.broken or f"{where}: {reason}; nothing more was started"
                 if ending.failure_class == FailureClass.NOT_STARTED:
                     # The same for every structure: to go on would only empty the queue into failures.
                     batch.broken = batch.broken or f"{ending.message}; nothing more was started"
-                reason = ending.message or "stopped"
                 if ending.token in self._outside:
                     batch.ledger.hold([structure.orig_index])
                     reason += "; it is held until `oact release`, or a run that names it"
@@ -271,6 +277,22 @@ class Following:
                     ending.failure_class,
                     self._logs.get(ending.token, ""),
                 )
+
+    def _begins_again(self, ending: Ending, orig_index: int) -> bool:
+        """Whether a structure that never began, by no fault of its own, is to be run now.
+
+        One whose node failed runs on another node. One that found no space runs if there is some by now.
+        """
+        batch = self._batch
+        if ending.outcome is not Outcome.CANCELLED:
+            return False
+        if ending.failure_class != FailureClass.DISK_FULL:
+            return ending.failure_class == FailureClass.LOST
+        batch.look_at_space()
+        again = batch.broken is None and orig_index not in self._no_space
+        # What free space says may be more than a quota allows: once only.
+        self._no_space.add(orig_index)
+        return again
 
     def _done_now(self, structures: Sequence[StructureRecord]) -> Iterator[Event]:
         batch = self._batch

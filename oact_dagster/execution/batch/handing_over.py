@@ -20,6 +20,7 @@ from oact_dagster.execution.events import (
     Note,
     NotRun,
 )
+from oact_dagster.execution.full_disk import no_space_in
 from oact_dagster.execution.next_attempt import AVOID
 from oact_dagster.execution.orca_version import of_the_ledgers_orca
 from oact_dagster.execution.ran_by_hand import make_it_the_attempts, ran_by_hand
@@ -75,18 +76,21 @@ class HandingOver:
         prepared: list[Preparation] = []
         unprepared: list[Ending] = []
         events: list[Event] = []
-        for place, claim in enumerate(claims):
+        unwritten: list[Claim] = []
+        for claim in claims:
             if batch.broken is not None:
-                # The first folder that could not be written for want of space was the last one.
-                rest = [*ready, *claims[place:]]
-                yield from batch.given_back(batch.ledger.give_back([one.token for one in rest]), batch.broken)
-                ready, prepared, events = [], [], []
-                break
+                unwritten.append(claim)
+                continue
             try:
                 made = batch.writer.attempt(
                     claim, self._plans.coming(claim), batch.engine, parameters, progress_s
                 )
             except (ValueError, OSError, SetupError) as error:
+                if (full := no_space_in(error)) is not None:
+                    where = self._where(full, claim.token)
+                    batch.broken = f"{where}: {full.strerror}; nothing more was started"
+                    unwritten.append(claim)
+                    continue
                 unprepared.append(self._not_prepared(claim, error))
                 batch.look_at_space()
                 continue
@@ -97,6 +101,11 @@ class HandingOver:
                     claim.structure, made.input_hash, Path(made.job_dir), claim.attempt, remedy=made.remedy
                 )
             )
+        if batch.broken is not None:
+            # On a full disk what could be written could not be run either.
+            given = batch.ledger.give_back([one.token for one in (*ready, *unwritten)])
+            yield from batch.given_back(given, batch.broken)
+            ready, prepared, events = [], [], []
         batch.ledger.mark_prepared(prepared)
         for claim, made in zip(ready, prepared, strict=True):
             live = LiveAttempt(claim.structure, claim.token, Path(made.job_dir), "")

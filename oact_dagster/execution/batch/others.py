@@ -87,14 +87,15 @@ class Others:
             live.was_running = attempt.state is AttemptState.RUNNING
             if attempt.token in adopted:
                 batch.live[attempt.token] = live
-            elif attempt.state is AttemptState.RUNNING or has_run(folder):
+            elif has_run(folder) or (attempt.state is AttemptState.RUNNING and attempt.launcher != "local"):
                 harvest.append(live)
             else:
                 untouched.append(attempt.token)
                 continue
             # Its input was written by the run that is gone; ours has not told of it yet.
             yield InputWritten(structure, None, folder, attempt.number, reused=True)
-        batch.ledger.give_back(untouched)
+        # What a process of this machine has not written by now, it never wrote: it ended before it began.
+        batch.ledger.give_back(untouched, also_running=True)
         gone = JobState(Phase.ENDED, "the run that started it is gone")
         yield Note(
             f"{counted(len(orphans), 'structure', 'was', 'were')} left by a run that is gone:"

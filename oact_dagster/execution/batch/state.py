@@ -1,6 +1,5 @@
 """What the parts of a batch share: its structures by how far they are, and how they are told of."""
 
-import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from oact_dagster.execution.events import (
     InputWritten,
     NotRun,
 )
+from oact_dagster.execution.full_disk import too_little_space
 from oact_dagster.execution.job_folder import FolderWriter
 from oact_dagster.execution.job_layout import JobLayout
 from oact_dagster.execution.looking import with_earlier_ones
@@ -38,8 +38,6 @@ HEARTBEAT_S: Final = 30.0
 """How often the ledger gets a sign of life, s."""
 TAIL_LINES: Final = 20
 """Of an output that are shown with a failure."""
-LEAST_SPACE_B: Final = 1_000_000
-"""With less free space than this the disk of the job folders counts as full, bytes."""
 NOT_OURS: Final = (
     "is marked running and has no attempt here: another tool or somebody's hand marked it; set it back to to_run where"
     " nothing runs"
@@ -152,11 +150,7 @@ class BatchState:
     def look_at_space(self) -> None:
         """After something was lost or not written: on a full disk everything else would be, too."""
         folder = self.campaign.jobs_dir
-        try:
-            free = shutil.disk_usage(folder).free
-        except OSError:
-            return
-        if free < LEAST_SPACE_B:
+        if (free := too_little_space(folder)) is not None:
             self.broken = f"{folder}: no space left on the disk ({free} bytes); nothing more was started"
 
     def beat(self) -> None:
