@@ -506,7 +506,7 @@ class _Check:
         if launcher.kind in ("slurm", "flux") and launcher.longest_job_s is None:
             self._notes.append(
                 "launcher.max_job_timeout_s is not set: a retry after a timeout doubles the limit without end, and a"
-                " job above the queue's limit waits for ever; set it to that"
+                " job above the queue's limit never runs; set it to that"
             )
         for finding in examine_jobs(self._campaign.launcher, self._requests.wanted()):
             (self._blocking if finding.blocks else self._notes).append(finding.text)

@@ -17,7 +17,13 @@ from oact_dagster.execution.job_layout import JobLayout
 from oact_dagster.execution.job_record import job_record
 from oact_dagster.execution.next_attempt import NextAttempt
 from oact_dagster.execution.setup_hook import SetupFunc, run_setup
-from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, INPUT_FILE, AttemptSpec, spec_text
+from oact_dagster.launchers.attempt_files import (
+    ATTEMPT_FILE,
+    INPUT_FILE,
+    SIGN_OF_LIFE_S,
+    AttemptSpec,
+    spec_text,
+)
 from oact_dagster.launchers.job_files import job_file
 from oact_dagster.launchers.worker_environment import calculation_environment
 from oact_dagster.ledger.states import Claim, Preparation, StructureRecord
@@ -95,6 +101,8 @@ class FolderWriter:
             scratch_dir=launcher.scratch_dir,
             scratch_save_mb=launcher.scratch_save_mb,
             progress_s=progress_s,
+            # Often enough that two of them fall into the time after which its job would count as lost.
+            sign_of_life_s=max(1.0, min(SIGN_OF_LIFE_S, launcher.grace_s / 3)),
         )
         maxcore = _maxcore(text)
         files = {ATTEMPT_FILE: spec_text(spec), **self._script(record, coming, text, engine, claim.token)}

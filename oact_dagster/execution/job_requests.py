@@ -45,7 +45,10 @@ class JobRequests:
             limit = launcher.time_limit_of(sized.max_atoms) if sized is not None else launcher.job_timeout_s
             memory = launcher.memory_request_mb(self._maxcore.get(sized), cores)
             request = ResourceRequest(cores, max(1, math.ceil(limit / 60)), memory)
-            found.append(Wanted(request, self._whose(sized)))
+            longest = launcher.longest_job_s
+            found.append(
+                Wanted(request, self._whose(sized), None if longest is None else math.ceil(longest / 60))
+            )
         return found
 
     def _pilots(self) -> Wanted:

@@ -132,7 +132,8 @@ def plan_next(
         plan.settings(base),
         plan,
         left.gbw if plan.from_orbitals else None,
-        plan.time_limit_s or limit,
+        # The user may have raised the limit since.
+        max(plan.time_limit_s or 0.0, limit),
         plain.avoid,
     )
 

@@ -31,6 +31,8 @@ PAYLOAD_LOG: Final = "payload.log"
 _NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
 TOKEN_VARIABLE: Final = "OACT_ATTEMPT"
 """Environment variable that names the attempt to every process of it, so that leftovers can be found."""
+SIGN_OF_LIFE_S: Final = 60.0
+"""How often a payload shows that it lives, at least, s."""
 FILES_SHOW_S: Final = 60.0
 """How long files that a node has written may take to be seen elsewhere: a network file system remembers, s."""
 TOKEN_COMMENT: Final = "oact_attempt"
@@ -70,6 +72,8 @@ class AttemptSpec:
     """So much of what it leaves there comes back into the job folder, MB."""
     progress_s: float = 0.0
     """Time between two messages about its progress, s; 0 for none."""
+    sign_of_life_s: float = SIGN_OF_LIFE_S
+    """Time between two signs of life of its payload, s: a scheduler may not know its job any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +162,13 @@ def claim_folder(folder: Path, record: StartRecord) -> bool:
             os.truncate(file, 0) if is_full(error) else file.unlink()
         raise
     return True
+
+
+def show_life(folder: Path) -> None:
+    """Show that an attempt's payload lives, however long its engine says nothing."""
+    # A file server that is away for a while must not end the calculation.
+    with contextlib.suppress(OSError):
+        os.utime(folder / START_FILE)
 
 
 def hold_folder(folder: Path) -> bool:

@@ -7,6 +7,7 @@ process that submitted them, and of the answer, each job in the queue can be led
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -34,6 +35,8 @@ _TASKS: Final = "tasks.tsv"
 _IDS: Final = "job_ids.json"
 _SCRIPT: Final = "job.sh"
 LOG_LINES: Final = 10
+_SAYS_NOTHING: Final = re.compile(r"flux-shell\[\d+\]: +WARN: ")
+"""Warnings that Flux writes into the log of a healthy job."""
 LOG_BYTES: Final = 8192
 
 
@@ -177,7 +180,7 @@ class JobArray:
                 file.unlink()
         except OSError:
             return ""
-        return "\n".join(lines[-LOG_LINES:])
+        return "\n".join([line for line in lines if not _SAYS_NOTHING.match(line)][-LOG_LINES:])
 
     def remove(self) -> None:
         """Remove the folder of an array that the scheduler has not taken."""

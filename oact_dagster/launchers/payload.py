@@ -41,6 +41,7 @@ from oact_dagster.launchers.attempt_files import (
     hold_folder,
     is_full,
     read_spec,
+    show_life,
 )
 from oact_dagster.launchers.node_scratch import NodeScratch
 from oact_dagster.whole_file import write_whole
@@ -63,8 +64,6 @@ _LISTEN_S: Final = 1.0
 
 STOP_GRACE_S: Final = 10.0
 """Where no attempt says otherwise, s."""
-
-LONGEST_WAIT_S: Final = 3600.0
 
 SCRUBBED: Final = ("SLURM_", "PMI_", "PMIX_", "OMPI_", "FLUX_", "PRTE_")
 """ORCA starts its own mpirun, which hangs, or binds all ranks to one core, when it finds the scheduler's settings."""
@@ -310,6 +309,7 @@ def _wait(
     watch: _Watch,
 ) -> tuple[How, str]:
     deadline = clock + spec.time_limit_s
+    next_sign = time.monotonic() + spec.sign_of_life_s
     watched = [bell.fd] if lifeline is None else [bell.fd, lifeline]
     while True:
         if (ended := _end_of(engine)) is not None:
@@ -324,8 +324,12 @@ def _wait(
         left = deadline - time.monotonic()
         if left <= 0:
             return How.TIME_LIMIT, f"time limit of {spec.time_limit_s:g} s reached"
-        ready, _, _ = select.select(watched, [], [], min(left, watch.wait_s(), LONGEST_WAIT_S))
+        sign = max(0.0, next_sign - time.monotonic())
+        ready, _, _ = select.select(watched, [], [], min(left, watch.wait_s(), sign))
         watch.look()
+        if time.monotonic() >= next_sign:
+            next_sign = time.monotonic() + spec.sign_of_life_s
+            show_life(Path())
         if bell.fd in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(bell.fd, 4096)

@@ -57,6 +57,8 @@ class Wanted:
     request: ResourceRequest
     whose: str
     """Of which structures, for messages."""
+    longest_minutes: int | None = None
+    """The longest time limit that a retry of one may ask for; None where none is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class Scheduler(Protocol):
     """A scheduler's commands. Where it does not answer, NoAnswerError is raised and nothing is known."""
 
     kind: str
+    why_unknown: str
+    """Why it may not know jobs that were submitted to it, as a clause."""
     task_variable: str
     """Of a job's environment: its number in its array."""
 

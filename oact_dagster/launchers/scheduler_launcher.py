@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from oact_dagster.counted import counted
-from oact_dagster.launchers.attempt_files import FILES_SHOW_S
+from oact_dagster.launchers.attempt_files import FILES_SHOW_S, read_exit, read_start
 from oact_dagster.launchers.job_array import JobArray, find_arrays, split
 from oact_dagster.launchers.job_script import PAYLOAD, JobEnvironment, by_hand_name
 from oact_dagster.launchers.protocol import Cause, Job, JobState, LauncherError, Orphan, Phase, Submission
@@ -92,6 +92,8 @@ class SchedulerLauncher:
         self._hosts: Collection[str] | None = None
         self._hosts_asked = -HOSTS_KNOWN_FOR_S
         self._told_hosts: set[str] = set()
+        self._adopted: set[str] = set()
+        self._untraced: set[str] = set()
         self._unanswered = ""
         self._pause = min(SOONEST_S, poll_interval_s)
         self._next_poll = self._next_submit = 0.0
@@ -291,7 +293,11 @@ class SchedulerLauncher:
     def states(self, job_ids: Collection[str]) -> Mapping[str, JobState]:
         """The state of each job: one look at the queue for all, at most once in a poll interval."""
         if self._clock() >= self._next_poll:
-            self._look([i for i in job_ids if self._of(i).phase is not Phase.ENDED])
+            self._look(
+                [i for i in job_ids if i not in self._untraced and self._of(i).phase is not Phase.ENDED]
+            )
+            if self._adopted and not self._unanswered:
+                self._tell_unknown()
         return {job_id: self._of(job_id) for job_id in job_ids}
 
     def _of(self, job_id: str) -> JobState:
@@ -331,6 +337,16 @@ class SchedulerLauncher:
                 state = replace(state, stuck=f"{state.reason} ({why})")
             self._states[job_id] = state
         self._tell_pending()
+
+    def _tell_unknown(self) -> None:
+        """Tell once of jobs of a dead run that the scheduler does not know."""
+        unknown = [i for i in self._adopted if self._of(i).phase is Phase.UNKNOWN]
+        self._adopted.clear()
+        if unknown:
+            self._notes.append(
+                f"{self.kind} does not know {counted(len(unknown), 'job')} of a run that is gone"
+                f" ({self._scheduler.why_unknown}); none counts as lost as long as its payload shows that it lives"
+            )
 
     def _names_of(self, job_ids: Collection[str]) -> ArrayNames:
         """The names by which the scheduler has to know these jobs, too."""
@@ -398,7 +414,9 @@ class SchedulerLauncher:
         due = [
             job_id
             for job_id in job_ids
-            if self._of(job_id).phase is not Phase.ENDED and now >= self._cancelled.get(job_id, 0.0)
+            if job_id not in self._untraced
+            and self._of(job_id).phase is not Phase.ENDED
+            and now >= self._cancelled.get(job_id, 0.0)
         ]
         if not due:
             return
@@ -426,15 +444,18 @@ class SchedulerLauncher:
         unconfirmed: dict[str, JobArray] = {}
         ids: dict[str, dict[int, str]] = {}
         for orphan in orphans:
+            kept_id = (
+                orphan.job_id if orphan.job_id != orphan.token else None
+            )  # of one that was not traced before
             if orphan.token not in places:
                 # Its array is gone from the disk, or it was never written.
-                if orphan.job_id is not None:
-                    adopted[orphan.token] = orphan.job_id
+                if kept_id is not None:
+                    adopted[orphan.token] = kept_id
                 continue
             array, task = places[orphan.token]
             if array.name not in ids:
                 ids[array.name] = array.kept_ids()
-            job_id = ids[array.name].get(task) or orphan.job_id
+            job_id = ids[array.name].get(task) or kept_id
             if job_id is not None:
                 adopted[orphan.token] = job_id
                 # With those of its neighbours that ended before: whether the scheduler knows any of them counts, too.
@@ -447,7 +468,14 @@ class SchedulerLauncher:
         for name, found in self._search(unconfirmed).items():
             taken = self._take(unconfirmed[name], found)
             adopted |= {o.token: taken[o.token] for o in orphans if o.token in taken}
+        for orphan in orphans:
+            if orphan.token not in adopted and _has_no_end(orphan):
+                # Its job may be in another instance, or have left the queue: its files tell, once it shows no life.
+                adopted[orphan.token] = orphan.token
+                self._untraced.add(orphan.token)
+                self._states[orphan.token] = JobState(Phase.UNKNOWN)
         if adopted:
+            self._adopted.update(adopted.values())
             self._next_poll = 0.0
         return adopted
 
@@ -497,3 +525,9 @@ class SchedulerLauncher:
 
     def close(self) -> None:
         """Jobs go on without us."""
+
+
+def _has_no_end(orphan: Orphan) -> bool:
+    """Whether an attempt has begun, and its payload has not said how it ended."""
+    begun = read_start(orphan.folder, orphan.token) is not None
+    return begun and read_exit(orphan.folder, orphan.token) is None

@@ -21,6 +21,7 @@ from oact_dagster_tests.waiting import until
 
 # Also tests that are killed leave no broker behind.
 _DIES_WITH_US = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+_PREFIX = "oact-flux-"
 _HOST = "--setattr=hostname="
 """Of a broker's command line."""
 
@@ -49,7 +50,13 @@ exec '{program}' "$@"
 
 def missing_program() -> str | None:
     """What is not installed."""
-    return None if shutil.which("flux") else "flux"
+    return None if _program() else "flux"
+
+
+def _program() -> str | None:
+    """The real command, and not the client of another instance of the tests."""
+    places = os.environ.get("PATH", "").split(os.pathsep)
+    return shutil.which("flux", path=os.pathsep.join(place for place in places if _PREFIX not in place))
 
 
 class RealFlux:
@@ -62,11 +69,11 @@ class RealFlux:
     """
 
     def __init__(self, nodes: int = 4, cores: int = 16, configuration: str = "") -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="oact-flux-"))
+        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         self.bin = self.folder / "bin"
         self.calls_file = self.folder / "calls"
         self._uri = self.folder / "uri"
-        self._program = str(shutil.which("flux"))
+        self._program = str(_program())
         self._process: subprocess.Popen[bytes] | None = None
         self._nodes = nodes
         self.hosts = f"fake[0-{nodes - 1}]"

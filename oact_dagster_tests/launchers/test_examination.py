@@ -20,7 +20,7 @@ __all__ = ["flux"]
 def campaign(tmp_path: Path, kind: str, **launcher: Any) -> Campaign:
     # Without the queue's longest limit a check says so.
     settings = {
-        "launcher": {"kind": kind, "command_timeout_s": 20.0, "max_job_timeout_s": 108000.0, **launcher}
+        "launcher": {"kind": kind, "command_timeout_s": 20.0, "max_job_timeout_s": 86400.0, **launcher}
     }
     return write_campaign(tmp_path / "campaign", 2, TestEngine(tmp_path).path, settings=settings)
 
@@ -55,6 +55,15 @@ def test_a_retry_without_a_longest_limit_is_told(tmp_path: Path, slurm: RealSlur
 
 
 @pytest.mark.slurm
+def test_a_retry_that_a_partition_would_never_start_is_told(tmp_path: Path, slurm: RealSlurm) -> None:
+    (note,) = checked(tmp_path, "slurm", queue="main", max_job_timeout_s=108000.0).notes
+    assert note == (
+        "launcher.max_job_timeout_s: a retry after a timeout may ask for 1-06:00:00, and partition main allows"
+        " 1-00:00:00: it would wait for ever"
+    )
+
+
+@pytest.mark.slurm
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -71,7 +80,7 @@ def test_a_retry_without_a_longest_limit_is_told(tmp_path: Path, slurm: RealSlur
             ],
         ),
         (
-            {"resources": [{"max_atoms": 2, "n_hours": 30}, {"max_atoms": 9}]},
+            {"resources": [{"max_atoms": 2, "n_hours": 30}, {"max_atoms": 9}], "max_job_timeout_s": 108000.0},
             [
                 "launcher.n_hours: the jobs of structures with up to 2 atoms ask for 1-06:00:00, and partition main"
                 " allows 1-00:00:00: they would wait for ever"
@@ -224,7 +233,9 @@ MIXED = {
             {"queue": "pdebug", "n_hours": 1},
             {"queues": [{"name": "pdebug", "submission": "disabled", "scheduling": "stopped", "timelimit": "2h"}]},
             ["queue pdebug takes no jobs now (its submission is disabled)"],
-            ["queue pdebug starts no jobs now (its scheduling is stopped): they wait until it does"],
+            ["queue pdebug starts no jobs now (its scheduling is stopped): they wait until it does",
+             "launcher.max_job_timeout_s: a retry after a timeout may ask for 1440 minutes, and queue pdebug allows"
+             " 120: Flux would refuse it"],
         ),
         (
             {}, {"queues": [{"name": "a"}, {"name": "b"}], "default": ""},
@@ -261,12 +272,17 @@ MIXED = {
             ["flux submit would refuse the options of the jobs: unrecognized arguments: --bad"], [],
         ),
         ({"extra_directives": ["--exclusive"]}, {}, [], []),
+        (
+            {"n_hours": 1}, {"queues": [{"name": "pbatch", "timelimit": "4h"}]}, [],
+            ["launcher.max_job_timeout_s: a retry after a timeout may ask for 1440 minutes, and queue pbatch allows"
+             " 240: Flux would refuse it"],
+        ),
         ({"queue": "empty"}, MIXED, ["queue empty has no nodes: the jobs would never start"], []),
     ],
     ids=[
         "good", "no such queue", "no queues", "anonymous", "limit", "limit of the default", "disabled", "no default",
         "bank", "cores", "cores of the queue", "property", "operators", "syntax", "host", "option", "exclusive",
-        "no nodes",
+        "limit of a retry", "no nodes",
     ],
 )  # fmt: skip
 def test_what_flux_is_asked(

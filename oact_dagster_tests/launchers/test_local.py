@@ -14,9 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from oact_dagster.launchers import payload
 from oact_dagster.launchers.attempt_files import (
     ATTEMPT_FILE,
     EXIT_FILE,
+    START_FILE,
     AttemptSpec,
     ExitRecord,
     How,
@@ -26,7 +28,7 @@ from oact_dagster.launchers.attempt_files import (
 )
 from oact_dagster.launchers.leftovers import end_leftovers
 from oact_dagster.launchers.local import LocalLauncher
-from oact_dagster.launchers.payload import EXIT_NOT_MINE
+from oact_dagster.launchers.payload import EXIT_NOT_MINE, run_engine
 from oact_dagster.launchers.protocol import NEVER_STARTED, Job, JobState, Phase
 from oact_dagster_tests.waiting import until
 
@@ -72,6 +74,19 @@ def record_of(one: Job) -> ExitRecord:
     record = read_exit(one.folder, one.token)
     assert record is not None
     return record
+
+
+def test_a_payload_shows_that_it_lives_however_silent_its_engine_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    started = tmp_path / START_FILE
+    started.touch()
+    os.utime(started, (1.0, 1.0))
+    spec = AttemptSpec("token", 1, 0, ["sleep"], 1, 60.0, 1.0, sign_of_life_s=0.1)
+    record = run_engine(spec, None, payload._Silence(), "1")
+    assert (record.how, record.returncode) == (How.EXITED, 0)
+    assert started.stat().st_mtime > 1.0
 
 
 def test_an_engine_that_ends_leaves_its_record(tmp_path: Path) -> None:

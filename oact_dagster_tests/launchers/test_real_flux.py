@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -296,19 +297,25 @@ def test_a_second_instance_has_other_jobs_under_our_ids(
 def test_a_job_of_an_instance_that_is_not_asked_runs_on(
     tmp_path: Path, flux: RealFlux, engine: TestEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another instance does not know it, and its output grows: it is not given up."""
-    engine.set("slower")
-    campaign, ledger = prepared(tmp_path, engine, 1, "flux", grace_s=3.0)
+    """Another instance does not know it, and its engine says nothing; its payload lives: it is not given up."""
+    engine.set("wait")
+    campaign, ledger = prepared(tmp_path, engine, 1, "flux", grace_s=6.0)
     first = worker(campaign, "killed", "0-0")
     until(lambda: engine.runs == [0], "the calculation")
     first.kill()
     first.wait()
     other = started(monkeypatch)
     try:
-        assert all_completed(list(batch(campaign, ledger, [0], "next")), 1)
+        events, told_at = [], 0.0
+        for event in batch(campaign, ledger, [0], "next"):
+            events.append(event)
+            if isinstance(event, Note) and "flux does not know 1 job of a run that is gone" in event.text:
+                told_at = time.monotonic()
+                threading.Timer(15.0, (engine.control / "go").touch).start()
+        assert all_completed(events, 1) and told_at
     finally:
         other.stop()
-    assert engine.runs == [0]
+    assert engine.runs == [0] and len(ledger.attempts(0)) == 1
 
 
 def test_a_node_that_dies(tmp_path: Path, flux: RealFlux, engine: TestEngine) -> None:

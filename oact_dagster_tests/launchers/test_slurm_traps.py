@@ -281,7 +281,13 @@ def test_a_job_is_followed_and_cancelled_only_while_it_bears_our_name(
     script = tmp_path / "job.sh"
     script.write_text("#!/bin/bash\nsleep 600\n")
     array = slurm.run(
-        "sbatch", "--parsable", "--job-name=oact-theirs", "--array=0-2", "-n8", str(script)
+        "sbatch",
+        "--parsable",
+        "--output=/dev/null",
+        "--job-name=oact-theirs",
+        "--array=0-2",
+        "-n8",
+        str(script),
     ).strip()
     ids = [f"{array}_{task}" for task in range(3)]
     client = Slurm(SlurmOptions())

@@ -1,5 +1,6 @@
 """Following a batch's own attempts to their end: states, standstill, verdicts, records."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from oact_dagster.execution.events import (
 from oact_dagster.execution.looking import with_earlier_ones
 from oact_dagster.execution.orca_version import of_the_ledgers_orca
 from oact_dagster.execution.stopping import StopLevel
-from oact_dagster.launchers.attempt_files import FILES_SHOW_S, MESSAGES_FILE, has_run, read_exit
+from oact_dagster.launchers.attempt_files import FILES_SHOW_S, MESSAGES_FILE, START_FILE, has_run, read_exit
 from oact_dagster.launchers.protocol import (
     GONE,
     NEVER_STARTED,
@@ -154,7 +155,8 @@ class Following:
         """Tell whether an attempt can be judged: its record is there, or has had the time to show.
 
         That a scheduler does not know a job, or says that it has ended, is no proof that all its files are seen here.
-        One that it does not know may run nevertheless, such as in another instance of Flux: then its output grows.
+        One that it does not know may run nevertheless, such as in another instance of Flux: then its payload shows
+        that it lives, or its output grows.
         """
         if not self._batch.launcher.survives or read_exit(live.folder, live.token) is not None:
             return True
@@ -166,8 +168,9 @@ class Following:
         grace = self._batch.campaign.launcher.grace_s
         if state.phase is not Phase.UNKNOWN:
             return now - live.silent_since >= min(grace, FILES_SHOW_S)
-        quiet = silent_for_s(live.folder)
-        return now - live.silent_since >= grace and (quiet is None or quiet >= grace)
+        signs = (silent_for_s(live.folder), silent_for_s(live.folder / START_FILE))
+        quiet = min((seconds for seconds in signs if seconds is not None), default=math.inf)
+        return now - live.silent_since >= grace and quiet >= grace
 
     def _cancelled_in_queue(self, unbegun: Sequence[LiveAttempt]) -> Iterator[Event]:
         """Give back what was cancelled before it began; what the user cancelled in the queue is held, too."""

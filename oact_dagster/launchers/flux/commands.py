@@ -5,6 +5,7 @@ ended before ours were submitted: states are asked by id, and look-ups by name g
 """
 
 import math
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ class Flux:
     """
 
     kind = "flux"
+    why_unknown = "another instance may have them; FLUX_URI says which one is asked"
     task_variable = "FLUX_JOB_CC"
 
     def __init__(self, options: FluxOptions, timeout_s: float = 60.0) -> None:
@@ -240,4 +242,6 @@ def _words(answer: Answer) -> str:
         for line in answer.stderr.splitlines()
     ]
     found = list(dict.fromkeys(line for line in lines if line and not line.startswith("usage: ")))
-    return "; ".join(found[:3]) or answer.told
+    told = "; ".join(found[:3]) or answer.told
+    uri = os.environ.get("FLUX_URI")
+    return f"{told}; FLUX_URI is {uri}" if uri and "Unable to connect" in told else told

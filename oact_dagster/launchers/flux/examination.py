@@ -174,6 +174,11 @@ def _of_queue(one: Wanted, queue: _Queue) -> Iterator[Finding]:
             f" {queue.limit_s / 60.0:g}: Flux would refuse them",
             blocks=True,
         )
+    elif queue.limit_s is not None and (one.longest_minutes or 0) * 60.0 > queue.limit_s:
+        yield Finding(
+            f"launcher.max_job_timeout_s: a retry after a timeout may ask for {one.longest_minutes} minutes, and"
+            f" {queue.called} allows {queue.limit_s / 60.0:g}: Flux would refuse it"
+        )
     if request.n_cores > queue.max_cores:
         yield Finding(
             f"the jobs of {one.whose} ask for {counted(request.n_cores, 'core')}, and {queue.called} allows"

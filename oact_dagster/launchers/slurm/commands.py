@@ -57,6 +57,7 @@ class Slurm:
     """
 
     kind = "slurm"
+    why_unknown = "Slurm forgets what has ended; another cluster may have them"
     task_variable = "SLURM_ARRAY_TASK_ID"
 
     def __init__(

@@ -127,6 +127,17 @@ def _of_partitions(one: Wanted, partitions: Mapping[str, Mapping[str, str]]) -> 
             f" {allowed}: they would wait for ever",
             blocks=True,
         )
+    elif (
+        one.longest_minutes is not None
+        and known
+        and len(known) == len(limits)
+        and all(limit < one.longest_minutes for limit in known.values())
+    ):
+        allowed = " and ".join(f"{name} allows {span_of(limit)}" for name, limit in known.items())
+        yield Finding(
+            f"launcher.max_job_timeout_s: a retry after a timeout may ask for {span_of(one.longest_minutes)}, and"
+            f" partition {allowed}: it would wait for ever"
+        )
 
 
 def _of_nodes(one: Wanted, names: Sequence[str], run: Run) -> Iterator[Finding]:
