@@ -53,6 +53,7 @@ def told_of(error: Exception) -> str | None:
 OURS: Final = frozenset(
     {
         ("oact_dagster.campaign", "CampaignError"),
+        ("oact_dagster.defs.storage_faults", "StorageError"),
         ("oact_dagster.ledger.connection", "LedgerError"),
         ("oact_dagster.execution.intake_report", "IntakeRefused"),
         ("oact_dagster.execution.engine", "EngineError"),

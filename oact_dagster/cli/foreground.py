@@ -139,7 +139,7 @@ def run_structures(campaign: Campaign, selection: "Selection") -> int:
         RefusedError: nothing could be run.
     """
     from oact_dagster.cli.progress import make_progress
-    from oact_dagster.defs.in_process import run_selection
+    from oact_dagster.defs.in_process import count_unshown, run_selection
     from oact_dagster.execution.selection import resolve
     from oact_dagster.ledger.store import Ledger
 
@@ -151,7 +151,12 @@ def run_structures(campaign: Campaign, selection: "Selection") -> int:
                 f" {'was' if rejected == 1 else 'were'} rejected; {_show_rejected(campaign)}"
             )
         wanted = len(resolve(campaign, ledger, selection).orig_indices)
-    if not wanted:
+    unshown = count_unshown(campaign) if not wanted and selection.whole else 0
+    if unshown:
+        click.echo(
+            f"{counted(unshown, 'result')} that Dagster does not show {'is' if unshown == 1 else 'are'} shown"
+        )
+    elif not wanted:
         click.echo("nothing to compute")
         return _finish(campaign, [], whole=True)
     warn_of_cores(campaign)
@@ -163,7 +168,9 @@ def run_structures(campaign: Campaign, selection: "Selection") -> int:
     if not tally.computed and not tally.failed and tally.reused == tally.asked:
         click.echo("nothing to compute")
     problems = tally.problem_lines()
-    if not (end.success or end.cancelled or tally.failed or tally.not_run):
+    if end.without_dagster:
+        problems.append(end.message)
+    elif not (end.success or end.cancelled or tally.failed or tally.not_run):
         problems.append(f"the run did not succeed: {end.message}")
     code = _finish(campaign, problems, whole=selection.whole)
     if end.cancelled:

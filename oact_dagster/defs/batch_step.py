@@ -1,5 +1,6 @@
 """What the structures' asset step and the job over scattered structures have in common: running a batch in a step."""
 
+import contextlib
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, closing
@@ -18,11 +19,13 @@ from dagster import (
     Failure,
     OpExecutionContext,
 )
+from sqlalchemy.exc import SQLAlchemyError
 
 from oact_dagster.campaign import Campaign, CampaignError
 from oact_dagster.defs.batch_events import BatchReport
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.pipes import batch_pipes
+from oact_dagster.defs.storage_faults import StorageGuard, guarded
 from oact_dagster.defs.summary import summary_materialization
 from oact_dagster.execution.batch.run import BatchRun
 from oact_dagster.execution.engine import EngineError, find_engine
@@ -40,6 +43,8 @@ Watch = Callable[[Event], None]
 """Is told of every event of a batch, in the process that runs it: a progress bar."""
 
 StepEvent = AssetMaterialization | AssetObservation | AssetCheckResult | AssetCheckEvaluation
+
+_NOBODY = "Dagster's storage was lost before it was started"
 
 _TERMINATED = (DagsterRunStatus.CANCELING, DagsterRunStatus.CANCELED)
 
@@ -79,7 +84,6 @@ def run_in_step(
     """
     report = BatchReport(campaign, ledger, selected)
     stop = stop or StopRequest()
-    stop.ask = partial(_look_who_stops, context.instance, context.run_id, stop)
     try:
         engine = find_engine(campaign)
         with ExitStack() as stack:
@@ -99,15 +103,26 @@ def run_in_step(
                 messages=pipes,
                 stop=stop,
             )
+            guard = guarded(context.instance)
+            stop.ask = partial(_look_who_stops, context.instance, context.run_id, stop, guard, batch)
             events = stack.enter_context(closing(batch.run()))
-            while (event := _next(events, stop)) is not None:
-                if watch is not None:
-                    watch(event)
-                if first is not None:
-                    yield from first(event)
-                if isinstance(event, Note):
-                    (context.log.warning if event.warning else context.log.info)(event.text)
-                yield from report.dagster_events(event)
+            told: list[str] = []
+            guard.then(context.run, partial(_end_without_dagster, batch, events, stop, watch, told))
+            try:
+                while (event := _next(events, stop)) is not None:
+                    if watch is not None:
+                        watch(event)
+                    if first is not None:
+                        yield from first(event)
+                    if isinstance(event, Note):
+                        (context.log.warning if event.warning else context.log.info)(event.text)
+                        if guard.lost:
+                            told.insert(0, event.text)  # it is not in the log
+                    yield from report.dagster_events(event)
+            except SQLAlchemyError as error:
+                guard.lose(error)
+            if guard.lost:
+                raise Failure("; ".join((guard.lost, *told)), allow_retries=False)
     except (CampaignError, EngineError, LedgerError, LauncherError) as error:
         raise Failure(str(error), allow_retries=False) from None
     except sqlite3.Error as error:
@@ -120,7 +135,12 @@ def run_in_step(
     context.log.info(f"structures: {dict(report.counts)}")
     key = CampaignKeys.of(campaign).campaign_summary
     if tell is not None or key in selected:
-        yield from told_of_all(campaign, ledger, key if key in selected else None, tell)
+        try:
+            yield from told_of_all(campaign, ledger, key if key in selected else None, tell)
+        except SQLAlchemyError as error:
+            guard.lose(error)
+    if guard.lost:
+        raise Failure(guard.lost, allow_retries=False)
     if stop.level is not StopLevel.NONE:
         # Only a run that is being cancelled leaves the partitions that it did not reach as they were.
         run = context.instance.get_run_by_id(context.run_id)
@@ -170,11 +190,41 @@ def _next(events: Iterator[Event], stop: StopRequest) -> Event | None:
         return next(events, None)
 
 
-def _look_who_stops(instance: DagsterInstance, run_id: str, stop: StopRequest) -> None:
+def _end_without_dagster(
+    batch: BatchRun, events: Iterator[Event], stop: StopRequest, watch: Watch | None, told: list[str]
+) -> None:
+    """Bring a batch to its end where Dagster's storage is lost: the ledger gets all of it.
+
+    Args:
+        batch: which one.
+        events: what is left of its own.
+        stop: asks it to stop.
+        watch: told of each event.
+        told: gets its notes.
+    """
+    batch.let_go(_NOBODY)
+    # What goes wrong now is the ledger's or the launcher's, and the next run's to tell.
+    with contextlib.suppress(CampaignError, LedgerError, LauncherError, sqlite3.Error, OSError):
+        while (event := _next(events, stop)) is not None:
+            if watch is not None:
+                watch(event)
+            if isinstance(event, Note):
+                told.append(event.text)
+
+
+def _look_who_stops(
+    instance: DagsterInstance, run_id: str, stop: StopRequest, guard: StorageGuard, batch: BatchRun
+) -> None:
     """Termination in the web page ends the calculations now and holds them; Ctrl+C lets them end in time.
 
     A run that has no worker of its own (``oact run``) gets no signal from the web page, only its status changes.
     """
-    run = instance.get_run_by_id(run_id)
+    try:
+        run = instance.get_run_by_id(run_id)
+    except Exception:
+        # What is only busy now is asked again.
+        if guard.folder.is_gone():
+            batch.let_go(_NOBODY)
+        return
     if run is not None and run.status in _TERMINATED:
         stop.raise_to(StopLevel.NOW, hold=True)

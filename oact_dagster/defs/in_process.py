@@ -1,5 +1,6 @@
 """Running a campaign's assets in this process: what ``oact run`` and ``oact demo`` do."""
 
+import contextlib
 import logging
 import socket
 import threading
@@ -27,6 +28,8 @@ from oact_dagster.defs.batch_step import Watch
 from oact_dagster.defs.dead_runs import HOST_TAG
 from oact_dagster.defs.instance import dagster_home, make_instance
 from oact_dagster.defs.keys import CampaignKeys
+from oact_dagster.defs.storage_faults import StorageError, guarded, telling_of_storage
+from oact_dagster.defs.unshown import unshown_results
 from oact_dagster.execution.identity import check_identity
 from oact_dagster.execution.intake_need import is_taken_in
 from oact_dagster.execution.selection import Selection
@@ -57,6 +60,8 @@ class RunEnd:
     cancelled: bool
     message: str
     """Why it did not succeed, in one line; empty when it did."""
+    without_dagster: bool = False
+    """It came to its end without Dagster, whose storage was lost meanwhile."""
 
 
 def needs_intake(campaign: Campaign) -> bool:
@@ -95,6 +100,17 @@ def run_intake(campaign: Campaign) -> RunEnd:
         return _end(instance, result)
 
 
+def count_unshown(campaign: Campaign) -> int:
+    """How many results Dagster does not show: it was not told of them, or has lost them.
+
+    Raises:
+        LedgerError: the ledger cannot be used.
+        StorageError: Dagster's storage cannot.
+    """
+    with Ledger(campaign.ledger) as ledger, _instance(campaign) as instance:
+        return len(unshown_results(instance, campaign, ledger))
+
+
 def run_selection(
     campaign: Campaign,
     wanted: Selection,
@@ -103,6 +119,9 @@ def run_selection(
     stop: StopRequest | None = None,
 ) -> RunEnd:
     """Run the job ``run_structures``. SIGINT and SIGTERM ask it to stop; it then ends as cancelled.
+
+    Where Dagster's storage is lost meanwhile, the batch comes to its end without it: what computes on this machine goes
+    on, and jobs of a scheduler are left to the next run.
 
     Args:
         campaign: the settings.
@@ -116,18 +135,22 @@ def run_selection(
     name = "_".join([*campaign.asset_prefix, "run_structures"])
     op = "_".join([*campaign.asset_prefix, "run_selected"])
     config = {name: value for name, value in asdict(wanted).items() if value is not None}
+    config["also_unshown"] = wanted.whole
     stop = stop or StopRequest()
 
     def run() -> RunEnd:
         job = _definitions(campaign, watch, stop).resolve_job_def(name)
-        with _instance(campaign) as instance:
-            result = job.execute_in_process(
-                instance=instance,
-                run_config={"ops": {op: {"config": config}}, **_LOGGERS},
-                tags=_here(),
-                raise_on_error=False,
-            )
-            return _end(instance, result)
+        try:
+            with _instance(campaign) as instance:
+                result = job.execute_in_process(
+                    instance=instance,
+                    run_config={"ops": {op: {"config": config}}, **_LOGGERS},
+                    tags=_here(),
+                    raise_on_error=False,
+                )
+                return _end(instance, result)
+        except StorageError as error:
+            return RunEnd("", success=False, cancelled=False, message=str(error), without_dagster=True)
 
     with signals_stop(stop):
         return _in_thread(run)
@@ -166,9 +189,20 @@ def _definitions(
     )
 
 
+class _LogFile(logging.FileHandler):
+    """A log that may be lost: on a full disk, or with its folder, it costs nothing but its lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Print nothing."""
+
+
 def _file_logger(path: Path) -> LoggerDefinition:
     def log_file(context: InitLoggerContext) -> logging.Logger:
-        handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+        handler = _LogFile(path, encoding="utf-8", delay=True)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         # Not getLogger(): that would keep it, with its open file, as long as the process lives.
         made = logging.Logger("oact", context.logger_config["log_level"])
@@ -190,11 +224,23 @@ def _here() -> dict[str, str]:
 def _instance(campaign: Campaign) -> Iterator[DagsterInstance]:
     home = dagster_home(campaign)
     make_instance(home)
-    with DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_NO_CAPTURE)) as instance:
-        yield instance
+    with (
+        telling_of_storage(home),
+        DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_NO_CAPTURE)) as instance,
+    ):
+        guard = guarded(instance)
+        try:
+            yield instance
+        except Exception:
+            # Dagster stumbles over what it could not write.
+            if guard.lost:
+                raise StorageError(guard.lost) from None
+            raise
 
 
 def _end(instance: DagsterInstance, result: ExecuteInProcessResult) -> RunEnd:
+    if lost := guarded(instance).lost:
+        return RunEnd("", success=False, cancelled=False, message=lost, without_dagster=True)
     run = instance.get_run_by_id(result.run_id)
     status = run.status if run is not None else DagsterRunStatus.FAILURE
     message = ""

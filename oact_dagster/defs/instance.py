@@ -40,8 +40,14 @@ def make_instance(home: Path) -> None:
 
     Args:
         home: its folder, with a ``dagster.yaml``.
+
+    Raises:
+        StorageError: they cannot be made.
+        OSError: the folder cannot be written.
     """
-    with _alone(home):
+    from oact_dagster.defs.storage_faults import telling_of_storage
+
+    with _alone(home), telling_of_storage(home):
         if all((home / name).exists() for name in _DATABASES):
             return
         from dagster import DagsterInstance

@@ -1,6 +1,7 @@
 """The job over scattered structures: retries, the feed, a list of one's own. Dagster has no range for those."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -41,6 +42,8 @@ class RunStructures(dg.Config):
     """Run also structures that have used up their budget of failures or losses."""
     take_over: bool = False
     """Take the ledger from another host that has not shown itself for ten minutes."""
+    also_unshown: bool = False
+    """Show also the results whose partitions are not green, since Dagster was not told of them, or has lost them."""
 
 
 def run_structures_job(
@@ -103,9 +106,14 @@ def _request(
     if word not in _LEFT:
         wanted = Selection(config.select, config.limit, config.ignore_budget, config.take_over)
         try:
-            return resolve(campaign, ledger, wanted)
+            request = resolve(campaign, ledger, wanted)
         except SelectionError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
+        if config.also_unshown:
+            # What is to be computed comes first.
+            unshown = unshown_results(context.instance, campaign, ledger)
+            request = replace(request, orig_indices=[*request.orig_indices, *unshown])
+        return request
     if word == "update":
         layout, launcher_of = JobLayout.of(campaign, ledger), launchers_of(campaign)
         limit = campaign.launcher.silence_limit_s

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -109,7 +109,9 @@ class BatchMessageReader(PipesMessageReader):
             try:
                 handler.handle_message(json.loads(line))
             except Exception:
-                handler.report_pipes_framework_exception(str(file), sys.exc_info())
+                # Nor does it where Dagster cannot be told of that either.
+                with suppress(Exception):
+                    handler.report_pipes_framework_exception(str(file), sys.exc_info())
         return position + len(whole) + 1
 
 

@@ -149,7 +149,8 @@ def claim_folder(folder: Path, record: StartRecord) -> bool:
         False where another payload was here before.
 
     Raises:
-        OSError: it cannot be written. Where that is for want of space, the empty file stays, and says so.
+        OSError: it cannot be written. Nothing is left of it, unless that is for want of space: see
+            :func:`leave_no_room`.
     """
     file = folder / START_FILE
     try:
@@ -158,8 +159,9 @@ def claim_folder(folder: Path, record: StartRecord) -> bool:
     except FileExistsError:
         return False
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.truncate(file, 0) if is_full(error) else file.unlink()
+        if not is_full(error):
+            with contextlib.suppress(OSError):
+                file.unlink()
         raise
     return True
 
@@ -169,6 +171,15 @@ def show_life(folder: Path) -> None:
     # A file server that is away for a while must not end the calculation.
     with contextlib.suppress(OSError):
         os.utime(folder / START_FILE)
+
+
+def leave_no_room(folder: Path) -> None:
+    """Say in a folder whose disk is full that its payload ran nothing: by an empty ``started.json``, and no output."""
+    for name in (OUTPUT_FILE, ERRORS_FILE):
+        with contextlib.suppress(OSError):
+            (folder / name).unlink()
+    with contextlib.suppress(OSError):
+        os.truncate(folder / START_FILE, 0)
 
 
 def hold_folder(folder: Path) -> bool:

@@ -40,6 +40,7 @@ from oact_dagster.launchers.attempt_files import (
     exit_text,
     hold_folder,
     is_full,
+    leave_no_room,
     read_spec,
     show_life,
 )
@@ -50,7 +51,7 @@ EXIT_NOT_MINE: Final = 3
 """Exit code when the folder belongs to another attempt, or to another payload of this one: nothing was written."""
 
 EXIT_NO_SPACE: Final = 6
-"""Exit code when the folder's disk is full before anything has begun: nothing was run."""
+"""Exit code when the folder's disk is full: nothing was run, or no record could be written of what was."""
 
 JOB_ID_VARIABLES: Final = ("SLURM_JOB_ID", "FLUX_JOB_ID", "FLUX_ENCLOSING_ID")
 
@@ -67,6 +68,10 @@ STOP_GRACE_S: Final = 10.0
 
 SCRUBBED: Final = ("SLURM_", "PMI_", "PMIX_", "OMPI_", "FLUX_", "PRTE_")
 """ORCA starts its own mpirun, which hangs, or binds all ranks to one core, when it finds the scheduler's settings."""
+
+
+class NoSpaceError(Exception):
+    """The job folder's disk has no space left for an output."""
 
 
 class Messages(Protocol):
@@ -101,35 +106,51 @@ def main(arguments: list[str]) -> int:
     if token:
         spec = read_spec(Path())
         if spec is None or spec.token != token:
-            print(
-                f"payload {token}: this folder belongs to another attempt; nothing was run", file=sys.stderr
-            )
+            _say(f"payload {token}: this folder belongs to another attempt; nothing was run")
             return EXIT_NOT_MINE
         started = StartRecord(token, socket.gethostname(), os.getpid(), time.time(), scheduler_job_id())
         try:
             mine = claim_folder(Path(), started)
         except OSError as error:
-            if not is_full(error):
-                raise
-            with contextlib.suppress(OSError):
-                print(f"payload {token}: {error.strerror}; nothing was run", file=sys.stderr, flush=True)
-            return EXIT_NO_SPACE
+            if is_full(error):
+                return _no_space(token, error)
+            raise
         if not mine:
-            print(
-                f"payload {token}: another payload has begun this attempt; nothing was run", file=sys.stderr
-            )
+            _say(f"payload {token}: another payload has begun this attempt; nothing was run")
             return EXIT_NOT_MINE
     else:
         if not hold_folder(Path()):
-            print("payload: another job runs in this folder; nothing was run", file=sys.stderr)
+            _say("payload: another job runs in this folder; nothing was run")
             return EXIT_NOT_MINE
         spec = AttemptSpec("", 0, -1, given.command[:-1], 1, math.inf, STOP_GRACE_S)
     with _pipes(spec) as messages:
         input_file = given.command[-1] if given.command else INPUT_FILE
-        record = run_engine(spec, given.lifeline, messages, input_file)
-        write_whole(Path(EXIT_FILE), exit_text(record))
+        try:
+            record = run_engine(spec, given.lifeline, messages, input_file)
+        except NoSpaceError as error:
+            return _no_space(token, error)
+        try:
+            write_whole(Path(EXIT_FILE), exit_text(record))
+        except OSError as error:
+            if not is_full(error):
+                raise
+            _say(f"payload {token}: {EXIT_FILE}: {error.strerror}; what it has computed is in {OUTPUT_FILE}")
+            return EXIT_NO_SPACE
         _tell(spec, record, messages)
     return 0
+
+
+def _no_space(token: str, error: Exception) -> int:
+    """Say that nothing was run for want of space; where there is none, without a byte."""
+    leave_no_room(Path())
+    _say(f"payload {token}: {error}; nothing was run")
+    return EXIT_NO_SPACE
+
+
+def _say(text: str) -> None:
+    """A line for the job's log, which may be on a full disk, too."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -158,6 +179,9 @@ def run_engine(
 
     Returns:
         How it ended; no process of the engine's group is left.
+
+    Raises:
+        NoSpaceError: it was not started, since the job folder's disk has no space for its output.
     """
     started_at, clock = time.time(), time.monotonic()
     bell = _Bell()
@@ -169,6 +193,8 @@ def run_engine(
             try:
                 engine = _start(spec, temporary, scratch.folder if scratch is not None else None, input_file)
             except OSError as error:
+                if is_full(error):
+                    raise NoSpaceError(f"{OUTPUT_FILE}: {error.strerror}") from error
                 reason = f"{spec.command[0]}: {error.strerror or error}"
                 if isinstance(error, FileNotFoundError) and Path(spec.command[0]).exists():
                     reason += " (the file is there; what it needs to run, such as its interpreter, is not)"
@@ -276,7 +302,7 @@ def _save(scratch: NodeScratch, spec: AttemptSpec, messages: Messages) -> None:
     left_out = scratch.save(round(spec.scratch_save_mb * 1e6))
     if left_out:
         text = f"structure {spec.orig_index}: did not come back from {scratch.folder}: {', '.join(left_out)}"
-        print(text, file=sys.stderr)
+        _say(text)
         messages.log(text)
 
 
@@ -392,7 +418,7 @@ def _pipes(spec: AttemptSpec) -> Iterator[Messages]:
         context = dagster_pipes.open_dagster_pipes(params_loader=loader)
         context.__enter__()
     except Exception as error:
-        print(f"payload {spec.token}: no Pipes messages: {error}", file=sys.stderr)
+        _say(f"payload {spec.token}: no Pipes messages: {error}")
         yield _Silence()
         return
     try:

@@ -1,5 +1,6 @@
 """A campaign whose Dagster instance is in PostgreSQL: a real server, and the settings that the project ships."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,8 @@ from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import TestEngine
-from oact_dagster_tests.postgres import postgres_server
+from oact_dagster_tests.postgres import PostgresServer, postgres_server
+from oact_dagster_tests.waiting import until
 
 VARIANT = TEMPLATE.with_name("dagster.postgres.yaml")
 
@@ -35,17 +37,23 @@ def test_the_defaults_fit_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert list(instance_notes(campaign)) == []
 
 
+def make_home(tmp_path: Path, server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A DAGSTER_HOME with the settings that the project ships, for a server."""
+    home = tmp_path / "home"
+    home.mkdir()
+    settings = VARIANT.read_text()
+    assert "port: 5432" in settings
+    (home / "dagster.yaml").write_text(settings.replace("port: 5432", f"port: {server.port}"))
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    return home
+
+
 @pytest.mark.postgres
 def test_a_batch_on_a_real_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with postgres_server() as server:
-        home = tmp_path / "home"
-        home.mkdir()
-        settings = VARIANT.read_text()
-        assert "port: 5432" in settings
-        (home / "dagster.yaml").write_text(settings.replace("port: 5432", f"port: {server.port}"))
-        monkeypatch.setenv("DAGSTER_HOME", str(home))
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
+        home = make_home(tmp_path, server, monkeypatch)
         engine = TestEngine(tmp_path)
         engine.set("scf_not_converged", 2)
         campaign = write_campaign(tmp_path / "campaign", 6, engine.path, settings={"feed": {"trial": 0}})
@@ -83,3 +91,32 @@ def test_a_batch_on_a_real_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert server.ask("SELECT COUNT(*) FROM runs")[0][0] >= 2
         assert not list(home.rglob("*.db")), "nothing of the instance is in SQLite"
     assert server.process.returncode is not None
+
+
+@pytest.mark.postgres
+def test_what_computes_goes_on_when_the_server_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with postgres_server() as server:
+        home = make_home(tmp_path, server, monkeypatch)
+        engine = TestEngine(tmp_path, "wait")
+        campaign = write_campaign(tmp_path / "campaign", 4, engine.path)
+        run = subprocess.Popen(
+            [sys.executable, "-m", "oact_dagster", "run", str(campaign.file)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        until(lambda: len(engine.runs) == 2)
+        server.process.send_signal(signal.SIGINT)
+        server.process.wait(60)
+        (engine.control / "go").touch()
+        out, err = run.communicate(timeout=120)
+    assert run.returncode == 1, (out, err)
+    told = err.splitlines()[-1]
+    assert told.startswith(f"oact: {home}: Dagster's storage cannot be used: "), err
+    assert told.endswith("; run it again when it can be")
+    # Dagster tells of each time that it tries again.
+    assert "Traceback" not in out + err, err
+    with Ledger(campaign.ledger) as ledger:
+        done = ledger.count_by_status()
+        assert done[Status.COMPLETED] >= 2 and Status.RUNNING not in done
+        assert all(one.loss_count == 0 for one in ledger.structures(range(4)).values())

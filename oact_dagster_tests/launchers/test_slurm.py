@@ -529,6 +529,39 @@ def test_oact_run_goes_on_after_ctrl_c(tmp_path: Path, slurm: RealSlurm, engine:
     assert Counter(engine.runs) == dict.fromkeys(range(40), 1)
 
 
+def test_oact_run_leaves_its_jobs_when_dagsters_folder_is_removed(
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine
+) -> None:
+    engine.set("wait")
+    campaign, ledger = prepared(tmp_path, engine, 30, "slurm")
+    home = campaign.folder / ".dagster"
+    process = subprocess.Popen(
+        command("run", campaign.file),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until(lambda: len(engine.runs) >= 3)
+    shutil.rmtree(home.rename(tmp_path / "removed"))
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1, (out, err)
+    array = str(ledger.attempts(0)[0].scheduler_job_id).partition("_")[0]
+    assert f"30 jobs go on in the queue, and the next run follows them; to end them: scancel {array}\n" in out
+    assert err.splitlines() == [
+        "oact: 30 not run: its job goes on in the queue; the next run follows it",
+        f"oact: {home}: Dagster's folder was removed while it was in use; the ledger has all results: run it again, and"
+        " Dagster is told of them",
+    ]
+    assert ledger.count_by_status() == {Status.RUNNING: 30} and ledger.count_held() == 0
+    (engine.control / "go").touch()
+    done = oact("run", campaign.file)
+    assert done.returncode == 0, done.stderr
+    assert ledger.count_by_status() == {Status.COMPLETED: 30}
+    assert Counter(engine.runs) == dict.fromkeys(range(30), 1)
+    assert len(slurm.calls_of("sbatch")) == 1
+
+
 def test_the_controller_may_be_away_while_jobs_run(
     tmp_path: Path, slurm: RealSlurm, engine: TestEngine
 ) -> None:

@@ -133,6 +133,19 @@ class BatchRun:
         # What its launcher could not end.
         yield from (Note(text, warning=True) for text in batch.launcher.notes())
 
+    def let_go(self, reason: str) -> None:
+        """Begin nothing more, where nobody can be told of it any more.
+
+        Jobs of a scheduler are left to the next run; what computes on this machine goes on to its end.
+
+        Args:
+            reason: why.
+        """
+        if self._batch.launcher.survives:
+            self._batch.stop.raise_to(StopLevel.FINISH)
+        else:
+            self._batch.broken = self._batch.broken or reason
+
     def _run(self) -> Iterator[Event]:
         batch = self._batch
         news = True
