@@ -1,5 +1,7 @@
 """Disks for tests: a table of mounts, and a small disk that can be filled."""
 
+import contextlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -29,19 +31,22 @@ def mount(folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
+def small_disk(folder: Path, size: str, files: int = 0) -> Iterator[Path]:
     """A disk of its own in ``folder``, as long as it is needed; where none can be mounted, the test is skipped.
 
     Args:
         folder: where it is mounted; it is made.
         size: of it, such as ``64k``.
+        files: how many it holds at most; 0 for no limit.
     """
     mount = shutil.which("mount")
     if mount is None or os.geteuid() != 0:
         pytest.skip("a disk that is full can be mounted by root only")
     folder.mkdir(parents=True)
     made = subprocess.run(
-        [mount, "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, check=False
+        [mount, "-t", "tmpfs", "-o", f"size={size},nr_inodes={files}", "tmpfs", str(folder)],
+        capture_output=True,
+        check=False,
     )
     if made.returncode != 0:
         pytest.skip(f"a disk cannot be mounted here: {made.stderr.decode().strip()}")
@@ -53,15 +58,28 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
 
 
 def fill(disk: Path, leave: int = 0) -> None:
-    """Fill a disk with a file ``filler``.
+    """Fill a disk.
 
     Args:
         disk: where it is mounted.
         leave: so much stays free, bytes.
     """
-    with (disk / "filler").open("ab", buffering=0) as stream:
-        try:
-            while shutil.disk_usage(disk).free > leave:
-                stream.write(b"x" * 4096)
-        except OSError:
-            pass  # full
+    filler = disk / "filler"
+    filler.mkdir()
+    with (filler / "0").open("ab", buffering=0) as stream, contextlib.suppress(OSError):
+        while shutil.disk_usage(disk).free > leave:
+            stream.write(b"x" * 4096)
+
+
+def fill_with_files(disk: Path) -> None:
+    """Make files on a disk until it takes no more of them; there is space left in those that are there."""
+    filler = disk / "filler"
+    filler.mkdir()
+    with contextlib.suppress(OSError):
+        for number in itertools.count():
+            (filler / str(number)).touch()
+
+
+def make_room(disk: Path) -> None:
+    """Remove what a disk was filled with."""
+    shutil.rmtree(disk / "filler")

@@ -13,7 +13,7 @@ from typing import Any, Final
 from dagster import DagsterInstance, DagsterRun, EventLogEntry
 from sqlalchemy.exc import SQLAlchemyError
 
-from oact_dagster.execution.full_disk import no_space_in, too_little_space
+from oact_dagster.execution.full_disk import no_space_in, why_full
 
 _FILES: Final = ("dagster.yaml", "history/runs.db", "history/runs/index.db", "schedules/schedules.db")
 """Of an instance; without the last three where it keeps its events in PostgreSQL."""
@@ -45,7 +45,7 @@ class InstanceFolder:
     def is_full(self, error: BaseException) -> bool:
         """Whether an error is one of a full disk."""
         full = no_space_in(error) is not None or "disk is full" in str(error)
-        return full or too_little_space(self.home) is not None
+        return full or bool(why_full(self.home))
 
     def met(self, error: BaseException) -> bool:
         """Whether an error is one of the storage in this folder, and no other."""

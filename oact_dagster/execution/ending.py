@@ -89,7 +89,7 @@ def ending_of(
     spec = read_spec(live.folder)
     output = read_output(live.folder)
     errors = _last_error(live.folder) if record is not None and record.returncode else ""
-    no_space = record is None and found_no_space(live.folder)
+    no_space = record is None and found_no_space(live.folder, live.token, state)
     evidence = Evidence(
         live.token,
         record,

@@ -1,10 +1,17 @@
 """A disk without space: it is no fault of the structure that met it, and everything else would meet it, too."""
 
-import shutil
+import os
 from pathlib import Path
 from typing import Final
 
-from oact_dagster.launchers.attempt_files import OUTPUT_FILE, is_full, left_no_room
+from oact_dagster.launchers.attempt_files import (
+    EXIT_NO_SPACE,
+    OUTPUT_FILE,
+    is_full,
+    left_no_room,
+    no_space_line,
+)
+from oact_dagster.launchers.protocol import JobState
 
 LEAST_SPACE_B: Final = 1_000_000
 """With less free space than this the disk of the job folders counts as full, bytes."""
@@ -19,23 +26,31 @@ def no_space_in(error: BaseException | None) -> OSError | None:
     return None
 
 
-def too_little_space(folder: Path) -> int | None:
-    """The free space of a folder's disk in bytes, where that counts as full; None where not, or where nothing tells."""
+def why_full(folder: Path) -> str:
+    """Why a folder's disk counts as full, as a clause; empty where it does not, or where nothing tells."""
     try:
-        free = shutil.disk_usage(folder).free
+        disk = os.statvfs(folder)
     except OSError:
-        return None
-    return free if free < LEAST_SPACE_B else None
+        return ""
+    free = disk.f_bavail * disk.f_frsize
+    if free < LEAST_SPACE_B:
+        return f"no space left on the disk ({free} bytes)"
+    # Some file systems do not count their files.
+    return "no space left on the disk (no more files)" if disk.f_files and not disk.f_favail else ""
 
 
-def found_no_space(folder: Path) -> bool:
+def found_no_space(folder: Path, token: str, job: JobState) -> bool:
     """Tell whether an attempt without a record never began for want of space.
 
-    Its payload makes ``started.json`` before anything else, and the output before it starts the engine.
+    Its payload makes ``started.json`` before anything else, and the output before it starts the engine. Where it can
+    make neither it says so in its job's log, and by its exit code.
 
     Args:
         folder: of an attempt whose job has ended.
+        token: of it.
+        job: what the launcher says of its job.
     """
     if (folder / OUTPUT_FILE).exists():
         return False
-    return left_no_room(folder) or too_little_space(folder) is not None
+    said = job.final == f"exit {EXIT_NO_SPACE}" or no_space_line(token) in job.log
+    return said or left_no_room(folder) or bool(why_full(folder))

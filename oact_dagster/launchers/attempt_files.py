@@ -33,6 +33,10 @@ TOKEN_VARIABLE: Final = "OACT_ATTEMPT"
 """Environment variable that names the attempt to every process of it, so that leftovers can be found."""
 SIGN_OF_LIFE_S: Final = 60.0
 """How often a payload shows that it lives, at least, s."""
+
+
+EXIT_NO_SPACE: Final = 6
+"""A payload's exit code when its folder's disk is full: nothing was run, or no record could be written of what was."""
 FILES_SHOW_S: Final = 60.0
 """How long files that a node has written may take to be seen elsewhere: a network file system remembers, s."""
 TOKEN_COMMENT: Final = "oact_attempt"
@@ -171,6 +175,11 @@ def show_life(folder: Path) -> None:
     # A file server that is away for a while must not end the calculation.
     with contextlib.suppress(OSError):
         os.utime(folder / START_FILE)
+
+
+def no_space_line(token: str) -> str:
+    """How the line begins by which a payload tells in its job's log that it ran nothing for want of space."""
+    return f"payload {token}: no space, and nothing was run"
 
 
 def leave_no_room(folder: Path) -> None:

@@ -157,7 +157,9 @@ class LocalLauncher:
                 self._workers[job.token] = self._start(job, slot)
             except OSError as error:
                 self._slots.give_back(slot)
-                self._ended[job.token] = JobState(Phase.ENDED, f"{NOT_STARTED}: {error.strerror or error}")
+                where = f"{error.filename}: " if error.filename else ""
+                told = f"{NOT_STARTED}: {where}{error.strerror or error}"
+                self._ended[job.token] = JobState(Phase.ENDED, told)
 
     def _start(self, job: Job, slot: int) -> _Worker:
         ours, theirs = socket.socketpair()

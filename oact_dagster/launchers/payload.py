@@ -29,6 +29,7 @@ from typing import Any, Final, Protocol
 from oact_dagster.launchers.attempt_files import (
     ERRORS_FILE,
     EXIT_FILE,
+    EXIT_NO_SPACE,
     INPUT_FILE,
     OUTPUT_FILE,
     TOKEN_VARIABLE,
@@ -41,6 +42,7 @@ from oact_dagster.launchers.attempt_files import (
     hold_folder,
     is_full,
     leave_no_room,
+    no_space_line,
     read_spec,
     show_life,
 )
@@ -49,9 +51,6 @@ from oact_dagster.whole_file import write_whole
 
 EXIT_NOT_MINE: Final = 3
 """Exit code when the folder belongs to another attempt, or to another payload of this one: nothing was written."""
-
-EXIT_NO_SPACE: Final = 6
-"""Exit code when the folder's disk is full: nothing was run, or no record could be written of what was."""
 
 JOB_ID_VARIABLES: Final = ("SLURM_JOB_ID", "FLUX_JOB_ID", "FLUX_ENCLOSING_ID")
 
@@ -141,9 +140,9 @@ def main(arguments: list[str]) -> int:
 
 
 def _no_space(token: str, error: Exception) -> int:
-    """Say that nothing was run for want of space; where there is none, without a byte."""
+    """Say that nothing was run for want of space: where there is none, without a byte."""
     leave_no_room(Path())
-    _say(f"payload {token}: {error}; nothing was run")
+    _say(f"{no_space_line(token)}: {error}")
     return EXIT_NO_SPACE
 
 

@@ -16,7 +16,7 @@ from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.cli.command import assert_one_line, command, environment, oact
 from oact_dagster_tests.engines import TestEngine
-from oact_dagster_tests.mounts import small_disk
+from oact_dagster_tests.mounts import make_room, small_disk
 from oact_dagster_tests.waiting import until
 
 STRUCTURES = 6
@@ -177,7 +177,7 @@ def test_a_disk_that_fills_up_is_told_in_one_line_and_costs_nothing(
         assert still.returncode in (1, 2) and still.stderr.count("\n") == 1, (still.stdout, still.stderr)
         assert quiet(still.stdout + still.stderr) and engine.runs == []
 
-        (disk / "filler").unlink()
+        make_room(disk)
         done = oact("run", campaign.file)
         assert done.returncode == 0, (done.stdout, done.stderr)
         assert Counter(engine.runs) == dict.fromkeys(range(STRUCTURES), 1)

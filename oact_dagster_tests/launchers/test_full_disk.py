@@ -23,13 +23,16 @@ from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.launchers.real_slurm import RealSlurm
 from oact_dagster_tests.launchers.running import prepared
-from oact_dagster_tests.mounts import small_disk
+from oact_dagster_tests.mounts import make_room, small_disk
 from oact_dagster_tests.waiting import until
 
 STRUCTURES = 12
+FILES = -1
+"""In place of the bytes that stay free: the disk takes no more files."""
 
 # Ends as `oact run` does: what is for the user is one line.
 FILLING = """
+FILES = -1
 import sys
 from pathlib import Path
 from oact_dagster.campaign import load_campaign
@@ -42,7 +45,7 @@ from oact_dagster.launchers.job_array import JobArray
 from oact_dagster.launchers.protocol import LauncherError
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.store import Ledger
-from oact_dagster_tests.mounts import fill
+from oact_dagster_tests.mounts import fill, fill_with_files
 
 campaign, structures, disk = load_campaign(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 when, owner, name, number = sys.argv[4].split()
@@ -55,11 +58,14 @@ def filling(*arguments, **more):
     global calls
     calls += 1
     if (when, calls) == ("before", int(number)):
-        fill(disk, leave)
+        fill_it()
     done = getattr(real, "__func__", real)(*arguments, **more)
     if (when, calls) == ("after", int(number)):
-        fill(disk, leave)
+        fill_it()
     return done
+
+def fill_it():
+    fill_with_files(disk) if leave == FILES else fill(disk, leave)
 
 setattr(owner, name, classmethod(filling) if isinstance(real, classmethod) else filling)
 with Ledger(campaign.ledger) as ledger:
@@ -80,9 +86,22 @@ MOMENTS = {
     "while the ledger keeps what was prepared": ("before Ledger mark_prepared 1", 0),
     "while the ledger keeps the jobs": ("before Ledger mark_submitted 1", 0),
     "when the jobs are known": ("after Ledger mark_submitted 1", 0),
+    "while no more files can be made": ("before FolderWriter attempt 6", FILES),
+    "while the payloads can make no files": (f"after FolderWriter attempt {STRUCTURES}", FILES),
+    "when the jobs are known and can make no files": ("after Ledger mark_submitted 1", FILES),
     "when a few can begin": ("after Ledger mark_submitted 1", 40_000),
 }
-ARRAYS = {
+WITH_SLURM = {
+    **{
+        name: MOMENTS[name]
+        for name in (
+            "in the middle of the folders",
+            "while the ledger keeps the jobs",
+            "when the jobs are known",
+            "when the jobs are known and can make no files",
+            "when a few can begin",
+        )
+    },
     "before a job script": ("before JobArray write 1", 0),
     "in the middle of a job script": ("before JobArray write 1", 4096),
     "after a job script": ("after JobArray write 1", 0),
@@ -96,7 +115,7 @@ def engine(tmp_path: Path) -> TestEngine:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    with small_disk(tmp_path / "disk", "8m") as made:
+    with small_disk(tmp_path / "disk", "8m", files=400) as made:
         yield made
 
 
@@ -124,10 +143,15 @@ def run_until_full(campaign: Campaign, disk: Path, moment: tuple[str, int]) -> s
     return done.stderr.strip()
 
 
+def assert_it_says_what_and_where(campaign: Campaign, told: str, by_the_ledger: bool) -> None:
+    assert str(campaign.ledger if by_the_ledger else campaign.jobs_dir) in told, told
+    assert "disk is full" in told or "no space left" in told.lower(), told
+
+
 def assert_it_cost_nothing(campaign: Campaign, ledger: Ledger, engine: TestEngine, disk: Path) -> None:
     """What had not begun has lost nothing; with some space it is computed, once."""
     begun = set(engine.runs)
-    (disk / "filler").unlink()
+    make_room(disk)
     words = settled(list(batch(campaign, ledger, list(range(STRUCTURES)), "next")))
     assert len(words) == STRUCTURES and all(isinstance(word, Completed) for word in words.values())
     unbegun = set(range(STRUCTURES)) - begun
@@ -151,23 +175,21 @@ def test_on_this_machine(
     campaign, ledger = made_on(disk, engine, "local", ledger_too)
     leave = MOMENTS[moment][1]
     told = run_until_full(campaign, disk, MOMENTS[moment])
-    assert told.startswith(f"{campaign.ledger if ledger_too else campaign.jobs_dir}: "), told
-    assert "disk is full" in told or "no space left" in told.lower(), told
+    assert_it_says_what_and_where(campaign, told, ledger_too and leave != FILES)
     assert leave > 4096 or engine.runs == []
     assert_it_cost_nothing(campaign, ledger, engine, disk)
 
 
 @pytest.mark.slurm
 @pytest.mark.parametrize("ledger_too", [False, True], ids=["job folders", "ledger too"])
-@pytest.mark.parametrize("moment", [*MOMENTS, *ARRAYS])
+@pytest.mark.parametrize("moment", WITH_SLURM)
 def test_with_slurm(
     tmp_path: Path, slurm: RealSlurm, engine: TestEngine, disk: Path, moment: str, ledger_too: bool
 ) -> None:
     campaign, ledger = made_on(disk, engine, "slurm", ledger_too)
-    call, leave = {**MOMENTS, **ARRAYS}[moment]
+    call, leave = WITH_SLURM[moment]
     told = run_until_full(campaign, disk, (call, leave))
-    assert told.startswith(f"{campaign.ledger if ledger_too else campaign.jobs_dir}"), told
-    assert "disk is full" in told or "no space left" in told.lower(), told
+    assert_it_says_what_and_where(campaign, told, ledger_too and leave != FILES)
     # What Slurm has got may begin until then, and find no space.
     until(lambda: not slurm.run("squeue", "-h", "-o", "%i").strip())
     assert leave > 4096 or engine.runs == []

@@ -17,7 +17,7 @@ from oact_dagster.execution.events import (
     InputWritten,
     NotRun,
 )
-from oact_dagster.execution.full_disk import too_little_space
+from oact_dagster.execution.full_disk import why_full
 from oact_dagster.execution.job_folder import FolderWriter
 from oact_dagster.execution.job_layout import JobLayout
 from oact_dagster.execution.looking import with_earlier_ones
@@ -150,8 +150,8 @@ class BatchState:
     def look_at_space(self) -> None:
         """After something was lost or not written: on a full disk everything else would be, too."""
         folder = self.campaign.jobs_dir
-        if (free := too_little_space(folder)) is not None:
-            self.broken = f"{folder}: no space left on the disk ({free} bytes); nothing more was started"
+        if why := why_full(folder):
+            self.broken = f"{folder}: {why}; nothing more was started"
 
     def beat(self) -> None:
         """Show the ledger now and then that this batch lives, and at once whether its scheduler answers."""
