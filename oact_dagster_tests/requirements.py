@@ -1,6 +1,7 @@
 """What a test may lack on a machine: skipped with what to install, or failed where it is required.
 
-``OACT_TEST_REQUIRE`` (comma-separated: data, engine, browser, slurm, parsl, postgres) turns the skips into failures.
+``OACT_TEST_REQUIRE`` (comma-separated: data, engine, browser, slurm, parsl, postgres, flux) turns the skips into
+failures.
 """
 
 import os

@@ -444,9 +444,8 @@ class SchedulerLauncher:
         unconfirmed: dict[str, JobArray] = {}
         ids: dict[str, dict[int, str]] = {}
         for orphan in orphans:
-            kept_id = (
-                orphan.job_id if orphan.job_id != orphan.token else None
-            )  # of one that was not traced before
+            # One that was not traced before has its token in place of a job id.
+            kept_id = None if orphan.job_id == orphan.token else orphan.job_id
             if orphan.token not in places:
                 # Its array is gone from the disk, or it was never written.
                 if kept_id is not None:
