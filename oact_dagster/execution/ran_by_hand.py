@@ -27,7 +27,7 @@ from oact_dagster.whole_file import write_whole
 
 def ran_by_hand(
     campaign: Campaign, claim: Claim, folder: Path, engine: Engine, now: float
-) -> tuple[Preparation, Ending] | None:
+) -> tuple[Preparation, Ending] | str | None:
     """What is to be recorded of a calculation that is in a job folder already, in place of running it.
 
     It counts where its input is the one that would be written, its output echoes that input, and the output says how
@@ -40,6 +40,9 @@ def ran_by_hand(
         engine: what would run it; an output of the stand-in is none of ORCA's.
         now: Unix time, s.
 
+    Returns:
+        What is to be recorded; or why an output that ended normally is not taken; None where there is none.
+
     Raises:
         InputRefused, GeometryError, StructureError: structure and settings do not go together.
     """
@@ -49,19 +52,22 @@ def ran_by_hand(
     except (OSError, UnicodeDecodeError):
         return None
     digest = input_hash(text)
-    if digest != input_hash(input_text(campaign, structure, None)):
-        return None
     # Whether it still runs is not asked: what has no end, however old, says nothing.
     seen = see_output(folder, limit_s=math.inf, now=now)
     if seen.code not in (NORMAL, FAILED):
         return None
+    completed = seen.code == NORMAL
+    if digest != input_hash(input_text(campaign, structure, None)):
+        return "its input is not the one that would be run" if completed else None
     output = read_output(folder)
     comments = tuple(line[1:].strip() for line in text.splitlines() if line.startswith("#"))
-    if output.input_comments != comments or output.is_standin != (engine.name == STANDIN_NAME):
-        return None
-    completed = seen.code == NORMAL
+    if output.input_comments != comments:
+        return "it does not echo the input beside it" if completed else None
+    if output.is_standin != (engine.name == STANDIN_NAME):
+        theirs = "the stand-in engine" if output.is_standin else "ORCA"
+        return f"{theirs} made it, and the settings name another engine" if completed else None
     if completed and output.final_energy is None:
-        return None
+        return "it has no energy"
     record = read_record(folder / EXIT_FILE, ExitRecord)
     n_cores = output.n_cores or campaign.n_cores
     ending = Ending(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from oact_dagster.campaign import Campaign, load_campaign
-from oact_dagster.execution.events import Completed, Failed
+from oact_dagster.execution.events import Completed, Failed, Note
 from oact_dagster.execution.intake import take_in
 from oact_dagster.execution.submitting import preview
 from oact_dagster.ledger.states import Outcome, Status
@@ -79,10 +79,17 @@ def test_a_result_of_another_input_is_computed_again(
     file.write_text(file.read_text().replace("EnGrad", "EnGrad UNO"))
     other = (campaign.jobs_dir / "job_1" / "orca.out").read_text().replace("structure 1 of", "structure 9 of")
     (campaign.jobs_dir / "job_1" / "orca.out").write_text(other)
-    assert all(
-        isinstance(word, Completed) for word in settled(list(batch(campaign, ledger, [0, 1]))).values()
-    )
+    events = list(batch(campaign, ledger, [0, 1]))
+    assert all(isinstance(word, Completed) for word in settled(events).values())
     assert sorted(engine.runs) == [0, 0, 1, 1]
+    told = [event.text for event in events if isinstance(event, Note)]
+    for index, reason in enumerate(
+        ("its input is not the one that would be run", "it does not echo the input beside it")
+    ):
+        assert (
+            f"the folder of 1 structure (first: {index}) holds an output that ended normally and is not taken:"
+            f" {reason}. It is kept beside the new folder, and the structure is computed"
+        ) in told
 
 
 def test_what_a_setup_func_counts_in_is_not_known_of_a_folder(

@@ -123,10 +123,13 @@ class HandingOver:
         left: list[Claim] = []
         prepared: list[Preparation] = []
         endings: list[Ending] = []
+        not_taken: dict[str, list[int]] = {}
         for claim in claims:
             found = self._by_hand(claim) if claim.attempt == 1 else None
-            if found is None:
+            if found is None or isinstance(found, str):
                 left.append(claim)
+                if found is not None:
+                    not_taken.setdefault(found, []).append(claim.structure.orig_index)
                 continue
             made, ending = found
             prepared.append(made)
@@ -134,10 +137,15 @@ class HandingOver:
             yield InputWritten(
                 claim.structure, made.input_hash, Path(made.job_dir), claim.attempt, reused=True
             )
-        if endings:
+        for reason, indices in not_taken.items():
             yield Note(
-                f"{counted(len(endings), 'structure')} had been run by hand: what came of them is recorded"
+                f"the folder of {counted(len(indices), 'structure')} (first: {indices[0]}) holds an output that ended"
+                f" normally and is not taken: {reason}. It is kept beside the new folder, and the structure is"
+                " computed",
+                warning=True,
             )
+        if endings:
+            yield Note(f"{counted(len(endings), 'structure')} had been run by hand: the results are recorded")
             self._batch.ledger.mark_prepared(prepared)
             yield from self._following.record(endings)
         return left
@@ -172,13 +180,15 @@ class HandingOver:
         structure = claim.structure
         return self._batch.layout.folder(structure.orig_index, structure.id, structure.job_dir)
 
-    def _by_hand(self, claim: Claim) -> tuple[Preparation, Ending] | None:
+    def _by_hand(self, claim: Claim) -> tuple[Preparation, Ending] | str | None:
         batch = self._batch
         structure = claim.structure
         try:
             found = ran_by_hand(batch.campaign, claim, self._folder_of(claim), batch.engine, batch.clock())
             # What the user's own function had put beside it then, nobody knows.
-            if found is None or batch.writer.setup_of(structure) is not None:
+            if found is None or isinstance(found, str):
+                return found
+            if batch.writer.setup_of(structure) is not None:
                 return None
             if of_the_ledgers_orca(batch.ledger, found[1]) is not found[1]:
                 return None
