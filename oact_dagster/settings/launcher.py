@@ -307,8 +307,9 @@ class LauncherSettings(Settings):
         )
         if longest > self.pilot_s - self.pilot_margin_s:
             raise ValueError(
-                f"n_hours {self.n_hours:g} of a pilot is too short for calculations of up to {longest:g} s, and"
-                f" {self.pilot_margin_s:g} s at its end (signal_before_limit_s)"
+                f"n_hours {self.n_hours:g} of a pilot is too short for calculations of up to {longest:g} s"
+                f" (job_timeout_s, or n_hours of resources), and {self.pilot_margin_s:g} s at its end"
+                " (signal_before_limit_s)"
             )
 
     @property
