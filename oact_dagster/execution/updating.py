@@ -20,7 +20,7 @@ from typing import Final
 from oact_dagster.campaign import Campaign
 from oact_dagster.execution.attempt_folders import attempt_folders
 from oact_dagster.execution.by_output import see_output, seen_ending, silence
-from oact_dagster.execution.ending import LiveAttempt, ending_of, timed_out
+from oact_dagster.execution.ending import LiveAttempt, ending_of, may_have_run, timed_out
 from oact_dagster.execution.job_layout import JobLayout
 from oact_dagster.execution.orca_version import of_the_ledgers_orca
 from oact_dagster.execution.verdict import Evidence
@@ -294,14 +294,15 @@ class _Update:
         said = [pair for pair in known if pair not in unsaid]
         yield from self._still_known(launcher, said, adopted, states)
         for attempt, live in (pair for pair in pairs if pair[0].token not in adopted):
-            if attempt.state is AttemptState.RUNNING or has_run(live.folder):
+            if may_have_run(attempt, live.folder):
                 yield self._ending(live, JobState(Phase.ENDED, "the run that started it is gone"))
             elif launcher.survives and not self._is_old(live.folder):
                 self._report.note(
                     "its scheduler does not know its job yet: it stays running", attempt.structure_id
                 )
             else:
-                self._report.changed[str(Status.TO_RUN)] += len(self._ledger.give_back([attempt.token]))
+                given = self._ledger.give_back([attempt.token], also_running=True)
+                self._report.changed[str(Status.TO_RUN)] += len(given)
 
     def _by_their_word(self, pairs: Sequence[tuple[OpenAttempt, LiveAttempt]], why: str) -> Iterator[Ending]:
         """Judge those whose own output says how they ended; the others stay as they are."""

@@ -184,9 +184,10 @@ def no_space_line(token: str) -> str:
 
 def leave_no_room(folder: Path) -> None:
     """Say in a folder whose disk is full that its payload ran nothing: by an empty ``started.json``, and no output."""
-    for name in (OUTPUT_FILE, ERRORS_FILE):
+    for file in (folder / OUTPUT_FILE, folder / ERRORS_FILE):
         with contextlib.suppress(OSError):
-            (folder / name).unlink()
+            if not file.stat().st_size:
+                file.unlink()
     with contextlib.suppress(OSError):
         os.truncate(folder / START_FILE, 0)
 

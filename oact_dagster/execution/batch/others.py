@@ -9,14 +9,13 @@ from oact_dagster.counted import counted
 from oact_dagster.execution.attempt_folders import attempt_folders
 from oact_dagster.execution.batch.following import Following
 from oact_dagster.execution.batch.state import NOT_OURS, BatchState
-from oact_dagster.execution.ending import LiveAttempt
+from oact_dagster.execution.ending import LiveAttempt, may_have_run
 from oact_dagster.execution.events import (
     Event,
     InputWritten,
     Note,
     NotRun,
 )
-from oact_dagster.launchers.attempt_files import has_run
 from oact_dagster.launchers.kinds import settings_of
 from oact_dagster.launchers.leftovers import end_leftovers
 from oact_dagster.launchers.protocol import (
@@ -87,14 +86,13 @@ class Others:
             live.was_running = attempt.state is AttemptState.RUNNING
             if attempt.token in adopted:
                 batch.live[attempt.token] = live
-            elif has_run(folder) or (attempt.state is AttemptState.RUNNING and attempt.launcher != "local"):
+            elif may_have_run(attempt, folder):
                 harvest.append(live)
             else:
                 untouched.append(attempt.token)
                 continue
             # Its input was written by the run that is gone; ours has not told of it yet.
             yield InputWritten(structure, None, folder, attempt.number, reused=True)
-        # What a process of this machine has not written by now, it never wrote: it ended before it began.
         batch.ledger.give_back(untouched, also_running=True)
         gone = JobState(Phase.ENDED, "the run that started it is gone")
         yield Note(
