@@ -85,25 +85,31 @@ def test_jobs_ask_for_what_the_settings_say(tmp_path: Path, slurm: RealSlurm, en
 
 
 @pytest.mark.parametrize(
-    ("host", "calls"), [("n1.cluster.example", 2), ("another-name-for-it", 3), ("n[1-3]", 3)]
+    ("host", "unknown"), [("n1.cluster.example", False), ("another-name-for-it", True), ("n[1-3]", True)]
 )
 def test_after_a_fault_of_a_host_the_next_attempt_runs_elsewhere(
-    tmp_path: Path, slurm: RealSlurm, engine: TestEngine, host: str, calls: int
+    tmp_path: Path, slurm: RealSlurm, engine: TestEngine, host: str, unknown: bool
 ) -> None:
     engine.set("exit3 slow")
     campaign, ledger = prepared(tmp_path, engine, 1, "slurm")
     list(batch(campaign, ledger, [0]))
     with ledger._transaction() as db:
         db.execute("UPDATE attempts SET failure_class = 'mpi_error', host = ?", (host,))
-    told = ""
+    told, events = "", []
     for event in batch(campaign, ledger, [0], "again"):
+        events.append(event)
         if isinstance(event, Running):
             told = slurm.run("scontrol", "show", "job", str(ledger.attempts(0)[1].scheduler_job_id))
     assert ledger.count_by_status() == {Status.COMPLETED: 1}
-    assert len(slurm.calls_of("sbatch")) == calls, "what Slurm refuses is asked for without it"
-    assert f"--exclude={host.partition('.')[0]}" in slurm.calls_of("sbatch")[1]
-    assert ("ExcNodeList=n1\n" in told and "NodeList=n2" in told) == (calls == 2), told
-    assert ledger.attempts(0)[1].plan["avoid_hosts"] == [host.partition(".")[0]]
+    assert len(slurm.calls_of("sbatch")) == 2, "a host that Slurm does not have is not asked for"
+    told_of = [event.text for event in events if isinstance(event, Note)]
+    left_out = [text for text in told_of if "jobs are not kept away from" in text]
+    short = host.partition(".")[0]
+    expected = f"slurm: jobs are not kept away from {short}: slurm has no such node for these jobs"
+    assert left_out == ([expected] if unknown else [])
+    assert ("--exclude=" in slurm.calls_of("sbatch")[1]) != unknown
+    assert ("ExcNodeList=n1\n" in told and "NodeList=n2" in told) != unknown, told
+    assert ledger.attempts(0)[1].plan["avoid_hosts"] == [short]
 
 
 def test_arrays_are_split_by_request_and_at_the_largest_size(tmp_path: Path, slurm: RealSlurm) -> None:
