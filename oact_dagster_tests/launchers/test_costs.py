@@ -31,7 +31,7 @@ RECORDED = """\
 
 def test_recorded_answers_are_read() -> None:
     assert RECORD == "JobID,State,ExitCode,Elapsed,TotalCPU,MaxRSS,NodeList,JobName"
-    found = read_records(RECORDED, ["1_0", "1_1", "5_0", "6_0"])
+    found = read_records(RECORDED, dict.fromkeys(["1_0", "1_1", "5_0", "6_0"], ""))
     assert {job_id: state.costs for job_id, state in found.items()} == {
         "1_0": JobCosts(5.0, 2.202, 221380 / 1024, "n1"),
         "1_1": JobCosts(5.0, 2.171, 221712 / 1024, "n1"),
@@ -58,7 +58,7 @@ def test_recorded_answers_are_read() -> None:
     ],
 )  # fmt: skip
 def test_answers_of_all_kinds(text: str, costs: JobCosts | None) -> None:
-    found = read_records(text, ["7_0"])
+    found = read_records(text, {"7_0": ""})
     assert {job_id: state.costs for job_id, state in found.items()} == (
         {} if costs is None else {"7_0": costs}
     )
@@ -74,9 +74,11 @@ def test_costs_by_accounting_are_in_the_ledger_and_the_metadata(
     )
     slurm.put_fault(
         "sacct",
+        # A record counts only under the name that the job was submitted with.
+        f"name=$(sed -n 's/.*--job-name=\\([^ ]*\\).*/\\1/p' '{slurm.calls}' | tail -n 1)\n"
         'for ids in "$@"; do :; done\n'
         'for id in $(echo "$ids" | tr , " "); do\n'
-        '  echo "$id|COMPLETED|0:0|00:36:00|02:00:00.5||n7|oact-x"\n'
+        '  echo "$id|COMPLETED|0:0|00:36:00|02:00:00.5||n7|$name"\n'
         '  echo "$id.batch|COMPLETED|0:0|00:36:00|02:00:00.5|1.5G|n7|batch"\n'
         "done",
     )
