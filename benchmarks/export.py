@@ -116,8 +116,8 @@ def _ending(token: str, steps: int) -> Ending:
 
 def one(folder: Path, format_name: str, *, all_steps: bool) -> None:
     """Write one file and print what it took."""
-    from oact_dagster.execution.export.exporting import default_target, export
-    from oact_dagster.execution.export.frames import Wanted
+    from oact_dagster.export.export import default_target, export
+    from oact_dagster.export.frames import Wanted
 
     campaign = load_campaign(folder)
     target = folder / default_target(campaign, format_name)

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import yaml
 
+from oact_dagster.attempts.engine import Engine
+from oact_dagster.attempts.input_text import input_text
+from oact_dagster.attempts.job_folder import FolderWriter
+from oact_dagster.attempts.job_layout import SHARDED_FROM, JobLayout
+from oact_dagster.attempts.next_attempt import NextAttempt, plan_next
 from oact_dagster.campaign import Campaign, load_campaign
-from oact_dagster.execution.engine import Engine
-from oact_dagster.execution.input_text import input_text
-from oact_dagster.execution.job_folder import FolderWriter
-from oact_dagster.execution.job_layout import SHARDED_FROM, JobLayout
-from oact_dagster.execution.next_attempt import NextAttempt, plan_next
 from oact_dagster.ledger.states import Claim, Status, StructureRecord
 
 LIGANDS = ("C", "H", "H", "O", "N", "H", "C", "Cl", "H", "P")

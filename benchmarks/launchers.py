@@ -200,12 +200,12 @@ def _measure(folder: Path, kind: str, size: int, environment: dict[str, str]) ->
 
 
 def _inside(folder: Path, size: int) -> dict[str, float]:
+    from oact_dagster.attempts.batch import BatchRun
+    from oact_dagster.attempts.engine import find_engine
+    from oact_dagster.attempts.events import InputWritten
+    from oact_dagster.attempts.selection import BatchRequest
     from oact_dagster.campaign import load_campaign
-    from oact_dagster.execution.batch.run import BatchRun
-    from oact_dagster.execution.engine import find_engine
-    from oact_dagster.execution.events import InputWritten
-    from oact_dagster.execution.intake import take_in
-    from oact_dagster.execution.selection import BatchRequest
+    from oact_dagster.intake.intake import take_in
     from oact_dagster.launchers.choose import make_launcher
     from oact_dagster.ledger.states import Status
     from oact_dagster.ledger.store import Ledger

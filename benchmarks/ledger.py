@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from oact_dagster.campaign import load_campaign
-from oact_dagster.execution.intake import take_in
+from oact_dagster.intake.intake import take_in
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Claim, Ending, Outcome, Result, Status

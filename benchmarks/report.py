@@ -143,7 +143,7 @@ def cpu_s() -> float:
 
 
 def figures(folder: Path) -> None:
-    from oact_dagster.execution.campaign_figures import campaign_figures
+    from oact_dagster.status.figures import campaign_figures
 
     campaign = load_campaign(folder)
     before, start, cpu = peak_mb(), time.perf_counter(), cpu_s()

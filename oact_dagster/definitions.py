@@ -12,12 +12,12 @@ from pathlib import Path
 
 import dagster as dg
 
+from oact_dagster.attempts.stop_request import StopRequest
 from oact_dagster.campaign import CAMPAIGN_FILE, load_campaign
 from oact_dagster.defs.assets import campaign_assets
 from oact_dagster.defs.batch_step import Watch
 from oact_dagster.defs.jobs import run_structures_job
 from oact_dagster.defs.sensors import campaign_sensors, summarise_job, take_in_job
-from oact_dagster.execution.stopping import StopRequest
 
 NO_CAMPAIGN = (
     f"no campaign here: set OACT_CAMPAIGN to a {CAMPAIGN_FILE}, start in a folder that holds one, or make one with"

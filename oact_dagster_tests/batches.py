@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
+from oact_dagster.attempts.batch import BatchRun
+from oact_dagster.attempts.engine import find_engine
+from oact_dagster.attempts.events import Completed, Event, Failed, NotRun
+from oact_dagster.attempts.selection import BatchRequest
+from oact_dagster.attempts.stop_request import StopRequest
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution.batch.run import BatchRun
-from oact_dagster.execution.engine import find_engine
-from oact_dagster.execution.events import Completed, Event, Failed, NotRun
-from oact_dagster.execution.selection import BatchRequest
-from oact_dagster.execution.stopping import StopRequest
 from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.launchers.protocol import Launcher
 from oact_dagster.ledger.store import Ledger

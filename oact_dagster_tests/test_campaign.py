@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from oact_dagster.attempts.job_folder import input_text
 from oact_dagster.campaign import CampaignError, load_campaign
-from oact_dagster.execution.identity import check_identity, fix_names
-from oact_dagster.execution.job_folder import input_text
+from oact_dagster.intake.identity import check_identity, fix_names
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.states import NewStructure, Outcome
 from oact_dagster.ledger.store import Ledger

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from oact_dagster.attempts.engine import EngineError, find_engine
 from oact_dagster.campaign import Campaign, CampaignError, checked_profile, load_campaign
-from oact_dagster.execution.engine import EngineError, find_engine
 from oact_dagster.profiles import profiles_file
 from oact_dagster_tests.cli.command import assert_one_line, oact
-from oact_dagster_tests.execution.intake_samples import row, write_csv
+from oact_dagster_tests.intake.intake_samples import row, write_csv
 
 PROFILES = """\
 tuolumne:

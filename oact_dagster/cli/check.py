@@ -34,7 +34,7 @@ def check(ctx: click.Context, campaign: str, as_json: bool) -> None:
     from oact_dagster.campaign import load_campaign
     from oact_dagster.cli.bar import bar_on_stderr
     from oact_dagster.cli.check_instance import instance_notes, instance_problems
-    from oact_dagster.execution.checking import check_campaign
+    from oact_dagster.maintenance.check import check_campaign
 
     settings = load_campaign(campaign)
     with bar_on_stderr("checking") as progress:

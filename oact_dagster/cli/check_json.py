@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from oact_dagster.attempts.input_text import input_settings
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution.checking import DiskNeed, Group, Report
-from oact_dagster.execution.input_text import input_settings
+from oact_dagster.maintenance.check import DiskNeed, Group, Report
 
 
 def check_json(campaign: Campaign, report: Report) -> dict[str, Any]:

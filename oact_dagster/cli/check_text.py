@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Final
 
+from oact_dagster.attempts.input_text import input_settings
 from oact_dagster.campaign import Campaign
 from oact_dagster.cli.size_text import size_text
 from oact_dagster.counted import counted
-from oact_dagster.execution.checking import DiskNeed, Example, Group, Kept, Report
-from oact_dagster.execution.input_text import input_settings
+from oact_dagster.maintenance.check import DiskNeed, Example, Group, Kept, Report
 
 _WIDTH: Final = 14
 

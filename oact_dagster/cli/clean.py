@@ -12,7 +12,7 @@ from oact_dagster.cli.size_text import size_text
 from oact_dagster.counted import counted
 
 if TYPE_CHECKING:
-    from oact_dagster.execution.cleaning import CleanReport
+    from oact_dagster.maintenance.clean import CleanReport
 
 EXAMPLE: Final = """\
 \b
@@ -55,12 +55,12 @@ def clean(
     JOBS_DIR may be left out for a campaign. Nothing outside of it is touched, and links are not followed. The ledger is
     only read.
     """
+    from oact_dagster.attempts.job_layout import JobLayout
     from oact_dagster.cli.shown import printable
-    from oact_dagster.execution.bare_campaign import bare_campaign
-    from oact_dagster.execution.cleaning import CleanReport
-    from oact_dagster.execution.cleaning import clean as find
-    from oact_dagster.execution.job_layout import JobLayout
+    from oact_dagster.intake.bare_campaign import bare_campaign
     from oact_dagster.ledger.reading import LedgerReader
+    from oact_dagster.maintenance.clean import CleanReport
+    from oact_dagster.maintenance.clean import clean as find
 
     ledger, campaign = found_ledger(db)
     jobs = found_jobs_dir(jobs_dir, campaign)

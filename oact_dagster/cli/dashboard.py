@@ -14,10 +14,10 @@ from oact_dagster.counted import counted
 if TYPE_CHECKING:
     from oact_dagster.campaign import Campaign
     from oact_dagster.cli.dashboard_jobs import Lists
-    from oact_dagster.execution.feed_overview import FeedOverview
-    from oact_dagster.execution.overview import Overview
-    from oact_dagster.execution.updating import UpdateReport
     from oact_dagster.ledger.reading import LedgerReader
+    from oact_dagster.maintenance.update import UpdateReport
+    from oact_dagster.status.feed_status import FeedOverview
+    from oact_dagster.status.overview import Overview
 
 EXAMPLE: Final = """\
 \b
@@ -164,10 +164,10 @@ def _check_readable(ledger: Path) -> None:
 
 
 def _update(ledger: Path, campaign: "Campaign | None", jobs_dir: Path, pattern: str | None) -> "UpdateReport":
-    from oact_dagster.execution.bare_campaign import bare_campaign
-    from oact_dagster.execution.job_layout import JobLayout
-    from oact_dagster.execution.updating import launchers_of, update_running
+    from oact_dagster.attempts.job_layout import JobLayout
+    from oact_dagster.intake.bare_campaign import bare_campaign
     from oact_dagster.ledger.store import Ledger
+    from oact_dagster.maintenance.update import launchers_of, update_running
 
     if not jobs_dir.is_dir():
         raise RefusedError(f"{jobs_dir}: no such folder; name the one that holds the job folders")
@@ -178,7 +178,7 @@ def _update(ledger: Path, campaign: "Campaign | None", jobs_dir: Path, pattern: 
         retry = campaign.retry if campaign is not None else None
         report = update_running(open_ledger, layout, launchers_of(campaign, settings), retry=retry)
         if campaign is not None and report.changed:
-            from oact_dagster.execution.quality import evaluate
+            from oact_dagster.status.quality import evaluate
 
             evaluate(campaign, open_ledger, store=True)
         return report
@@ -203,15 +203,15 @@ def _page(
     metrics: bool,
     as_json: bool,
 ) -> str:
-    from oact_dagster.execution.overview import overview_of
     from oact_dagster.ledger.reading import LedgerReader
+    from oact_dagster.status.overview import overview_of
 
     with LedgerReader.open(ledger) as reader:
         retry, key = (None, None) if campaign is None else (campaign.retry, campaign.retry_key())
         overview = overview_of(reader, retry, retry_key=key, metrics=metrics or as_json)
         feed = None
         if campaign is not None:
-            from oact_dagster.execution.feed_overview import feed_overview
+            from oact_dagster.status.feed_status import feed_overview
 
             feed = feed_overview(campaign, reader)
         if as_json:

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from oact_dagster.execution.feed_overview import FeedOverview
-from oact_dagster.execution.overview import Overview
 from oact_dagster.ledger.metrics import Metrics, Statistic
 from oact_dagster.ledger.states import Rejection, Status, StoredStructure
+from oact_dagster.status.feed_status import FeedOverview
+from oact_dagster.status.overview import Overview
 
 _METRICS = (
     ("final_energy_Eh", "final_energy"),

@@ -6,10 +6,10 @@ from typing import Final
 
 from oact_dagster.cli.shown import one_line
 from oact_dagster.counted import counted
-from oact_dagster.execution.feed_overview import FeedOverview
-from oact_dagster.execution.overview import FailureGroup, Overview, Throughput
 from oact_dagster.ledger.metrics import Metrics, Statistic
 from oact_dagster.ledger.states import Outcome, Rejection, Status
+from oact_dagster.status.feed_status import FeedOverview
+from oact_dagster.status.overview import FailureGroup, Overview, Throughput
 
 WIDTH: Final = 80
 _BAR: Final = 50

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from oact_dagster.cli.shown import one_line
 from oact_dagster.counted import counted
-from oact_dagster.execution.updating import UpdateReport
+from oact_dagster.maintenance.update import UpdateReport
 
 _WIDTH: Final = 160
 

@@ -28,10 +28,10 @@ def demo(ctx: click.Context, folder: Path) -> None:
     _check_standin()
     folder = folder.expanduser()
     _make(folder)
+    from oact_dagster.attempts.selection import Selection
     from oact_dagster.campaign import load_campaign
     from oact_dagster.cli.environment import export_lines, shown_path
     from oact_dagster.cli.foreground import check_before, run_structures, take_in_if_needed
-    from oact_dagster.execution.selection import Selection
 
     settings = load_campaign(folder)
     check_before(settings)

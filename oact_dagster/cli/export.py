@@ -10,7 +10,7 @@ import click
 from oact_dagster.cli.size_text import size_text
 
 if TYPE_CHECKING:
-    from oact_dagster.execution.export.report import ExportReport, LeftOut
+    from oact_dagster.export.report import ExportReport, LeftOut
 
 EXAMPLE: Final = """\
 \b
@@ -72,16 +72,16 @@ def export(
     CAMPAIGN is a campaign.yaml or its folder. What is left out is counted with the reason. The file is written whole or
     not at all; ledger and job folders are only read.
     """
+    from oact_dagster.attempts.selection import parse_indices
     from oact_dagster.campaign import load_campaign
     from oact_dagster.cli.bar import bar_on_stderr
     from oact_dagster.cli.shown import printable
-    from oact_dagster.execution.export.exporting import default_target
-    from oact_dagster.execution.export.exporting import export as write
-    from oact_dagster.execution.export.frames import Wanted
-    from oact_dagster.execution.export.writing import EXTXYZ, format_of
-    from oact_dagster.execution.quality import evaluate
-    from oact_dagster.execution.selection import parse_indices
+    from oact_dagster.export.export import default_target
+    from oact_dagster.export.export import export as write
+    from oact_dagster.export.formats import EXTXYZ, format_of
+    from oact_dagster.export.frames import Wanted
     from oact_dagster.ledger.reading import LedgerReader
+    from oact_dagster.status.quality import evaluate
 
     settings = load_campaign(campaign)
     indices = None if structures is None else parse_indices(structures)

@@ -13,7 +13,7 @@ from oact_dagster.cli.errors import EXIT_INTERRUPTED, RefusedError, warn
 from oact_dagster.counted import counted
 
 if TYPE_CHECKING:
-    from oact_dagster.execution.selection import Selection
+    from oact_dagster.attempts.selection import Selection
 
 SHOWN_REJECTIONS: Final = 10
 SHOWN_GROUPS: Final = 3
@@ -26,11 +26,11 @@ def check_before(campaign: Campaign) -> None:
     Raises:
         RefusedError: with a line for each thing.
     """
+    from oact_dagster.attempts.engine import EngineError, find_engine
+    from oact_dagster.attempts.input_text import input_settings
+    from oact_dagster.attempts.job_layout import jobs_dir_refused
+    from oact_dagster.attempts.setup_hook import load_setup_func
     from oact_dagster.campaign import CampaignError
-    from oact_dagster.execution.engine import EngineError, find_engine
-    from oact_dagster.execution.input_text import input_settings
-    from oact_dagster.execution.job_layout import jobs_dir_refused
-    from oact_dagster.execution.setup_hook import load_setup_func
     from oact_dagster.orca.inputs import InputRefused, check_settings
 
     found = []
@@ -138,9 +138,9 @@ def run_structures(campaign: Campaign, selection: "Selection") -> int:
     Raises:
         RefusedError: nothing could be run.
     """
+    from oact_dagster.attempts.selection import resolve
     from oact_dagster.cli.progress import make_progress
     from oact_dagster.defs.in_process import count_unshown, run_selection
-    from oact_dagster.execution.selection import resolve
     from oact_dagster.ledger.store import Ledger
 
     with Ledger(campaign.ledger) as ledger:
@@ -182,9 +182,9 @@ def run_structures(campaign: Campaign, selection: "Selection") -> int:
 def _finish(campaign: Campaign, problems: list[str], *, whole: bool) -> int:
     """Show the dashboard, the problems and what to do about them; return the exit code."""
     from oact_dagster.cli.dashboard_text import dashboard_lines
-    from oact_dagster.execution.overview import overview_of
-    from oact_dagster.execution.staleness import stale_results
     from oact_dagster.ledger.store import Ledger
+    from oact_dagster.status.overview import overview_of
+    from oact_dagster.status.staleness import stale_results
 
     with Ledger(campaign.ledger) as ledger:
         summary = overview_of(ledger, campaign.retry, retry_key=campaign.retry_key())

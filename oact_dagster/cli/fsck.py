@@ -11,7 +11,7 @@ from oact_dagster.cli.ledger_argument import found_jobs_dir, found_ledger
 from oact_dagster.counted import counted
 
 if TYPE_CHECKING:
-    from oact_dagster.execution.fsck import Found
+    from oact_dagster.maintenance.fsck import Found
 
 EXAMPLE: Final = """\
 \b
@@ -51,8 +51,8 @@ def fsck(
 
     JOBS_DIR may be left out for a campaign. Without --repair nothing is changed.
     """
-    from oact_dagster.execution.fsck import fsck as look
-    from oact_dagster.execution.fsck import is_clean
+    from oact_dagster.maintenance.fsck import fsck as look
+    from oact_dagster.maintenance.fsck import is_clean
 
     if only_list:
         _list()
@@ -61,11 +61,11 @@ def fsck(
         raise click.UsageError("name a ledger (workflow.db) and its JOBS_DIR")
     ledger, campaign = found_ledger(db)
     jobs = found_jobs_dir(jobs_dir, campaign)
-    from oact_dagster.execution.bare_campaign import bare_campaign
-    from oact_dagster.execution.job_layout import JobLayout
-    from oact_dagster.execution.updating import launchers_of
+    from oact_dagster.attempts.job_layout import JobLayout
+    from oact_dagster.intake.bare_campaign import bare_campaign
     from oact_dagster.ledger.reading import LedgerReader
     from oact_dagster.ledger.store import Ledger
+    from oact_dagster.maintenance.update import launchers_of
 
     pattern = job_dir_pattern or (campaign.job_dir_pattern if campaign is not None else None)
     settings = bare_campaign(ledger, jobs, job_dir_pattern=pattern)
@@ -87,7 +87,7 @@ def fsck(
 
 
 def _list() -> None:
-    from oact_dagster.execution.fsck import INVARIANTS
+    from oact_dagster.maintenance.fsck import INVARIANTS
 
     for one in INVARIANTS:
         click.echo(f"{one.name}: {one.holds}")

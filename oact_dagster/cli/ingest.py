@@ -73,8 +73,8 @@ def ingest(
     and the ledger are and how the columns are called. Every row is checked; one that cannot be computed is kept apart
     with the reason. The CSV may only grow at its end afterwards.
     """
-    from oact_dagster.execution.ingesting import ingest as take_in
-    from oact_dagster.execution.ingesting import ingest_campaign
+    from oact_dagster.intake.ingestion import ingest as take_in
+    from oact_dagster.intake.ingestion import ingest_campaign
 
     if db is None and (csv.is_dir() or csv.suffix in (".yaml", ".yml")):
         from oact_dagster.campaign import load_campaign

@@ -13,7 +13,7 @@ from oact_dagster.counted import counted
 
 if TYPE_CHECKING:
     from oact_dagster.campaign import Campaign
-    from oact_dagster.execution.intake_guess import GuessedColumns
+    from oact_dagster.intake.column_guess import GuessedColumns
     from oact_dagster.profiles import Profile
 
 DRY_ROWS: Final = 5
@@ -99,7 +99,7 @@ def _init_from_csv(
 ) -> None:
     from oact_dagster.campaign import CAMPAIGN_FILE, checked_profile, read_campaign
     from oact_dagster.cli.campaign_template import campaign_text
-    from oact_dagster.execution.dry_run import dry_run
+    from oact_dagster.intake.first_inputs import dry_run
 
     assert csv is not None
     csv, folder = (Path(os.path.abspath(path.expanduser())) for path in (csv, folder))
@@ -175,7 +175,7 @@ def _columns(csv: Path, geometry: str | None, charge: str | None, spin: str | No
     Raises:
         IntakeRefused: a given column is not there, or one that was not given cannot be guessed.
     """
-    from oact_dagster.execution.intake_guess import guess_columns
+    from oact_dagster.intake.column_guess import guess_columns
 
     stated: dict[str, str | None] = {} if geometry is None else {"geometry_column": geometry}
     for key, value in (("charge_column", charge), ("spin_column", spin)):
@@ -207,7 +207,7 @@ def _shown_column(campaign: "Campaign", key: str) -> str:
 
 
 def _show(row: object) -> None:
-    from oact_dagster.execution.dry_run import DryInput, DryRefusal
+    from oact_dagster.intake.first_inputs import DryInput, DryRefusal
 
     if isinstance(row, DryRefusal):
         click.echo(f"  row {row.orig_index} (line {row.line}): refused: {row.reason}")
@@ -221,9 +221,9 @@ def _show(row: object) -> None:
 
 def say_what_next(campaign: "Campaign") -> None:
     """Tell what the user can do with a new campaign, and warn where ORCA is not there yet."""
+    from oact_dagster.attempts.engine import EngineError, find_engine
     from oact_dagster.campaign import STANDIN
     from oact_dagster.cli.environment import export_lines, shown_path
-    from oact_dagster.execution.engine import EngineError, find_engine
 
     try:
         find_engine(campaign)

@@ -15,7 +15,7 @@ from oact_dagster.cli.ledger_argument import refuse_root
 from oact_dagster.counted import counted
 
 if TYPE_CHECKING:
-    from oact_dagster.execution.from_ledger import Guess, ResultsChecked
+    from oact_dagster.maintenance.existing_ledger import Guess, ResultsChecked
 
 _SETTINGS: Final = ("ledger", "jobs_dir", "job_dir_pattern")
 
@@ -38,12 +38,12 @@ def init_from_db(
         FromLedgerRefused: rows have no ``orig_index``, or share one; or their folders tell no jobs folder.
         LedgerError: the file cannot be read.
     """
+    from oact_dagster.attempts.job_layout import JobLayout
     from oact_dagster.campaign import CAMPAIGN_FILE, checked_profile, read_campaign
     from oact_dagster.cli.campaign_template import campaign_text
     from oact_dagster.cli.init import new_file, orca_command, say_what_next, valid_name, write_files
-    from oact_dagster.execution.from_ledger import check_keys, check_results, guess_folders
-    from oact_dagster.execution.job_layout import JobLayout
     from oact_dagster.ledger.reading import LedgerReader
+    from oact_dagster.maintenance.existing_ledger import check_keys, check_results, guess_folders
 
     db, folder = (Path(os.path.abspath(path.expanduser())) for path in (db, folder))
     file = new_file(folder, CAMPAIGN_FILE, force=force)

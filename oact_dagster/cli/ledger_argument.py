@@ -19,7 +19,7 @@ def found_ledger(given: str | Path) -> tuple[Path, "Campaign | None"]:
         CampaignError: the settings cannot be read.
     """
     from oact_dagster.campaign import is_ledger_file, load_campaign
-    from oact_dagster.execution.bare_campaign import campaign_beside
+    from oact_dagster.intake.bare_campaign import campaign_beside
 
     path = Path(given).expanduser()
     if is_ledger_file(path):

@@ -5,8 +5,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
+from oact_dagster.attempts.events import Event, Note
 from oact_dagster.cli.tally import Tally
-from oact_dagster.execution.events import Event, Note
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -34,9 +34,9 @@ def release(campaign: str, structures: str | None, feed: bool, host: tuple[str, 
     The argument is a campaign.yaml, its folder, or a ledger (workflow.db). Structures are held when their run is
     terminated in the web page, or their job is cancelled by hand, in the queue or while it runs (scancel, flux cancel).
     """
-    from oact_dagster.execution.bad_hosts import let_in
-    from oact_dagster.execution.feed_state import let_go_on, read_feed_state
-    from oact_dagster.execution.selection import known_structures, parse_indices
+    from oact_dagster.attempts.selection import known_structures, parse_indices
+    from oact_dagster.feed.bad_hosts import let_in
+    from oact_dagster.feed.state import let_go_on, read_feed_state
     from oact_dagster.ledger.store import Ledger
 
     path, settings = found_ledger(campaign)
@@ -69,7 +69,7 @@ def release(campaign: str, structures: str | None, feed: bool, host: tuple[str, 
 
 def _tell_set_aside(campaign: "Campaign", ledger: "Ledger") -> None:
     """Say how what was set aside before the cause was mended is run once more."""
-    from oact_dagster.execution.feeding import due_of
+    from oact_dagster.feed.decisions import due_of
 
     due = due_of(campaign, time.time())
     aside = ledger.count_set_aside(due.max_failures, due.max_losses) + ledger.count_without_remedy(due)

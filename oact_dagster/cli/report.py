@@ -33,9 +33,9 @@ def report(campaign: str, output: Path | None) -> None:
     """
     from oact_dagster.campaign import load_campaign
     from oact_dagster.cli.bar import bar_on_stderr
-    from oact_dagster.execution.quality import evaluate
     from oact_dagster.ledger.reading import LedgerReader
     from oact_dagster.report.writing import write_report
+    from oact_dagster.status.quality import evaluate
 
     settings = load_campaign(campaign)
     target = None if output is None else output.expanduser().absolute()

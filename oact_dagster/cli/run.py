@@ -46,9 +46,9 @@ def run(
     CAMPAIGN is a campaign.yaml or its folder. The CSV is taken in first where it is new or has grown. Ctrl+C lets
     running calculations end in launcher.stop_grace_s; a second one ends them now. The same command goes on later.
     """
+    from oact_dagster.attempts.selection import STALE, Selection, parse_indices
     from oact_dagster.campaign import load_campaign
     from oact_dagster.cli.foreground import check_before, run_structures, take_in_if_needed
-    from oact_dagster.execution.selection import STALE, Selection, parse_indices
 
     if stale and structures is not None:
         raise click.UsageError("--stale and --structures exclude each other")

@@ -21,10 +21,10 @@ from oact_dagster.cli.submit_options import (
 from oact_dagster.counted import counted
 
 if TYPE_CHECKING:
+    from oact_dagster.attempts.events import Event
+    from oact_dagster.attempts.submission import Submitted
     from oact_dagster.campaign import Campaign
     from oact_dagster.cli.tally import Tally
-    from oact_dagster.execution.events import Event
-    from oact_dagster.execution.submitting import Submitted
     from oact_dagster.ledger.reading import LedgerReader
     from oact_dagster.ledger.store import Ledger
 
@@ -87,7 +87,7 @@ def _take_in_first(campaign: "Campaign") -> None:
     """
     from oact_dagster.cli.bar import bar_on_stderr
     from oact_dagster.cli.foreground import intake_lines
-    from oact_dagster.execution.ingesting import ingest_campaign
+    from oact_dagster.intake.ingestion import ingest_campaign
 
     if campaign.ledger.exists():
         return
@@ -99,9 +99,9 @@ def _take_in_first(campaign: "Campaign") -> None:
 
 
 def _settings(ledger: Path, jobs: Path, beside: "Campaign | None", flags: dict[str, Any]) -> "Campaign":
+    from oact_dagster.attempts.submission import WITHOUT_LIMIT, node_settings
     from oact_dagster.campaign import checked_profile, load_campaign
-    from oact_dagster.execution.bare_campaign import campaign_with
-    from oact_dagster.execution.submitting import WITHOUT_LIMIT, node_settings
+    from oact_dagster.intake.bare_campaign import campaign_with
 
     orca = orca_settings(flags)
     if flags["use_parsl"]:
@@ -153,7 +153,7 @@ def _scheduler(settings: str | None) -> str:
 
 def _chosen(reader: "LedgerReader", campaign: "Campaign", flags: dict[str, Any]) -> list[int]:
     """The structures to submit; where there are none, why."""
-    from oact_dagster.execution.submitting import READY, choose, room_for
+    from oact_dagster.attempts.submission import READY, choose, room_for
     from oact_dagster.ledger.states import Status
 
     wanted, counts = flags["batch_size"] or DEFAULT_BATCH, reader.count_by_status()
@@ -193,8 +193,8 @@ def _chosen(reader: "LedgerReader", campaign: "Campaign", flags: dict[str, Any])
 
 
 def _dry_run(ledger: Path, campaign: "Campaign", flags: dict[str, Any]) -> int:
-    from oact_dagster.execution.job_layout import jobs_dir_refused
-    from oact_dagster.execution.submitting import preview
+    from oact_dagster.attempts.job_layout import jobs_dir_refused
+    from oact_dagster.attempts.submission import preview
     from oact_dagster.ledger.reading import LedgerReader
 
     if problem := jobs_dir_refused(campaign.jobs_dir):
@@ -265,8 +265,8 @@ def _check(campaign: "Campaign", beside: "Campaign | None", flags: dict[str, Any
 
 
 def _run_here(campaign: "Campaign", ledger: "Ledger", chosen: list[int], flags: dict[str, Any]) -> int:
+    from oact_dagster.attempts.submission import submit as run
     from oact_dagster.cli.progress import make_progress
-    from oact_dagster.execution.submitting import submit as run
 
     with make_progress() as progress:
         done = run(campaign, ledger, chosen, follow=True, take_over=flags["take_over"], watch=progress.watch)
@@ -283,9 +283,9 @@ def _hand_over(
     beside: "Campaign | None",
     flags: dict[str, Any],
 ) -> int:
+    from oact_dagster.attempts.events import Note
+    from oact_dagster.attempts.submission import submit as hand_over
     from oact_dagster.cli.tally import Tally
-    from oact_dagster.execution.events import Note
-    from oact_dagster.execution.submitting import submit as hand_over
 
     tally = Tally()
 
@@ -325,7 +325,7 @@ def _tell_problems(done: "Submitted", tally: "Tally") -> bool:
 def _exit_code(done: "Submitted", problems: bool, tally: "Tally") -> int:
     if done.stopped:
         return EXIT_INTERRUPTED
-    from oact_dagster.execution.batch.state import OWNED
+    from oact_dagster.attempts.batch_state import OWNED
 
     if not (done.begun or tally.failed or tally.not_run[OWNED]):
         return EXIT_REFUSED

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Final
 
-from oact_dagster.execution.events import Completed, Event, Failed, NotRun, Running, Started
+from oact_dagster.attempts.events import Completed, Event, Failed, NotRun, Running, Started
 
 EXAMPLES: Final = 10
 REASONS: Final = 5

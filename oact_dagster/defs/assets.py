@@ -7,6 +7,8 @@ from typing import Any
 
 import dagster as dg
 
+from oact_dagster.attempts.known_results import stored_results, write_inputs
+from oact_dagster.attempts.selection import BatchRequest
 from oact_dagster.campaign import Campaign, CampaignError
 from oact_dagster.defs import columns
 from oact_dagster.defs.batch_events import BatchReport
@@ -17,14 +19,12 @@ from oact_dagster.defs.intake import intake_asset
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.metadata import row_metadata
 from oact_dagster.defs.partitions import structure_partitions
-from oact_dagster.execution.identity import check_identity
-from oact_dagster.execution.looking import stored_results, write_inputs
-from oact_dagster.execution.quality import Quality
-from oact_dagster.execution.selection import BatchRequest
-from oact_dagster.execution.summary import RESULTS_FILE
+from oact_dagster.intake.identity import check_identity
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.states import StructureRecord
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.status.quality import Quality
+from oact_dagster.status.summary import RESULTS_FILE
 
 # Every asset runs a range of partitions in one run: a run is a batch, never one structure.
 ONE_RUN = dg.BackfillPolicy.single_run()

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from dagster import AssetKey, AssetMaterialization, AssetObservation, Failure, MetadataValue
 
+from oact_dagster.attempts.events import Completed, Event, Failed, InputWritten, NotRun, Stuck
 from oact_dagster.campaign import Campaign
 from oact_dagster.counted import counted
 from oact_dagster.defs.keys import CampaignKeys
@@ -17,12 +18,11 @@ from oact_dagster.defs.metadata import (
     result_metadata,
 )
 from oact_dagster.defs.versions import version_tags
-from oact_dagster.execution.events import Completed, Event, Failed, InputWritten, NotRun, Stuck
-from oact_dagster.execution.quality import energy_model, judge_one
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.quality.energy_model import EnergyModel
 from oact_dagster.quality.rules import Verdict
+from oact_dagster.status.quality import energy_model, judge_one
 
 SHOWN_FAILURES = 20
 

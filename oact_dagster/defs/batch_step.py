@@ -21,23 +21,23 @@ from dagster import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
+from oact_dagster.attempts.batch import BatchRun
+from oact_dagster.attempts.engine import EngineError, find_engine
+from oact_dagster.attempts.events import Event, Note
+from oact_dagster.attempts.selection import BatchRequest
+from oact_dagster.attempts.stop_request import StopLevel, StopRequest, signals_stop
 from oact_dagster.campaign import Campaign, CampaignError
 from oact_dagster.defs.batch_events import BatchReport
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.pipes import batch_pipes
 from oact_dagster.defs.storage_faults import StorageGuard, guarded
 from oact_dagster.defs.summary import summary_materialization
-from oact_dagster.execution.batch.run import BatchRun
-from oact_dagster.execution.engine import EngineError, find_engine
-from oact_dagster.execution.events import Event, Note
-from oact_dagster.execution.quality import Quality, evaluate
-from oact_dagster.execution.selection import BatchRequest
-from oact_dagster.execution.stopping import StopLevel, StopRequest, signals_stop
-from oact_dagster.execution.summary_need import note_shown, standing
 from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.launchers.protocol import LauncherError
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.status.quality import Quality, evaluate
+from oact_dagster.status.summary_need import note_shown, standing
 
 Watch = Callable[[Event], None]
 """Is told of every event of a batch, in the process that runs it: a progress bar."""

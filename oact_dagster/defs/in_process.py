@@ -22,6 +22,8 @@ from dagster import (
 from dagster._core.instance.ref import InstanceRef
 from dagster_shared.error import SerializableErrorInfo
 
+from oact_dagster.attempts.selection import Selection
+from oact_dagster.attempts.stop_request import StopRequest, signals_stop
 from oact_dagster.campaign import Campaign
 from oact_dagster.definitions import for_campaign
 from oact_dagster.defs.batch_step import Watch
@@ -30,10 +32,8 @@ from oact_dagster.defs.instance import dagster_home, make_instance
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.storage_faults import StorageError, guarded, telling_of_storage
 from oact_dagster.defs.unshown import unshown_results
-from oact_dagster.execution.identity import check_identity
-from oact_dagster.execution.intake_need import is_taken_in
-from oact_dagster.execution.selection import Selection
-from oact_dagster.execution.stopping import StopRequest, signals_stop
+from oact_dagster.intake.identity import check_identity
+from oact_dagster.intake.need import is_taken_in
 from oact_dagster.ledger.store import Ledger
 
 LOG_FILE: Final = "oact-run.log"

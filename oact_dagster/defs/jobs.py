@@ -7,6 +7,10 @@ from typing import Any, Final
 
 import dagster as dg
 
+from oact_dagster.attempts.events import Event, TakenIn
+from oact_dagster.attempts.job_layout import JobLayout
+from oact_dagster.attempts.selection import BatchRequest, Selection, SelectionError, resolve
+from oact_dagster.attempts.stop_request import StopRequest
 from oact_dagster.campaign import Campaign
 from oact_dagster.counted import counted
 from oact_dagster.defs.assets import open_ledger
@@ -16,14 +20,10 @@ from oact_dagster.defs.keys import CampaignKeys, name_prefix
 from oact_dagster.defs.metadata import row_metadata
 from oact_dagster.defs.planned import plan_partitions
 from oact_dagster.defs.unshown import unshown_results
-from oact_dagster.execution.events import Event, TakenIn
-from oact_dagster.execution.job_layout import JobLayout
-from oact_dagster.execution.quality import Quality
-from oact_dagster.execution.selection import BatchRequest, Selection, SelectionError, resolve
-from oact_dagster.execution.stopping import StopRequest
-from oact_dagster.execution.updating import launchers_of, update_running
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.maintenance.update import launchers_of, update_running
+from oact_dagster.status.quality import Quality
 
 _LEFT: Final = ("harvest", "update")
 """Words of the sensors for what nobody follows, or shows."""

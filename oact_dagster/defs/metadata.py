@@ -6,7 +6,7 @@ from typing import Any
 
 from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 
-from oact_dagster.execution.events import Completed, Failed, InputWritten
+from oact_dagster.attempts.events import Completed, Failed, InputWritten
 from oact_dagster.ledger.states import AttemptRecord, StructureRecord
 from oact_dagster.orca.convergence import Convergence
 from oact_dagster.orca.formula import hill_formula

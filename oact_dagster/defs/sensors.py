@@ -19,10 +19,10 @@ from oact_dagster.defs.dead_runs import close_dead_runs
 from oact_dagster.defs.keys import CampaignKeys, name_prefix, summarise_name
 from oact_dagster.defs.requests import ask_for, ask_for_summary, not_claimed_yet, under_way
 from oact_dagster.defs.unshown import unshown_results
-from oact_dagster.execution.feeding import Decision, decide_feed, decide_retry
-from oact_dagster.execution.identity import check_identity
-from oact_dagster.execution.intake_need import TAKEN_IN, csv_stamp, is_taken_in, why_refused
-from oact_dagster.execution.telling import tell
+from oact_dagster.feed.decisions import Decision, decide_feed, decide_retry
+from oact_dagster.feed.notices import tell
+from oact_dagster.intake.identity import check_identity
+from oact_dagster.intake.need import TAKEN_IN, csv_stamp, is_taken_in, why_refused
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.store import Ledger
 

@@ -10,15 +10,15 @@ from oact_dagster.campaign import Campaign
 from oact_dagster.counted import counted
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.versions import version_tags
-from oact_dagster.execution.campaign_figures import CampaignFigures, campaign_figures
-from oact_dagster.execution.feed_overview import FeedOverview, feed_overview
-from oact_dagster.execution.quality import Quality
-from oact_dagster.execution.staleness import stale_results
-from oact_dagster.execution.summary import Statistic, write_results
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.pictures.markdown import as_markdown
 from oact_dagster.report.charts import charts, status_chart
+from oact_dagster.status.feed_status import FeedOverview, feed_overview
+from oact_dagster.status.figures import CampaignFigures, campaign_figures
+from oact_dagster.status.quality import Quality
+from oact_dagster.status.staleness import stale_results
+from oact_dagster.status.summary import Statistic, write_results
 
 _ROWS = 30
 """Of a table of metals or hosts."""

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from oact_dagster.execution.campaign_figures import CampaignFigures
-from oact_dagster.execution.summary import Numbers
 from oact_dagster.pictures.bars import bars
 from oact_dagster.pictures.histogram import histogram
 from oact_dagster.pictures.lines import lines
 from oact_dagster.pictures.palette import STATUS
 from oact_dagster.pictures.scatter import scatter
 from oact_dagster.pictures.status_bar import status_bar
+from oact_dagster.status.figures import CampaignFigures
+from oact_dagster.status.summary import Numbers
 
 
 class Chart(NamedTuple):

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from oact_dagster.execution.campaign_figures import CampaignFigures
 from oact_dagster.ledger.states import Outcome
 from oact_dagster.report.html import Figure, escaped, structure_button, table
 from oact_dagster.report.tables import text_of
+from oact_dagster.status.figures import CampaignFigures
 
 GROUPS_SHOWN: Final = 12
 HOSTS_SHOWN: Final = 12

@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterator
 
 from oact_dagster.counted import counted as counted_of
-from oact_dagster.execution.campaign_figures import CampaignFigures
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.report.html import counted, escaped
+from oact_dagster.status.figures import CampaignFigures
 
 STATUS_NAMES = {
     Status.COMPLETED: "completed",

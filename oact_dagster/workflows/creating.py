@@ -3,7 +3,7 @@
 import errno
 from pathlib import Path
 
-from oact_dagster.execution.ingesting import ingest
+from oact_dagster.intake.ingestion import ingest
 from oact_dagster.workflows.workflow import ArchitectorWorkflow
 
 

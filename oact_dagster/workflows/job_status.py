@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
-from oact_dagster.execution.by_output import NORMAL, UNFINISHED, numbers_of, see_output, told
+from oact_dagster.attempts.output_verdict import NORMAL, UNFINISHED, numbers_of, see_output, told
 from oact_dagster.ledger.states import Status
 from oact_dagster.orca.outputs import read_output, read_termination
 from oact_dagster.orca.terminations import Termination

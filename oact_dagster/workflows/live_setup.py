@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
-from oact_dagster.execution.setup_hook import SetupFunc
+from oact_dagster.attempts.setup_hook import SetupFunc
 
 _NAME = "setup"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final, TypedDict
 
 from oact_dagster.campaign import CAMPAIGN_FILE, Campaign, CampaignError, load_campaign
-from oact_dagster.execution.bare_campaign import DEFAULT_PATTERN, bare_campaign
+from oact_dagster.intake.bare_campaign import DEFAULT_PATTERN, bare_campaign
 
 
 class OrcaConfig(TypedDict, total=False):

@@ -6,11 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from oact_dagster.campaign import Campaign
-from oact_dagster.counted import counted
-from oact_dagster.execution.bare_campaign import DEFAULT_PATTERN, campaign_beside, campaign_with
-from oact_dagster.execution.events import Event, Note, NotRun
-from oact_dagster.execution.submitting import (
+from oact_dagster.attempts.events import Event, Note, NotRun
+from oact_dagster.attempts.submission import (
     SCHEDULERS,
     WITHOUT_LIMIT,
     choose,
@@ -18,6 +15,9 @@ from oact_dagster.execution.submitting import (
     preview,
     submit,
 )
+from oact_dagster.campaign import Campaign
+from oact_dagster.counted import counted
+from oact_dagster.intake.bare_campaign import DEFAULT_PATTERN, campaign_beside, campaign_with
 from oact_dagster.workflows.live_setup import named_setup
 from oact_dagster.workflows.orca_config import OrcaConfig, orca_settings
 from oact_dagster.workflows.preparing import SetupFunc

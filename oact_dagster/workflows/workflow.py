@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from oact_dagster.execution.job_record import JobRecord, stored_job_record
+from oact_dagster.attempts.job_record import JobRecord, stored_job_record
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 

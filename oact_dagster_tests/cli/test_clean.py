@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from oact_dagster.attempts.folder_cleanup import FAILURE_FILE, Kind, apply_keep, kind_of
 from oact_dagster.campaign import CampaignError, load_campaign
-from oact_dagster.execution.clean_folder import FAILURE_FILE, Kind, apply_keep, kind_of
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE
 from oact_dagster.ledger.states import Outcome, Preparation
 from oact_dagster.ledger.store import Ledger

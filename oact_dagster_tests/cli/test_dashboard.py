@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
+from oact_dagster.attempts.engine import STANDIN_NAME
 from oact_dagster.cli.dashboard_text import dashboard_lines
-from oact_dagster.execution.engine import STANDIN_NAME
-from oact_dagster.execution.overview import FailureGroup, Overview, Throughput, overview_of
 from oact_dagster.ledger.metrics import Metrics, Statistic
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.retry import RetrySettings
+from oact_dagster.status.overview import FailureGroup, Overview, Throughput, overview_of
 from oact_dagster_tests.cli.command import assert_one_line, command, environment, oact
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.job_folders import made_job

@@ -9,8 +9,8 @@ import pytest
 
 from oact_dagster.campaign import load_campaign
 from oact_dagster.cli.foreground import usable_cores
-from oact_dagster.execution.quality import evaluate
 from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.status.quality import evaluate
 from oact_dagster_tests.cli.command import assert_one_line, oact
 from oact_dagster_tests.requirements import lacking
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution.intake import take_in
+from oact_dagster.intake.intake import take_in
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.batches import batch
 from oact_dagster_tests.campaigns import write_campaign

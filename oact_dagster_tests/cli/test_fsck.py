@@ -15,11 +15,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from oact_dagster.cli import main
-from oact_dagster.execution.fsck import INVARIANTS
 from oact_dagster.launchers.attempt_files import How
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.states import Outcome, Preparation, Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.maintenance.fsck import INVARIANTS
 from oact_dagster_tests.cli.command import assert_one_line
 from oact_dagster_tests.cli.command import oact as oact_process
 from oact_dagster_tests.engines import TestEngine

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from oact_dagster.campaign import load_campaign
-from oact_dagster.execution.intake import take_in
-from oact_dagster.execution.intake_need import is_taken_in
+from oact_dagster.intake.intake import take_in
+from oact_dagster.intake.need import is_taken_in
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.campaigns import WATER

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from oact_dagster.execution.feed_state import pause
+from oact_dagster.feed.state import pause
 from oact_dagster.ledger.states import Outcome
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.cli.command import assert_one_line, oact

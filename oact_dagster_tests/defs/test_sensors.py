@@ -16,7 +16,7 @@ import pytest
 from oact_dagster.campaign import load_campaign
 from oact_dagster.definitions import for_campaign
 from oact_dagster.defs.requests import CAMPAIGN_TAG, KIND_TAG, LIMIT_TAG, SUMMARY
-from oact_dagster.execution import telling
+from oact_dagster.feed import notices
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.campaigns import write_csv
@@ -182,7 +182,7 @@ def test_news_that_could_not_be_told_is_told_later(
         == 1
     )
     ready.touch()
-    monkeypatch.setattr(telling, "FIRST_DELAY_S", 0.0)
+    monkeypatch.setattr(notices, "FIRST_DELAY_S", 0.0)
     for _ in range(2):
         project.tick("feed")
     assert told.read_text().count("is done") == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from oact_dagster.execution.feed_state import let_go_on
+from oact_dagster.feed.state import let_go_on
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.campaigns import write_csv
 from oact_dagster_tests.chaos.world import MODULE

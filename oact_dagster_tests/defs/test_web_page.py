@@ -10,9 +10,9 @@ from typing import Any
 import psutil
 import pytest
 
+from oact_dagster.attempts.selection import Selection
 from oact_dagster.campaign import Campaign
 from oact_dagster.defs.in_process import run_intake, run_selection
-from oact_dagster.execution.selection import Selection
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.pictures.palette import INK, SERIES, STATUS, contrast, luminance

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import psutil
 
+from oact_dagster.attempts.events import Event, Note
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution.events import Event, Note
 from oact_dagster.launchers.parsl.config import INTERCHANGE
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.batches import batch

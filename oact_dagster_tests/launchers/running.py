@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution.intake import take_in
+from oact_dagster.intake.intake import take_in
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import TestEngine
@@ -34,11 +34,11 @@ WORKER = """
 import os
 import sys
 from oact_dagster.campaign import load_campaign
-from oact_dagster.execution.batch.run import BatchRun
-from oact_dagster.execution.engine import find_engine
-from oact_dagster.execution.selection import BatchRequest
+from oact_dagster.attempts.batch import BatchRun
+from oact_dagster.attempts.engine import find_engine
+from oact_dagster.attempts.selection import BatchRequest
 from oact_dagster.launchers.choose import make_launcher
-from oact_dagster.execution.stopping import StopRequest, signals_stop
+from oact_dagster.attempts.stop_request import StopRequest, signals_stop
 from oact_dagster.ledger.store import Ledger
 
 campaign = load_campaign(sys.argv[1])

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from dagster import TableMetadataValue
 
+from oact_dagster.attempts.events import Completed, Failed
 from oact_dagster.defs.metadata import attempts_table, result_metadata
-from oact_dagster.execution.events import Completed, Failed
 from oact_dagster.launchers.protocol import Cause, JobCosts
 from oact_dagster.launchers.slurm.accounting import RECORD, read_records
 from oact_dagster_tests.batches import batch, settled

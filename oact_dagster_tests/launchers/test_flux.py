@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from oact_dagster.execution.bad_hosts import bad_hosts
-from oact_dagster.execution.engine import find_engine
-from oact_dagster.execution.events import Completed, Event, Note, NotRun, Running
-from oact_dagster.execution.job_folder import FolderWriter
-from oact_dagster.execution.job_layout import JobLayout
-from oact_dagster.execution.next_attempt import plan_next
-from oact_dagster.execution.stopping import StopLevel, StopRequest
+from oact_dagster.attempts.engine import find_engine
+from oact_dagster.attempts.events import Completed, Event, Note, NotRun, Running
+from oact_dagster.attempts.job_folder import FolderWriter
+from oact_dagster.attempts.job_layout import JobLayout
+from oact_dagster.attempts.next_attempt import plan_next
+from oact_dagster.attempts.stop_request import StopLevel, StopRequest
+from oact_dagster.feed.bad_hosts import bad_hosts
 from oact_dagster.launchers.flux.commands import Flux, FluxOptions, requires
 from oact_dagster.launchers.flux.job_file import write_flux_job
 from oact_dagster.launchers.flux.job_ids import f58

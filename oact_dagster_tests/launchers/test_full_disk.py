@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from oact_dagster.attempts.events import Completed
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution.events import Completed
 from oact_dagster.launchers.attempt_files import OUTPUT_FILE
 from oact_dagster.launchers.job_array import JobArray
 from oact_dagster.launchers.protocol import LauncherError
@@ -37,10 +37,10 @@ FILES = -1
 import sys
 from pathlib import Path
 from oact_dagster.campaign import load_campaign
-from oact_dagster.execution.batch.run import BatchRun
-from oact_dagster.execution.engine import find_engine
-from oact_dagster.execution.job_folder import FolderWriter
-from oact_dagster.execution.selection import BatchRequest
+from oact_dagster.attempts.batch import BatchRun
+from oact_dagster.attempts.engine import find_engine
+from oact_dagster.attempts.job_folder import FolderWriter
+from oact_dagster.attempts.selection import BatchRequest
 from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.launchers.attempt_files import OUTPUT_FILE
 from oact_dagster.launchers.job_array import JobArray

@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from oact_dagster.execution.events import Completed, Event, NotRun, Running
-from oact_dagster.execution.stopping import StopLevel, StopRequest
+from oact_dagster.attempts.events import Completed, Event, NotRun, Running
+from oact_dagster.attempts.stop_request import StopLevel, StopRequest
 from oact_dagster.launchers.allocation_end import AllocationEnd
 from oact_dagster.launchers.attempt_files import (
     ATTEMPT_FILE,
@@ -82,7 +82,7 @@ def test_the_dearest_structures_begin_first(tmp_path: Path, ours: str) -> None:
         rows.append(f'water {number},"{waters}",0,0')
     campaign.csv_file.write_text("\n".join(rows) + "\n")
     campaign.ledger.unlink()
-    from oact_dagster.execution.intake import take_in
+    from oact_dagster.intake.intake import take_in
 
     with Ledger(campaign.ledger, create=True) as fresh:
         take_in(campaign, fresh)

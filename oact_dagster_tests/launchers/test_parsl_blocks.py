@@ -13,9 +13,9 @@ from typing import Any, Final
 import psutil
 import pytest
 
+from oact_dagster.attempts.events import Completed, Note, NotRun
+from oact_dagster.attempts.stop_request import StopLevel, StopRequest
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution.events import Completed, Note, NotRun
-from oact_dagster.execution.stopping import StopLevel, StopRequest
 from oact_dagster.launchers.attempt_files import START_FILE
 from oact_dagster.launchers.parsl import pool
 from oact_dagster.launchers.protocol import LauncherError

@@ -11,15 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from oact_dagster.execution.batch.following import STILLBORN_JOBS
-from oact_dagster.execution.batch.run import BatchRun
-from oact_dagster.execution.engine import find_engine
-from oact_dagster.execution.events import Completed, Failed, Note, NotRun, Running
-from oact_dagster.execution.feed_overview import feed_overview
-from oact_dagster.execution.feed_state import pause
-from oact_dagster.execution.feeding import decide_feed
-from oact_dagster.execution.selection import Selection, resolve
-from oact_dagster.execution.stopping import StopLevel, StopRequest
+from oact_dagster.attempts.batch import BatchRun
+from oact_dagster.attempts.engine import find_engine
+from oact_dagster.attempts.events import Completed, Failed, Note, NotRun, Running
+from oact_dagster.attempts.monitor import STILLBORN_JOBS
+from oact_dagster.attempts.selection import Selection, resolve
+from oact_dagster.attempts.stop_request import StopLevel, StopRequest
+from oact_dagster.feed.decisions import decide_feed
+from oact_dagster.feed.state import pause
 from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.launchers.job_array import ResourceRequest, split
 from oact_dagster.launchers.job_script import JobEnvironment
@@ -28,6 +27,7 @@ from oact_dagster.launchers.slurm.commands import Slurm, SlurmOptions, task_rang
 from oact_dagster.launchers.slurm.job_file import write_slurm_job
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.orca.outputs import read_output
+from oact_dagster.status.feed_status import feed_overview
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.cli.command import command, environment, oact
 from oact_dagster_tests.engines import TestEngine
@@ -354,7 +354,7 @@ def test_of_a_job_whose_array_is_gone_from_the_disk_nothing_is_concluded(
 def test_a_pause_takes_queued_jobs_back_and_lets_running_ones_end(
     tmp_path: Path, slurm: RealSlurm, engine: TestEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("oact_dagster.execution.batch.run.LOOK_IF_PAUSED_S", 0.0)
+    monkeypatch.setattr("oact_dagster.attempts.batch.LOOK_IF_PAUSED_S", 0.0)
     engine.set("wait")
     # A whole node each, of the one node of the queue: the others wait for the first.
     campaign, ledger = prepared(

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from oact_dagster.attempts.events import Completed, Event, Note, NotRun, Running
+from oact_dagster.attempts.job_layout import JobLayout
+from oact_dagster.attempts.stop_request import StopLevel, StopRequest
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution.events import Completed, Event, Note, NotRun, Running
-from oact_dagster.execution.job_layout import JobLayout
-from oact_dagster.execution.stopping import StopLevel, StopRequest
-from oact_dagster.execution.updating import launchers_of, update_running
 from oact_dagster.launchers.attempt_files import FILES_SHOW_S
 from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.launchers.job_script import JobEnvironment
@@ -19,6 +18,7 @@ from oact_dagster.launchers.scheduler_launcher import SchedulerLauncher
 from oact_dagster.launchers.slurm.commands import Slurm, SlurmOptions
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.maintenance.update import launchers_of, update_running
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.launchers.real_slurm import RealSlurm

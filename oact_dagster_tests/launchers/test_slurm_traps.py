@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from oact_dagster.execution.events import Completed, Event, Failed, Note, NotRun, Running, Stuck
-from oact_dagster.execution.stopping import StopLevel, StopRequest
-from oact_dagster.execution.submitting import preview
+from oact_dagster.attempts.events import Completed, Event, Failed, Note, NotRun, Running, Stuck
+from oact_dagster.attempts.stop_request import StopLevel, StopRequest
+from oact_dagster.attempts.submission import preview
 from oact_dagster.launchers.job_array import JobArray
 from oact_dagster.launchers.job_script import JobEnvironment
 from oact_dagster.launchers.leftovers import end_leftovers

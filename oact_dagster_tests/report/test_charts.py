@@ -3,10 +3,10 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
-from oact_dagster.execution.campaign_figures import CampaignFigures, campaign_figures
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.report.charts import charts, status_chart
+from oact_dagster.status.figures import CampaignFigures, campaign_figures
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.report.samples import NASTY, small, written
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from oact_dagster.attempts.events import Completed, Event, Failed, Note, NotRun
+from oact_dagster.attempts.stop_request import StopLevel, StopRequest
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution.events import Completed, Event, Failed, Note, NotRun
-from oact_dagster.execution.stopping import StopLevel, StopRequest
 from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.launchers.protocol import Job
 from oact_dagster.ledger.states import Outcome, Status

@@ -1,0 +1,1 @@
+"""A batch of attempts: plan, claim, write, submit, monitor, judge, record, recover."""

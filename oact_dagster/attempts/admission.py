@@ -1,0 +1,169 @@
+"""Taking structures in: those that are done are told of, those of others followed, the rest claimed."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from oact_dagster.attempts.batch_state import NOT_OURS, BatchState
+from oact_dagster.attempts.events import (
+    Event,
+    Note,
+    NotRun,
+    TakenIn,
+)
+from oact_dagster.attempts.peer_runs import Others
+from oact_dagster.attempts.planner import Plans
+from oact_dagster.attempts.submitter import HandingOver
+from oact_dagster.feed.decisions import due_of
+from oact_dagster.ledger.states import (
+    Status,
+    StructureRecord,
+)
+
+
+class Claims:
+    """Decides what becomes of each structure that a batch is asked for.
+
+    Args:
+        batch: that is asked.
+        plans: of those that were tried before.
+        handing: takes what is claimed.
+        others: looks after those that other runs own, or have left.
+    """
+
+    def __init__(self, batch: BatchState, plans: Plans, handing: HandingOver, others: Others) -> None:
+        self._batch = batch
+        self._plans = plans
+        self._handing = handing
+        self._others = others
+
+    def refill(self) -> bool:
+        """Look for the next structures that are due, where the batch takes those; the claim decides whose they are.
+
+        Returns:
+            Whether there are any.
+        """
+        batch = self._batch
+        if batch.supply_left <= 0:
+            return False
+        room = min(
+            batch.supply_left,
+            batch.campaign.batch_size,
+            batch.campaign.max_in_flight - len(batch.live),
+        )
+        due = due_of(batch.campaign, batch.clock())
+        # What was offered before may have been given back, and is not taken again.
+        found = batch.ledger.next_to_run(batch.request.statuses, due, room + len(batch.offered))
+        fresh = [index for index in found if index not in batch.offered][:room]
+        if not fresh:
+            batch.supply_left = 0
+        batch.offered.update(fresh)
+        batch.pending.extend(fresh)
+        return bool(fresh)
+
+    def admit(self) -> Iterator[Event]:
+        """Take the next structures: tell of those that are done, follow others' and dead runs', claim the rest."""
+        batch = self._batch
+        room = batch.campaign.max_in_flight - len(batch.live)
+        taken = [
+            batch.pending.popleft() for _ in range(min(room, batch.campaign.batch_size, len(batch.pending)))
+        ]
+        chunk = [index for index in taken if index not in batch.settled]
+        known = batch.ledger.structures(chunk)
+        if not batch.request.supply:
+            yield self._take_in(known[index] for index in chunk if index in known)
+        yield from (NotRun(index, "is not in the ledger") for index in chunk if index not in known)
+        stale = self._to_compute_again(
+            [i for i in chunk if i in known and known[i].status is Status.COMPLETED]
+        )
+        done = {i for i in chunk if i in known and known[i].status is Status.COMPLETED} - stale
+        yield from batch.done([known[i] for i in chunk if i in done])
+        if not batch.request.supply:
+            yield from self._others.attach(
+                [i for i in chunk if i in known and known[i].status is Status.RUNNING]
+            )
+        self._handing.look_for_bad_hosts()
+        # Dead runs' attempts have been judged: what they left to run is claimed with the rest.
+        yield from self._claim([i for i in chunk if i in known and i not in done])
+
+    def _take_in(self, structures: Iterable[StructureRecord]) -> TakenIn:
+        fresh = [one for one in structures if one.orig_index not in self._batch.taken]
+        self._batch.taken.update(one.orig_index for one in fresh)
+        return TakenIn(fresh)
+
+    def _to_compute_again(self, completed: Sequence[int]) -> set[int]:
+        """Of completed structures those whose result was made with other settings, where such were asked for."""
+        batch = self._batch
+        if Status.COMPLETED not in batch.request.statuses:
+            return set()
+        attempts = batch.ledger.good_attempts(completed)
+        return {i for i in completed if i in attempts and attempts[i].settings_hash != batch.settings_hash}
+
+    def _claim(self, indices: Sequence[int]) -> Iterator[Event]:
+        batch = self._batch
+        wanted = [index for index in indices if index not in batch.others and index not in batch.settled]
+        wanted = yield from self._plans.plan(wanted)
+        if not wanted:
+            return
+        retry = batch.campaign.retry
+        claims = batch.ledger.claim(
+            batch.batch_id,
+            wanted,
+            # What is to_run by now (given back by another run, or lost) is wanted too.
+            statuses=(Status.TO_RUN, *batch.request.statuses),
+            launcher=batch.launcher.kind,
+            n_cores=batch.campaign.n_cores,
+            max_failures=None if batch.request.ignore_budget else retry.max_failures,
+            max_losses=None if batch.request.ignore_budget else retry.max_losses,
+            release_held=batch.request.named,
+            settings_hash=batch.settings_hash,
+            now=batch.clock(),
+        )
+        ours = {claim.structure.orig_index for claim in claims}
+        if batch.request.supply:
+            batch.supply_left -= len(ours - batch.taken)
+            yield self._take_in(claim.structure for claim in claims)
+        yield from self._handing.submit(claims)
+        if batch.request.supply:
+            return
+        yield from self._explain([index for index in wanted if index not in ours])
+
+    def _explain(self, indices: Sequence[int]) -> Iterator[Event]:
+        """Say why structures could not be claimed; those that another run took just now are followed."""
+        batch = self._batch
+        followed = batch.ledger.open_attempts(indices)
+        structures = batch.ledger.structures(indices)
+        stale = self._to_compute_again([i for i, s in structures.items() if s.status is Status.COMPLETED])
+        for index, structure in structures.items():
+            retry = batch.campaign.retry
+            if structure.status is Status.COMPLETED:
+                if index in stale:
+                    why = (
+                        "is held: `oact release` releases it"
+                        if structure.held
+                        else "has used up its budget of attempts: a run with --ignore-budget computes it"
+                    )
+                    text = f"structure {index} keeps its result of other settings, since it {why}"
+                    yield Note(text, warning=True)
+                yield from batch.done([structure])
+            elif structure.status is Status.RUNNING:
+                if any(live.structure.orig_index == index for live in batch.live.values()):
+                    continue
+                if index in followed:
+                    batch.others.add(index)
+                else:
+                    yield NotRun(index, NOT_OURS)
+            elif structure.held and not batch.request.named:
+                yield NotRun(index, "is held; release it with `oact release`, or name it")
+            elif structure.fail_count >= retry.max_failures:
+                yield batch.failed(
+                    structure,
+                    f"set aside after {structure.fail_count} failed attempts (retry.max_failures:"
+                    f" {retry.max_failures}); the last one: {structure.error_message or 'no message'}",
+                )
+            elif structure.loss_count >= retry.max_losses:
+                yield batch.failed(
+                    structure,
+                    f"set aside after {structure.loss_count} lost attempts (retry.max_losses: {retry.max_losses}); the"
+                    f" last one: {structure.error_message or 'no message'}",
+                )
+            else:
+                yield NotRun(index, f"is {structure.status}, which was not asked for")

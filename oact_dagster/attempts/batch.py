@@ -1,0 +1,306 @@
+"""Running a batch: claim, prepare, submit, follow, judge, record; and re-attach to what a dead run left.
+
+This is the one way on which structures are run, whoever asks (Dagster's assets or the command line) and whatever
+runs them. It knows no Dagster: it yields what happens.
+"""
+
+import time
+from collections.abc import Callable, Collection, Generator, Iterator
+from typing import Final
+
+from oact_dagster.attempts.admission import Claims
+from oact_dagster.attempts.batch_state import BatchState
+from oact_dagster.attempts.engine import Engine
+from oact_dagster.attempts.events import (
+    Completed,
+    Event,
+    Failed,
+    Note,
+    NotRun,
+    Started,
+)
+from oact_dagster.attempts.job_folder import FolderWriter
+from oact_dagster.attempts.job_layout import jobs_dir_refused
+from oact_dagster.attempts.message_channel import MessageChannel
+from oact_dagster.attempts.monitor import Following
+from oact_dagster.attempts.peer_runs import FOLLOW_OTHERS_S, Others
+from oact_dagster.attempts.planner import Plans
+from oact_dagster.attempts.selection import BatchRequest
+from oact_dagster.attempts.setup_hook import load_setup_func
+from oact_dagster.attempts.stop_request import StopLevel, StopRequest
+from oact_dagster.attempts.submitter import HandingOver
+from oact_dagster.campaign import Campaign
+from oact_dagster.counted import counted
+from oact_dagster.feed.decisions import why_stopped
+from oact_dagster.launchers.attempt_files import has_run
+from oact_dagster.launchers.protocol import (
+    JobState,
+    Launcher,
+    LauncherError,
+    Phase,
+)
+from oact_dagster.ledger.owner import Owner
+from oact_dagster.ledger.store import Ledger
+
+PAUSE_S: Final = 0.5
+"""Longest time between two looks at whether the run is to stop, s."""
+LOOK_IF_PAUSED_S: Final = 5.0
+"""How often a batch that takes what comes next looks whether the campaign may go on, s."""
+LOOK_AFTER_FAILURES: Final = 5
+"""It looks at once after so many structures that failed: a broken engine fails many in a few seconds."""
+
+
+class BatchRun:
+    """One batch.
+
+    Args:
+        campaign: the settings.
+        ledger: open, and writable.
+        launcher: what runs the attempts; it is closed at the end.
+        engine: what computes.
+        request: which structures.
+        batch_id: names the batch; of a Dagster run, its run id.
+        messages: follows the payloads' messages; None when nobody listens.
+        stop: looked at while the batch runs.
+        clock: Unix time in s.
+    """
+
+    def __init__(
+        self,
+        campaign: Campaign,
+        ledger: Ledger,
+        launcher: Launcher,
+        engine: Engine,
+        request: BatchRequest,
+        batch_id: str,
+        *,
+        messages: MessageChannel | None = None,
+        stop: StopRequest | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._batch = BatchState(
+            campaign, ledger, launcher, engine, request, batch_id, messages, stop or StopRequest(), clock
+        )
+        plans = Plans(self._batch)
+        self._following = Following(self._batch, plans)
+        self._handing = HandingOver(self._batch, plans, self._following)
+        self._others = Others(self._batch, self._following)
+        self._claims = Claims(self._batch, plans, self._handing, self._others)
+        self._grace_over: float | None = None
+        self._next_pause = 0.0
+        self._failed_since_look = 0
+
+    def run(self) -> Generator[Event]:
+        """Run the batch.
+
+        Yields:
+            What happens; for each structure asked for, in the end exactly one of Completed, Failed and NotRun.
+
+        Raises:
+            CampaignError: there is no such function as ``setup_func`` names.
+            LedgerError: the ledger's results are of another level of theory.
+            LauncherError: there can be no job folders (nothing was claimed), jobs cannot be submitted at all, or
+                nothing can be run any more (an engine that cannot be started, a full disk); what had begun has been
+                recorded.
+        """
+        batch = self._batch
+        setup = load_setup_func(batch.campaign)
+        if refused := jobs_dir_refused(batch.campaign.jobs_dir):
+            # The same for every structure: each would lose an attempt by it.
+            raise LauncherError(f"{refused}; nothing was started")
+        owner = Owner.this_process()
+        batch.ledger.take_writer(owner, take_over=batch.request.take_over, now=batch.clock())
+        batch.ledger.fix_level_of_theory(batch.campaign.level_of_theory())
+        batch.writer = FolderWriter(batch.campaign, batch.layout, setup)
+        batch.ledger.open_batch(batch.batch_id, owner, batch.clock())
+        try:
+            yield Started(len(batch.pending) + batch.supply_left)
+            for event in self._run():
+                # One word for each structure: what this batch has settled it does not touch again.
+                if isinstance(event, NotRun):
+                    batch.settled.add(event.orig_index)
+                elif isinstance(event, (Completed, Failed)):
+                    batch.settled.add(event.structure.orig_index)
+                    self._failed_since_look += isinstance(event, Failed)
+                yield event
+            if batch.broken is not None:
+                raise LauncherError(batch.broken)
+        except LauncherError:
+            batch.gave_up = True
+            raise
+        finally:
+            self._abandon()
+        # What its launcher could not end.
+        yield from (Note(text, warning=True) for text in batch.launcher.notes())
+
+    def let_go(self, reason: str) -> None:
+        """Begin nothing more, where nobody can be told of it any more.
+
+        Jobs of a scheduler are left to the next run; what computes on this machine goes on to its end.
+
+        Args:
+            reason: why.
+        """
+        if self._batch.launcher.survives:
+            self._batch.stop.raise_to(StopLevel.FINISH)
+        else:
+            self._batch.broken = self._batch.broken or reason
+
+    def _run(self) -> Iterator[Event]:
+        batch = self._batch
+        news = True
+        while batch.pending or batch.live or batch.waiting or batch.others or batch.supply_left > 0:
+            yield from self._look_if_paused()
+            if batch.stop.look() is not StopLevel.NONE or batch.broken is not None:
+                if self._detaches():
+                    yield from self._detach()
+                    return
+                yield from self._wind_down()
+                if not batch.live:
+                    break
+                news = True
+            elif reason := batch.launcher.closing() or batch.paused:
+                yield from self._nothing_more(reason)
+            elif batch.waiting:
+                if news:
+                    yield from self._handing.hand_over()
+            elif len(batch.live) < batch.campaign.max_in_flight and (batch.pending or self._claims.refill()):
+                yield from self._claims.admit()
+                news = True
+            if news:
+                yield from self._following.collect()
+            yield from self._following.end_overdue()
+            if not batch.request.follow:
+                yield from self._handing.give_back_untaken()
+                if not batch.pending and not batch.waiting:
+                    return
+            yield from self._others.look_at_others()
+            batch.beat()
+            if batch.live or batch.waiting:
+                news = batch.launcher.wait(PAUSE_S)
+            elif batch.others:
+                batch.launcher.wait(FOLLOW_OTHERS_S / 4)
+                news = True
+
+    def _look_if_paused(self) -> Iterator[Event]:
+        """Take back what has not begun once a campaign that feeds itself is paused, or its budget is spent."""
+        batch = self._batch
+        if not batch.request.supply or batch.paused:
+            return
+        if time.monotonic() < self._next_pause and self._failed_since_look < LOOK_AFTER_FAILURES:
+            return
+        self._next_pause, self._failed_since_look = time.monotonic() + LOOK_IF_PAUSED_S, 0
+        _, batch.paused = why_stopped(batch.campaign, batch.ledger, batch.clock())
+        if not batch.paused:
+            return
+        yield Note(f"nothing more is begun, and what runs goes on: {batch.paused}", warning=True)
+        queued = [live for live in batch.live.values() if not live.running]
+        if queued:
+            # Some may have started in between: they are ended, and cost their structures nothing.
+            batch.recalled.update(live.token for live in queued)
+            batch.launcher.cancel([live.job_id for live in queued])
+
+    def _detaches(self) -> bool:
+        """Whether a stop leaves jobs where they are: in a queue they wait and run without us."""
+        batch = self._batch
+        return batch.launcher.survives and batch.stop.level is not StopLevel.NONE and not batch.stop.hold
+
+    def _detach(self) -> Iterator[Event]:
+        """Let go of jobs that go on: the next run follows them."""
+        batch = self._batch
+        yield from self._nothing_more()
+        if not batch.live:
+            return
+        jobs = [live.job_id for live in batch.live.values()]
+        yield Note(
+            f"{counted(len(jobs), 'job', 'goes', 'go')} on in the queue, and the next run follows"
+            f" {'it; to end it' if len(jobs) == 1 else 'them; to end them'}:"
+            f" {batch.launcher.how_to_cancel(jobs)}"
+        )
+        for live in batch.live.values():
+            yield NotRun(live.structure.orig_index, "its job goes on in the queue; the next run follows it")
+
+    def _nothing_more(self, closing: str = "") -> Iterator[Event]:
+        """Start nothing more: settle all that has no job yet.
+
+        Args:
+            closing: why the launcher takes nothing more; it is this that ends the run then, and nothing else.
+        """
+        batch = self._batch
+        reason = batch.broken or closing or "the run was stopped before it was started"
+        # What was only looked at, and never ours, is as it was.
+        known = [i for i in (*batch.pending, *batch.others) if i not in batch.offered or i in batch.taken]
+        for index in known:
+            yield NotRun(index, reason if batch.broken or closing else f"{reason} here")
+        batch.pending.clear()
+        batch.others.clear()
+        batch.supply_left = 0
+        if not batch.waiting:
+            return
+        waiting = {token: live for token, (_, live) in batch.waiting.items()}
+        certain = set(batch.launcher.withdraw(list(waiting)))
+        batch.waiting.clear()
+        batch.unclear.update(waiting.keys() - certain)
+        for token in batch.unclear & waiting.keys():
+            yield NotRun(
+                waiting[token].structure.orig_index, "whether it has a job is not known; the next run looks"
+            )
+        yield from batch.given_back(batch.ledger.give_back([*certain]), reason)
+
+    def _wind_down(self) -> Iterator[Event]:
+        """Start nothing more; give running calculations the grace time, then end them."""
+        batch = self._batch
+        yield from self._nothing_more()
+        queued = [live for live in batch.live.values() if not live.running]
+        if queued:
+            # Some may have started in between: the launcher tells, and they are judged like any other.
+            batch.launcher.cancel([live.job_id for live in queued])
+        if batch.stop.level is StopLevel.NONE:
+            return
+        if self._grace_over is None:
+            self._grace_over = time.monotonic() + batch.campaign.launcher.stop_grace_s
+            if batch.live and batch.stop.level is StopLevel.FINISH:
+                yield Note(
+                    f"stopping: {len(batch.live)} running calculations get"
+                    f" {batch.campaign.launcher.stop_grace_s:g} s to end"
+                )
+        if batch.live and (batch.stop.level is StopLevel.NOW or time.monotonic() >= self._grace_over):
+            batch.launcher.cancel([live.job_id for live in batch.live.values()])
+
+    def _abandon(self) -> None:
+        """Leave nothing behind, however the batch ends: no process, and no structure that says running.
+
+        Jobs of a scheduler are left alone, with their attempts open: they go on, and the next run follows them.
+        """
+        batch = self._batch
+        live = dict(batch.live)
+        batch.live.clear()
+        if batch.launcher.survives:
+            left = live.keys() | batch.unclear
+            left |= batch.waiting.keys() - set(batch.launcher.withdraw(list(batch.waiting)))
+            if live and batch.stop.hold:
+                batch.launcher.cancel([one.job_id for one in live.values()])
+            batch.launcher.close()
+            self._give_back_unstarted(except_for=left)
+            return
+        if live and not batch.gave_up:
+            batch.stop.raise_to(StopLevel.NOW)
+            batch.stop.look()
+        batch.launcher.close()
+        gone = JobState(Phase.ENDED, "its run ended")
+        untouched = {t for t, one in live.items() if not one.running and not has_run(one.folder)}
+        batch.ledger.record(
+            [self._following.ending(one, gone) for token, one in live.items() if token not in untouched]
+        )
+        if batch.stop.hold:
+            batch.ledger.hold([o.structure.orig_index for t, o in live.items() if t not in untouched])
+        self._give_back_unstarted()
+
+    def _give_back_unstarted(self, except_for: Collection[str] = ()) -> None:
+        # With those that were claimed and not yet handed over when something was raised.
+        batch = self._batch
+        tokens = [token for token in batch.ledger.unstarted(batch.batch_id) if token not in except_for]
+        given = batch.ledger.give_back(tokens)
+        if batch.stop.hold:
+            batch.ledger.hold(given)
+        batch.ledger.close_batch(batch.batch_id, batch.clock())

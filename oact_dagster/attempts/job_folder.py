@@ -1,0 +1,241 @@
+"""Writing the folder of an attempt: always a fresh one, there whole or not at all."""
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from oact_dagster.attempts.attempt_folders import mark_input_only, retire
+from oact_dagster.attempts.engine import Engine
+from oact_dagster.attempts.input_text import input_text
+from oact_dagster.attempts.job_layout import JobLayout
+from oact_dagster.attempts.job_record import job_record
+from oact_dagster.attempts.next_attempt import NextAttempt
+from oact_dagster.attempts.setup_hook import SetupFunc, run_setup
+from oact_dagster.campaign import Campaign
+from oact_dagster.launchers.attempt_files import (
+    ATTEMPT_FILE,
+    INPUT_FILE,
+    SIGN_OF_LIFE_S,
+    AttemptSpec,
+    spec_text,
+)
+from oact_dagster.launchers.job_files import job_file
+from oact_dagster.launchers.worker_environment import calculation_environment
+from oact_dagster.ledger.states import Claim, Preparation, StructureRecord
+from oact_dagster.orca.inputs import RESTART_FILE, input_hash
+
+_MAXCORE = re.compile(r"^%maxcore (\d+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A folder that is ready to be run, or to be looked at."""
+
+    folder: Path
+    input_hash: str
+    """The data version of the input."""
+    setup: str | None
+    """What counts in it beside the input: the string that the user's function returned."""
+
+
+class FolderWriter:
+    """Writes the job folders of a campaign.
+
+    Args:
+        campaign: its settings.
+        layout: where the folders are.
+        setup: the user's own function, called with each folder before that gets its name.
+    """
+
+    def __init__(self, campaign: Campaign, layout: JobLayout, setup: SetupFunc | None = None) -> None:
+        self._campaign = campaign
+        self._layout = layout
+        self._setup = setup
+
+    def attempt(
+        self,
+        claim: Claim,
+        coming: NextAttempt,
+        engine: Engine,
+        pipes: Mapping[str, str],
+        progress_s: float = 0.0,
+    ) -> Preparation:
+        """Write the folder of a new attempt; the one that was there is renamed as a whole.
+
+        Args:
+            claim: which structure, and the attempt's token.
+            coming: what is to be run.
+            engine: what runs it.
+            pipes: what its payload needs to write messages.
+            progress_s: time between two messages about its progress, s; 0 for none.
+
+        Raises:
+            InputRefused, GeometryError, StructureError: nothing was written.
+            SetupError: the user's function raised; nothing was left behind.
+            OSError: it could not be written; no half-written folder takes the place of the old one.
+        """
+        record, launcher = claim.structure, self._campaign.launcher
+        text = input_text(
+            self._campaign,
+            record,
+            claim.token,
+            structure=coming.structure,
+            settings=coming.settings,
+            remedy=coming.plan.remedy,
+        )
+        spec = AttemptSpec(
+            token=claim.token,
+            attempt=claim.attempt,
+            orig_index=record.orig_index,
+            command=engine.command,
+            n_cores=coming.settings.n_cores,
+            time_limit_s=coming.time_limit_s - launcher.margin_s(coming.time_limit_s),
+            stop_grace_s=launcher.stop_grace_s,
+            environment=calculation_environment(launcher.environment, bound=launcher.workers_are_bound),
+            pipes=dict(pipes),
+            scratch_dir=launcher.scratch_dir,
+            scratch_save_mb=launcher.scratch_save_mb,
+            progress_s=progress_s,
+            # Often enough that two of them fall into the time after which its job would count as lost.
+            sign_of_life_s=max(1.0, min(SIGN_OF_LIFE_S, launcher.grace_s / 3)),
+        )
+        maxcore = _maxcore(text)
+        files = {ATTEMPT_FILE: spec_text(spec), **self._script(record, coming, text, engine, claim.token)}
+        made = self._write(record, text, files, claim.token, coming.orbitals)
+        return Preparation(
+            token=claim.token,
+            job_dir=str(made.folder),
+            input_hash=made.input_hash,
+            n_cores=coming.settings.n_cores,
+            remedy=coming.plan.remedy,
+            plan=coming.kept(maxcore, made.setup),
+        )
+
+    def input_only(self, record: StructureRecord) -> Prepared:
+        """Write a structure's plain input into its folder without an attempt, to be looked at.
+
+        Raises:
+            InputRefused, GeometryError, StructureError: nothing was written.
+            SetupError: the user's function raised; nothing was left behind.
+            OSError: it could not be written.
+        """
+        text = input_text(self._campaign, record, None)
+        return self._write(record, text, {}, f"input-{os.getpid()}", None)
+
+    def preview(self, record: StructureRecord, coming: NextAttempt, engine: Engine) -> Prepared:
+        """Write what an attempt would be without making one: its input, and the script that submits it by hand.
+
+        Args:
+            record: the structure.
+            coming: what would be run.
+            engine: what would run it.
+
+        Raises:
+            InputRefused, GeometryError, StructureError: nothing was written.
+            SetupError: the user's function raised; nothing was left behind.
+            OSError: it could not be written.
+        """
+        text = input_text(
+            self._campaign,
+            record,
+            None,
+            structure=coming.structure,
+            settings=coming.settings,
+            remedy=coming.plan.remedy,
+        )
+        script = self._script(record, coming, text, engine, None)
+        return self._write(record, text, script, f"input-{os.getpid()}", coming.orbitals)
+
+    def _script(
+        self, record: StructureRecord, coming: NextAttempt, text: str, engine: Engine, token: str | None
+    ) -> dict[str, str]:
+        launcher, n_cores = self._campaign.launcher, coming.settings.n_cores
+        return job_file(
+            launcher,
+            self._layout.folder(record.orig_index, record.id, record.job_dir),
+            engine.command,
+            n_cores,
+            coming.time_limit_s,
+            launcher.memory_request_mb(_maxcore(text), n_cores),
+            token,
+        )
+
+    def setup_of(self, record: StructureRecord) -> str | None:
+        """Return what the user's function returns for a structure now: called with a folder that is thrown away.
+
+        Raises:
+            InputRefused, GeometryError, StructureError: structure and settings do not go together.
+            SetupError: the user's function raised.
+            OSError: the folder could not be written.
+        """
+        if self._setup is None:
+            return None
+        folder = self._layout.folder(record.orig_index, record.id, record.job_dir)
+        files = {INPUT_FILE: input_text(self._campaign, record, None)}
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as fresh:
+            (Path(fresh) / INPUT_FILE).write_text(files[INPUT_FILE], encoding="utf-8")
+            return run_setup(self._setup, Path(fresh), job_record(record, str(folder)), files)
+
+    def _write(
+        self,
+        record: StructureRecord,
+        text: str,
+        more: Mapping[str, str],
+        mark: str,
+        orbitals: Path | None,
+    ) -> Prepared:
+        folder = self._layout.folder(record.orig_index, record.id, record.job_dir)
+        digest = input_hash(text)
+        counts: str | None = None
+        files = {INPUT_FILE: text, **more}
+
+        def fill(fresh: Path) -> None:
+            nonlocal digest, counts
+            for name, content in files.items():
+                (fresh / name).write_text(content, encoding="utf-8")
+                if content.startswith("#!"):
+                    (fresh / name).chmod(0o755)
+            if orbitals is not None:
+                # A copy: ORCA writes its own .gbw while it reads this one, and what is left of the earlier attempt
+                # may still be writing to the original.
+                shutil.copyfile(orbitals, fresh / RESTART_FILE)
+            if self._setup is not None:
+                counts = run_setup(self._setup, fresh, job_record(record, str(folder)), files)
+                if counts is not None:
+                    digest = hashlib.sha256(f"{digest}\n{counts}".encode()).hexdigest()[:16]
+                if not more:
+                    # Beside the user's files it could not be told from a folder that somebody has worked in.
+                    mark_input_only(fresh)
+
+        _replace(folder, fill, mark)
+        return Prepared(folder, digest, counts)
+
+
+def _maxcore(text: str) -> int | None:
+    """What an input says, MB for each process."""
+    found = _MAXCORE.search(text)
+    return int(found[1]) if found else None
+
+
+def _replace(folder: Path, fill: Callable[[Path], None], mark: str) -> None:
+    """Make a folder under another name, and move it into its place: one that is there is whole."""
+    fresh = folder.with_name(f".{folder.name}.{mark}")
+    try:
+        try:
+            fresh.mkdir()
+        except FileNotFoundError:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            fresh.mkdir()
+        fill(fresh)
+        retire(folder)
+        fresh.rename(folder)
+    except BaseException:
+        # Also when the run is interrupted here: nobody would ever look for it.
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise

@@ -1,0 +1,99 @@
+"""What can be told of structures without running them: their inputs, and the results that are there."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from oact_dagster.attempts.events import Completed, Event, Failed, InputWritten, NotRun
+from oact_dagster.attempts.job_folder import FolderWriter
+from oact_dagster.attempts.job_layout import JobLayout
+from oact_dagster.attempts.setup_hook import SetupError, load_setup_func
+from oact_dagster.campaign import Campaign
+from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.states import AttemptRecord, Status, StructureRecord
+from oact_dagster.ledger.store import Ledger
+from oact_dagster.orca.failures import FailureClass
+
+
+def write_inputs(campaign: Campaign, ledger: Ledger, orig_indices: Sequence[int]) -> Iterator[Event]:
+    """Write the inputs of structures that have not run, to be looked at.
+
+    The folder of one that runs, or has run, is left alone: its input is the one that was computed.
+
+    Yields:
+        InputWritten, Failed or NotRun for each structure; a failure here counts against no budget.
+
+    Raises:
+        CampaignError: there is no such function as ``setup_func`` names.
+    """
+    writer = FolderWriter(campaign, JobLayout.of(campaign, ledger), load_setup_func(campaign))
+    for structure, attempt in _records(ledger, orig_indices):
+        if isinstance(structure, int):
+            yield NotRun(structure, "is not in the ledger")
+        elif structure.job_dir is not None and Path(structure.job_dir).is_dir():
+            yield InputWritten(
+                structure,
+                attempt.input_hash if attempt is not None else None,
+                Path(structure.job_dir),
+                attempt.number if attempt is not None else None,
+                reused=True,
+                settings_hash=attempt.settings_hash if attempt is not None else None,
+                remedy=attempt.remedy if attempt is not None else None,
+            )
+        else:
+            try:
+                made = writer.input_only(structure)
+            except OSError as error:
+                message = (
+                    f"the job folder could not be written: {error.filename or ''}: {error.strerror or error}"
+                )
+                yield Failed(structure, FailureClass.NOT_WRITTEN, message, "", ())
+            except SetupError as error:
+                yield Failed(structure, FailureClass.SETUP_FAILED, str(error), "", ())
+            except ValueError as error:
+                yield Failed(structure, FailureClass.INPUT_REFUSED, str(error), "", ())
+            else:
+                yield InputWritten(structure, made.input_hash, made.folder, None)
+
+
+def stored_results(ledger: Ledger, orig_indices: Sequence[int]) -> Iterator[Event]:
+    """Tell of the results that are there.
+
+    Yields:
+        Completed or NotRun for each structure.
+    """
+    for structure, attempt in _records(ledger, orig_indices):
+        if isinstance(structure, int):
+            yield NotRun(structure, "is not in the ledger")
+        elif structure.status is Status.COMPLETED:
+            tried = ledger.attempts(structure.orig_index) if attempt and attempt.number > 1 else ()
+            yield Completed(structure, attempt, reused=True, attempts=tried)
+        else:
+            yield NotRun(
+                structure.orig_index,
+                f"has no result yet (it is {structure.status}): materialize orca_results",
+            )
+
+
+def _records(
+    ledger: Ledger, orig_indices: Sequence[int], at_once: int = 500
+) -> Iterator[tuple[StructureRecord | int, AttemptRecord | None]]:
+    """Each structure with its good attempt; the bare index of one that the ledger does not have."""
+    for start in range(0, len(orig_indices), at_once):
+        chunk = orig_indices[start : start + at_once]
+        structures = ledger.structures(chunk)
+        attempts = ledger.good_attempts(chunk)
+        for index in chunk:
+            yield structures.get(index, index), attempts.get(index)
+
+
+def with_earlier_ones(
+    ledger: LedgerReader, good: Mapping[int, AttemptRecord]
+) -> dict[int, Sequence[AttemptRecord]]:
+    """All attempts of the structures whose result did not come of the first one, by ``orig_index``.
+
+    Args:
+        ledger: of the campaign.
+        good: the attempts that delivered results.
+    """
+    again = [index for index, attempt in good.items() if attempt.number > 1]
+    return dict(ledger.attempts_of(again)) if again else {}

@@ -1,0 +1,326 @@
+"""Following a batch's own attempts to their end: states, standstill, verdicts, records."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from oact_dagster.attempts.batch_state import BatchState
+from oact_dagster.attempts.ending import LiveAttempt, ending_of, overdue, timed_out
+from oact_dagster.attempts.events import (
+    Completed,
+    Event,
+    Note,
+    Running,
+    Stuck,
+)
+from oact_dagster.attempts.folder_cleanup import apply_keep
+from oact_dagster.attempts.known_results import with_earlier_ones
+from oact_dagster.attempts.orca_version import of_the_ledgers_orca
+from oact_dagster.attempts.planner import Plans
+from oact_dagster.attempts.stop_request import StopLevel
+from oact_dagster.launchers.attempt_files import FILES_SHOW_S, MESSAGES_FILE, START_FILE, has_run, read_exit
+from oact_dagster.launchers.protocol import (
+    GONE,
+    NEVER_STARTED,
+    NOT_STARTED,
+    OUT_OF_TIME,
+    Cause,
+    JobState,
+    Phase,
+)
+from oact_dagster.ledger.states import (
+    Ending,
+    Outcome,
+    Status,
+    StructureRecord,
+)
+from oact_dagster.orca.failures import FailureClass
+from oact_dagster.orca.silence import silent_for_s
+
+STILLBORN_JOBS: Final = 3
+"""So many jobs that end before their payload begins, and none that began: it is no fault of a node."""
+LOOK_FOR_SILENT_S: Final = 60.0
+"""How often a batch looks whether its calculations have come to a standstill, s."""
+
+
+class Following:
+    """Looks after what is handed over.
+
+    Args:
+        batch: whose attempts they are.
+        plans: knows whether anything is left to try.
+    """
+
+    def __init__(self, batch: BatchState, plans: Plans) -> None:
+        self._batch = batch
+        self._plans = plans
+        self._began = False
+        self._stillborn: set[str] = set()
+        self._logs: dict[str, str] = {}
+        self._outside: set[str] = set()
+        self._no_space: set[int] = set()
+        # Why we have ended attempts that had come to a standstill.
+        self._overdue: dict[str, str] = {}
+        self._began_at, self._last_silent = batch.clock(), time.monotonic()
+        self._began_monotonic = self._last_silent
+
+    def collect(self) -> Iterator[Event]:
+        """Ask for the state of all our jobs at once, and judge those that have ended."""
+        batch = self._batch
+        states: Mapping[str, JobState] = {}
+        by_job = {live.job_id: live for live in batch.live.values()}
+        if by_job:
+            states = batch.launcher.states(by_job.keys())
+        yield from (Note(text, warning=True) for text in batch.launcher.notes())
+        started: list[LiveAttempt] = []
+        unbegun: list[LiveAttempt] = []
+        too_late: list[tuple[LiveAttempt, str]] = []
+        ended: list[tuple[LiveAttempt, JobState]] = []
+        for job_id, state in states.items():
+            live = by_job[job_id]
+            if state.phase in (Phase.QUEUED, Phase.RUNNING):
+                live.silent_since = None
+            elif state.final == OUT_OF_TIME:
+                too_late.append((live, state.reason))
+                continue
+            elif _never_began(live, state):
+                unbegun.append(live)
+                continue
+            elif self._is_settled(live, state):
+                ended.append((live, state))
+            if not live.running and state.phase in (Phase.RUNNING, Phase.ENDED):
+                live.running = True
+                started.append(live)
+        yield from self._tell_stuck([(by_job[job_id], state.stuck) for job_id, state in states.items()])
+        batch.ledger.mark_running([live.token for live in started], batch.clock())
+        # Those that ran before first: what began in their places began after them.
+        new = {live.token for live in started}
+        yield from self._judge([one for one in ended if one[0].token not in new])
+        for live in started:
+            self._follow(live)
+            yield Running(live.structure.orig_index)
+        yield from self._judge([one for one in ended if one[0].token in new])
+        yield from self._cancelled_in_queue(unbegun)
+        for live, why in too_late:
+            del batch.live[live.token]
+            yield from batch.given_back(batch.ledger.give_back([live.token]), why)
+
+    def _judge(self, ended: Sequence[tuple[LiveAttempt, JobState]]) -> Iterator[Event]:
+        endings = [self.ending(live, state) for live, state in ended]
+        for live, _ in ended:
+            self._unfollow(live)
+        yield from self.record(endings)
+
+    def _tell_stuck(self, found: Sequence[tuple[LiveAttempt, str]]) -> Iterator[Event]:
+        """Keep why jobs may wait for ever, and tell of each structure and reason once."""
+        changed = [(live, reason) for live, reason in found if reason != live.stuck]
+        if not changed:
+            return
+        self._batch.ledger.mark_stuck({live.token: reason for live, reason in changed})
+        for live, reason in changed:
+            live.stuck = reason
+            # Names of nodes behind it come and go.
+            word = reason.split(",")[0]
+            if reason and word not in live.told_stuck:
+                live.told_stuck.add(word)
+                yield Stuck(live.structure.orig_index, reason)
+
+    def end_overdue(self) -> Iterator[Event]:
+        """End calculations that have come to a standstill; a queued one never has."""
+        batch = self._batch
+        if time.monotonic() - self._last_silent < min(
+            LOOK_FOR_SILENT_S, batch.campaign.launcher.silence_limit_s
+        ):
+            return
+        self._last_silent = time.monotonic()
+        # A clock that jumps while the batch runs makes nothing old.
+        now = self._began_at + self._last_silent - self._began_monotonic
+        fresh: dict[str, str] = {}
+        for live in batch.live.values():
+            if live.running and live.token not in self._overdue:
+                reason = overdue(live, batch.campaign.launcher.silence_limit_s, now)
+                if reason:
+                    fresh[live.token] = reason
+                    text = f"structure {live.structure.orig_index}: {reason}; it is ended"
+                    yield Note(text, warning=True)
+        self._overdue |= fresh
+        # Also those of before whose job has not ended yet.
+        stuck = [live.job_id for live in batch.live.values() if live.token in self._overdue]
+        if stuck:
+            batch.launcher.cancel(stuck)
+
+    def _is_settled(self, live: LiveAttempt, state: JobState) -> bool:
+        """Tell whether an attempt can be judged: its record is there, or has had the time to show.
+
+        That a scheduler does not know a job, or says that it has ended, is no proof that all its files are seen here.
+        One that it does not know may run nevertheless, such as in another instance of Flux: then its payload shows
+        that it lives, or its output grows.
+        """
+        if not self._batch.launcher.survives or read_exit(live.folder, live.token) is not None:
+            return True
+        if state.final.startswith(NOT_STARTED):
+            return True  # no payload's record can come any more
+        now = time.monotonic()
+        if live.silent_since is None:
+            live.silent_since = now
+        grace = self._batch.campaign.launcher.grace_s
+        if state.phase is not Phase.UNKNOWN:
+            return now - live.silent_since >= min(grace, FILES_SHOW_S)
+        signs = (silent_for_s(live.folder), silent_for_s(live.folder / START_FILE))
+        quiet = min((seconds for seconds in signs if seconds is not None), default=math.inf)
+        return now - live.silent_since >= grace and quiet >= grace
+
+    def _cancelled_in_queue(self, unbegun: Sequence[LiveAttempt]) -> Iterator[Event]:
+        """Give back what was cancelled before it began; what the user cancelled in the queue is held, too."""
+        batch = self._batch
+        if not unbegun:
+            return
+        for live in unbegun:
+            del batch.live[live.token]
+        given = batch.ledger.give_back([live.token for live in unbegun])
+        reason = batch.broken or batch.paused or None
+        if reason is None and batch.stop.level is StopLevel.NONE:
+            batch.ledger.hold(given)
+            reason = (
+                "its job was cancelled in the queue; it is held until `oact release`, or a run that names it"
+            )
+        yield from batch.given_back(given, reason or "the run was stopped before it was started")
+
+    def ending(self, live: LiveAttempt, state: JobState) -> Ending:
+        """Judge an attempt whose job has ended; of a result that the ledger cannot take nothing more is begun.
+
+        Args:
+            live: which attempt.
+            state: what the launcher says of its job.
+        """
+        batch = self._batch
+        if state.phase is Phase.UNKNOWN:
+            state = JobState(Phase.ENDED, GONE, log=state.log)
+        stopped = batch.stop.level is not StopLevel.NONE or batch.gave_up
+        reason = self._overdue.get(live.token)
+        recalled = live.token in batch.recalled
+        if state.cause is Cause.CANCELLED and not stopped and not recalled and reason is None:
+            self._outside.add(live.token)
+        if has_run(live.folder):
+            self._began = True
+        elif batch.launcher.survives and state.cause is not Cause.NODE_FAILED:
+            self._stillborn.add(live.token)
+        if state.log:
+            self._logs[live.token] = state.log
+        ending = ending_of(
+            live,
+            state,
+            batch.campaign.n_cores,
+            batch.campaign.retry,
+            cancelled=stopped or recalled,
+            now=batch.clock(),
+        )
+        if reason is not None:
+            ending = timed_out(ending, reason)
+        taken = of_the_ledgers_orca(batch.ledger, ending)
+        if taken is not ending:
+            batch.broken = batch.broken or f"{taken.message}; nothing more was started"
+        return taken
+
+    def record(self, endings: Sequence[Ending], *, lost_goes_on: bool = False) -> Iterator[Event]:
+        """Write endings into the ledger, then tell of them: what is told is always recorded."""
+        batch = self._batch
+        if not endings:
+            return
+        indices = batch.ledger.indices_of([ending.token for ending in endings])
+        recorded = batch.ledger.record(endings)
+        for ending in endings:
+            batch.live.pop(ending.token, None)
+        structures = batch.ledger.structures(list(indices.values()))
+        yield from self._done_now(
+            [structures[indices[e.token]] for e in endings if e.outcome is Outcome.COMPLETED]
+        )
+        failed = (Outcome.FAILED, Outcome.TIMEOUT)
+        self._plans.set_aside_hopeless(
+            [indices[e.token] for e in endings if e.outcome in failed and e.token in recorded]
+        )
+        for ending in endings:
+            structure = structures[indices[ending.token]]
+            if ending.token not in recorded:
+                batch.pending.append(structure.orig_index)  # closed by somebody else: see what became of it
+            elif self._begins_again(ending, structure.orig_index):
+                told = f"structure {structure.orig_index} runs again: {ending.message}"
+                yield Note(told, warning=True)
+                if not lost_goes_on:
+                    batch.pending.append(structure.orig_index)
+            elif ending.outcome is Outcome.CANCELLED:
+                reason = ending.message or "stopped"
+                if ending.failure_class == FailureClass.DISK_FULL:
+                    where = batch.campaign.jobs_dir
+                    reason = batch.broken = batch.broken or f"{where}: {reason}; nothing more was started"
+                if ending.failure_class == FailureClass.NOT_STARTED:
+                    # The same for every structure: to go on would only empty the queue into failures.
+                    batch.broken = batch.broken or f"{ending.message}; nothing more was started"
+                if ending.token in self._outside:
+                    batch.ledger.hold([structure.orig_index])
+                    reason += "; it is held until `oact release`, or a run that names it"
+                yield from batch.given_back([structure.orig_index], reason)
+            elif ending.outcome is Outcome.LOST and lost_goes_on:
+                yield Note(
+                    f"structure {structure.orig_index} was lost and runs again: {ending.message}",
+                    warning=True,
+                )
+            elif ending.outcome is Outcome.LOST:
+                batch.look_at_space()
+                if not self._began and len(self._stillborn) >= STILLBORN_JOBS:
+                    batch.broken = batch.broken or f"jobs end before they begin: {ending.message}"
+                yield Note(f"structure {structure.orig_index} was lost: {ending.message}", warning=True)
+                batch.pending.append(structure.orig_index)
+            elif ending.outcome is not Outcome.COMPLETED:
+                yield batch.failed(
+                    structure,
+                    ending.message or "no message",
+                    ending.failure_class,
+                    self._logs.get(ending.token, ""),
+                )
+
+    def _begins_again(self, ending: Ending, orig_index: int) -> bool:
+        """Whether a structure that never began, by no fault of its own, is to be run now.
+
+        One whose node failed runs on another node. One that found no space runs if there is some by now.
+        """
+        batch = self._batch
+        if ending.outcome is not Outcome.CANCELLED:
+            return False
+        if ending.failure_class != FailureClass.DISK_FULL:
+            return ending.failure_class == FailureClass.LOST
+        batch.look_at_space()
+        again = batch.broken is None and orig_index not in self._no_space
+        # What free space says may be more than a quota allows: once only.
+        self._no_space.add(orig_index)
+        return again
+
+    def _done_now(self, structures: Sequence[StructureRecord]) -> Iterator[Event]:
+        batch = self._batch
+        done = [structure for structure in structures if structure.status is Status.COMPLETED]
+        attempts = batch.ledger.good_attempts([structure.orig_index for structure in done])
+        earlier = with_earlier_ones(batch.ledger, attempts)
+        for structure in done:
+            if structure.job_dir is not None:
+                apply_keep(batch.campaign, Path(structure.job_dir))
+            tried = earlier.get(structure.orig_index, ())
+            yield Completed(structure, attempts.get(structure.orig_index), attempts=tried)
+
+    def _follow(self, live: LiveAttempt) -> None:
+        if self._batch.messages is not None and not live.followed:
+            self._batch.messages.follow(live.folder / MESSAGES_FILE)
+            live.followed = True
+
+    def _unfollow(self, live: LiveAttempt) -> None:
+        if self._batch.messages is not None and live.followed:
+            self._batch.messages.finish(live.folder / MESSAGES_FILE)
+
+
+def _never_began(live: LiveAttempt, state: JobState) -> bool:
+    """Whether a job was cancelled while it waited."""
+    if state.phase is not Phase.ENDED:
+        return False
+    began = live.running or live.was_running or has_run(live.folder)
+    return (state.cause is Cause.CANCELLED and not began) or state.final == NEVER_STARTED

@@ -1,0 +1,129 @@
+"""A user's own function that adds files to each new job folder: the setting ``setup_func``."""
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from oact_dagster.attempts.job_record import JobRecord
+from oact_dagster.campaign import Campaign, CampaignError
+
+SetupFunc = Callable[[Path, JobRecord], Any]
+"""Called with the new folder and the structure; a string that it returns counts in the input's data version."""
+
+
+class SetupError(Exception):
+    """A user's function raised, or did what it must not; the text is one line."""
+
+
+def load_setup_func(campaign: Campaign) -> SetupFunc | None:
+    """Import the function that ``setup_func`` names; modules beside ``campaign.yaml`` are found, too.
+
+    Returns:
+        The function, or None where the campaign names none.
+
+    Raises:
+        CampaignError: there is no such module or function, importing it raised, or the function cannot be called with
+            a folder and a record.
+    """
+    if campaign.setup_func is None:
+        return None
+    module_name, _, name = campaign.setup_func.partition(":")
+    where = f"{campaign.file}: setup_func: {campaign.setup_func}"
+    try:
+        module = _load(module_name, campaign.folder)
+    except ModuleNotFoundError as error:
+        if error.name != module_name.partition(".")[0]:
+            raise CampaignError(f"{where}: the module needs {error.name}, which is not installed") from None
+        raise CampaignError(
+            f"{where}: no module {module_name}; put {module_name.replace('.', '/')}.py beside"
+            f" {campaign.file.name}, or install it"
+        ) from None
+    except Exception as error:
+        raise CampaignError(f"{where}: cannot be imported: {_told(error)}") from None
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise CampaignError(f"{where}: {module_name} has no function {name}")
+    _check_arguments(function, where)
+    return function  # type: ignore[no-any-return]
+
+
+def _check_arguments(function: Callable[..., Any], where: str) -> None:
+    """Look whether a function can be called as each job folder calls it, without calling it.
+
+    Raises:
+        CampaignError: it cannot.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return  # one that is not written in Python may not say
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        raise CampaignError(
+            f"{where}: takes {signature}; it is called with two arguments, the job folder and the job's record:"
+            f" def {getattr(function, '__name__', 'add_files')}(job_dir, job_record)"
+        ) from None
+
+
+def run_setup(function: SetupFunc, folder: Path, record: JobRecord, guarded: Mapping[str, str]) -> str | None:
+    """Call a user's function.
+
+    Args:
+        function: takes the folder and the record.
+        folder: the new job folder. It has not its final name yet (``record.job_dir`` is that), so that a folder
+            with the final name is whole.
+        record: of the structure.
+        guarded: files of the folder with their content that the function must leave as they are.
+
+    Returns:
+        What counts in the data version: the string that it returned, or None.
+
+    Raises:
+        SetupError: it raised, or changed a guarded file.
+    """
+    try:
+        returned = function(folder, record)
+    except (Exception, SystemExit) as error:
+        # The folder by the name that it will have: the other one is of this attempt only.
+        told = _told(error).replace(str(folder), record.job_dir or str(folder))
+        raise SetupError(f"setup_func: {told}") from error
+    for name, text in guarded.items():
+        try:
+            unchanged = (folder / name).read_text(encoding="utf-8") == text
+        except (OSError, UnicodeDecodeError):
+            unchanged = False
+        if not unchanged:
+            raise SetupError(
+                f"setup_func changed {name}, which must stay as it was written; lines of your own for the input are"
+                " orca.extra_lines"
+            )
+    return returned if isinstance(returned, str) else None
+
+
+def _told(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _load(name: str, folder: Path) -> ModuleType:
+    """Import a module, from the campaign's folder where it is there."""
+    if str(folder) not in sys.path:
+        # At the end: what is beside a campaign hides nothing that is installed. Left there for what the user's
+        # function itself imports when it is called.
+        sys.path.append(str(folder))
+    file = folder.joinpath(*name.split(".")).with_suffix(".py")
+    if not file.is_file():
+        return importlib.import_module(name)
+    # Two campaigns of one Dagster process may each have a module of this name.
+    alias = f"oact_setup_{hashlib.sha256(str(file).encode()).hexdigest()[:16]}"
+    spec = importlib.util.spec_from_file_location(alias, file)
+    if spec is None or spec.loader is None:
+        raise ModuleNotFoundError(name=name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

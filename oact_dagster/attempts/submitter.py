@@ -1,0 +1,296 @@
+"""From claims to jobs: folders are written, and handed to the launcher."""
+
+import os
+import time
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from oact_dagster.attempts.attempt_folders import may_be_run_by_hand
+from oact_dagster.attempts.batch_state import OWNED, BatchState
+from oact_dagster.attempts.by_hand import make_it_the_attempts, ran_by_hand
+from oact_dagster.attempts.disk_estimate import Sizes
+from oact_dagster.attempts.ending import LiveAttempt
+from oact_dagster.attempts.events import (
+    Event,
+    InputWritten,
+    Note,
+    NotRun,
+)
+from oact_dagster.attempts.monitor import Following
+from oact_dagster.attempts.next_attempt import AVOID
+from oact_dagster.attempts.orca_version import of_the_ledgers_orca
+from oact_dagster.attempts.planner import Plans
+from oact_dagster.attempts.setup_hook import SetupError
+from oact_dagster.counted import counted
+from oact_dagster.execution.full_disk import no_space_in
+from oact_dagster.feed.bad_hosts import bad_hosts
+from oact_dagster.launchers.packing import expected_cost
+from oact_dagster.launchers.protocol import (
+    Job,
+    LauncherError,
+)
+from oact_dagster.ledger.states import (
+    Claim,
+    Ending,
+    Outcome,
+    Preparation,
+    StructureRecord,
+)
+from oact_dagster.orca.failures import FailureClass
+from oact_dagster.orca.input_settings import InputRefused
+
+PROGRESS_LINES_PER_S: Final = 5.0
+"""Lines about running calculations in the log of a run, at most: each is an event in Dagster's storage."""
+BY_HAND_REST_S: Final = 600.0
+"""How long a structure that somebody runs by hand is left alone by what takes structures by itself, s."""
+LOOK_FOR_BAD_HOSTS_S: Final = 60.0
+"""How often a batch looks for hosts that are to be left out, s."""
+
+
+class HandingOver:
+    """Prepares attempts and submits them.
+
+    Args:
+        batch: whose they are.
+        plans: what they are to be.
+        following: records those that could not be prepared, or were run by hand.
+    """
+
+    def __init__(self, batch: BatchState, plans: Plans, following: Following) -> None:
+        self._batch = batch
+        self._plans = plans
+        self._following = following
+        self._sizes = Sizes(batch.campaign)
+        self._bad_hosts: tuple[str, ...] = ()
+        self._next_hosts = 0.0
+
+    def submit(self, claims: Sequence[Claim]) -> Iterator[Event]:
+        """Write the folders of claims that are ours, and hand over what is prepared."""
+        batch = self._batch
+        claims = yield from self._take_by_hand(claims)
+        claims = yield from self._leave_to_hands(claims)
+        parameters = batch.messages.parameters() if batch.messages is not None else {}
+        progress_s = self._progress_s(len(claims))
+        ready: list[Claim] = []
+        prepared: list[Preparation] = []
+        unprepared: list[Ending] = []
+        events: list[Event] = []
+        unwritten: list[Claim] = []
+        for claim in claims:
+            if batch.broken is not None:
+                unwritten.append(claim)
+                continue
+            try:
+                made = batch.writer.attempt(
+                    claim, self._plans.coming(claim), batch.engine, parameters, progress_s
+                )
+            except (ValueError, OSError, SetupError) as error:
+                if (full := no_space_in(error)) is not None:
+                    where = self._where(full, claim.token)
+                    batch.broken = f"{where}: {full.strerror}; nothing more was started"
+                    unwritten.append(claim)
+                    continue
+                unprepared.append(self._not_prepared(claim, error))
+                batch.look_at_space()
+                continue
+            ready.append(claim)
+            prepared.append(made)
+            events.append(
+                InputWritten(
+                    claim.structure, made.input_hash, Path(made.job_dir), claim.attempt, remedy=made.remedy
+                )
+            )
+        if batch.broken is not None:
+            # On a full disk what could be written could not be run either.
+            given = batch.ledger.give_back([one.token for one in (*ready, *unwritten)])
+            yield from batch.given_back(given, batch.broken)
+            ready, prepared, events = [], [], []
+        batch.ledger.mark_prepared(prepared)
+        for claim, made in zip(ready, prepared, strict=True):
+            live = LiveAttempt(claim.structure, claim.token, Path(made.job_dir), "")
+            batch.waiting[claim.token] = (self._job(made, claim.structure), live)
+        yield from self.hand_over()
+        yield from events
+        yield from self._following.record(unprepared)
+
+    def _take_by_hand(self, claims: Sequence[Claim]) -> Generator[Event, None, list[Claim]]:
+        """Record what somebody has computed by hand of structures that were never tried.
+
+        Returns:
+            The claims that are left to run.
+        """
+        left: list[Claim] = []
+        prepared: list[Preparation] = []
+        endings: list[Ending] = []
+        not_taken: dict[str, list[int]] = {}
+        for claim in claims:
+            found = self._by_hand(claim) if claim.attempt == 1 else None
+            if found is None or isinstance(found, str):
+                left.append(claim)
+                if found is not None:
+                    not_taken.setdefault(found, []).append(claim.structure.orig_index)
+                continue
+            made, ending = found
+            prepared.append(made)
+            endings.append(ending)
+            yield InputWritten(
+                claim.structure, made.input_hash, Path(made.job_dir), claim.attempt, reused=True
+            )
+        for reason, indices in not_taken.items():
+            yield Note(
+                f"the folder of {counted(len(indices), 'structure')} (first: {indices[0]}) holds an output that ended"
+                f" normally and is not taken: {reason}. It is kept beside the new folder, and the structure is"
+                " computed",
+                warning=True,
+            )
+        if endings:
+            yield Note(f"{counted(len(endings), 'structure')} had been run by hand: the results are recorded")
+            self._batch.ledger.mark_prepared(prepared)
+            yield from self._following.record(endings)
+        return left
+
+    def _leave_to_hands(self, claims: Sequence[Claim]) -> Generator[Event, None, Sequence[Claim]]:
+        """Give back structures whose folder's own script somebody has submitted: that job waits or runs.
+
+        Returns:
+            The claims that are left to run.
+
+        Raises:
+            LauncherError: the scheduler does not answer.
+        """
+        batch = self._batch
+        folders = {claim.token: self._folder_of(claim) for claim in claims}
+        scripts = [folder for folder in folders.values() if may_be_run_by_hand(folder)]
+        jobs = batch.launcher.by_hand(scripts) if scripts else {}
+        theirs = {claim.token: jobs[folders[claim.token]] for claim in claims if folders[claim.token] in jobs}
+        if not theirs:
+            return claims
+        batch.ledger.give_back([*theirs], not_before=batch.clock() + BY_HAND_REST_S)
+        for claim in claims:
+            if claim.token in theirs:
+                yield NotRun(
+                    claim.structure.orig_index,
+                    f"it was submitted by hand ({batch.launcher.kind} job {theirs[claim.token]}), and is not submitted"
+                    " a second time; a run after that job's end records its result",
+                )
+        return [claim for claim in claims if claim.token not in theirs]
+
+    def _folder_of(self, claim: Claim) -> Path:
+        structure = claim.structure
+        return self._batch.layout.folder(structure.orig_index, structure.id, structure.job_dir)
+
+    def _by_hand(self, claim: Claim) -> tuple[Preparation, Ending] | str | None:
+        batch = self._batch
+        structure = claim.structure
+        try:
+            found = ran_by_hand(batch.campaign, claim, self._folder_of(claim), batch.engine, batch.clock())
+            # What the user's own function had put beside it then, nobody knows.
+            if found is None or isinstance(found, str):
+                return found
+            if batch.writer.setup_of(structure) is not None:
+                return None
+            if of_the_ledgers_orca(batch.ledger, found[1]) is not found[1]:
+                return None
+            make_it_the_attempts(claim, found[0], batch.engine)
+        except (ValueError, OSError, SetupError):
+            return None  # what is wrong is said when it is run
+        return found
+
+    def _progress_s(self, claimed: int) -> float:
+        """Time between two messages of a calculation, s; 0 for none."""
+        batch = self._batch
+        interval = batch.campaign.launcher.progress_interval_s
+        if interval is None or batch.messages is None:
+            return 0.0
+        return max(interval, (len(batch.live) + claimed) / PROGRESS_LINES_PER_S)
+
+    def _job(self, made: Preparation, structure: StructureRecord) -> Job:
+        settings = self._batch.campaign.launcher
+        limit = made.plan.get("time_limit_s", settings.job_timeout_s)
+        memory = settings.memory_request_mb(made.plan.get("maxcore"), made.n_cores)
+        return Job(
+            made.token,
+            Path(made.job_dir),
+            made.n_cores,
+            limit,
+            memory,
+            expected_cost=self._expected_cost(structure),
+            avoid=tuple(sorted({*made.plan.get(AVOID, ()), *self._bad_hosts})),
+        )
+
+    def _expected_cost(self, structure: StructureRecord) -> float:
+        try:
+            size = self._sizes.of(structure.elements.split(";"), structure.multiplicity)
+        except InputRefused:
+            return 0.0
+        return expected_cost(size.basis_functions, size.spins, opt=self._batch.campaign.orca.opt)
+
+    def look_for_bad_hosts(self) -> None:
+        """See now and then on which hosts nothing more is to run."""
+        batch = self._batch
+        if time.monotonic() >= self._next_hosts:
+            self._next_hosts = time.monotonic() + LOOK_FOR_BAD_HOSTS_S
+            self._bad_hosts = tuple(bad_hosts(batch.campaign, batch.ledger, batch.clock()))
+
+    def hand_over(self) -> Iterator[Event]:
+        """Submit what is prepared; what the launcher does not take yet stays here and is handed over again."""
+        batch = self._batch
+        if not batch.waiting:
+            return
+        try:
+            answer = batch.launcher.submit([job for job, _ in batch.waiting.values()])
+        except LauncherError:
+            certain = batch.launcher.withdraw(list(batch.waiting))
+            batch.ledger.give_back([*certain])
+            for token in certain:
+                del batch.waiting[token]
+            raise
+        batch.ledger.mark_submitted(answer.taken, batch.clock())
+        for token, job_id in answer.taken.items():
+            _, live = batch.waiting.pop(token)
+            live.job_id = job_id
+            batch.live[token] = live
+        for token in answer.refused:
+            del batch.waiting[token]
+        if answer.refused:
+            given = batch.ledger.give_back(list(answer.refused))
+            told = "; ".join(dict.fromkeys(answer.refused.values()))
+            reason = f"{batch.launcher.kind} refused its job: {told}"
+            if not answer.taken and not batch.live:
+                # It would refuse the others, too.
+                batch.broken = f"{reason}; nothing more was started"
+            yield from batch.given_back(given, reason)
+
+    def give_back_untaken(self) -> Iterator[Event]:
+        """Of a batch that follows nothing: wait neither for room in a queue nor for other runs."""
+        batch = self._batch
+        for index in batch.others:
+            yield NotRun(index, OWNED)
+        batch.others.clear()
+        # Those of which it is not known whether they have a job stay until the scheduler has said.
+        certain = batch.launcher.withdraw(list(batch.waiting))
+        if not certain:
+            return
+        for token in certain:
+            del batch.waiting[token]
+        reason = f"{batch.launcher.kind} does not take its job now"
+        yield from batch.given_back(batch.ledger.give_back([*certain]), reason)
+        yield from (NotRun(index, reason) for index in batch.pending)
+        batch.pending.clear()
+
+    def _not_prepared(self, claim: Claim, error: ValueError | OSError | SetupError) -> Ending:
+        if isinstance(error, OSError):
+            kind = FailureClass.NOT_WRITTEN
+            where = self._where(error, claim.token)
+            message = f"the job folder could not be written: {where}: {error.strerror or error}"
+        elif isinstance(error, SetupError):
+            kind, message = FailureClass.SETUP_FAILED, str(error)
+        else:
+            kind, message = FailureClass.INPUT_REFUSED, str(error)
+        return Ending(claim.token, Outcome.FAILED, self._batch.clock(), kind, message, elapsed=0.0)
+
+    def _where(self, error: OSError, token: str) -> Path:
+        """What could not be written: the folder of the job folders in place of a name that is one attempt's."""
+        named = Path(os.fsdecode(error.filename)) if error.filename else self._batch.campaign.jobs_dir
+        return next((path.parent for path in (named, *named.parents) if token in path.name), named)

@@ -1,1 +1,0 @@
-"""Running structures: intake, batches, verdicts, summaries; knows no Dagster."""

@@ -1,0 +1,183 @@
+"""Writing the training set of a campaign: which structures, into which file."""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from oact_dagster.attempts.job_layout import JobLayout
+from oact_dagster.attempts.selection import known_structures
+from oact_dagster.campaign import Campaign
+from oact_dagster.export.formats import SUFFIXES, ExportError, check_format, open_writer
+from oact_dagster.export.frame import About
+from oact_dagster.export.frames import NOT_ORCA, FrameSource, Wanted
+from oact_dagster.export.report import EXAMPLES, ExportReport
+from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.states import Status, StoredStructure
+from oact_dagster.status.overview import engines_of
+from oact_dagster.whole_file import whole_file
+
+AT_ONCE: Final = 200
+"""Rows of the ledger that are read together."""
+
+_ROWS_LOOKED_AT: Final = 1000
+"""Rows in which columns of the CSV are looked for that the settings do not name."""
+
+Progress = Callable[[int, int], None]
+"""Called with the structures looked at, and those there are in all."""
+
+
+def default_target(campaign: Campaign, format_name: str) -> Path:
+    """Where the training set goes when nobody says: ``<campaign>.extxyz``, or so, in the current folder."""
+    return Path(f"{campaign.name}{SUFFIXES[format_name]}")
+
+
+def check_target(campaign: Campaign, target: Path, *, overwrite: bool) -> None:
+    """Make sure that a file can be written, before anything is read.
+
+    Raises:
+        ExportError: it is there already, or one that the campaign needs, or its folder is not there.
+    """
+    if target.exists() and not target.is_file():
+        what = "a folder" if target.is_dir() else "no file"
+        raise ExportError(f"{target}: is {what}; name a file with -o")
+    if not target.parent.is_dir():
+        raise ExportError(f"{target.parent}: no such folder; make it, or name another one with -o")
+    real = target.resolve()
+    needed = {"ledger": campaign.ledger, "CSV": campaign.csv, "settings": campaign.file}
+    for what, path in needed.items():
+        if path is not None and real == path.resolve():
+            raise ExportError(f"{target}: holds the campaign's {what}; name another file with -o")
+    if real.is_relative_to(campaign.jobs_dir.resolve()):
+        raise ExportError(f"{target}: lies among the job folders; name a file elsewhere with -o")
+    if target.exists() and not overwrite:
+        raise ExportError(f"{target}: is there already; --force overwrites it, -o writes elsewhere")
+
+
+def export(
+    campaign: Campaign,
+    ledger: LedgerReader,
+    target: Path,
+    format_name: str,
+    *,
+    flagged: Mapping[int, Sequence[str]],
+    wanted: Wanted | None = None,
+    orig_indices: Sequence[int] | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> ExportReport:
+    """Write the training set of a campaign into one file, whole or not at all.
+
+    Rows are streamed. A structure gives frames only where its folder's output is that of the attempt that completed
+    it, and agrees with the ledger; energy, forces and geometry of a frame are those of one gradient evaluation.
+
+    Args:
+        campaign: its settings.
+        ledger: of the campaign; it is only read.
+        target: the file.
+        format_name: ``extxyz``, ``parquet`` or ``ase-db``.
+        flagged: names of the rules that structures have failed, by ``orig_index``; they are left out.
+        wanted: all steps, flagged ones.
+        orig_indices: only these structures.
+        overwrite: replace a file that is there.
+        progress: told how far it is.
+
+    Returns:
+        What was written, and what was left out and why. Without a single frame no file is written.
+
+    Raises:
+        ExportError: the file is there already, or cannot be written (one that was there stays as it was), or what the
+            format needs is not installed.
+        LedgerError: the ledger cannot be read, or its results are of another level of theory than the settings say.
+        SelectionError: the ledger does not have some of the structures named.
+    """
+    check_format(format_name)
+    check_target(campaign, target, overwrite=overwrite)
+    ledger.check_level_of_theory(campaign.level_of_theory())
+    if orig_indices is not None:
+        known_structures(ledger, orig_indices, "--structures: ")
+    report = ExportReport(target)
+    about = _about(campaign, ledger)
+    source = FrameSource(
+        campaign, ledger, JobLayout.of(campaign, ledger), about, flagged, wanted or Wanted(), report
+    )
+    in_all = _count_without_result(ledger, report) if orig_indices is None else len(orig_indices)
+    chunks = _all_rows(ledger) if orig_indices is None else _named_rows(ledger, orig_indices, report)
+    done = 0
+    try:
+        with whole_file(target) as part:
+            with open_writer(format_name, part, about) as writer:
+                for looked_at, rows in chunks:
+                    for frame in source.of(rows):
+                        writer.write(frame)
+                    done += looked_at
+                    if progress is not None:
+                        progress(done, in_all)
+            if report.frames:
+                report.size = part.stat().st_size
+            else:
+                part.unlink()
+    except OSError as error:
+        raise ExportError(f"{target}: cannot be written: {error.strerror or error}") from error
+    return report
+
+
+def _all_rows(ledger: LedgerReader) -> Iterator[tuple[int, list[StoredStructure]]]:
+    rows = ledger.stored_by_status([Status.COMPLETED])
+    while chunk := list(islice(rows, AT_ONCE)):
+        yield len(chunk), chunk
+
+
+def _named_rows(
+    ledger: LedgerReader, orig_indices: Sequence[int], report: ExportReport
+) -> Iterator[tuple[int, list[StoredStructure]]]:
+    for start in range(0, len(orig_indices), AT_ONCE):
+        chunk = orig_indices[start : start + AT_ONCE]
+        structures = ledger.structures(chunk)
+        rows = ledger.stored([structures[index].id for index in chunk])
+        completed = []
+        for index in chunk:
+            row = rows[structures[index].id]
+            if row.status is Status.COMPLETED:
+                completed.append(row)
+            else:
+                report.without_result(row.status, 1, [index])
+        yield len(chunk), completed
+
+
+def _count_without_result(ledger: LedgerReader, report: ExportReport) -> int:
+    """Count what is not completed; returns how many structures are."""
+    counts = ledger.count_by_status()
+    for status, count in sorted(counts.items()):
+        if status is not Status.COMPLETED and count:
+            report.without_result(status, count, ledger.select([status], EXAMPLES))
+    return counts.get(Status.COMPLETED, 0)
+
+
+def _about(campaign: Campaign, ledger: LedgerReader) -> About:
+    not_orca = any("NOT ORCA" in engine for engine in engines_of(ledger))
+    return About(
+        campaign=campaign.name,
+        level_of_theory=json.dumps(campaign.level_of_theory(), ensure_ascii=False),
+        version=version("oact-dagster"),
+        warning=NOT_ORCA if not_orca else None,
+        columns=_columns(campaign, ledger),
+    )
+
+
+def _columns(campaign: Campaign, ledger: LedgerReader) -> dict[str, str]:
+    """The annotated columns of the CSV by the keys that they get: such as all formats take, and none of our own."""
+    names = dict.fromkeys(campaign.annotate)
+    for one in ledger.structures(ledger.indices_after(-1, _ROWS_LOOKED_AT)).values():
+        names.update(dict.fromkeys(one.annotations))
+    keys: dict[str, str] = {}
+    for name in names:
+        plain = key = f"csv_{re.sub(r'[^A-Za-z0-9]+', '_', name).strip('_') or 'column'}"
+        number = 2
+        while key in keys:
+            key, number = f"{plain}_{number}", number + 1
+        keys[key] = name
+    return keys

@@ -1,0 +1,145 @@
+"""The output that gave a structure its result, read where it lies, and whether it proves that result."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from oact_dagster.attempts.attempt_folders import attempt_folders
+from oact_dagster.attempts.job_layout import JobLayout
+from oact_dagster.attempts.verdict import Evidence
+from oact_dagster.launchers.attempt_files import TOKEN_COMMENT
+from oact_dagster.launchers.protocol import JobState, Phase
+from oact_dagster.ledger.failures import LAUNCHER_BY_HAND
+from oact_dagster.ledger.states import AttemptRecord, StoredStructure
+from oact_dagster.maintenance.existing_ledger import SAME_ENERGY_EH
+from oact_dagster.maintenance.update import folder_of
+from oact_dagster.orca.outputs import Output, Termination, read_output
+
+NO_ENERGY: Final = "has no energy in the ledger"
+NO_FOLDER: Final = "its folder is not there"
+NO_OUTPUT: Final = "its folder holds no output (any more)"
+FOREIGN: Final = "the output in its folder is not the attempt's that completed it"
+NOT_NORMAL: Final = "its output did not end normally"
+OTHER_ENERGY: Final = "its output holds another energy than the ledger"
+OTHER_CHARGE: Final = "its output has another charge or multiplicity than the ledger"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """An output that proves a structure's result."""
+
+    folder: Path
+    output: Output
+
+
+@dataclass(frozen=True, slots=True)
+class Unproved:
+    """Why there is none."""
+
+    reason: str
+    """One of a few, to be counted."""
+    detail: str = ""
+
+
+def proof_of(row: StoredStructure, attempt: AttemptRecord | None, layout: JobLayout) -> Proof | Unproved:
+    """Read the output of a completed structure and hold it against the ledger.
+
+    An attempt's output echoes its token. What another tool, or somebody by hand, has computed carries none: it counts
+    where no attempt of ours stands for the result, or one that only took it over.
+
+    Args:
+        row: of the structure.
+        attempt: the one that completed it; None where the ledger has none.
+        layout: where job folders are that the ledger does not name.
+    """
+    if row.final_energy is None:
+        return Unproved(NO_ENERGY)
+    folder = _folder(row, attempt, layout)
+    if folder is None:
+        named = attempt.job_dir if attempt is not None else row.job_dir
+        return Unproved(NO_FOLDER, named or "")
+    output = read_output(folder)
+    if output.file is None:
+        return Unproved(NO_OUTPUT, str(folder))
+    if not _is_its_own(output, attempt):
+        return Unproved(FOREIGN, str(folder))
+    if output.termination is not Termination.NORMAL:
+        return Unproved(NOT_NORMAL, f"{output.termination}, {folder}")
+    return _agreeing(row, folder, output)
+
+
+def _agreeing(row: StoredStructure, folder: Path, output: Output) -> Proof | Unproved:
+    said = float("nan") if row.final_energy is None else row.final_energy
+    last = () if output.final_energy is None else (output.final_energy,)
+    # The last energy of an optimisation is that of its last geometry, which has no gradient of its own.
+    energies = output.energies or last if output.opt_cycles else last
+    if not any(abs(energy - said) <= SAME_ENERGY_EH for energy in energies):
+        found = "none" if output.final_energy is None else f"{output.final_energy!r} Eh"
+        return Unproved(OTHER_ENERGY, f"{found}, ledger {said!r} Eh")
+    # Where the ledger of another tool has none, nothing is compared.
+    pairs = (("charge", output.charge, row.charge), ("multiplicity", output.mult, row.spin))
+    for what, printed, kept in pairs:
+        if printed is not None and kept is not None and printed != kept:
+            return Unproved(OTHER_CHARGE, f"{what} {printed}, ledger {kept}")
+    return Proof(folder, output)
+
+
+def same_atoms(row: StoredStructure, symbols: tuple[str, ...]) -> bool:
+    """Whether an output's atoms are the structure's, in any order; also where the ledger does not say."""
+    kept = [word.strip().capitalize() for word in (row.elements or "").split(";") if word.strip()]
+    if row.natoms is not None and row.natoms != len(symbols):
+        return False
+    return len(kept) != row.natoms or Counter(kept) == Counter(one.capitalize() for one in symbols)
+
+
+def _is_its_own(output: Output, attempt: AttemptRecord | None) -> bool:
+    if attempt is not None and Evidence(attempt.token, None, output, JobState(Phase.ENDED)).own_output:
+        return True
+    if any(comment.startswith(f"{TOKEN_COMMENT}:") for comment in output.input_comments):
+        return False
+    # An attempt of ours has a plan, and one that took over what lay in its folder has none.
+    return attempt is None or attempt.launcher == LAUNCHER_BY_HAND or not attempt.plan
+
+
+def _folder(row: StoredStructure, attempt: AttemptRecord | None, layout: JobLayout) -> Path | None:
+    """Where the files are now: a campaign's folder may have been moved, and a later attempt has a folder of its own."""
+    if attempt is None or attempt.launcher == LAUNCHER_BY_HAND:
+        try:
+            folder = folder_of(row, layout)
+        except OSError:
+            return None
+        return folder if folder is not None and _is_folder(folder) else None
+    there = None
+    for candidate in _candidates(row, attempt, layout):
+        try:
+            for folder in attempt_folders(candidate, attempt.number, attempt.token):
+                return folder
+        except OSError:
+            continue
+        if there is None and _is_folder(candidate):
+            there = candidate
+    # Its output's echo decides whose it is.
+    return there
+
+
+def _candidates(row: StoredStructure, attempt: AttemptRecord, layout: JobLayout) -> Iterator[Path]:
+    seen = set()
+    for name in (attempt.job_dir, row.job_dir):
+        if name is None:
+            continue
+        named = Path(name)
+        # The same name, also in the subfolder that it had.
+        moved = (layout.jobs_dir / named.name, layout.jobs_dir / named.parent.name / named.name)
+        for folder in (named, *moved):
+            if folder not in seen:
+                seen.add(folder)
+                yield folder
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False

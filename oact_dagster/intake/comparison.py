@@ -1,0 +1,101 @@
+"""Comparing a CSV's rows with those that the ledger has taken in before."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from oact_dagster.counted import counted
+from oact_dagster.intake.columns import Columns
+from oact_dagster.intake.csv_rows import CsvRow
+from oact_dagster.intake.rows import annotations, row_hash
+
+LISTED: Final = 10
+"""Rows, groups and rejections that a text names."""
+
+
+class Comparison:
+    """What differs between the rows of a CSV and those that the ledger knows.
+
+    Args:
+        columns: where the values of a row are.
+        known_rows: of the ledger, in the order of the CSV; read as the rows come.
+    """
+
+    def __init__(self, columns: Columns, known_rows: Iterator[tuple[int, str, str | None]]) -> None:
+        self._columns = columns
+        self._known_rows = known_rows
+        self._next_known = next(known_rows, None)
+        self.rows = 0
+        self.known = 0
+        self.uncompared = 0
+        self.left_out = 0
+        self.annotated_otherwise = 0
+        self.changed = 0
+        self.first_changed: list[int] = []
+        self.changed_rejected = 0
+        self.first_new: CsvRow | None = None
+
+    def add(self, row: CsvRow) -> None:
+        """Compare the next row of the CSV."""
+        self.rows += 1
+        known = self._next_known
+        if known is None:
+            if self.first_new is None:
+                self.first_new = row
+            return
+        # An old ledger may lack a row in between (left alone then), or hold one twice.
+        self.left_out += known[0] > row.number
+        while known is not None and known[0] == row.number:
+            self.known += 1
+            self._compare(row, known)
+            known = next(self._known_rows, None)
+        self._next_known = known
+
+    def end(self) -> None:
+        """Count the rows that the CSV has lost: those that the ledger knows beyond its last one."""
+        while self._next_known is not None:
+            self._note_change(self._next_known[0], rejected=False)
+            self._next_known = next(self._known_rows, None)
+
+    def told(self, csv: Path) -> str:
+        """Why a CSV whose known rows are no longer those of the ledger is refused, in one line."""
+        shown = ", ".join(map(str, self.first_changed))
+        unnamed = self.changed - len(self.first_changed)
+        more = f" and {unnamed} more" if unnamed else ""
+        mended = (
+            f" {self.changed_rejected} of them had been rejected: append their mended rows at the end."
+            if self.changed_rejected
+            else ""
+        )
+        return (
+            f"{csv}: {counted(self.changed, 'row')} that {'was' if self.changed == 1 else 'were'} taken in before"
+            f" changed, moved or vanished (row {shown}{more}; rows count from 0), and a campaign's CSV may only grow at"
+            " its end. Nothing was written."
+            f"{mended} Put the old rows back, or start a second campaign with the new CSV: `oact init OTHER.csv`"
+        )
+
+    def _compare(self, row: CsvRow, known: tuple[int, str, str | None]) -> None:
+        _, known_hash, known_annotations = known
+        if not known_hash:
+            self.uncompared += 1
+            return
+        if row_hash(row, self._columns) != known_hash:
+            self._note_change(row.number, rejected=known_annotations is None)
+            return
+        if known_annotations is None:
+            return
+        now = annotations(row, self._columns)
+        then: dict[str, str] = json.loads(known_annotations)
+        if then == now:
+            return
+        if any(then[name] != now[name] for name in then.keys() & now.keys()):
+            self._note_change(row.number, rejected=False)
+        else:
+            self.annotated_otherwise += 1
+
+    def _note_change(self, orig_index: int, *, rejected: bool) -> None:
+        self.changed += 1
+        self.changed_rejected += rejected
+        if len(self.first_changed) < LISTED:
+            self.first_changed.append(orig_index)

@@ -1,0 +1,224 @@
+"""Taking a campaign's CSV into its ledger.
+
+The file is read twice. The first time nothing is written: the whole of it must be a well-formed CSV, and its
+first rows must be those that the ledger knows. The second time each new row is checked and written, some thousand
+rows in one transaction; when that is cut short, the next intake goes on where it ended, because rows are written
+in the order of the CSV. Memory does not grow with the file: one chunk of rows is held at a time.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from oact_dagster.attempts.job_layout import choose_layout
+from oact_dagster.campaign import Campaign
+from oact_dagster.counted import counted
+from oact_dagster.intake.column_guess import GuessedColumns, guess_columns
+from oact_dagster.intake.columns import Columns
+from oact_dagster.intake.comparison import LISTED, Comparison
+from oact_dagster.intake.csv_rows import CsvError, CsvFile, CsvRow
+from oact_dagster.intake.report import IntakeRefused, IntakeReport
+from oact_dagster.intake.rows import annotations, checked
+from oact_dagster.intake.run_order import Order, put_in_order
+from oact_dagster.ledger.states import NewStructure, Rejection
+from oact_dagster.ledger.store import Ledger
+
+__all__ = ["GuessedColumns", "IntakeRefused", "IntakeReport", "guess_columns", "take_in"]
+
+CHUNK_ROWS: Final = 2000
+"""Rows written in one transaction."""
+
+CHUNK_BYTES: Final = 16 << 20
+"""Geometries held before they are written, at most some bytes more than this."""
+
+MANY_STRUCTURES: Final = 100_000
+"""Partitions that Dagster advises at most for one asset."""
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes done and the bytes in all."""
+
+
+def take_in(campaign: Campaign, ledger: Ledger, progress: Progress | None = None) -> IntakeReport:
+    """Write the new rows of a campaign's CSV to its ledger.
+
+    Args:
+        campaign: names the CSV and its columns.
+        ledger: takes the rows.
+        progress: called now and then with the bytes done and the bytes in all (both readings together).
+
+    Returns:
+        What was found and done. A row that cannot be calculated is a rejection, and costs the others nothing.
+
+    Raises:
+        IntakeRefused: the CSV cannot be read, is not well-formed, lacks a column or has no rows, or a row that
+            the ledger knows changed, moved or vanished: nothing has been written then. Also when somebody writes
+            to the file while it is read: the rows written until then stay, and the next intake compares them.
+        LedgerError: the ledger cannot be written.
+    """
+    if campaign.csv is None:
+        return _known_already(campaign, ledger)
+    try:
+        with CsvFile(campaign.csv) as csv:
+            return _take_in(campaign, csv, ledger, progress or tell_nobody)
+    except CsvError as error:
+        raise IntakeRefused(str(error)) from None
+
+
+def _known_already(campaign: Campaign, ledger: Ledger) -> IntakeReport:
+    """What an intake tells where the campaign was made from a ledger, which is all that there is."""
+    ordered = tuple(put_in_order(campaign, ledger))
+    structures = sum(ledger.count_by_status().values())
+    repeats, groups = ledger.same_calculations(LISTED)
+    return IntakeReport(
+        csv=ledger.path,
+        size=0,
+        rows=structures,
+        taken=0,
+        known=structures,
+        rejected_now=0,
+        rejected=ledger.count_rejections(),
+        first_rejections=tuple(ledger.rejections(LISTED)),
+        structures=structures,
+        repeats=repeats,
+        repeat_groups=tuple(tuple(group) for group in groups),
+        notes=("csv is null: the structures are those of the ledger", *ordered),
+    )
+
+
+def _take_in(campaign: Campaign, csv: CsvFile, ledger: Ledger, progress: Progress) -> IntakeReport:
+    columns = Columns.of(campaign, csv.columns)
+    found = _compare(csv, columns, ledger, progress)
+    if found.changed:
+        raise IntakeRefused(found.told(csv.path))
+    if not found.rows:
+        raise IntakeRefused(f"{csv.path}: has a header and no rows; expected one row for each structure")
+    csv.check_unchanged()
+    if not found.known:
+        choose_layout(ledger, found.rows)
+    if found.annotated_otherwise:
+        _annotate(csv, columns, ledger, found.first_new)
+    ordered = tuple(put_in_order(campaign, ledger, csv, columns, found.first_new))
+    taken, rejected_now = _write(csv, columns, ledger, found.first_new, Order(campaign), progress)
+    progress(2 * csv.size, 2 * csv.size)
+    repeats, groups = ledger.same_calculations(LISTED)
+    return IntakeReport(
+        csv=csv.path,
+        size=csv.size,
+        rows=found.rows,
+        taken=taken,
+        known=found.known,
+        rejected_now=rejected_now,
+        rejected=ledger.count_rejections(),
+        first_rejections=tuple(ledger.rejections(LISTED)),
+        structures=(structures := sum(ledger.count_by_status().values())),
+        repeats=repeats,
+        repeat_groups=tuple(tuple(group) for group in groups),
+        notes=(*_notes(campaign, csv, found, structures), *ordered),
+    )
+
+
+def _compare(csv: CsvFile, columns: Columns, ledger: Ledger, progress: Progress) -> Comparison:
+    """Read the whole file, and compare the rows that the ledger knows with what it knows of them."""
+    found = Comparison(columns, ledger.known_rows())
+    for row in csv.rows():
+        if not row.number & 0xFF:
+            progress(row.offset, 2 * csv.size)
+        found.add(row)
+    found.end()
+    return found
+
+
+def _annotate(csv: CsvFile, columns: Columns, ledger: Ledger, first_new: CsvRow | None) -> None:
+    """Give the known structures the annotations that ``annotate`` names now."""
+    chunk: dict[int, dict[str, str]] = {}
+    for row in csv.rows():
+        if first_new is not None and row.number >= first_new.number:
+            break
+        chunk[row.number] = annotations(row, columns)
+        if len(chunk) >= CHUNK_ROWS:
+            csv.check_unchanged()
+            ledger.set_annotations(chunk)
+            chunk = {}
+    csv.check_unchanged()
+    ledger.set_annotations(chunk)
+
+
+def _write(
+    csv: CsvFile,
+    columns: Columns,
+    ledger: Ledger,
+    first_new: CsvRow | None,
+    order: Order,
+    progress: Progress,
+) -> tuple[int, int]:
+    """Check the new rows and write them; return how many were taken and how many rejected."""
+    taken = rejected = 0
+    if first_new is None:
+        return taken, rejected
+    for good, bad in _chunks(csv, columns, first_new, order, progress):
+        # What the first reading found holds only for the file as it was then.
+        csv.check_unchanged()
+        added, refused = ledger.add_structures(good, bad)
+        taken += added
+        rejected += refused
+    return taken, rejected
+
+
+def _chunks(
+    csv: CsvFile, columns: Columns, first_new: CsvRow, order: Order, progress: Progress
+) -> Iterator[tuple[list[NewStructure], list[Rejection]]]:
+    good: list[NewStructure] = []
+    bad: list[Rejection] = []
+    held = 0
+    for row in csv.rows(first_new):
+        if not row.number & 0xFF:
+            progress(csv.size + row.offset, 2 * csv.size)
+        result = checked(row, columns)
+        if isinstance(result, NewStructure):
+            place = order.place_of(result.elements, result.multiplicity, result.priority)
+            good.append(replace(result, cost_rank=place.cost_rank, n_basis_functions=place.n_basis_functions))
+            held += len(result.geometry)
+        else:
+            bad.append(result)
+        if len(good) + len(bad) >= CHUNK_ROWS or held >= CHUNK_BYTES:
+            yield good, bad
+            good, bad, held = [], [], 0
+    if good or bad:
+        yield good, bad
+
+
+def _notes(campaign: Campaign, csv: CsvFile, found: Comparison, structures: int) -> Iterator[str]:
+    if campaign.charge_column is None:
+        yield "charge_column is null: charge 0 for all structures"
+    if campaign.spin_column is None:
+        yield (
+            "spin_column is null: no unpaired electrons in any structure; rows with an odd number of electrons "
+            "are rejected"
+        )
+    if found.annotated_otherwise:
+        yield (
+            f"annotate has changed: {counted(found.annotated_otherwise, 'structure')} known before"
+            f" {'was' if found.annotated_otherwise == 1 else 'were'} annotated anew"
+        )
+    if found.uncompared:
+        yield (
+            f"{counted(found.uncompared, 'structure', 'comes', 'come')} from a ledger that kept no hash of the rows:"
+            " not compared with the CSV"
+        )
+    if found.left_out:
+        yield (
+            f"{counted(found.left_out, 'row')} before the last one that the ledger knows"
+            f" {'is' if found.left_out == 1 else 'are'} not in it: left alone"
+        )
+    twice = sorted({name for name in csv.columns if csv.columns.count(name) > 1})
+    if twice:
+        yield f"columns that are there more than once, and not read: {', '.join(map(repr, twice))}"
+    if structures > MANY_STRUCTURES:
+        yield (
+            f"{structures} structures: Dagster advises at most {MANY_STRUCTURES} partitions; split the CSV into "
+            "several campaigns"
+        )
+
+
+def tell_nobody(done: int, in_all: int) -> None:
+    """Tell nobody."""

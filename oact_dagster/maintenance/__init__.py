@@ -1,0 +1,1 @@
+"""Looking after a campaign: check, fsck, clean, and bringing running structures up to date."""

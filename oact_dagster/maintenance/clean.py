@@ -1,0 +1,165 @@
+"""Freeing the disk of what finished jobs have left: which folders, and what of them."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from oact_dagster.attempts.attempt_folders import attempt_folders
+from oact_dagster.attempts.folder_cleanup import Kind, Removed, clean_folder, purge_folder
+from oact_dagster.attempts.job_layout import JobLayout
+from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.states import AttemptRecord, Outcome, Status, StoredStructure
+from oact_dagster.maintenance.update import folder_of
+from oact_dagster.orca.outputs import tail
+
+__all__ = ["CleanReport", "Kind", "Removed", "clean"]
+
+CHUNK: Final = 200
+TAIL_LINES: Final = 40
+"""Lines of an output that the account of a failure keeps."""
+LONGEST_MESSAGE: Final = 10_000
+EXAMPLES: Final = 5
+
+_FINISHED: Final = (Status.COMPLETED, Status.FAILED, Status.TIMEOUT)
+_WITHOUT_RESULT: Final = (Outcome.FAILED, Outcome.TIMEOUT, Outcome.LOST, Outcome.CANCELLED)
+
+
+@dataclass(slots=True)
+class CleanReport:
+    """What was removed, or would be."""
+
+    folders: int = 0
+    """Folders looked at."""
+    files: Counter[Kind] = field(default_factory=Counter)
+    sizes: Counter[Kind] = field(default_factory=Counter)
+    """Bytes."""
+    left_alone: Counter[str] = field(default_factory=Counter)
+    """Folders that were not cleaned, by the reason."""
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def leave(self, reason: str, folder: str) -> None:
+        """Say why a folder is left alone."""
+        self.left_alone[reason] += 1
+        known = self.examples.setdefault(reason, [])
+        if len(known) < EXAMPLES:
+            known.append(folder)
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder of a finished structure."""
+
+    path: Path
+    row: StoredStructure
+    attempt: AttemptRecord | None
+    failed: bool
+    """It holds no result."""
+    may_be_started_from: bool
+    """The structure has no result, and its next attempt looks here for orbitals."""
+
+
+def clean(
+    ledger: LedgerReader,
+    layout: JobLayout,
+    report: CleanReport,
+    *,
+    keep_orbitals: bool = True,
+    purge_failed: bool = False,
+    execute: bool = False,
+) -> Iterator[Removed]:
+    """Clean the folders of all finished structures; structures that run, or are to be run again, are left alone.
+
+    Args:
+        ledger: whose structures; they are streamed.
+        layout: where the folders are; nothing outside ``jobs_dir`` is touched.
+        report: filled while it goes.
+        keep_orbitals: ``.gbw`` files and densities of completed structures stay. Those of failed ones stay in any case,
+            as the next attempt may start from them.
+        purge_failed: of attempts without a result leave the input and a short account only.
+        execute: remove them; otherwise they are only told.
+
+    Yields:
+        Each file.
+    """
+    rows = ledger.stored_by_status(_FINISHED)
+    while chunk := list(islice(rows, CHUNK)):
+        for folder in _folders(ledger, layout, chunk):
+            report.folders += 1
+            try:
+                for removed in _clean_one(
+                    folder, layout, keep_orbitals=keep_orbitals, purge_failed=purge_failed, execute=execute
+                ):
+                    report.files[removed.kind] += 1
+                    report.sizes[removed.kind] += removed.size
+                    yield removed
+            except FileNotFoundError:
+                report.leave("is not there (any more)", str(folder.path))
+            except OSError as error:
+                report.leave(error.strerror or str(error), str(folder.path))
+
+
+def _clean_one(
+    folder: _Folder, layout: JobLayout, *, keep_orbitals: bool, purge_failed: bool, execute: bool
+) -> Iterator[Removed]:
+    orbitals_stay = folder.may_be_started_from or keep_orbitals
+    if purge_failed and folder.failed:
+        yield from purge_folder(
+            folder.path,
+            layout.jobs_dir,
+            _account(folder),
+            # Where the structure has its result, nothing starts from what failed before.
+            keep_orbitals=folder.may_be_started_from,
+            execute=execute,
+        )
+    else:
+        yield from clean_folder(folder.path, layout.jobs_dir, keep_orbitals=orbitals_stay, execute=execute)
+
+
+def _folders(ledger: LedgerReader, layout: JobLayout, rows: Sequence[StoredStructure]) -> Iterator[_Folder]:
+    """The folders of these structures, those of their earlier attempts with them."""
+    indices = [row.orig_index for row in rows if row.orig_index is not None]
+    busy = {one.structure_id for one in ledger.open_attempts(indices).values()}
+    attempts = ledger.attempts_of(indices)
+    # Read again after the attempts: one that was claimed in between is not finished any more.
+    now = ledger.stored([row.id for row in rows])
+    for row in rows:
+        if row.id in busy or row.id not in now or now[row.id].status is not row.status:
+            continue
+        unfinished = row.status is not Status.COMPLETED
+        current = folder_of(row, layout)
+        seen: set[Path] = set()
+        for attempt in reversed(attempts.get(row.orig_index, []) if row.orig_index is not None else []):
+            if attempt.job_dir is None:
+                continue
+            for path in attempt_folders(Path(attempt.job_dir), attempt.number, attempt.token):
+                if path not in seen:
+                    seen.add(path)
+                    failed = attempt.outcome in _WITHOUT_RESULT
+                    yield _Folder(path, row, attempt, failed, unfinished)
+        if current is not None and current not in seen and current.is_dir():
+            yield _Folder(current, row, None, unfinished, unfinished)
+
+
+def _account(folder: _Folder) -> dict[str, Any]:
+    """What is kept of a failure."""
+    row, attempt = folder.row, folder.attempt
+    message = attempt.message if attempt is not None else row.error_message
+    return {
+        "orig_index": row.orig_index,
+        "status": str(row.status),
+        "fail_count": row.fail_count,
+        "attempt": attempt.number if attempt is not None else None,
+        "outcome": str(attempt.outcome) if attempt is not None else None,
+        "failure_class": attempt.failure_class if attempt is not None else None,
+        "message": (message or "")[:LONGEST_MESSAGE],
+        "remedy": attempt.remedy if attempt is not None else None,
+        "scheduler_job_id": attempt.scheduler_job_id if attempt is not None else None,
+        "host": attempt.host if attempt is not None else None,
+        "started_at": attempt.started_at if attempt is not None else None,
+        "ended_at": attempt.ended_at if attempt is not None else None,
+        "n_cores": attempt.n_cores if attempt is not None else row.n_cores,
+        "tail": tail(folder.path, TAIL_LINES).splitlines(),
+    }

@@ -1,0 +1,251 @@
+"""Whether ledger, folders and scheduler agree: a list of invariants, and what breaks them.
+
+Nothing is changed unless that is asked for, and then only what is safe: what another program may still be writing is
+left alone, and no status is set without evidence. A ledger of any size is streamed; of each invariant the first few
+differences are kept.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from oact_dagster.attempts.job_layout import JobLayout
+from oact_dagster.launchers.protocol import LauncherError, Phase
+from oact_dagster.ledger.batches import WritableLedger
+from oact_dagster.ledger.consistency import RULES, broken_rows, damage, mend
+from oact_dagster.ledger.owner import Owner
+from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.store import Ledger
+from oact_dagster.maintenance.fsck_folders import (
+    FOLDER_INVARIANTS,
+    Difference,
+    Invariant,
+    Unreadable,
+    failed_with_result,
+    folders_outside,
+    half_made,
+    moved_folders,
+    unknown_folders,
+    unproved_results,
+)
+from oact_dagster.maintenance.update import GRACE_S, LauncherOf, last_sign, update_running
+
+EXAMPLES: Final = 20
+_ASKED_AT_ONCE: Final = 500
+_DAMAGE: Final = Invariant(
+    "file-sound",
+    "SQLite finds the file sound",
+    "put a copy back, or save what can be read with `sqlite3 workflow.db .recover`",
+)
+_FOLLOWED: Final = Invariant(
+    "attempt-is-followed",
+    "each open attempt belongs to a batch that lives",
+    "the next run of these structures follows or judges it, and so does `oact dashboard DB --update JOBS_DIR`",
+    mends="judges it by its folder and its scheduler, as --update does",
+)
+_WRITER: Final = Invariant(
+    "writer-lives",
+    "the host that writes has a batch that lives, or was seen in the last 10 minutes",
+    "a run there died: `oact run --take-over`, or a run on that host",
+    mends="lets any host write again, where the dead process was one of this host",
+)
+_HAS_JOB: Final = Invariant(
+    "attempt-has-job",
+    "the scheduler knows the job of each open attempt",
+    "it has ended or was lost: the run that follows it records that after its grace period",
+)
+
+INVARIANTS: Final[tuple[Invariant, ...]] = (
+    _DAMAGE,
+    *(Invariant(rule.name, rule.holds, rule.advice, rule.mends) for rule in RULES),
+    _FOLLOWED,
+    _WRITER,
+    *FOLDER_INVARIANTS,
+    _HAS_JOB,
+)
+"""All that is looked at, in this order."""
+
+
+@dataclass(slots=True)
+class Found:
+    """What breaks one invariant."""
+
+    invariant: Invariant
+    count: int = 0
+    examples: list[Difference] = field(default_factory=list)
+    """The first few."""
+    mended: int = 0
+    skipped: str | None = None
+    """Why it was not looked at, or what was passed over."""
+
+    @property
+    def left(self) -> int:
+        """Differences that are still there."""
+        return self.count - self.mended
+
+    def add(self, difference: Difference) -> None:
+        """Count a difference."""
+        self.count += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append(difference)
+
+
+def fsck(
+    ledger: LedgerReader,
+    layout: JobLayout,
+    launcher_of: LauncherOf,
+    *,
+    repair: bool = False,
+    clock: Callable[[], float] = time.time,
+) -> Iterator[Found]:
+    """Look at every invariant.
+
+    Args:
+        ledger: open; for writing where something is to be mended.
+        layout: where the job folders are.
+        launcher_of: gives the launcher that can be asked of attempts of a kind.
+        repair: mend what is safe.
+        clock: Unix time, s.
+
+    Yields:
+        What was found, an invariant at a time.
+
+    Raises:
+        LedgerError: the ledger cannot be read, or not be written.
+        ValueError: something is to be mended, and the ledger is open for reading only.
+    """
+    if repair and not isinstance(ledger, Ledger):
+        raise ValueError("to repair, the ledger must be open for writing")
+    yield _gathered(_DAMAGE, (Difference(None, None, text) for text in damage(ledger, EXAMPLES)))
+    for rule in RULES:
+        invariant = next(one for one in INVARIANTS if one.name == rule.name)
+        found = _gathered(invariant, _rule_differences(ledger, rule.name))
+        if repair and found.count and rule.mend is not None and isinstance(ledger, Ledger):
+            mend(ledger, rule)
+            found.mended = found.count - sum(1 for _ in broken_rows(ledger, rule))
+        yield found
+        if rule.name == "status-known" and found.count:
+            # Nothing else can be asked of such a file.
+            return
+    yield _followed(ledger, layout, launcher_of, repair=repair, clock=clock)
+    yield _writer(ledger, repair=repair, clock=clock)
+    yield from _folders(ledger, layout, repair=repair, clock=clock)
+    yield _jobs(ledger, launcher_of, clock())
+
+
+def _rule_differences(ledger: LedgerReader, name: str) -> Iterator[Difference]:
+    rule = next(one for one in RULES if one.name == name)
+    for row in broken_rows(ledger, rule):
+        yield Difference(row.id, row.orig_index, row.detail)
+
+
+def _gathered(invariant: Invariant, differences: Iterator[Difference]) -> Found:
+    found = Found(invariant)
+    for difference in differences:
+        found.add(difference)
+    return found
+
+
+def _followed(
+    ledger: LedgerReader,
+    layout: JobLayout,
+    launcher_of: LauncherOf,
+    *,
+    repair: bool,
+    clock: Callable[[], float],
+) -> Found:
+    def dead() -> Iterator[Difference]:
+        alive: dict[str, bool] = {}
+        for attempt in ledger.every_open_attempt():
+            if attempt.batch_id not in alive:
+                alive[attempt.batch_id] = ledger.batch_lives(attempt.batch_id, clock())
+            if not alive[attempt.batch_id]:
+                detail = (
+                    f"attempt {attempt.number} ({attempt.state}) was left by the batch {attempt.batch_id}"
+                )
+                yield Difference(attempt.structure_id, attempt.orig_index, detail)
+
+    found = _gathered(_FOLLOWED, dead())
+    if repair and found.count and isinstance(ledger, Ledger):
+        update_running(ledger, layout, launcher_of, clock=clock)
+        found.mended = found.count - sum(1 for _ in dead())
+    return found
+
+
+def _writer(ledger: LedgerReader, *, repair: bool, clock: Callable[[], float]) -> Found:
+    found = Found(_WRITER)
+    writer, now = ledger.writer(), clock()
+    if writer is None:
+        return found
+    alive = Owner(writer.host, writer.boot_id, writer.pid, writer.pid_started).lives()
+    if alive or (alive is None and not writer.is_silent(now)) or ledger.any_batch_lives(now):
+        return found
+    found.add(Difference(None, None, writer.told(now)))
+    if repair and alive is False and isinstance(ledger, WritableLedger):
+        ledger.release_dead_writer(now)
+        found.mended = int(ledger.writer() is None)
+    return found
+
+
+def _folders(
+    ledger: LedgerReader, layout: JobLayout, *, repair: bool, clock: Callable[[], float]
+) -> Iterator[Found]:
+    looks = (folders_outside, unproved_results, failed_with_result, unknown_folders)
+    for invariant, look in zip(FOLDER_INVARIANTS, looks, strict=False):
+        unreadable = Unreadable()
+        found = _gathered(invariant, look(ledger, layout, unreadable))
+        if repair and found.count and look is folders_outside and isinstance(ledger, Ledger):
+            found.mended = ledger.move_folders(list(moved_folders(ledger, layout, unreadable)))
+        found.skipped = unreadable.told
+        yield found
+    found, unreadable = Found(FOLDER_INVARIANTS[-1]), Unreadable()
+    for folder in half_made(layout, clock(), unreadable):
+        found.add(Difference(None, None, str(folder)))
+        if repair:
+            shutil.rmtree(folder, ignore_errors=True)
+            found.mended += not folder.exists()
+    found.skipped = unreadable.told
+    yield found
+
+
+def _jobs(ledger: LedgerReader, launcher_of: LauncherOf, now: float) -> Found:
+    """Ask schedulers for the jobs of open attempts; processes of this machine are no scheduler's."""
+    found = Found(_HAS_JOB)
+    attempts = (
+        one
+        for one in ledger.every_open_attempt()
+        if one.scheduler_job_id and one.launcher not in ("local", "parsl")
+    )
+    while chunk := list(islice(attempts, _ASKED_AT_ONCE)):
+        for kind in dict.fromkeys(one.launcher for one in chunk):
+            launcher = launcher_of(kind)
+            if launcher is None:
+                found.skipped = f"no launcher of kind {kind} can be asked here (campaign.yaml names it)"
+                continue
+            try:
+                ours = {str(one.scheduler_job_id): one for one in chunk if one.launcher == kind}
+                for job_id, state in launcher.states(list(ours)).items():
+                    one = ours[job_id]
+                    # What has just ended is recorded in a moment by the run that follows it.
+                    seen = last_sign(Path(one.job_dir)) if one.job_dir else None
+                    if state.phase in (Phase.UNKNOWN, Phase.ENDED) and now - (seen or 0.0) > GRACE_S:
+                        detail = f"attempt {one.number}: job {job_id} is {state.final or state.phase}"
+                        found.add(Difference(one.structure_id, one.orig_index, detail))
+                found.skipped = "; ".join(launcher.notes()) or found.skipped
+            except LauncherError as error:
+                found.skipped = f"the scheduler cannot be asked: {error}"
+            finally:
+                launcher.close()
+    return found
+
+
+def is_clean(found: list[Found]) -> bool:
+    """Whether no difference is left."""
+    return not any(one.left for one in found)
+
+
+__all__ = ["EXAMPLES", "INVARIANTS", "Difference", "Found", "Invariant", "fsck", "is_clean"]

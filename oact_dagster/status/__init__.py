@@ -1,0 +1,1 @@
+"""How a campaign stands: for the dashboard, the report, the summary and the page."""
