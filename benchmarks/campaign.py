@@ -49,9 +49,10 @@ from oact_dagster.launchers.attempt_files import (
     StartRecord,
     exit_text,
 )
-from oact_dagster.launchers.protocol import Cause, Job, JobState, Orphan, Phase, Submission
+from oact_dagster.launchers.protocol import Orphan, Submission
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.schedulers.jobs import Cause, Job, JobState, Phase
 
 SENSORS: Final = ("intake", "feed", "retry", "timeout", "harvest")
 LIMIT_S: Final = 5.0

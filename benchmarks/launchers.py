@@ -86,7 +86,7 @@ def main() -> None:
 def _ready_for(kind: str) -> Iterator[dict[str, str]]:
     """The environment in which a launcher finds its scheduler."""
     if kind == "slurm":
-        from oact_dagster_tests.launchers.real_slurm import RealSlurm, missing_programs
+        from oact_dagster_tests.schedulers.real_slurm import RealSlurm, missing_programs
 
         if missing_programs():
             raise SystemExit(f"no {', '.join(missing_programs())}; apt-get install slurm-wlm munge")
@@ -97,7 +97,7 @@ def _ready_for(kind: str) -> Iterator[dict[str, str]]:
         finally:
             cluster.stop()
     elif kind == "flux":
-        from oact_dagster_tests.launchers.real_flux import RealFlux, missing_program
+        from oact_dagster_tests.schedulers.real_flux import RealFlux, missing_program
 
         if missing_program():
             raise SystemExit("no flux on PATH; leave flux out of --launchers, or take stand-in-flux")
@@ -111,7 +111,7 @@ def _ready_for(kind: str) -> Iterator[dict[str, str]]:
         with tempfile.TemporaryDirectory() as folder:
             command = Path(folder, "bin", "flux")
             command.parent.mkdir()
-            stand_in = Path(__file__).parents[1] / "oact_dagster_tests" / "launchers" / "stand_in_flux.py"
+            stand_in = Path(__file__).parents[1] / "oact_dagster_tests" / "schedulers" / "stand_in_flux.py"
             command.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{stand_in}" "$@"\n')
             command.chmod(0o755)
             yield {"STAND_IN_FLUX": folder, "PATH": f"{command.parent}:{os.environ['PATH']}"}
@@ -164,8 +164,8 @@ def _polls(old: int, environment: dict[str, str]) -> Iterator[str]:
 
 def _poll(asked: str) -> dict[str, float]:
     """One look at jobs, or one at all of them."""
-    from oact_dagster.launchers.flux.commands import Flux, FluxOptions
-    from oact_dagster.launchers.scheduler_command import run_command
+    from oact_dagster.schedulers.command import run_command
+    from oact_dagster.schedulers.flux.commands import Flux, FluxOptions
 
     began = time.monotonic()
     if asked:

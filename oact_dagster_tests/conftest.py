@@ -1,12 +1,18 @@
 """Fixtures that every part of the tests shares."""
 
+import contextlib
+import importlib.util
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
+from oact_dagster_tests.launchers.marked import mark, marked
 from oact_dagster_tests.requirements import lacking
+from oact_dagster_tests.schedulers.real_slurm import RealSlurm, missing_programs, site_configuration
 
 
 def pytest_configure() -> None:
@@ -25,3 +31,56 @@ def orca_outputs() -> Path:
     if not (folder / "truth.json").is_file():
         lacking("data", f"OACT_TEST_DATA={where} holds no truth.json")
     return folder
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster() -> Iterator[RealSlurm]:
+    missing = missing_programs()
+    if missing:
+        lacking("slurm", f"no {', '.join(missing)}; apt-get install slurm-wlm slurm-wlm-basic-plugins munge")
+    site = site_configuration()
+    if site is not None and os.environ.get("OACT_TEST_SLURM") != "1":
+        lacking(
+            "slurm", f"this machine has a Slurm ({site}); OACT_TEST_SLURM=1 starts one of its own beside it"
+        )
+    cluster = RealSlurm()
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture
+def slurm(slurm_cluster: RealSlurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[RealSlurm]:
+    """The cluster, empty, with its clients on PATH."""
+    slurm_cluster.clear()
+    for key, value in slurm_cluster.environment.items():
+        monkeypatch.setenv(key, value)
+    yield slurm_cluster
+    # Every client that a test started had the test's own configuration.
+    strangers = [
+        line
+        for line in slurm_cluster.calls.read_text().splitlines()
+        if line.split()[1] != str(slurm_cluster.configuration)
+    ]
+    assert not strangers
+    slurm_cluster.mend()
+
+
+@pytest.fixture
+def parsl_is_there() -> None:
+    if importlib.util.find_spec("parsl") is None:
+        lacking("parsl", "pip install parsl")
+
+
+@pytest.fixture
+def ours(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The mark of all processes of this test; none of them is left at its end."""
+    value = mark(monkeypatch)
+    yield value
+    left = marked(value)
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    assert left == []

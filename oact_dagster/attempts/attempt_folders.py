@@ -17,7 +17,7 @@ from oact_dagster.launchers.attempt_files import (
     START_FILE,
     read_spec,
 )
-from oact_dagster.launchers.job_files import JOB_FILES
+from oact_dagster.schedulers.job_files import JOB_FILES
 
 INPUT_ONLY: Final = ".input_only"
 """Beside an input to look at: what was written with it, the files of the user's own function, too."""

@@ -33,14 +33,10 @@ from oact_dagster.campaign import Campaign
 from oact_dagster.counted import counted
 from oact_dagster.feed.decisions import why_stopped
 from oact_dagster.launchers.attempt_files import has_run
-from oact_dagster.launchers.protocol import (
-    JobState,
-    Launcher,
-    LauncherError,
-    Phase,
-)
+from oact_dagster.launchers.protocol import Launcher
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.schedulers.jobs import JobState, LauncherError, Phase
 
 PAUSE_S: Final = 0.5
 """Longest time between two looks at whether the run is to stop, s."""

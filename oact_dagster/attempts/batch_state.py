@@ -15,6 +15,7 @@ from oact_dagster.attempts.events import (
     InputWritten,
     NotRun,
 )
+from oact_dagster.attempts.full_disk import why_full
 from oact_dagster.attempts.job_folder import FolderWriter
 from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.known_results import with_earlier_ones
@@ -22,17 +23,14 @@ from oact_dagster.attempts.message_channel import MessageChannel
 from oact_dagster.attempts.selection import BatchRequest
 from oact_dagster.attempts.stop_request import StopRequest
 from oact_dagster.campaign import Campaign
-from oact_dagster.execution.full_disk import why_full
 from oact_dagster.launchers.attempt_files import OUTPUT_FILE
-from oact_dagster.launchers.protocol import (
-    Job,
-    Launcher,
-)
+from oact_dagster.launchers.protocol import Launcher
 from oact_dagster.ledger.states import (
     StructureRecord,
 )
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.orca.outputs import tail
+from oact_dagster.schedulers.jobs import Job
 
 HEARTBEAT_S: Final = 30.0
 """How often the ledger gets a sign of life, s."""

@@ -7,9 +7,9 @@ from pathlib import Path
 from oact_dagster.attempts.attempt_folders import attempt_folders, retire
 from oact_dagster.attempts.next_attempt import SETUP
 from oact_dagster.attempts.verdict import Evidence
-from oact_dagster.launchers.protocol import JobState, Phase
 from oact_dagster.ledger.states import AttemptRecord, Outcome
 from oact_dagster.orca.outputs import read_output
+from oact_dagster.schedulers.jobs import JobState, Phase
 
 
 @dataclass(frozen=True, slots=True)

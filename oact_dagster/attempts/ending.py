@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from oact_dagster.attempts.engine import engine_of
+from oact_dagster.attempts.full_disk import found_no_space
 from oact_dagster.attempts.measures import bonds_of, energy_flag, scf_converged
 from oact_dagster.attempts.output_verdict import silence
 from oact_dagster.attempts.verdict import Evidence, judge
-from oact_dagster.execution.full_disk import found_no_space
 from oact_dagster.launchers.attempt_files import (
     ERRORS_FILE,
     OUTPUT_FILE,
@@ -20,13 +20,13 @@ from oact_dagster.launchers.attempt_files import (
     read_start,
 )
 from oact_dagster.launchers.local import LocalLauncher
-from oact_dagster.launchers.protocol import JobState
 from oact_dagster.ledger.states import AttemptState, Ending, OpenAttempt, Outcome, Result, StructureRecord
 from oact_dagster.orca.attempt_evidence import read_evidence
 from oact_dagster.orca.convergence import read_convergence
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.outputs import Output, read_output
 from oact_dagster.orca.silence import silent_for_s
+from oact_dagster.schedulers.jobs import JobState
 from oact_dagster.settings.retry import RetrySettings
 
 OUTLIVED_S: Final = 600.0

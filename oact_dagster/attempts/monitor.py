@@ -21,15 +21,6 @@ from oact_dagster.attempts.orca_version import of_the_ledgers_orca
 from oact_dagster.attempts.planner import Plans
 from oact_dagster.attempts.stop_request import StopLevel
 from oact_dagster.launchers.attempt_files import FILES_SHOW_S, MESSAGES_FILE, START_FILE, has_run, read_exit
-from oact_dagster.launchers.protocol import (
-    GONE,
-    NEVER_STARTED,
-    NOT_STARTED,
-    OUT_OF_TIME,
-    Cause,
-    JobState,
-    Phase,
-)
 from oact_dagster.ledger.states import (
     Ending,
     Outcome,
@@ -38,6 +29,7 @@ from oact_dagster.ledger.states import (
 )
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.silence import silent_for_s
+from oact_dagster.schedulers.jobs import GONE, NEVER_STARTED, NOT_STARTED, OUT_OF_TIME, Cause, JobState, Phase
 
 STILLBORN_JOBS: Final = 3
 """So many jobs that end before their payload begins, and none that began: it is no fault of a node."""

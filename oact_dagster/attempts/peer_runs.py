@@ -18,16 +18,13 @@ from oact_dagster.attempts.monitor import Following
 from oact_dagster.counted import counted
 from oact_dagster.launchers.kinds import settings_of
 from oact_dagster.launchers.leftovers import end_leftovers
-from oact_dagster.launchers.protocol import (
-    JobState,
-    Orphan,
-    Phase,
-)
+from oact_dagster.launchers.protocol import Orphan
 from oact_dagster.ledger.states import (
     AttemptState,
     OpenAttempt,
     Status,
 )
+from oact_dagster.schedulers.jobs import JobState, Phase
 
 FOLLOW_OTHERS_S: Final = 2.0
 """How often structures that another run owns are looked at, s."""

@@ -1,7 +1,7 @@
 """Handing some structures to a scheduler, or running them on this node, without a Dagster instance.
 
 What ``oact submit`` and the scripts on the programmatic API share: which structures, through which settings, and what
-became of it. How they are run is :mod:`oact_dagster.execution.batch`, as with everything else.
+became of it. How they are run is :mod:`oact_dagster.attempts.batch`, as with everything else.
 """
 
 import os
@@ -24,10 +24,10 @@ from oact_dagster.attempts.setup_hook import SetupError, SetupFunc, load_setup_f
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest, signals_stop
 from oact_dagster.campaign import Campaign
 from oact_dagster.launchers.choose import make_launcher
-from oact_dagster.launchers.protocol import LauncherError
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.schedulers.jobs import LauncherError
 
 SCHEDULERS: Final = ("flux", "slurm")
 

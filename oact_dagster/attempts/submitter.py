@@ -17,19 +17,15 @@ from oact_dagster.attempts.events import (
     Note,
     NotRun,
 )
+from oact_dagster.attempts.full_disk import no_space_in
 from oact_dagster.attempts.monitor import Following
 from oact_dagster.attempts.next_attempt import AVOID
 from oact_dagster.attempts.orca_version import of_the_ledgers_orca
 from oact_dagster.attempts.planner import Plans
 from oact_dagster.attempts.setup_hook import SetupError
 from oact_dagster.counted import counted
-from oact_dagster.execution.full_disk import no_space_in
 from oact_dagster.feed.bad_hosts import bad_hosts
 from oact_dagster.launchers.packing import expected_cost
-from oact_dagster.launchers.protocol import (
-    Job,
-    LauncherError,
-)
 from oact_dagster.ledger.states import (
     Claim,
     Ending,
@@ -39,6 +35,7 @@ from oact_dagster.ledger.states import (
 )
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.input_settings import InputRefused
+from oact_dagster.schedulers.jobs import Job, LauncherError
 
 PROGRESS_LINES_PER_S: Final = 5.0
 """Lines about running calculations in the log of a run, at most: each is an event in Dagster's storage."""

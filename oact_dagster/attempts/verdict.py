@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from oact_dagster.launchers.attempt_files import TOKEN_COMMENT, ExitRecord, How
-from oact_dagster.launchers.protocol import NOT_STARTED, Cause, JobState
 from oact_dagster.ledger.states import Outcome
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.outputs import Output
+from oact_dagster.schedulers.jobs import NOT_STARTED, Cause, JobState
 
 _NO_END: Final = "truncated"
 _NO_REASON: Final = ("truncated", "aborted")

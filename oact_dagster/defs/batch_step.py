@@ -33,9 +33,9 @@ from oact_dagster.defs.pipes import batch_pipes
 from oact_dagster.defs.storage_faults import StorageGuard, guarded
 from oact_dagster.defs.summary import summary_materialization
 from oact_dagster.launchers.choose import make_launcher
-from oact_dagster.launchers.protocol import LauncherError
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.schedulers.jobs import LauncherError
 from oact_dagster.status.quality import Quality, evaluate
 from oact_dagster.status.summary_need import note_shown, standing
 

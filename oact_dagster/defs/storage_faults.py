@@ -13,7 +13,7 @@ from typing import Any, Final
 from dagster import DagsterInstance, DagsterRun, EventLogEntry
 from sqlalchemy.exc import SQLAlchemyError
 
-from oact_dagster.execution.full_disk import no_space_in, why_full
+from oact_dagster.attempts.full_disk import no_space_in, why_full
 
 _FILES: Final = ("dagster.yaml", "history/runs.db", "history/runs/index.db", "schedules/schedules.db")
 """Of an instance; without the last three where it keeps its events in PostgreSQL."""

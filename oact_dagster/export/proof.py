@@ -10,12 +10,12 @@ from oact_dagster.attempts.attempt_folders import attempt_folders
 from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.verdict import Evidence
 from oact_dagster.launchers.attempt_files import TOKEN_COMMENT
-from oact_dagster.launchers.protocol import JobState, Phase
 from oact_dagster.ledger.failures import LAUNCHER_BY_HAND
 from oact_dagster.ledger.states import AttemptRecord, StoredStructure
 from oact_dagster.maintenance.existing_ledger import SAME_ENERGY_EH
 from oact_dagster.maintenance.update import folder_of
 from oact_dagster.orca.outputs import Output, Termination, read_output
+from oact_dagster.schedulers.jobs import JobState, Phase
 
 NO_ENERGY: Final = "has no energy in the ledger"
 NO_FOLDER: Final = "its folder is not there"

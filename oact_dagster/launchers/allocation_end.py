@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from oact_dagster.launchers.protocol import LauncherError
-from oact_dagster.launchers.scheduler_command import run_command
+from oact_dagster.schedulers.command import run_command
+from oact_dagster.schedulers.jobs import LauncherError
 
 ANSWER_S: Final = 20.0
 """How long a scheduler's command may take to tell, s."""

@@ -4,10 +4,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from oact_dagster.campaign import Campaign
-from oact_dagster.launchers.flux.commands import Flux, FluxOptions
-from oact_dagster.launchers.job_array import ARRAYS_FOLDER
-from oact_dagster.launchers.job_files import job_environment
-from oact_dagster.launchers.job_script import PAYLOAD
 from oact_dagster.launchers.kinds import PILOTS
 from oact_dagster.launchers.local import LocalLauncher
 from oact_dagster.launchers.parsl.choose import make_parsl_launcher
@@ -15,10 +11,12 @@ from oact_dagster.launchers.pilots.pilot_files import PILOT, PilotSpec
 from oact_dagster.launchers.pilots.pilot_launcher import PilotLauncher, PilotRequest
 from oact_dagster.launchers.pilots.shared_list import SharedList
 from oact_dagster.launchers.protocol import Launcher
-from oact_dagster.launchers.scheduler import Scheduler
 from oact_dagster.launchers.scheduler_launcher import SchedulerLauncher
-from oact_dagster.launchers.slurm.commands import Slurm, SlurmOptions
-from oact_dagster.settings.launcher import LauncherSettings
+from oact_dagster.schedulers.job_array import ARRAYS_FOLDER
+from oact_dagster.schedulers.job_files import job_environment
+from oact_dagster.schedulers.job_script import PAYLOAD
+from oact_dagster.schedulers.protocol import Scheduler
+from oact_dagster.schedulers.registry import make_scheduler
 
 LISTS_FOLDER: Final = ".pilots"
 """Of pilots and their lists, in the jobs folder."""
@@ -93,26 +91,3 @@ def _scheduler_launcher(
         command=command,
         grace_s=settings.grace_s,
     )
-
-
-def make_scheduler(settings: LauncherSettings) -> Scheduler | None:
-    """The scheduler of ``launcher.kind``; None where there is none, or Parsl speaks to it."""
-    if settings.kind in ("local", "parsl"):
-        return None
-    return _slurm(settings) if settings.kind == "slurm" else _flux(settings)
-
-
-def _slurm(settings: LauncherSettings) -> Scheduler:
-    options = SlurmOptions(
-        settings.queue, settings.qos, settings.allocation, settings.constraint, settings.extra_directives
-    )
-
-    def margin_s(time_limit_s: float) -> float:
-        return settings.pilot_margin_s if settings.pilots else settings.margin_s(time_limit_s)
-
-    return Slurm(options, settings.command_timeout_s, margin_s)
-
-
-def _flux(settings: LauncherSettings) -> Scheduler:
-    options = FluxOptions(settings.queue, settings.allocation, settings.constraint, settings.extra_directives)
-    return Flux(options, settings.command_timeout_s)

@@ -15,16 +15,9 @@ from pathlib import Path
 
 from oact_dagster.launchers.attempt_files import PAYLOAD_LOG, TOKEN_VARIABLE
 from oact_dagster.launchers.leftovers import end_leftovers
-from oact_dagster.launchers.protocol import (
-    NEVER_STARTED,
-    NOT_STARTED,
-    Job,
-    JobState,
-    Orphan,
-    Phase,
-    Submission,
-)
+from oact_dagster.launchers.protocol import Orphan, Submission
 from oact_dagster.launchers.worker_slots import WorkerSlots
+from oact_dagster.schedulers.jobs import NEVER_STARTED, NOT_STARTED, Job, JobState, Phase
 
 
 @dataclass(slots=True)

@@ -6,94 +6,10 @@ command is the payload's.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
-
-class LauncherError(Exception):
-    """Jobs cannot be run as asked; the text is one line that says why and what to do."""
-
-
-NEVER_STARTED: Final = "never started"
-"""``JobState.final`` of a job that was cancelled while it was queued: its command never ran."""
-
-NOT_STARTED: Final = "not started"
-"""How ``JobState.final`` begins of a job whose command could not be started, with the reason behind it."""
-
-OUT_OF_TIME: Final = "out of time"
-"""``JobState.final`` of a job that was not started since it could not have ended in time; ``reason`` says more."""
-
-GONE: Final = "no longer known"
-"""``JobState.final`` of a job that the scheduler does not know any more."""
-
-
-class Phase(StrEnum):
-    """Where a job is."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    ENDED = "ended"
-    UNKNOWN = "unknown"
-    """The scheduler does not know it (any more); by itself that decides nothing."""
-
-
-class Cause(StrEnum):
-    """Who ended a job, as far as its scheduler tells."""
-
-    ITSELF = "itself"
-    """Its command ended, well or not; or nothing is said of it."""
-    TIME_LIMIT = "time limit"
-    OUT_OF_MEMORY = "out of memory"
-    NODE_FAILED = "node failed"
-    PREEMPTED = "preempted"
-    CANCELLED = "cancelled"
-
-
-@dataclass(frozen=True, slots=True)
-class JobCosts:
-    """What a job took, as its scheduler's accounting tells; None for what it does not tell."""
-
-    elapsed_s: float | None = None
-    cpu_time_s: float | None = None
-    """Of all its processes, user and system."""
-    max_rss_mb: float | None = None
-    """Its largest memory."""
-    node: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class JobState:
-    """What the scheduler says of a job."""
-
-    phase: Phase
-    final: str = ""
-    """The scheduler's own word for how it ended (``exit 0``, ``signal 9``, ``TIMEOUT``), once it has."""
-    cause: Cause = Cause.ITSELF
-    reason: str = ""
-    """Why a queued job waits, in the scheduler's own words."""
-    stuck: str = ""
-    """The reason of a queued job that may wait for ever, with what to do; empty while it only waits for its turn."""
-    log: str = ""
-    """The last lines that scheduler and job script wrote, once it has ended."""
-    costs: JobCosts = JobCosts()
-    """Once it has ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One attempt, ready to be started."""
-
-    token: str
-    folder: Path
-    n_cores: int
-    time_limit_s: float = 7200.0
-    memory_mb: int | None = None
-    """What to ask for with all its processes; None leaves it to the scheduler."""
-    expected_cost: float = 0.0
-    """How dear it is against the others, in a unit without meaning; 0 where that is not known."""
-    avoid: tuple[str, ...] = ()
-    """Hosts on which earlier attempts failed by no fault of theirs."""
+from oact_dagster.schedulers.jobs import Job, JobState
 
 
 @dataclass(frozen=True, slots=True)

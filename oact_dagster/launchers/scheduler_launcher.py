@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from oact_dagster.counted import counted
-from oact_dagster.launchers.attempt_files import FILES_SHOW_S, read_exit, read_start
-from oact_dagster.launchers.job_array import JobArray, find_arrays, split
-from oact_dagster.launchers.job_script import PAYLOAD, JobEnvironment, by_hand_name
-from oact_dagster.launchers.protocol import Cause, Job, JobState, LauncherError, Orphan, Phase, Submission
-from oact_dagster.launchers.scheduler import ArrayNames, Reply, Scheduler
-from oact_dagster.launchers.scheduler_command import NoAnswerError
+from oact_dagster.launchers.attempt_files import FILES_SHOW_S, has_run, read_exit, read_start
+from oact_dagster.launchers.protocol import Orphan, Submission
+from oact_dagster.schedulers.command import NoAnswerError
+from oact_dagster.schedulers.job_array import JobArray, find_arrays, split
+from oact_dagster.schedulers.job_script import PAYLOAD, JobEnvironment, by_hand_name
+from oact_dagster.schedulers.jobs import Cause, Job, JobState, LauncherError, Phase
+from oact_dagster.schedulers.protocol import ArrayNames, Reply, Scheduler
 
 SOONEST_S: Final = 2.0
 """Time from a submit to the first look at the queue; it grows to the poll interval, s."""
@@ -332,7 +333,9 @@ class SchedulerLauncher:
                 state = JobState(Phase.ENDED, "cancelled while it waited", Cause.CANCELLED)
             if state.phase in (Phase.ENDED, Phase.UNKNOWN) and job_id in self._places:
                 array, task = self._places[job_id]
-                state = replace(state, log=array.take_log(task))
+                state = replace(state, log=array.last_lines(task))
+                if not state.log and has_run(array.folders[task]):
+                    array.remove_empty_log(task)
             if state.reason and (why := self._scheduler.why_pending(state.reason)) is not None:
                 state = replace(state, stuck=f"{state.reason} ({why})")
             self._states[job_id] = state
@@ -378,7 +381,8 @@ class SchedulerLauncher:
         # Had it begun, it would have ended so long ago at least, and its files would have had that time to show.
         ended_s = kept_s + now - self._gone_at.get(job_id, math.inf)
         shown = kept_s > 0 and ended_s >= self._files_show_s
-        return shown and job_id not in self._began and not array.began(task)
+        began = job_id in self._began or array.began(task) or has_run(array.folders[task])
+        return shown and not began
 
     def _tell_pending(self) -> None:
         """Tell once of each reason to wait that does not pass by itself."""

@@ -40,10 +40,8 @@ from oact_dagster.intake.identity import check_names
 from oact_dagster.intake.intake import MANY_STRUCTURES, tell_nobody
 from oact_dagster.intake.report import IntakeRefused
 from oact_dagster.intake.rows import checked, record_of, whole_number
-from oact_dagster.launchers.examining import examine_jobs
 from oact_dagster.launchers.parsl.choose import workers_refused
 from oact_dagster.launchers.parsl.config import require_parsl
-from oact_dagster.launchers.protocol import LauncherError
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.filesystem import network_filesystem
 from oact_dagster.ledger.reading import LedgerReader
@@ -52,6 +50,8 @@ from oact_dagster.maintenance.job_requests import JobRequests
 from oact_dagster.orca.geometry import GeometryError, parse_geometry
 from oact_dagster.orca.inputs import InputRefused, check_settings, estimate_maxcore
 from oact_dagster.orca.structure import Structure, StructureError
+from oact_dagster.schedulers.examination import examine_jobs
+from oact_dagster.schedulers.jobs import LauncherError
 from oact_dagster.status.staleness import stale_results
 
 EXAMPLES: Final = 3

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Final
 
 from oact_dagster.attempts.job_layout import JobLayout
-from oact_dagster.launchers.protocol import LauncherError, Phase
 from oact_dagster.ledger.batches import WritableLedger
 from oact_dagster.ledger.consistency import RULES, broken_rows, damage, mend
 from oact_dagster.ledger.owner import Owner
@@ -33,6 +32,7 @@ from oact_dagster.maintenance.fsck_folders import (
     unproved_results,
 )
 from oact_dagster.maintenance.update import GRACE_S, LauncherOf, last_sign, update_running
+from oact_dagster.schedulers.jobs import LauncherError, Phase
 
 EXAMPLES: Final = 20
 _ASKED_AT_ONCE: Final = 500

@@ -10,7 +10,6 @@ from typing import Final
 from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.verdict import Evidence
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, INPUT_FILE, OUTPUT_FILE, read_spec
-from oact_dagster.launchers.protocol import JobState, Phase
 from oact_dagster.ledger.failures import LAUNCHER_BY_HAND
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import AttemptState, MovedFolder, Status, StoredStructure
@@ -18,6 +17,7 @@ from oact_dagster.maintenance.existing_ledger import result_problem
 from oact_dagster.maintenance.update import folder_of
 from oact_dagster.orca.outputs import read_output, read_termination
 from oact_dagster.orca.terminations import Termination
+from oact_dagster.schedulers.jobs import JobState, Phase
 
 HALF_MADE_S: Final = 3600.0
 """A folder that is being made for so long is one that a killed process left, s."""

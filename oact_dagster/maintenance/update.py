@@ -35,7 +35,7 @@ from oact_dagster.launchers.attempt_files import (
 )
 from oact_dagster.launchers.choose import launcher_kind, make_launcher
 from oact_dagster.launchers.local import LocalLauncher
-from oact_dagster.launchers.protocol import Cause, JobState, Launcher, LauncherError, Orphan, Phase
+from oact_dagster.launchers.protocol import Launcher, Orphan
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.states import (
     AttemptState,
@@ -49,6 +49,7 @@ from oact_dagster.ledger.states import (
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.orca.outputs import read_output
 from oact_dagster.orca.silence import SILENCE_LIMIT_S, silent_for_s
+from oact_dagster.schedulers.jobs import Cause, JobState, LauncherError, Phase
 from oact_dagster.settings.launcher import LauncherSettings
 from oact_dagster.settings.retry import RetrySettings
 

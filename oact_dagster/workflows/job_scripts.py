@@ -4,10 +4,10 @@ import errno
 from pathlib import Path
 
 from oact_dagster.launchers.attempt_files import INPUT_FILE, read_spec
-from oact_dagster.launchers.flux.job_file import FluxJobOptions, write_flux_job
-from oact_dagster.launchers.job_script import JobEnvironment, whole_minutes
-from oact_dagster.launchers.slurm.job_file import write_slurm_job
 from oact_dagster.maintenance.fsck_folders import job_folders
+from oact_dagster.schedulers.flux.job_file import FluxJobOptions, write_flux_job
+from oact_dagster.schedulers.job_script import JobEnvironment, whole_minutes
+from oact_dagster.schedulers.slurm.job_file import write_slurm_job
 from oact_dagster.workflows.orca_config import default_orca_paths
 
 

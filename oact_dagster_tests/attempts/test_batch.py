@@ -15,10 +15,10 @@ from oact_dagster.attempts.selection import Selection, resolve
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest
 from oact_dagster.campaign import Campaign
 from oact_dagster.intake.intake import take_in
-from oact_dagster.launchers.protocol import LauncherError
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.schedulers.jobs import LauncherError
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import ENERGY, GRADIENT, TestEngine
@@ -390,7 +390,7 @@ def test_a_full_disk_fails_one_structure_and_touches_no_other(
     campaign.jobs_dir.mkdir()
     (campaign.jobs_dir / "job_3").write_text("a folder that cannot be written")
     # Whatever is free counts as too little.
-    monkeypatch.setattr("oact_dagster.execution.full_disk.LEAST_SPACE_B", 2**62)
+    monkeypatch.setattr("oact_dagster.attempts.full_disk.LEAST_SPACE_B", 2**62)
     events = []
     with pytest.raises(LauncherError, match="no space left on the disk"):
         for event in batch(campaign, ledger, list(range(6))):

@@ -20,9 +20,9 @@ from oact_dagster.campaign import Campaign
 from oact_dagster.feed.decisions import decide_feed
 from oact_dagster.intake.intake import take_in
 from oact_dagster.launchers.choose import make_launcher
-from oact_dagster.launchers.protocol import LauncherError
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.schedulers.jobs import LauncherError
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import TestEngine

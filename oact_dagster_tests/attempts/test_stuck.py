@@ -16,9 +16,10 @@ from oact_dagster.defs.batch_events import BatchReport
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.intake.intake import take_in
 from oact_dagster.launchers.local import LocalLauncher
-from oact_dagster.launchers.protocol import Job, JobState, Phase, Submission
+from oact_dagster.launchers.protocol import Submission
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.schedulers.jobs import Job, JobState, Phase
 from oact_dagster.status.overview import overview_of
 from oact_dagster_tests.batches import settled
 from oact_dagster_tests.campaigns import write_campaign

@@ -7,11 +7,11 @@ import pytest
 
 from oact_dagster.attempts.verdict import Evidence, judge
 from oact_dagster.launchers.attempt_files import ExitRecord, How
-from oact_dagster.launchers.protocol import Cause, JobState, Phase
 from oact_dagster.ledger.states import Outcome
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.outputs import Output, read_output
 from oact_dagster.orca.terminations import Termination
+from oact_dagster.schedulers.jobs import Cause, JobState, Phase
 
 TOKEN = "0123456789abcdef"
 ECHO = "INPUT FILE\nNAME = orca.inp\n|  1> # oact_attempt: {token}\n|  2> ! EnGrad\n|  3>     ****END OF INPUT****\n"

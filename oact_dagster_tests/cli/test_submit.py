@@ -21,12 +21,12 @@ from oact_dagster_tests.cli.command import assert_one_line, command, environment
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.job_folders import age
 from oact_dagster_tests.launchers.conftest import slurm, slurm_cluster
-from oact_dagster_tests.launchers.real_slurm import RealSlurm
+from oact_dagster_tests.schedulers.real_slurm import RealSlurm
 from oact_dagster_tests.waiting import until
 
 __all__ = ["slurm", "slurm_cluster"]
 
-STAND_IN = Path(__file__).parents[1] / "launchers" / "stand_in_flux.py"
+STAND_IN = Path(__file__).parents[1] / "schedulers" / "stand_in_flux.py"
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from dagster import TableMetadataValue
 
 from oact_dagster.attempts.events import Completed, Failed
 from oact_dagster.defs.metadata import attempts_table, result_metadata
-from oact_dagster.launchers.protocol import Cause, JobCosts
-from oact_dagster.launchers.slurm.accounting import RECORD, read_records
+from oact_dagster.schedulers.jobs import Cause, JobCosts
+from oact_dagster.schedulers.slurm.accounting import RECORD, read_records
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.engines import TestEngine
-from oact_dagster_tests.launchers.real_slurm import RealSlurm
 from oact_dagster_tests.launchers.running import prepared
+from oact_dagster_tests.schedulers.real_slurm import RealSlurm
 
 # Printed by sacct of Slurm 22.05.8 with slurmdbd and jobacct_gather/linux: two calculations of 2 s of CPU and 200 MB,
 # one that was cancelled, and one that was still running for the database though squeue said COMPLETED.

@@ -21,23 +21,23 @@ from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.next_attempt import plan_next
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest
 from oact_dagster.feed.bad_hosts import bad_hosts
-from oact_dagster.launchers.flux.commands import Flux, FluxOptions, requires
-from oact_dagster.launchers.flux.job_file import write_flux_job
-from oact_dagster.launchers.flux.job_ids import f58
-from oact_dagster.launchers.flux.states import job_state, read_jobs
-from oact_dagster.launchers.job_script import JobEnvironment
-from oact_dagster.launchers.protocol import Cause, LauncherError, Phase
-from oact_dagster.launchers.scheduler_command import NoAnswerError
 from oact_dagster.launchers.scheduler_launcher import SchedulerLauncher
 from oact_dagster.ledger.queue import Due
 from oact_dagster.ledger.states import Outcome, Status
+from oact_dagster.schedulers.command import NoAnswerError
+from oact_dagster.schedulers.flux.commands import Flux, FluxOptions, requires
+from oact_dagster.schedulers.flux.job_file import write_flux_job
+from oact_dagster.schedulers.flux.job_ids import f58
+from oact_dagster.schedulers.flux.states import job_state, read_jobs
+from oact_dagster.schedulers.job_script import JobEnvironment
+from oact_dagster.schedulers.jobs import Cause, LauncherError, Phase
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.launchers.running import prepared, worker
 from oact_dagster_tests.ledger.samples import run
 from oact_dagster_tests.waiting import until
 
-STAND_IN = Path(__file__).with_name("stand_in_flux.py")
+STAND_IN = Path(__file__).parents[1] / "schedulers" / "stand_in_flux.py"
 
 
 @pytest.fixture

@@ -16,15 +16,15 @@ import pytest
 from oact_dagster.attempts.events import Completed
 from oact_dagster.campaign import Campaign
 from oact_dagster.launchers.attempt_files import OUTPUT_FILE
-from oact_dagster.launchers.job_array import JobArray
-from oact_dagster.launchers.protocol import LauncherError
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.schedulers.job_array import JobArray
+from oact_dagster.schedulers.jobs import LauncherError
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.engines import TestEngine
-from oact_dagster_tests.launchers.real_slurm import RealSlurm
 from oact_dagster_tests.launchers.running import prepared
 from oact_dagster_tests.mounts import make_room, small_disk
+from oact_dagster_tests.schedulers.real_slurm import RealSlurm
 from oact_dagster_tests.waiting import until
 
 STRUCTURES = 12
@@ -43,8 +43,8 @@ from oact_dagster.attempts.job_folder import FolderWriter
 from oact_dagster.attempts.selection import BatchRequest
 from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.launchers.attempt_files import OUTPUT_FILE
-from oact_dagster.launchers.job_array import JobArray
-from oact_dagster.launchers.protocol import LauncherError
+from oact_dagster.schedulers.job_array import JobArray
+from oact_dagster.schedulers.jobs import LauncherError
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.mounts import fill, fill_with_files

@@ -29,7 +29,7 @@ from oact_dagster.launchers.attempt_files import (
 from oact_dagster.launchers.leftovers import end_leftovers
 from oact_dagster.launchers.local import LocalLauncher
 from oact_dagster.launchers.payload import EXIT_NOT_MINE, run_engine
-from oact_dagster.launchers.protocol import NEVER_STARTED, Job, JobState, Phase
+from oact_dagster.schedulers.jobs import NEVER_STARTED, Job, JobState, Phase
 from oact_dagster_tests.waiting import until
 
 
@@ -124,7 +124,7 @@ SHARING = """
 import sys
 from pathlib import Path
 from oact_dagster.launchers.local import LocalLauncher
-from oact_dagster.launchers.protocol import Job, Phase
+from oact_dagster.schedulers.jobs import Job, Phase
 launcher = LocalLauncher(2, jobs_dir=Path(sys.argv[1]))
 jobs = [Job(token, Path(sys.argv[1]) / f"job_{token}", 1) for token in sys.argv[2:]]
 launcher.submit(jobs)
@@ -343,7 +343,7 @@ PARENT = """
 import sys, time
 from pathlib import Path
 from oact_dagster.launchers.local import LocalLauncher
-from oact_dagster.launchers.protocol import Job
+from oact_dagster.schedulers.jobs import Job
 launcher = LocalLauncher(1)
 launcher.submit([Job(sys.argv[2], Path(sys.argv[1]), 1)])
 time.sleep(100)

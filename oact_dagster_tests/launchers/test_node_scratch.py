@@ -7,7 +7,7 @@ import pytest
 
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, How, read_exit, read_spec, spec_text
 from oact_dagster.launchers.local import LocalLauncher
-from oact_dagster.launchers.protocol import Job
+from oact_dagster.schedulers.jobs import Job
 from oact_dagster_tests.launchers.test_local import finish, job
 from oact_dagster_tests.mounts import small_disk
 from oact_dagster_tests.waiting import until

@@ -27,9 +27,9 @@ from oact_dagster.launchers.attempt_files import (
 from oact_dagster.launchers.parsl.choose import workers_refused
 from oact_dagster.launchers.parsl.config import PoolOptions
 from oact_dagster.launchers.parsl.launcher import ParslLauncher
-from oact_dagster.launchers.protocol import OUT_OF_TIME, Cause, Job, LauncherError, Phase
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.schedulers.jobs import OUT_OF_TIME, Cause, Job, LauncherError, Phase
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import TestEngine

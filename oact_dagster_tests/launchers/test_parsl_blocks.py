@@ -18,15 +18,15 @@ from oact_dagster.attempts.stop_request import StopLevel, StopRequest
 from oact_dagster.campaign import Campaign
 from oact_dagster.launchers.attempt_files import START_FILE
 from oact_dagster.launchers.parsl import pool
-from oact_dagster.launchers.protocol import LauncherError
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.schedulers.jobs import LauncherError
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.launchers.marked import marked
 from oact_dagster_tests.launchers.parsl_runs import campaign_of, interchanges, process, run
-from oact_dagster_tests.launchers.real_slurm import RealSlurm
 from oact_dagster_tests.launchers.running import WORKER
+from oact_dagster_tests.schedulers.real_slurm import RealSlurm
 from oact_dagster_tests.waiting import until
 
 pytestmark = [pytest.mark.parsl, pytest.mark.slurm, pytest.mark.usefixtures("parsl_is_there")]

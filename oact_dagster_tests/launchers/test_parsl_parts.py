@@ -16,8 +16,8 @@ from oact_dagster.launchers.parsl.blocks import QueuedBlock, blocks_of
 from oact_dagster.launchers.parsl.control import ControlFolder
 from oact_dagster.launchers.parsl.lost import MARGIN_S, SEEN_S, LostAttempts
 from oact_dagster.launchers.parsl.ports import ports_refused
-from oact_dagster.launchers.protocol import Job, LauncherError
-from oact_dagster.launchers.scheduler_command import Answer
+from oact_dagster.schedulers.command import Answer
+from oact_dagster.schedulers.jobs import Job, LauncherError
 
 # --- tickets -------------------------------------------------------------------------------------------------------
 

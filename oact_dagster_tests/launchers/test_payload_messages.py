@@ -9,7 +9,7 @@ from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR, DAGSTER_PIPES_MESSAGES_
 
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, MESSAGES_FILE, read_exit, read_spec, spec_text
 from oact_dagster.launchers.local import LocalLauncher
-from oact_dagster.launchers.protocol import Job
+from oact_dagster.schedulers.jobs import Job
 from oact_dagster_tests.launchers.test_local import finish, job
 
 ENGINE = """

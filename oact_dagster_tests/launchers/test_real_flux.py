@@ -17,17 +17,17 @@ from oact_dagster.attempts.events import Completed, Event, Failed, Note, NotRun,
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest
 from oact_dagster.attempts.submission import preview
 from oact_dagster.feed.bad_hosts import bad_hosts
-from oact_dagster.launchers.flux.commands import Flux, FluxOptions, requires
-from oact_dagster.launchers.flux.job_ids import f58
-from oact_dagster.launchers.protocol import LauncherError, Phase
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.maintenance.check import check_campaign
+from oact_dagster.schedulers.flux.commands import Flux, FluxOptions, requires
+from oact_dagster.schedulers.flux.job_ids import f58
+from oact_dagster.schedulers.jobs import LauncherError, Phase
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.engines import TestEngine
-from oact_dagster_tests.launchers.real_flux import RealFlux, missing_program
 from oact_dagster_tests.launchers.running import prepared, worker
 from oact_dagster_tests.ledger.samples import run
 from oact_dagster_tests.requirements import lacking
+from oact_dagster_tests.schedulers.real_flux import RealFlux, missing_program
 from oact_dagster_tests.waiting import until
 
 pytestmark = pytest.mark.flux

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from oact_dagster_tests.launchers import real_slurm
-from oact_dagster_tests.launchers.real_slurm import RealSlurm, missing_programs, site_configuration
+from oact_dagster_tests.schedulers import real_slurm
+from oact_dagster_tests.schedulers.real_slurm import RealSlurm, missing_programs, site_configuration
 
-FOLDER = Path(__file__).parent
-ONE_TEST = f"{FOLDER / 'test_slurm.py'}::test_arrays_are_split_by_request_and_at_the_largest_size"
+ONE_TEST = (
+    f"{Path(__file__).parent / 'test_slurm.py'}::test_arrays_are_split_by_request_and_at_the_largest_size"
+)
 
 pytestmark = pytest.mark.slurm
 

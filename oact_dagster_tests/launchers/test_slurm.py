@@ -20,19 +20,20 @@ from oact_dagster.attempts.stop_request import StopLevel, StopRequest
 from oact_dagster.feed.decisions import decide_feed
 from oact_dagster.feed.state import pause
 from oact_dagster.launchers.choose import make_launcher
-from oact_dagster.launchers.job_array import ResourceRequest, split
-from oact_dagster.launchers.job_script import JobEnvironment
-from oact_dagster.launchers.protocol import Job, LauncherError, Orphan, Phase
-from oact_dagster.launchers.slurm.commands import Slurm, SlurmOptions, task_ranges
-from oact_dagster.launchers.slurm.job_file import write_slurm_job
+from oact_dagster.launchers.protocol import Orphan
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.orca.outputs import read_output
+from oact_dagster.schedulers.job_array import ResourceRequest, split
+from oact_dagster.schedulers.job_script import JobEnvironment
+from oact_dagster.schedulers.jobs import Job, LauncherError, Phase
+from oact_dagster.schedulers.slurm.commands import Slurm, SlurmOptions, task_ranges
+from oact_dagster.schedulers.slurm.job_file import write_slurm_job
 from oact_dagster.status.feed_status import feed_overview
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.cli.command import command, environment, oact
 from oact_dagster_tests.engines import TestEngine
-from oact_dagster_tests.launchers.real_slurm import RealSlurm
 from oact_dagster_tests.launchers.running import prepared, worker
+from oact_dagster_tests.schedulers.real_slurm import RealSlurm
 from oact_dagster_tests.waiting import until
 
 pytestmark = pytest.mark.slurm

@@ -12,17 +12,18 @@ from oact_dagster.attempts.stop_request import StopLevel, StopRequest
 from oact_dagster.campaign import Campaign
 from oact_dagster.launchers.attempt_files import FILES_SHOW_S
 from oact_dagster.launchers.choose import make_launcher
-from oact_dagster.launchers.job_script import JobEnvironment
-from oact_dagster.launchers.protocol import Cause, Job, JobState, Orphan, Phase
+from oact_dagster.launchers.protocol import Orphan
 from oact_dagster.launchers.scheduler_launcher import SchedulerLauncher
-from oact_dagster.launchers.slurm.commands import Slurm, SlurmOptions
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.maintenance.update import launchers_of, update_running
+from oact_dagster.schedulers.job_script import JobEnvironment
+from oact_dagster.schedulers.jobs import Cause, Job, JobState, Phase
+from oact_dagster.schedulers.slurm.commands import Slurm, SlurmOptions
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.engines import TestEngine
-from oact_dagster_tests.launchers.real_slurm import RealSlurm
 from oact_dagster_tests.launchers.running import prepared, worker
+from oact_dagster_tests.schedulers.real_slurm import RealSlurm
 from oact_dagster_tests.waiting import until
 
 pytestmark = pytest.mark.slurm

@@ -14,18 +14,18 @@ import pytest
 from oact_dagster.attempts.events import Completed, Event, Failed, Note, NotRun, Running, Stuck
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest
 from oact_dagster.attempts.submission import preview
-from oact_dagster.launchers.job_array import JobArray
-from oact_dagster.launchers.job_script import JobEnvironment
 from oact_dagster.launchers.leftovers import end_leftovers
-from oact_dagster.launchers.protocol import Cause, Job, JobCosts, JobState, LauncherError, Phase
-from oact_dagster.launchers.scheduler import Reply
-from oact_dagster.launchers.scheduler_command import NoAnswerError
-from oact_dagster.launchers.slurm.commands import Slurm, SlurmOptions
 from oact_dagster.ledger.states import Outcome, Status
+from oact_dagster.schedulers.command import NoAnswerError
+from oact_dagster.schedulers.job_array import JobArray
+from oact_dagster.schedulers.job_script import JobEnvironment
+from oact_dagster.schedulers.jobs import Cause, Job, JobCosts, JobState, LauncherError, Phase
+from oact_dagster.schedulers.protocol import Reply
+from oact_dagster.schedulers.slurm.commands import Slurm, SlurmOptions
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.engines import TestEngine
-from oact_dagster_tests.launchers.real_slurm import RealSlurm
 from oact_dagster_tests.launchers.running import prepared, worker
+from oact_dagster_tests.schedulers.real_slurm import RealSlurm
 from oact_dagster_tests.waiting import until
 
 pytestmark = pytest.mark.slurm

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from oact_dagster.launchers.parsl.config import block_label
-from oact_dagster.launchers.protocol import LauncherError
-from oact_dagster.launchers.scheduler_command import run_command
+from oact_dagster.schedulers.command import run_command
+from oact_dagster.schedulers.jobs import LauncherError
 
 ANSWER_S: Final = 60.0
 """How long Slurm may take to answer, s."""

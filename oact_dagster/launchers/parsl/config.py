@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from oact_dagster.launchers.protocol import LauncherError
+from oact_dagster.schedulers.jobs import LauncherError
 
 if TYPE_CHECKING:
     from parsl.config import Config

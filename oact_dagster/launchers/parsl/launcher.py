@@ -23,18 +23,17 @@ from oact_dagster.launchers.parsl.blocks import end_blocks
 from oact_dagster.launchers.parsl.config import POOL_VARIABLE, PoolOptions, require_parsl
 from oact_dagster.launchers.parsl.lost import SEEN_S, LostAttempts
 from oact_dagster.launchers.parsl.pool import Parting, Pool, remove_folders
-from oact_dagster.launchers.protocol import (
+from oact_dagster.launchers.protocol import Orphan, Submission
+from oact_dagster.launchers.worker_slots import WorkerSlots
+from oact_dagster.schedulers.jobs import (
     NEVER_STARTED,
     OUT_OF_TIME,
     Cause,
     Job,
     JobState,
     LauncherError,
-    Orphan,
     Phase,
-    Submission,
 )
-from oact_dagster.launchers.worker_slots import WorkerSlots
 
 AHEAD: Final = 2
 """Tasks that Parsl holds for each worker: one to run, and one to follow at once. The rest wait here, where they are

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from oact_dagster.launchers.attempt_files import read_exit
-from oact_dagster.launchers.protocol import Job
+from oact_dagster.schedulers.jobs import Job
 
 SEEN_S: Final = 5.0
 """How long after its end a payload's record may take to be seen from here, s."""

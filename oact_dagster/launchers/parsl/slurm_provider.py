@@ -9,7 +9,7 @@ from parsl.providers import SlurmProvider
 from parsl.providers.errors import SubmitException
 
 from oact_dagster.launchers.parsl.blocks import QueuedBlock, blocks_of
-from oact_dagster.launchers.protocol import LauncherError
+from oact_dagster.schedulers.jobs import LauncherError
 
 _STATES: Final = {"R": JobState.RUNNING, "CG": JobState.RUNNING, "S": JobState.HELD, "ST": JobState.HELD}
 """Of Slurm's short words; all others are of jobs that wait."""

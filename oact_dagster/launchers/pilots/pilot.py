@@ -32,7 +32,7 @@ from oact_dagster.launchers.pilots.pilot_files import (
     write_end,
 )
 from oact_dagster.launchers.pilots.shared_list import Entry, SharedList
-from oact_dagster.launchers.protocol import NEVER_STARTED, OUT_OF_TIME, JobState, LauncherError, Phase
+from oact_dagster.schedulers.jobs import NEVER_STARTED, OUT_OF_TIME, JobState, LauncherError, Phase
 
 LOOK_S: Final = 1.0
 """How often a pilot looks whether it, or one of its attempts, is to end, s."""

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from oact_dagster.launchers.protocol import Job
+from oact_dagster.schedulers.jobs import Job
 from oact_dagster.whole_file import write_whole
 
 _DEAREST: Final = 10**10 - 1

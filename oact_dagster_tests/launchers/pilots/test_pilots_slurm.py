@@ -16,14 +16,14 @@ from oact_dagster.attempts.events import Completed, Event, Failed, Note, NotRun
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest
 from oact_dagster.campaign import Campaign
 from oact_dagster.launchers.choose import make_launcher
-from oact_dagster.launchers.protocol import Job
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.schedulers.jobs import Job
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.engines import TestEngine
-from oact_dagster_tests.launchers.real_slurm import RealSlurm
 from oact_dagster_tests.launchers.running import prepared, worker
 from oact_dagster_tests.ledger.samples import run
+from oact_dagster_tests.schedulers.real_slurm import RealSlurm
 from oact_dagster_tests.waiting import until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.parsl]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from oact_dagster.launchers.pilots.shared_list import Ended, SharedList
-from oact_dagster.launchers.protocol import Job
+from oact_dagster.schedulers.jobs import Job
 from oact_dagster_tests.waiting import until
 
 TAKER = """

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from oact_dagster.campaign import Campaign
-from oact_dagster.launchers.slurm.times import megabytes_of, seconds_of, span_of
 from oact_dagster.maintenance.check import Report, check_campaign
+from oact_dagster.schedulers.slurm.times import megabytes_of, seconds_of, span_of
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.cli.command import oact
 from oact_dagster_tests.engines import TestEngine
-from oact_dagster_tests.launchers.real_slurm import RealSlurm
 from oact_dagster_tests.launchers.test_flux import StandIn, flux
+from oact_dagster_tests.schedulers.real_slurm import RealSlurm
 
 __all__ = ["flux"]
 

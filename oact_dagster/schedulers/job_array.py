@@ -4,6 +4,7 @@ The folder is written before the scheduler hears of its jobs, and named in their
 process that submitted them, and of the answer, each job in the queue can be led back to its attempt.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -15,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from oact_dagster.launchers.attempt_files import has_run
-from oact_dagster.launchers.job_script import (
+from oact_dagster.schedulers.job_script import (
     PAYLOAD,
     JobEnvironment,
     one_line,
@@ -25,7 +25,7 @@ from oact_dagster.launchers.job_script import (
     whole_minutes,
     write_script,
 )
-from oact_dagster.launchers.protocol import Job
+from oact_dagster.schedulers.jobs import Job
 from oact_dagster.whole_file import write_whole
 
 ARRAYS_FOLDER: Final = ".batches"
@@ -165,22 +165,25 @@ class JobArray:
         return self.folder / f"{task}.out"
 
     def began(self, task: int) -> bool:
-        """Whether a task was ever started on a node: its log is made first, then the files of its payload."""
-        return self.log(task).exists() or has_run(self.folders[task])
+        """Whether the script of a task was ever started on a node: it makes its log first."""
+        return self.log(task).exists()
 
-    def take_log(self, task: int) -> str:
-        """The last lines of a task's log, once it has ended; an empty one goes where other files show that it began."""
-        file = self.log(task)
+    def last_lines(self, task: int) -> str:
+        """The last lines of a task's log, once it has ended."""
         try:
-            with file.open("rb") as stream:
+            with self.log(task).open("rb") as stream:
                 size = stream.seek(0, os.SEEK_END)
                 stream.seek(max(0, size - LOG_BYTES))
                 lines = stream.read().decode("utf-8", "replace").splitlines()
-            if not size and has_run(self.folders[task]):
-                file.unlink()
         except OSError:
             return ""
         return "\n".join([line for line in lines if not _SAYS_NOTHING.match(line)][-LOG_LINES:])
+
+    def remove_empty_log(self, task: int) -> None:
+        """Remove the log of a task that wrote nothing, where other files show that the task began."""
+        with contextlib.suppress(OSError):
+            if not self.log(task).stat().st_size:
+                self.log(task).unlink()
 
     def remove(self) -> None:
         """Remove the folder of an array that the scheduler has not taken."""

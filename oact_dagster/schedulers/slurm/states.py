@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from oact_dagster.launchers.protocol import Cause, JobState, Phase
+from oact_dagster.schedulers.jobs import Cause, JobState, Phase
 
 _QUEUED: Final = frozenset(
     {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT"}

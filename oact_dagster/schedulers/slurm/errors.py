@@ -3,8 +3,8 @@
 import re
 from typing import Final
 
-from oact_dagster.launchers.scheduler import Reply
-from oact_dagster.launchers.scheduler_command import Answer
+from oact_dagster.schedulers.command import Answer
+from oact_dagster.schedulers.protocol import Reply
 
 _FULL: Final = re.compile(
     r"SubmitJob|Submit\w*Limit|temporarily unable to accept|Resource temporarily unavailable", re.IGNORECASE

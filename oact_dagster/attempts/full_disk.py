@@ -11,7 +11,7 @@ from oact_dagster.launchers.attempt_files import (
     left_no_room,
     no_space_line,
 )
-from oact_dagster.launchers.protocol import JobState
+from oact_dagster.schedulers.jobs import JobState
 
 LEAST_SPACE_B: Final = 1_000_000
 """With less free space than this the disk of the job folders counts as full, bytes."""

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from oact_dagster.launchers.flux.job_file import FLUX_JOB_FILE, flux_job_text
-from oact_dagster.launchers.job_script import JobEnvironment, whole_minutes
-from oact_dagster.launchers.slurm.job_file import SLURM_JOB_FILE, slurm_job_text
+from oact_dagster.schedulers.flux.job_file import FLUX_JOB_FILE, flux_job_text
+from oact_dagster.schedulers.job_script import JobEnvironment, whole_minutes
+from oact_dagster.schedulers.slurm.job_file import SLURM_JOB_FILE, slurm_job_text
 from oact_dagster.settings.launcher import LauncherSettings
 
 JOB_FILES: Final = (SLURM_JOB_FILE, FLUX_JOB_FILE)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from oact_dagster.launchers.scheduler_command import Answer, NoAnswerError
+from oact_dagster.schedulers.command import Answer, NoAnswerError
 
 Run = Callable[[Sequence[str]], Answer]
 Words = Callable[[Answer], str]

@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from oact_dagster.launchers.flux.job_ids import f58
-from oact_dagster.launchers.protocol import NOT_STARTED, Cause, JobCosts, JobState, Phase
+from oact_dagster.schedulers.flux.job_ids import f58
+from oact_dagster.schedulers.jobs import NOT_STARTED, Cause, JobCosts, JobState, Phase
 
 _QUEUED: Final = frozenset({"NEW", "DEPEND", "PRIORITY", "SCHED"})
 _CAUSES: Final = {"TIMEOUT": Cause.TIME_LIMIT, "CANCELED": Cause.CANCELLED}

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from oact_dagster.launchers.flux.examination import examine
-from oact_dagster.launchers.flux.nodes import eligible_nodes
-from oact_dagster.launchers.flux.states import HELD, job_state, read_jobs
-from oact_dagster.launchers.job_array import JobArray, ResourceRequest
-from oact_dagster.launchers.protocol import JobState, Phase
-from oact_dagster.launchers.scheduler import ArrayNames, Finding, Reply, SubmitAnswer, Wanted, is_ours
-from oact_dagster.launchers.scheduler_command import Answer, NoAnswerError, run_command
+from oact_dagster.schedulers.command import Answer, NoAnswerError, run_command
+from oact_dagster.schedulers.flux.examination import examine
+from oact_dagster.schedulers.flux.nodes import eligible_nodes
+from oact_dagster.schedulers.flux.states import HELD, job_state, read_jobs
+from oact_dagster.schedulers.job_array import JobArray, ResourceRequest
+from oact_dagster.schedulers.jobs import JobState, Phase
+from oact_dagster.schedulers.protocol import ArrayNames, Finding, Reply, SubmitAnswer, Wanted, is_ours
 
 LARGEST_BULK: Final = 500
 """Jobs in one call, which takes some 10 ms for each of them."""
@@ -168,7 +168,7 @@ class Flux:
         return None if nodes is None else [node.host for node in nodes]
 
     def examine(self, wanted: Sequence[Wanted]) -> Iterator[Finding]:
-        """See :func:`oact_dagster.launchers.flux.examination.examine`."""
+        """See :func:`oact_dagster.schedulers.flux.examination.examine`."""
         return examine(wanted, bank=self._options.allocation, asked=self._asked, run=self._run, words=_words)
 
     def why_pending(self, reason: str) -> str | None:

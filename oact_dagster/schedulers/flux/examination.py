@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from oact_dagster.counted import counted
-from oact_dagster.launchers.flux.nodes import (
+from oact_dagster.schedulers.command import NoAnswerError
+from oact_dagster.schedulers.flux.nodes import (
     Jobspec,
     Node,
     NotToldError,
@@ -23,9 +24,8 @@ from oact_dagster.launchers.flux.nodes import (
     read_jobspec,
     read_nodes,
 )
-from oact_dagster.launchers.job_array import ResourceRequest
-from oact_dagster.launchers.scheduler import Finding, Wanted
-from oact_dagster.launchers.scheduler_command import NoAnswerError
+from oact_dagster.schedulers.job_array import ResourceRequest
+from oact_dagster.schedulers.protocol import Finding, Wanted
 
 _FIELDS: Final = (
     "queuem",

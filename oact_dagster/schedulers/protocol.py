@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from oact_dagster.launchers.job_array import NAME_PREFIX, JobArray, ResourceRequest
-from oact_dagster.launchers.protocol import JobState
+from oact_dagster.schedulers.job_array import NAME_PREFIX, JobArray, ResourceRequest
+from oact_dagster.schedulers.jobs import JobState
 
 
 class Reply(StrEnum):

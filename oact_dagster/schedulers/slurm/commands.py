@@ -9,14 +9,14 @@ from functools import cached_property
 from itertools import groupby
 from typing import Final
 
-from oact_dagster.launchers.job_array import JobArray, ResourceRequest
-from oact_dagster.launchers.protocol import JobCosts, JobState, Phase
-from oact_dagster.launchers.scheduler import ArrayNames, Finding, Reply, SubmitAnswer, Wanted, is_ours
-from oact_dagster.launchers.scheduler_command import Answer, NoAnswerError, run_command
-from oact_dagster.launchers.slurm.accounting import RECORD, read_records
-from oact_dagster.launchers.slurm.errors import reply_of, words_of
-from oact_dagster.launchers.slurm.examination import examine
-from oact_dagster.launchers.slurm.states import job_state, why_pending
+from oact_dagster.schedulers.command import Answer, NoAnswerError, run_command
+from oact_dagster.schedulers.job_array import JobArray, ResourceRequest
+from oact_dagster.schedulers.jobs import JobCosts, JobState, Phase
+from oact_dagster.schedulers.protocol import ArrayNames, Finding, Reply, SubmitAnswer, Wanted, is_ours
+from oact_dagster.schedulers.slurm.accounting import RECORD, read_records
+from oact_dagster.schedulers.slurm.errors import reply_of, words_of
+from oact_dagster.schedulers.slurm.examination import examine
+from oact_dagster.schedulers.slurm.states import job_state, why_pending
 
 IDS_AT_ONCE: Final = 500
 """Arrays or ranges of tasks in one command."""
@@ -128,7 +128,7 @@ class Slurm:
         ]
 
     def examine(self, wanted: Sequence[Wanted]) -> Iterator[Finding]:
-        """See :func:`oact_dagster.launchers.slurm.examination.examine`."""
+        """See :func:`oact_dagster.schedulers.slurm.examination.examine`."""
         options = self._options
         return examine(
             wanted,
@@ -213,7 +213,7 @@ class Slurm:
         return f"scancel {' '.join(dict.fromkeys(job_id.partition('_')[0] for job_id in job_ids))}"
 
     def why_pending(self, reason: str) -> str | None:
-        """See :func:`oact_dagster.launchers.slurm.states.why_pending`."""
+        """See :func:`oact_dagster.schedulers.slurm.states.why_pending`."""
         return why_pending(reason)
 
     def _accounted(self, names: ArrayNames) -> dict[str, JobState]:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from oact_dagster.launchers.protocol import Cause, Phase
-from oact_dagster.launchers.scheduler import Reply
-from oact_dagster.launchers.scheduler_command import Answer
-from oact_dagster.launchers.slurm.errors import reply_of, words_of
-from oact_dagster.launchers.slurm.states import job_state, why_pending
+from oact_dagster.schedulers.command import Answer
+from oact_dagster.schedulers.jobs import Cause, Phase
+from oact_dagster.schedulers.protocol import Reply
+from oact_dagster.schedulers.slurm.errors import reply_of, words_of
+from oact_dagster.schedulers.slurm.states import job_state, why_pending
 
 # Columns: squeue's state and reason, or sacct's state and exit code.
 RECORDED = [

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from oact_dagster.launchers.choose import make_scheduler
-from oact_dagster.launchers.protocol import LauncherError
-from oact_dagster.launchers.scheduler import Finding, Wanted
-from oact_dagster.launchers.scheduler_command import NoAnswerError
+from oact_dagster.schedulers.command import NoAnswerError
+from oact_dagster.schedulers.jobs import LauncherError
+from oact_dagster.schedulers.protocol import Finding, Wanted
+from oact_dagster.schedulers.registry import make_scheduler
 from oact_dagster.settings.launcher import LauncherSettings
 
 

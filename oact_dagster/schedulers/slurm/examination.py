@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from oact_dagster.counted import counted
-from oact_dagster.launchers.job_array import ResourceRequest
-from oact_dagster.launchers.scheduler import Finding, Reply, Wanted
-from oact_dagster.launchers.scheduler_command import Answer, NoAnswerError
-from oact_dagster.launchers.slurm.errors import reply_of, words_of
-from oact_dagster.launchers.slurm.times import seconds_of, span_of
+from oact_dagster.schedulers.command import Answer, NoAnswerError
+from oact_dagster.schedulers.job_array import ResourceRequest
+from oact_dagster.schedulers.protocol import Finding, Reply, Wanted
+from oact_dagster.schedulers.slurm.errors import reply_of, words_of
+from oact_dagster.schedulers.slurm.times import seconds_of, span_of
 
 Run = Callable[[Sequence[str]], Answer]
 

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from typing import Final
 
-from oact_dagster.launchers.protocol import JobCosts, JobState, Phase
-from oact_dagster.launchers.scheduler import ArrayNames, is_ours
-from oact_dagster.launchers.slurm.states import job_state
-from oact_dagster.launchers.slurm.times import megabytes_of, seconds_of
+from oact_dagster.schedulers.jobs import JobCosts, JobState, Phase
+from oact_dagster.schedulers.protocol import ArrayNames, is_ours
+from oact_dagster.schedulers.slurm.states import job_state
+from oact_dagster.schedulers.slurm.times import megabytes_of, seconds_of
 
 RECORD: Final = "JobID,State,ExitCode,Elapsed,TotalCPU,MaxRSS,NodeList,JobName"
 """The fields to ask for."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from oact_dagster.launchers.protocol import LauncherError
+from oact_dagster.schedulers.jobs import LauncherError
 
 
 class NoAnswerError(Exception):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Required, TypedDict, Unpack
 
-from oact_dagster.launchers.job_script import (
+from oact_dagster.schedulers.job_script import (
     PAYLOAD,
     JobEnvironment,
     by_hand_name,
