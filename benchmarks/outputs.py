@@ -18,7 +18,7 @@ from pathlib import Path
 
 from cpu_time import cpu_ms
 
-from oact_dagster.orca.outputs import read_output, read_termination
+from oact_dagster.orca.outputs.reader import read_output, read_termination
 
 SINGLE_POINT = "oact__NpF3_quacc_orca.out.gz"
 OPTIMISATION = "oact__UO2_opt_logs.out"

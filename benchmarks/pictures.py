@@ -14,8 +14,8 @@ from importlib.resources import files
 import numpy as np
 from cpu_time import cpu_ms
 
-from oact_dagster.orca.convergence import Convergence
 from oact_dagster.orca.geometry import parse_geometry
+from oact_dagster.orca.outputs.convergence import Convergence
 from oact_dagster.pictures.bars import bars
 from oact_dagster.pictures.convergence import convergence_picture
 from oact_dagster.pictures.geometry import geometry_picture

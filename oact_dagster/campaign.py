@@ -19,11 +19,11 @@ from pydantic import (
     model_validator,
 )
 
-from oact_dagster.orca.basis import is_file
-from oact_dagster.orca.canonical_level import canonical_level
-from oact_dagster.orca.input_settings import InputSettings
-from oact_dagster.orca.remedies import Ladders, check_ladders
-from oact_dagster.orca.templates import DEFAULT_MAXITER, TEMPLATES
+from oact_dagster.orca.inputs.basis import is_file
+from oact_dagster.orca.inputs.canonical_level import canonical_level
+from oact_dagster.orca.inputs.settings import InputSettings
+from oact_dagster.orca.inputs.templates import DEFAULT_MAXITER, TEMPLATES
+from oact_dagster.orca.remedies.next_input import Ladders, check_ladders
 from oact_dagster.profiles import ORCA_COMMAND, Profile, ProfileError, find_profile
 from oact_dagster.settings.base import Settings, Whole
 from oact_dagster.settings.explaining import explain, one_line

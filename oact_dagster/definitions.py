@@ -7,17 +7,12 @@ campaigns in one Dagster instance, each folder has a ``definitions.py`` that cal
 
 import os
 import sys
-import warnings
 from pathlib import Path
 
 import dagster as dg
 
-from oact_dagster.attempts.stop_request import StopRequest
 from oact_dagster.campaign import CAMPAIGN_FILE, load_campaign
-from oact_dagster.defs.assets import campaign_assets
-from oact_dagster.defs.batch_step import Watch
-from oact_dagster.defs.jobs import run_structures_job
-from oact_dagster.defs.sensors import campaign_sensors, summarise_job, take_in_job
+from oact_dagster.defs.campaign_definitions import campaign_definitions
 
 NO_CAMPAIGN = (
     f"no campaign here: set OACT_CAMPAIGN to a {CAMPAIGN_FILE}, start in a folder that holds one, or make one with"
@@ -25,35 +20,16 @@ NO_CAMPAIGN = (
 )
 
 
-def for_campaign(
-    path: str | Path, *, watch: Watch | None = None, stop: StopRequest | None = None
-) -> dg.Definitions:
+def for_campaign(path: str | Path) -> dg.Definitions:
     """The definitions of one campaign.
 
     Args:
         path: ``campaign.yaml`` or its folder.
-        watch: told of each event of a batch that runs in this process (a progress bar).
-        stop: asks a batch of ``run_structures`` in this process to stop.
 
     Raises:
         CampaignError: the settings are missing or wrong.
     """
-    campaign = load_campaign(path)
-    with warnings.catch_warnings():
-        # A warning for each backfill_policy and for the links to code, which Dagster's documentation recommends; its
-        # version is pinned.
-        warnings.simplefilter("ignore", dg.BetaWarning)
-        assets = dg.with_source_code_references(campaign_assets(campaign, watch))
-    run_structures = run_structures_job(campaign, watch, stop)
-    take_in, summarise = take_in_job(campaign), summarise_job(campaign)
-    return dg.Definitions(
-        assets=assets,
-        jobs=[run_structures, take_in, summarise],
-        sensors=campaign_sensors(campaign, run_structures, take_in, summarise),
-        # A run handles a whole batch in one step: processes of its own for steps would only cost.
-        executor=dg.in_process_executor,
-        metadata={"campaign": dg.MetadataValue.path(str(campaign.file))},
-    )
+    return campaign_definitions(load_campaign(path))
 
 
 @dg.definitions

@@ -31,11 +31,9 @@ from oact_dagster_tests.campaigns import write_csv
 from oact_dagster_tests.cli.command import oact
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.job_folders import age, made_job
-from oact_dagster_tests.launchers.conftest import slurm, slurm_cluster
 from oact_dagster_tests.schedulers.real_slurm import RealSlurm
 from oact_dagster_tests.waiting import until
 
-__all__ = ["slurm", "slurm_cluster"]
 
 
 @pytest.fixture

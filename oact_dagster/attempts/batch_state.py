@@ -29,7 +29,7 @@ from oact_dagster.ledger.states import (
     StructureRecord,
 )
 from oact_dagster.ledger.store import Ledger
-from oact_dagster.orca.outputs import tail
+from oact_dagster.orca.outputs.reader import tail
 from oact_dagster.schedulers.jobs import Job
 
 HEARTBEAT_S: Final = 30.0

@@ -18,10 +18,10 @@ from oact_dagster.launchers.attempt_files import (
     spec_text,
 )
 from oact_dagster.ledger.states import Claim, Ending, Outcome, Preparation
-from oact_dagster.orca.attempt_evidence import read_evidence
 from oact_dagster.orca.failures import FailureClass
-from oact_dagster.orca.inputs import input_hash
-from oact_dagster.orca.outputs import read_output
+from oact_dagster.orca.inputs.writer import input_hash
+from oact_dagster.orca.outputs.attempt_evidence import read_evidence
+from oact_dagster.orca.outputs.reader import read_output
 from oact_dagster.whole_file import write_whole
 
 

@@ -30,7 +30,7 @@ from oact_dagster.launchers.attempt_files import (
     OUTPUT_FILE,
     PAYLOAD_LOG,
 )
-from oact_dagster.orca.memory import functions_on
+from oact_dagster.orca.inputs.memory import functions_on
 
 SAMPLED_FOLDERS: Final = 50
 """Finished job folders that are measured at most."""

@@ -8,7 +8,7 @@ from oact_dagster.attempts.attempt_folders import attempt_folders, retire
 from oact_dagster.attempts.next_attempt import SETUP
 from oact_dagster.attempts.verdict import Evidence
 from oact_dagster.ledger.states import AttemptRecord, Outcome
-from oact_dagster.orca.outputs import read_output
+from oact_dagster.orca.outputs.reader import read_output
 from oact_dagster.schedulers.jobs import JobState, Phase
 
 

@@ -21,11 +21,11 @@ from oact_dagster.launchers.attempt_files import (
 )
 from oact_dagster.launchers.local import LocalLauncher
 from oact_dagster.ledger.states import AttemptState, Ending, OpenAttempt, Outcome, Result, StructureRecord
-from oact_dagster.orca.attempt_evidence import read_evidence
-from oact_dagster.orca.convergence import read_convergence
 from oact_dagster.orca.failures import FailureClass
-from oact_dagster.orca.outputs import Output, read_output
-from oact_dagster.orca.silence import silent_for_s
+from oact_dagster.orca.outputs.attempt_evidence import read_evidence
+from oact_dagster.orca.outputs.convergence import read_convergence
+from oact_dagster.orca.outputs.reader import Output, read_output
+from oact_dagster.orca.outputs.silence import silent_for_s
 from oact_dagster.schedulers.jobs import JobState
 from oact_dagster.settings.retry import RetrySettings
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oact_dagster.campaign import STANDIN, Campaign
-from oact_dagster.orca.outputs import Output
+from oact_dagster.orca.outputs.reader import Output
 
 
 class EngineError(Exception):

@@ -8,7 +8,7 @@ from oact_dagster.campaign import STANDIN, Campaign
 from oact_dagster.launchers.attempt_files import TOKEN_COMMENT
 from oact_dagster.ledger.states import StructureRecord
 from oact_dagster.orca.geometry import parse_geometry
-from oact_dagster.orca.inputs import InputSettings, render_input
+from oact_dagster.orca.inputs.writer import InputSettings, render_input
 from oact_dagster.orca.structure import Structure
 from oact_dagster.settings.orca import OrcaSettings
 

@@ -26,7 +26,7 @@ from oact_dagster.launchers.attempt_files import (
 )
 from oact_dagster.launchers.worker_environment import calculation_environment
 from oact_dagster.ledger.states import Claim, Preparation, StructureRecord
-from oact_dagster.orca.inputs import RESTART_FILE, input_hash
+from oact_dagster.orca.inputs.writer import RESTART_FILE, input_hash
 from oact_dagster.schedulers.job_files import job_file
 
 _MAXCORE = re.compile(r"^%maxcore (\d+)$", re.MULTILINE)

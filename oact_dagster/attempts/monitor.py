@@ -28,7 +28,7 @@ from oact_dagster.ledger.states import (
     StructureRecord,
 )
 from oact_dagster.orca.failures import FailureClass
-from oact_dagster.orca.silence import silent_for_s
+from oact_dagster.orca.outputs.silence import silent_for_s
 from oact_dagster.schedulers.jobs import GONE, NEVER_STARTED, NOT_STARTED, OUT_OF_TIME, Cause, JobState, Phase
 
 STILLBORN_JOBS: Final = 3

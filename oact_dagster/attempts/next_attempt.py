@@ -12,11 +12,11 @@ from oact_dagster.attempts.attempt_folders import attempt_folders
 from oact_dagster.attempts.input_text import chemistry, input_settings, input_text
 from oact_dagster.campaign import Campaign
 from oact_dagster.ledger.states import AttemptRecord, AttemptState, Outcome, StructureRecord
-from oact_dagster.orca.attempt_evidence import AttemptEvidence
 from oact_dagster.orca.failures import FailureClass
-from oact_dagster.orca.input_settings import InputSettings
-from oact_dagster.orca.remedies import Limits, PastAttempt, Plan, Stop, next_input
-from oact_dagster.orca.restart import Leftovers, find_leftovers
+from oact_dagster.orca.inputs.settings import InputSettings
+from oact_dagster.orca.outputs.attempt_evidence import AttemptEvidence
+from oact_dagster.orca.remedies.next_input import Limits, PastAttempt, Plan, Stop, next_input
+from oact_dagster.orca.remedies.restart import Leftovers, find_leftovers
 from oact_dagster.orca.structure import Structure
 
 SETUP: Final = "setup"

@@ -6,9 +6,9 @@ from typing import Final
 
 from oact_dagster.attempts.engine import ORCA_NAME, engine_of
 from oact_dagster.ledger.states import SeenEnding, Status
-from oact_dagster.orca.outputs import Output, read_output, read_termination
-from oact_dagster.orca.silence import SILENCE_LIMIT_S, silent_for_s
-from oact_dagster.orca.terminations import Termination, Verdict
+from oact_dagster.orca.outputs.reader import Output, read_output, read_termination
+from oact_dagster.orca.outputs.silence import SILENCE_LIMIT_S, silent_for_s
+from oact_dagster.orca.outputs.terminations import Termination, Verdict
 
 NORMAL: Final = 1
 FAILED: Final = -1

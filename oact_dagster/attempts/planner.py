@@ -16,8 +16,8 @@ from oact_dagster.ledger.states import (
     Status,
     StructureRecord,
 )
-from oact_dagster.orca.input_settings import InputRefused
-from oact_dagster.orca.remedies import Stop
+from oact_dagster.orca.inputs.settings import InputRefused
+from oact_dagster.orca.remedies.next_input import Stop
 
 
 class Plans:

@@ -34,7 +34,7 @@ from oact_dagster.ledger.states import (
     StructureRecord,
 )
 from oact_dagster.orca.failures import FailureClass
-from oact_dagster.orca.input_settings import InputRefused
+from oact_dagster.orca.inputs.settings import InputRefused
 from oact_dagster.schedulers.jobs import Job, LauncherError
 
 PROGRESS_LINES_PER_S: Final = 5.0

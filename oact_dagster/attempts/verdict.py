@@ -11,7 +11,7 @@ from typing import Final
 from oact_dagster.launchers.attempt_files import TOKEN_COMMENT, ExitRecord, How
 from oact_dagster.ledger.states import Outcome
 from oact_dagster.orca.failures import FailureClass
-from oact_dagster.orca.outputs import Output
+from oact_dagster.orca.outputs.reader import Output
 from oact_dagster.schedulers.jobs import NOT_STARTED, Cause, JobState
 
 _NO_END: Final = "truncated"

@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from oact_dagster.campaign import Campaign
-from oact_dagster.orca.remedies import STEPS
+from oact_dagster.orca.remedies.next_input import STEPS
 from oact_dagster.profiles import Profile
 from oact_dagster.settings.feed import FeedSettings
 from oact_dagster.settings.launcher import LauncherSettings

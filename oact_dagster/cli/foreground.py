@@ -31,7 +31,7 @@ def check_before(campaign: Campaign) -> None:
     from oact_dagster.attempts.job_layout import jobs_dir_refused
     from oact_dagster.attempts.setup_hook import load_setup_func
     from oact_dagster.campaign import CampaignError
-    from oact_dagster.orca.inputs import InputRefused, check_settings
+    from oact_dagster.orca.inputs.writer import InputRefused, check_settings
 
     found = []
     try:

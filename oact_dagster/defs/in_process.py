@@ -25,8 +25,8 @@ from dagster_shared.error import SerializableErrorInfo
 from oact_dagster.attempts.selection import Selection
 from oact_dagster.attempts.stop_request import StopRequest, signals_stop
 from oact_dagster.campaign import Campaign
-from oact_dagster.definitions import for_campaign
 from oact_dagster.defs.batch_step import Watch
+from oact_dagster.defs.campaign_definitions import campaign_definitions
 from oact_dagster.defs.dead_runs import HOST_TAG
 from oact_dagster.defs.instance import dagster_home, make_instance
 from oact_dagster.defs.keys import CampaignKeys
@@ -185,7 +185,7 @@ def _definitions(
     """The campaign's definitions, with a logger that writes into a file and not on the console."""
     console = _file_logger(dagster_home(campaign) / LOG_FILE)
     return Definitions.merge(
-        for_campaign(campaign.file, watch=watch, stop=stop), Definitions(loggers={_CONSOLE: console})
+        campaign_definitions(campaign, watch, stop), Definitions(loggers={_CONSOLE: console})
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from oact_dagster.orca.evaluations import Vector
+from oact_dagster.orca.outputs.evaluations import Vector
 
 Value = str | int | None
 

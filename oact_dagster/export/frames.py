@@ -16,8 +16,8 @@ from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import AttemptRecord, Status, StoredStructure, StructureRecord
 from oact_dagster.maintenance.existing_ledger import SAME_ENERGY_EH
 from oact_dagster.orca.elements import ATOMIC_NUMBERS
-from oact_dagster.orca.evaluations import Evaluation
-from oact_dagster.orca.outputs import read_evaluations
+from oact_dagster.orca.outputs.evaluations import Evaluation
+from oact_dagster.orca.outputs.reader import read_evaluations
 
 NOT_ORCA: Final = "NOT ORCA: numbers of a stand-in engine, which mean nothing for chemistry"
 """What each frame says of which no ORCA computed a number."""

@@ -17,7 +17,7 @@ from oact_dagster.export.units import (
     UNITS_TEXT,
 )
 from oact_dagster.orca.elements import ATOMIC_NUMBERS
-from oact_dagster.orca.evaluations import Vector
+from oact_dagster.orca.outputs.evaluations import Vector
 
 FRAMES_AT_ONCE: Final = 1000
 """Frames of a row group; so many are in memory at a time."""

@@ -14,7 +14,7 @@ from oact_dagster.ledger.failures import LAUNCHER_BY_HAND
 from oact_dagster.ledger.states import AttemptRecord, StoredStructure
 from oact_dagster.maintenance.existing_ledger import SAME_ENERGY_EH
 from oact_dagster.maintenance.update import folder_of
-from oact_dagster.orca.outputs import Output, Termination, read_output
+from oact_dagster.orca.outputs.reader import Output, Termination, read_output
 from oact_dagster.schedulers.jobs import JobState, Phase
 
 NO_ENERGY: Final = "has no energy in the ledger"

@@ -14,7 +14,7 @@ from oact_dagster.orca.energy_units import (
     EV_PER_ANGSTROM_PER_HARTREE_PER_BOHR,
     EV_PER_HARTREE,
 )
-from oact_dagster.orca.evaluations import Vector
+from oact_dagster.orca.outputs.evaluations import Vector
 
 ENERGY_UNIT: Final = "eV"
 LENGTH_UNIT: Final = "Angstrom"

@@ -14,7 +14,7 @@ from oact_dagster.intake.report import IntakeRefused
 from oact_dagster.intake.rows import checked, record_of
 from oact_dagster.launchers.attempt_files import INPUT_FILE
 from oact_dagster.ledger.states import NewStructure, Rejection
-from oact_dagster.orca.inputs import check_settings
+from oact_dagster.orca.inputs.writer import check_settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from oact_dagster.launchers.packing import expected_cost
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Place
 from oact_dagster.ledger.store import Ledger
-from oact_dagster.orca.input_settings import InputRefused
+from oact_dagster.orca.inputs.settings import InputRefused
 
 ORDERED_BY: Final = "ordered_by"
 """The key of the ledger's ``meta`` that says what its order was made from."""

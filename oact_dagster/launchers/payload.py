@@ -258,7 +258,7 @@ class _Watch:
         self._messages = messages
         self._due = math.inf
         if spec.progress_s > 0 and not isinstance(messages, _Silence):
-            from oact_dagster.orca.progress import ProgressReader
+            from oact_dagster.orca.outputs.progress import ProgressReader
 
             self._reader = ProgressReader(Path(OUTPUT_FILE))
             self._due = time.monotonic() + spec.progress_s
@@ -443,7 +443,7 @@ class _PipesMessages:
 def _tell(spec: AttemptSpec, record: ExitRecord, messages: Messages) -> None:
     if isinstance(messages, _Silence):
         return
-    from oact_dagster.orca.outputs import read_output
+    from oact_dagster.orca.outputs.reader import read_output
 
     output = read_output(Path(OUTPUT_FILE))
     energy = "" if output.final_energy is None else f", E = {output.final_energy:.9f} Eh"

@@ -48,7 +48,7 @@ from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Rejection, Status, StructureRecord
 from oact_dagster.maintenance.job_requests import JobRequests
 from oact_dagster.orca.geometry import GeometryError, parse_geometry
-from oact_dagster.orca.inputs import InputRefused, check_settings, estimate_maxcore
+from oact_dagster.orca.inputs.writer import InputRefused, check_settings, estimate_maxcore
 from oact_dagster.orca.structure import Structure, StructureError
 from oact_dagster.schedulers.examination import examine_jobs
 from oact_dagster.schedulers.jobs import LauncherError

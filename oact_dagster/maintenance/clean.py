@@ -13,7 +13,7 @@ from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import AttemptRecord, Outcome, Status, StoredStructure
 from oact_dagster.maintenance.update import folder_of
-from oact_dagster.orca.outputs import tail
+from oact_dagster.orca.outputs.reader import tail
 
 __all__ = ["CleanReport", "Kind", "Removed", "clean"]
 

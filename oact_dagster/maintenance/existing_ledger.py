@@ -13,8 +13,8 @@ from oact_dagster.intake.bare_campaign import DEFAULT_PATTERN
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Status, StoredStructure
 from oact_dagster.maintenance.update import folder_of
-from oact_dagster.orca.outputs import read_output
-from oact_dagster.orca.terminations import Termination
+from oact_dagster.orca.outputs.reader import read_output
+from oact_dagster.orca.outputs.terminations import Termination
 
 SAME_ENERGY_EH: Final = 1e-6
 """Energies that differ by no more are one: outputs print 12 decimals, and tools store fewer."""

@@ -15,8 +15,8 @@ from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import AttemptState, MovedFolder, Status, StoredStructure
 from oact_dagster.maintenance.existing_ledger import result_problem
 from oact_dagster.maintenance.update import folder_of
-from oact_dagster.orca.outputs import read_output, read_termination
-from oact_dagster.orca.terminations import Termination
+from oact_dagster.orca.outputs.reader import read_output, read_termination
+from oact_dagster.orca.outputs.terminations import Termination
 from oact_dagster.schedulers.jobs import JobState, Phase
 
 HALF_MADE_S: Final = 3600.0

@@ -47,8 +47,8 @@ from oact_dagster.ledger.states import (
     StructureRecord,
 )
 from oact_dagster.ledger.store import Ledger
-from oact_dagster.orca.outputs import read_output
-from oact_dagster.orca.silence import SILENCE_LIMIT_S, silent_for_s
+from oact_dagster.orca.outputs.reader import read_output
+from oact_dagster.orca.outputs.silence import SILENCE_LIMIT_S, silent_for_s
 from oact_dagster.schedulers.jobs import Cause, JobState, LauncherError, Phase
 from oact_dagster.settings.launcher import LauncherSettings
 from oact_dagster.settings.retry import RetrySettings

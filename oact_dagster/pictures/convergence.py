@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from oact_dagster.orca.convergence import Convergence
+from oact_dagster.orca.outputs.convergence import Convergence
 from oact_dagster.pictures.axes import MINUS, Scale, Tick, linear_ticks, log_ticks, widened
 from oact_dagster.pictures.palette import INK, SERIES
 from oact_dagster.pictures.svg import dots, element, finite, label, nothing_yet, path, picture, positive

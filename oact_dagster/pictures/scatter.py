@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from oact_dagster.orca.convergence import thinned
+from oact_dagster.orca.outputs.convergence import thinned
 from oact_dagster.pictures.axes import Scale, linear_ticks, log_ticks, widened
 from oact_dagster.pictures.frame import BOTTOM, LEFT, RIGHT, TOP, Axis, chart, counted_as
 from oact_dagster.pictures.palette import SERIES

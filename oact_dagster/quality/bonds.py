@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from oact_dagster.orca.covalent_radii import COVALENT_RADII
-from oact_dagster.orca.evaluations import Vector
 from oact_dagster.orca.metals import METALS
+from oact_dagster.orca.outputs.evaluations import Vector
 
 REACH: Final = 1.3
 """Atoms within so many sums of their covalent radii are neighbours."""

@@ -8,9 +8,9 @@ from typing import Final
 
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Status, StructureRecord
-from oact_dagster.orca.convergence import read_convergence
 from oact_dagster.orca.geometry import GeometryError, parse_geometry
-from oact_dagster.orca.outputs import read_output, tail
+from oact_dagster.orca.outputs.convergence import read_convergence
+from oact_dagster.orca.outputs.reader import read_output, tail
 from oact_dagster.pictures.convergence import convergence_picture
 from oact_dagster.pictures.geometry import geometry_picture
 

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from oact_dagster.attempts.output_verdict import NORMAL, UNFINISHED, numbers_of, see_output, told
 from oact_dagster.ledger.states import Status
-from oact_dagster.orca.outputs import read_output, read_termination
-from oact_dagster.orca.terminations import Termination
+from oact_dagster.orca.outputs.reader import read_output, read_termination
+from oact_dagster.orca.outputs.terminations import Termination
 from oact_dagster.workflows.workflow import ArchitectorWorkflow
 
 NOT_FOUND: Final = "Job directory not found"

@@ -19,7 +19,7 @@ from oact_dagster.attempts.disk_estimate import (
     room_at,
 )
 from oact_dagster.campaign import Campaign
-from oact_dagster.orca.inputs import InputRefused
+from oact_dagster.orca.inputs.writer import InputRefused
 from oact_dagster.settings.orca import OrcaSettings
 
 

@@ -9,7 +9,7 @@ import pytest
 from oact_dagster.attempts.verdict import TABLE, Evidence, judge
 from oact_dagster.ledger.states import Outcome
 from oact_dagster.orca.failures import FailureClass
-from oact_dagster.orca.outputs import Output, read_output
+from oact_dagster.orca.outputs.reader import Output, read_output
 from oact_dagster.schedulers.flux.states import job_state as flux_state
 from oact_dagster.schedulers.jobs import GONE, Cause, JobState, Phase
 from oact_dagster.schedulers.slurm.states import job_state as slurm_state

@@ -9,8 +9,8 @@ from oact_dagster.attempts.verdict import Evidence, judge
 from oact_dagster.launchers.attempt_files import ExitRecord, How
 from oact_dagster.ledger.states import Outcome
 from oact_dagster.orca.failures import FailureClass
-from oact_dagster.orca.outputs import Output, read_output
-from oact_dagster.orca.terminations import Termination
+from oact_dagster.orca.outputs.reader import Output, read_output
+from oact_dagster.orca.outputs.terminations import Termination
 from oact_dagster.schedulers.jobs import Cause, JobState, Phase
 
 TOKEN = "0123456789abcdef"

@@ -20,11 +20,9 @@ from oact_dagster_tests.campaigns import write_campaign, write_csv
 from oact_dagster_tests.cli.command import assert_one_line, command, environment, oact
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.job_folders import age
-from oact_dagster_tests.launchers.conftest import slurm, slurm_cluster
 from oact_dagster_tests.schedulers.real_slurm import RealSlurm
 from oact_dagster_tests.waiting import until
 
-__all__ = ["slurm", "slurm_cluster"]
 
 STAND_IN = Path(__file__).parents[1] / "schedulers" / "stand_in_flux.py"
 

@@ -6,7 +6,7 @@ import pytest
 
 from oact_dagster.export.extxyz import ExtxyzWriter, annotation, frame_text, text
 from oact_dagster.export.frame import Frame, Value
-from oact_dagster.orca.sella import read_trajectory
+from oact_dagster.orca.outputs.sella import read_trajectory
 
 
 def frame(annotations: dict[str, str] | None = None, **fields: Value) -> Frame:

@@ -11,7 +11,7 @@ from oact_dagster.export.formats import ExportError
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.states import Outcome, Status
-from oact_dagster.orca.sella import read_trajectory
+from oact_dagster.orca.outputs.sella import read_trajectory
 from oact_dagster_tests.engines import ENERGY, TestEngine
 from oact_dagster_tests.export.house import House
 from oact_dagster_tests.job_folders import made_job

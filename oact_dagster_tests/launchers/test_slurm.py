@@ -22,7 +22,7 @@ from oact_dagster.feed.state import pause
 from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.launchers.protocol import Orphan
 from oact_dagster.ledger.states import Outcome, Status
-from oact_dagster.orca.outputs import read_output
+from oact_dagster.orca.outputs.reader import read_output
 from oact_dagster.schedulers.job_array import ResourceRequest, split
 from oact_dagster.schedulers.job_script import JobEnvironment
 from oact_dagster.schedulers.jobs import Job, LauncherError, Phase

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oact_dagster.orca.convergence import MOST_POINTS, Convergence, read_convergence
+from oact_dagster.orca.outputs.convergence import MOST_POINTS, Convergence, read_convergence
 from oact_dagster.pictures.convergence import convergence_picture
 from oact_dagster.pictures.markdown import as_markdown
 from oact_dagster_tests.pictures.checked import NAMESPACE, parsed, says_nothing, texts

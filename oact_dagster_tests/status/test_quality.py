@@ -17,7 +17,7 @@ from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import NewStructure, Outcome, Result, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.orca.geometry import Geometry
-from oact_dagster.orca.outputs import read_evaluations, read_output
+from oact_dagster.orca.outputs.reader import read_evaluations, read_output
 from oact_dagster.quality.measured import composition_of
 from oact_dagster.quality.rules import RULES, Severity
 from oact_dagster.status.quality import (
@@ -34,7 +34,7 @@ from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.cli.command import oact
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.ledger.samples import claim, ending, result, run, structure
-from oact_dagster_tests.orca.made_outputs import optimisation, single_point
+from oact_dagster_tests.orca.outputs.made_outputs import optimisation, single_point
 from oact_dagster_tests.quality.test_energies import REFERENCE, made
 
 GOOD: dict[str, Any] = {

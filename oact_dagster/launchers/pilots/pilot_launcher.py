@@ -30,7 +30,7 @@ from oact_dagster.launchers.pilots.pilot_files import (
 from oact_dagster.launchers.pilots.shared_list import SharedList
 from oact_dagster.launchers.protocol import Orphan, Submission
 from oact_dagster.launchers.scheduler_launcher import SchedulerLauncher
-from oact_dagster.orca.silence import silent_for_s
+from oact_dagster.orca.outputs.silence import silent_for_s
 from oact_dagster.schedulers.jobs import NEVER_STARTED, OUT_OF_TIME, Job, JobState, LauncherError, Phase
 
 LIST_LOOK_S: Final = 5.0

@@ -1,0 +1,1 @@
+"""What ORCA is asked to do: levels of theory, bases, checks, and the text of ``orca.inp``."""

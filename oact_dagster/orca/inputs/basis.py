@@ -1,0 +1,120 @@
+"""What a basis set's name means: its elements, its number of functions, the Hamiltonian it was made for."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+from typing import Final
+
+from oact_dagster.orca.inputs import basis_tables
+from oact_dagster.orca.spans import by_element
+
+_RELATIVISTIC: Final = re.compile(r"(ma-|old-)?(dkh|zora)-|sarc2?-|x2c-|ano-rcc-|.*-dk3?$", re.IGNORECASE)
+_ALL_ELECTRON: Final = re.compile(r"(a?hgbs|ugbs|dyall|jorge|sapporo|partridge)", re.IGNORECASE)
+_CONTRACTIONS: Final = (
+    (re.compile(r"(ma-|old-)?zora-|sarc2?-zora-", re.IGNORECASE), "ZORA"),
+    # A SARC-DKH set has so loose a contraction that it serves X2C too, and no SARC set was made for that.
+    (re.compile(r"(ma-|old-)?dkh-", re.IGNORECASE), "DKH"),
+    (re.compile(r"x2c-", re.IGNORECASE), "X2C"),
+)
+_FAMILIES: Final = re.compile(
+    r"(ma-|old-)?(dkh-|zora-)?(ma-)?def2?-(?!ecp|sd$)|dhf-(?!ecp|sd$)|(\w+-)?cc-p|sto-\dg|[346]-\d{2,3}\+*g|m6-31g"
+    r"|(dkh|zora|old)-|x2c-|sarc2?-|(aug-)?ano-|lanl(08|2[dt])|crenbl$|vdzp$|minix?$|minis$|midi$|minao|d95"
+    r"|(aug-)?pc(seg|sseg|j|h|x)?-\d|epr-ii|iglo-ii|a?hgbs|ugbs|sapporo|partridge|jorge|ha?v[tq5(]|w1-",
+    re.IGNORECASE,
+)
+_FITTING: Final = re.compile(r"-(cabs|optri)$", re.IGNORECASE)
+_FILE: Final = re.compile(r".*/|.*\.(bas|gbs)$", re.IGNORECASE)
+_AUXILIARY: Final = re.compile(r"[^/]+/(jk?|jksmall|c)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class BasisSet:
+    """A basis set of ORCA's library.
+
+    Attributes:
+        name: As ORCA spells it.
+        functions: Number of contracted spherical functions of each element that the set covers.
+    """
+
+    name: str
+    functions: Mapping[str, int]
+
+    @property
+    def elements(self) -> frozenset[str]:
+        """The elements that the set covers."""
+        return frozenset(self.functions)
+
+
+@cache
+def library() -> Mapping[str, BasisSet]:
+    """Return the basis sets whose coverage is known, by their names in lower case (ORCA ignores case)."""
+    sets = {name: by_element(spans) for name, spans in basis_tables.COVERAGE.items()}
+    for name in basis_tables.MINIMALLY_AUGMENTED:
+        sets[f"ma-{name}"] = {element: functions + 4 for element, functions in sets[name].items()}
+    return MappingProxyType(
+        {name.lower(): BasisSet(name, MappingProxyType(rows)) for name, rows in sets.items()}
+    )
+
+
+def known_basis(name: str) -> BasisSet | None:
+    """Return the basis set of this name, or None where its coverage is not known."""
+    return library().get(name.lower())
+
+
+def is_file(value: str) -> bool:
+    """Return whether a basis is a file and not a name: a path, or something ending in .bas or .gbs."""
+    return _FILE.match(value) is not None and not is_auxiliary(value)
+
+
+def is_auxiliary(value: str) -> bool:
+    """Return whether a name is that of a fitting basis, such as ``def2/J``, which looks like a path."""
+    return _AUXILIARY.match(value) is not None
+
+
+def is_relativistic(name: str) -> bool:
+    """Return whether the named set has all electrons, contracted for a scalar-relativistic Hamiltonian."""
+    return _RELATIVISTIC.match(name) is not None
+
+
+def is_all_electron(name: str) -> bool:
+    """Return whether the named set is known to describe all electrons of heavy elements, for any Hamiltonian."""
+    return is_relativistic(name) or _ALL_ELECTRON.match(name) is not None
+
+
+def contracted_for(name: str) -> str | None:
+    """Return the Hamiltonian (DKH, ZORA or X2C) that the contraction of a set goes with alone, or None."""
+    for pattern, hamiltonian in _CONTRACTIONS:
+        if pattern.match(name):
+            return hamiltonian
+    return None
+
+
+def looks_like_a_basis(word: str) -> bool:
+    """Return whether a keyword names an orbital basis: one of the tables, or of one of ORCA's families."""
+    if known_basis(word) is not None:
+        return True
+    return not is_auxiliary(word) and not _FITTING.search(word) and _FAMILIES.match(word) is not None
+
+
+def sets_covering(elements: frozenset[str], *, relativistic: bool) -> list[str]:
+    """Return the known sets that cover all elements, for or without a relativistic Hamiltonian."""
+    return [
+        basis.name
+        for basis in library().values()
+        if elements <= basis.elements and is_relativistic(basis.name) == relativistic
+    ]
+
+
+@cache
+def _upper_estimates() -> Mapping[str, int]:
+    return MappingProxyType(by_element(basis_tables.UNKNOWN_SET))
+
+
+def functions_of(basis: str, element: str) -> int:
+    """Return the number of functions of an element: tabulated, or an upper estimate for an unknown set."""
+    known = known_basis(basis)
+    if known is None:
+        return _upper_estimates()[element]
+    return known.functions[element]

@@ -1,0 +1,315 @@
+"""What is refused before an input is written, and what is only said: settings against their elements."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
+
+from oact_dagster.orca.elements import ACTINIDES, ATOMIC_NUMBERS, LANTHANIDES
+from oact_dagster.orca.inputs import potentials
+from oact_dagster.orca.inputs.basis import (
+    contracted_for,
+    is_all_electron,
+    is_auxiliary,
+    is_file,
+    is_relativistic,
+    known_basis,
+    sets_covering,
+)
+from oact_dagster.orca.inputs.basis_files import read_basis_file
+from oact_dagster.orca.inputs.basis_tables import FROM_ORCA_6_1
+from oact_dagster.orca.inputs.functionals import doubt as functional_doubt
+from oact_dagster.orca.inputs.keywords import check_own_lines
+from oact_dagster.orca.inputs.scf_method import ACCELERATORS, DAMPINGS
+from oact_dagster.orca.inputs.settings import InputRefused, InputSettings
+from oact_dagster.orca.spans import as_spans
+
+_POTENTIAL_AND_BASIS: Final = "core potential that the basis is not made for"
+_BREAKS_QUOTES: Final = frozenset("\"'\\#")
+_BREAKS_A_WORD: Final = frozenset("%!$;{}[]")
+
+
+def check_settings(settings: InputSettings, elements: Iterable[str]) -> list[str]:
+    """Refuse settings that give no correct input for these elements, and say what is merely doubtful.
+
+    Args:
+        settings: The settings.
+        elements: The elements of one structure, or of a whole campaign.
+
+    Returns:
+        Warnings, one line each: a name that is in no table, a set that needs a certain version of ORCA, a
+        basis contracted for another Hamiltonian.
+
+    Raises:
+        InputRefused: A value that is impossible or could break out of its place in the input; keywords that
+            contradict each other; a core potential, named or implicit, with a relativistic Hamiltonian; an
+            actinide without a basis; a known basis or potential without an element; a potential with an all-electron
+            basis, or with one that was made for another; a basis file that is none, or lacks an element.
+    """
+    wanted = frozenset(elements)
+    return [*checked(settings, wanted), *check_files(settings, wanted)]
+
+
+@lru_cache(maxsize=4096)
+def checked(settings: InputSettings, elements: frozenset[str]) -> tuple[str, ...]:
+    """Do what ``check_settings`` does, once for each combination."""
+    if unknown := sorted(elements - ATOMIC_NUMBERS.keys()):
+        raise InputRefused(
+            f"unknown element {unknown[0]!r}; expected symbols from H to Lr", kind="unknown element"
+        )
+    _check_values(settings)
+    check_own_lines(settings)
+    _check_potentials(settings, elements)
+    _check_cores(settings, elements)
+    _check_coverage(settings, elements)
+    return (*_unknown_names(settings, elements), *_doubts(settings, elements))
+
+
+def _check_values(settings: InputSettings) -> None:
+    """Refuse values that are no such thing, or that would break out of their word, quotes or line."""
+    template = settings.template  # refuses an unknown one
+    _check_name("functional", settings.functional, blanks=True)
+    _check_name("non_actinide_basis", settings.non_actinide_basis)
+    if settings.actinide_basis is not None:
+        _check_name("actinide_basis", settings.actinide_basis)
+    if settings.actinide_ecp is not None:
+        _check_name("actinide_ecp", settings.actinide_ecp)
+    bases = (settings.actinide_basis, settings.non_actinide_basis)
+    files = sorted({basis for basis in bases if basis and is_file(basis)})
+    if len(files) > 1:
+        raise InputRefused(
+            f"actinide_basis and non_actinide_basis are two files, {' and '.join(files)}; "
+            "ORCA reads one: put both sets into it and name it twice"
+        )
+    for what, number in (
+        ("n_cores", settings.n_cores),
+        ("scf_maxiter", settings.scf_maxiter),
+        ("maxcore", settings.maxcore),
+    ):
+        if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number < 1):
+            raise InputRefused(f"{what} is {number!r}; expected a whole number, 1 or more")
+    for what, value, allowed in (
+        ("damping", settings.scf_method.damping, DAMPINGS),
+        ("accelerator", settings.scf_method.accelerator, ACCELERATORS),
+    ):
+        if value not in allowed:
+            raise InputRefused(f"{what} is {value!r}; expected one of {', '.join(allowed)}")
+    if template.hamiltonian and settings.actinide_ecp:
+        raise InputRefused(
+            f"actinide_ecp {settings.actinide_ecp} is a core potential, and {settings.simple_input} treats "
+            f"all electrons ({template.hamiltonian}); leave it out and name an all-electron actinide_basis "
+            "such as SARC-DKH-TZVP",
+            kind="core potential with a relativistic Hamiltonian",
+        )
+
+
+def _check_name(what: str, value: str, *, blanks: bool = False) -> None:
+    """Refuse a name or a file that would not stay one word of the input, or one string in quotes."""
+    if not isinstance(value, str) or not value or value != value.strip():
+        raise InputRefused(f"{what} is {value!r}; expected a name without blanks around it")
+    if not value.isprintable() or not _BREAKS_QUOTES.isdisjoint(value):
+        raise InputRefused(
+            f"{what} is {value!r}; quotes, backslashes, '#' and control characters break the input"
+        )
+    if is_auxiliary(value):
+        raise InputRefused(f"{what} is {value}, a fitting basis; expected an orbital basis or a file")
+    if what.endswith("basis") and is_file(value):
+        return
+    if not value.isascii() or not _BREAKS_A_WORD.isdisjoint(value) or (len(value.split()) > 1 and not blanks):
+        raise InputRefused(f"{what} is {value!r}; expected a name as ORCA's manual spells it")
+
+
+def _check_potentials(settings: InputSettings, elements: frozenset[str]) -> None:
+    """Refuse a potential that comes with a basis under a relativistic Hamiltonian, or lacks an element."""
+    template = settings.template
+    for element in sorted(elements):
+        named = settings.named_ecp_of(element)
+        covered = potentials.covered_by(named) if named else None
+        if covered is not None and element not in covered:
+            raise InputRefused(
+                f"{named} has no core potential for {element}; def-ECP has one for Ac-Lr",
+                kind="no core potential for an element",
+            )
+        if not template.hamiltonian:
+            continue
+        what = "actinide_basis" if element in ACTINIDES else "non_actinide_basis"
+        basis = settings.basis_of(element)
+        brought = potentials.brought_by(basis, element) if basis and not is_file(basis) else None
+        if brought is None and (brought := settings.ecp_of(element)):
+            what, basis = "non_actinide_basis", settings.line_basis
+        if brought:
+            own = _its_own(brought, basis)
+            raise InputRefused(
+                f"{basis} brings {own} for {element}, and {settings.simple_input} treats all electrons "
+                f"({template.hamiltonian}); name as {what} {_instead(settings, elements, what)}",
+                kind="core potential with a relativistic Hamiltonian",
+            )
+
+
+def _its_own(potential: str, basis: str | None) -> str:
+    return "its core potential" if basis is not None and potential.lower() == basis.lower() else potential
+
+
+def _check_cores(settings: InputSettings, elements: frozenset[str]) -> None:
+    """Refuse a potential on an actinide whose basis has all electrons, or was made for another potential."""
+    for element in sorted(elements & ACTINIDES):
+        named, basis = settings.named_ecp_of(element), settings.basis_of(element)
+        if not named or not basis or is_file(basis):
+            continue
+        if is_all_electron(basis):
+            core = potentials.core_electrons(named, element)
+            raise InputRefused(
+                f"{basis} has all electrons of {element}, and {named} takes away "
+                f"{f'{core} of them' if core else 'its core'}; name as actinide_basis "
+                f"{_instead(settings, elements, 'actinide_basis')}, or as simple_input x2c or dk3",
+                kind=_POTENTIAL_AND_BASIS,
+            )
+        brought = potentials.brought_by(basis, element)
+        if brought and not potentials.belong_together(brought, named):
+            instead = f"name as actinide_ecp {brought}"
+            if named == settings.template.actinide_ecp:
+                instead += f", or as actinide_basis {_instead(settings, elements, 'actinide_basis')}"
+            raise InputRefused(
+                f"{basis} on {element} is made for {brought}, not for {named}; {instead}",
+                kind=_POTENTIAL_AND_BASIS,
+            )
+
+
+def check_files(settings: InputSettings, elements: frozenset[str]) -> list[str]:
+    """Refuse a basis file that is none or lacks an element; say what cannot be told.
+
+    Apart from ``checked``, since a file may change. One that is not there is for whoever knows the folder to say.
+
+    Raises:
+        InputRefused: See ``check_settings``.
+    """
+    warnings = []
+    for what, basis, role in (
+        ("actinide_basis", settings.actinide_basis, elements & ACTINIDES),
+        ("non_actinide_basis", settings.non_actinide_basis, elements - ACTINIDES),
+    ):
+        found = read_basis_file(basis) if basis and is_file(basis) else None
+        if found is None:
+            continue
+        if found.problem:
+            raise InputRefused(
+                f"{what} {basis} is no basis file: {found.problem}; expected ORCA's format (GAMESS-US: the element, "
+                "and its shells as S 3 with numbered primitives)",
+                kind="basis file that is none",
+            )
+        if settings.template.hamiltonian and (cores := role & found.potentials):
+            raise InputRefused(
+                f"{what} {basis} has a core potential for {', '.join(sorted(cores))}, and {settings.simple_input} "
+                f"treats all electrons ({settings.template.hamiltonian}); name a file or a set without one",
+                kind="core potential with a relativistic Hamiltonian",
+            )
+        missing = ", ".join(sorted(role - found.elements))
+        if missing and found.recognised:
+            raise InputRefused(
+                f"{what} {basis} has no functions for {missing} (it has {as_spans(found.elements)}); add them, or name "
+                "another basis",
+                kind="basis without functions for an element",
+            )
+        if missing:
+            warnings.append(
+                f"{what} {basis} is in no format that is known: whether it has functions for {missing} is not checked"
+            )
+    return warnings
+
+
+def _check_coverage(settings: InputSettings, elements: frozenset[str]) -> None:
+    """Refuse an actinide without a basis, and a known basis without an element."""
+    template = settings.template
+    for what, role in (
+        ("actinide_basis", elements & ACTINIDES),
+        ("non_actinide_basis", elements - ACTINIDES),
+    ):
+        if not role:
+            continue
+        basis = settings.basis_of(min(role))
+        if basis is None:
+            raise InputRefused(
+                f"{settings.simple_input} has no basis of its own for {', '.join(sorted(role))}; "
+                f"name as {what} {_instead(settings, elements, what)}",
+                kind="actinide without a basis",
+            )
+        known = known_basis(basis)
+        if known and (missing := role - known.elements):
+            raise InputRefused(
+                f"{basis} has no functions for {', '.join(sorted(missing))} "
+                f"(it covers {as_spans(known.elements)}); name as {what} {_instead(settings, elements, what)}",
+                kind="basis without functions for an element",
+            )
+    if missing := elements & template.auxiliary_lacks:
+        raise InputRefused(
+            f"the fitting basis of {settings.simple_input} (SARC/J) has no functions for "
+            f"{', '.join(sorted(missing))}; x2c generates its own (AutoAux)",
+            kind="basis without functions for an element",
+        )
+
+
+def _instead(settings: InputSettings, elements: frozenset[str], what: str) -> str:
+    """Return what could be named as a basis for the elements that ``what`` is for."""
+    role = elements & ACTINIDES if what == "actinide_basis" else elements - ACTINIDES
+    hamiltonian = settings.template.hamiltonian
+    names = [
+        name
+        for name in sets_covering(role, relativistic=hamiltonian is not None)
+        if not hamiltonian or (contracted_for(name) or "") in hamiltonian
+    ]
+    if hamiltonian == "DKH":
+        names.sort(key=lambda name: not ("DKH" in name or name.startswith("ANO-RCC")))
+    # Triple zeta is what the templates are meant for.
+    names.sort(key=lambda name: "TZ" not in name)
+    return ", ".join([*names[:3], "or a file"]) if names else "a file: no known set covers them all"
+
+
+def _unknown_names(settings: InputSettings, elements: frozenset[str]) -> list[str]:
+    unknown = functional_doubt(settings.functional.split())
+    warnings = [unknown] if unknown else []
+    # That of the line is read also where no element has it.
+    named = {settings.line_basis, *map(settings.basis_of, elements)}
+    for basis in sorted(basis for basis in named if basis):
+        if not is_file(basis) and known_basis(basis) is None:
+            warnings.append(
+                f"the basis {basis} is in no table: whether it covers every element is not checked"
+            )
+    for ecp in sorted({ecp for element in elements if (ecp := settings.named_ecp_of(element))}):
+        if potentials.covered_by(ecp) is None:
+            warnings.append(
+                f"the core potential {ecp} is in no table: whether it covers every actinide is not checked"
+            )
+    return warnings
+
+
+def _doubts(settings: InputSettings, elements: frozenset[str]) -> list[str]:
+    warnings = []
+    template = settings.template
+    line_basis = settings.line_basis
+    if line_basis is None and not template.hamiltonian:
+        if brought := sorted(element for element in elements - ACTINIDES if settings.ecp_of(element)):
+            warnings.append(
+                f"non_actinide_basis is a file, and ORCA puts its def2-ECP on {', '.join(brought)} "
+                "all the same: the file must be made for it"
+            )
+    elif line_basis is not None:
+        known = known_basis(line_basis)
+        late = sorted(elements & LANTHANIDES - {"La"})
+        if known and known.name in FROM_ORCA_6_1 and late:
+            warnings.append(f"{known.name} has {', '.join(late)} only from ORCA 6.1 on")
+    for basis in sorted({basis for element in elements if (basis := settings.basis_of(element))}):
+        if is_file(basis):
+            continue
+        made_for = contracted_for(basis)
+        if template.hamiltonian and known_basis(basis) and not is_relativistic(basis):
+            warnings.append(
+                f"{basis} is not contracted for a relativistic Hamiltonian, which {settings.simple_input} has"
+            )
+        elif template.hamiltonian and made_for and made_for not in template.hamiltonian:
+            warnings.append(
+                f"{basis} is contracted for {made_for}, and {settings.simple_input} has {template.hamiltonian}"
+            )
+        elif not template.hamiltonian and is_relativistic(basis):
+            warnings.append(
+                f"{basis} is contracted for a relativistic Hamiltonian, which {settings.simple_input} has not"
+            )
+    return warnings

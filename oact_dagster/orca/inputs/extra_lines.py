@@ -1,0 +1,160 @@
+"""A user's own lines of an ORCA input, taken apart: keywords of ``!`` lines, and the words of ``%`` blocks.
+
+ORCA reads a block up to its ``end``, wherever that stands: one that is missing lets a block take in whatever follows,
+the coordinates too. Some keys of a block open one more that has an ``end`` of its own.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from oact_dagster.orca.inputs.settings import InputRefused
+
+_STRING_OR_COMMENT: Final = re.compile(r'"[^"]*"|#[^#]*#?')
+_BRACES: Final = re.compile(r"\{[^{}]*\}")
+_A_STRING: Final = '""'
+_DATA: Final = "{}"
+_WITHOUT_END: Final = frozenset({"%moinp", "%maxcore", "%base", "%pointcharges", "%ljcoefficients"})
+_OPENERS: Final = {
+    "%scf": frozenset({"rotate"}),
+    "%geom": frozenset(
+        {
+            "constraints",
+            "scan",
+            "modifyinternal",
+            "connectfragments",
+            "ts_mode",
+            "ts_active_atoms",
+            "hybrid_hess",
+        }
+    ),
+    "%method": frozenset({"newncore"}),
+    "%basis": frozenset(
+        {"newgto", "newecp", "addgto", "newauxjgto", "newauxjkgto", "newauxcgto", "newcabsgto", "addauxjgto"}
+    ),
+}
+"""Keys that open a block in a block, each with an ``end``."""
+_MAY_OPEN: Final = {"%scf": frozenset({"shift", "damp", "diis", "soscf", "nr", "gdiis"})}
+"""Keys that open one where no value follows, as in ``Shift Shift 0.1 ErrOff 0.1 end``."""
+_ALL_KEYS_KNOWN: Final = frozenset({"%scf", "%geom", "%elprop", "%output"})
+"""Blocks in which nothing else opens another one, but for a key before braces, so that a stray ``end`` can be told."""
+_VALUE: Final = re.compile(r"[-+]?\.?\d.*|true|false|on|off")
+_MALFORMED: Final = "malformed extra line"
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a user's own lines.
+
+    Attributes:
+        word: In small letters, of a keyword as it stands there.
+        line: The line that it stands in.
+        block: The block that it belongs to (``%scf``), ``!`` for a keyword.
+    """
+
+    word: str
+    line: str
+    block: str
+
+
+def own_words(lines: Sequence[str]) -> list[Word]:
+    """Take a user's own lines apart, without their comments and strings.
+
+    Args:
+        lines: Of the input.
+
+    Returns:
+        The words in their order. The name of a block is its first word, without the ``end`` of blocks.
+
+    Raises:
+        InputRefused: A line is no single line, or a block is not ended, or something stands in no block.
+    """
+    found: list[Word] = []
+    block: _Block | None = None
+    in_keywords = False
+    words = [(word, line, place) for line in lines for place, word in enumerate(_words(line))]
+    following = [*(word.lower() for word, _, _ in words[1:]), ""]
+    for (raw, line, place), after in zip(words, following, strict=False):
+        word = raw.lower()
+        in_keywords = in_keywords and place > 0
+        if raw.startswith("%") or (raw.startswith("!") and not in_keywords):
+            if block is not None:
+                block.close()
+            in_keywords = raw.startswith("!")
+            block = None if in_keywords else _Block(word, line)
+            if block is not None:
+                found.append(Word(word, line, word))
+                continue
+        if in_keywords:
+            found += [Word(each, line, "!") for each in raw.split("!") if each]
+        elif block is None or not block.take(word, after):
+            what = "an end without a block" if word == "end" else f"{raw!r} in no block"
+            raise InputRefused(
+                f"the extra line {line!r} has {what}; expected ! with keywords, or % with a block and its end",
+                kind=_MALFORMED,
+            )
+        elif word != "end":
+            found.append(Word(word, line, block.name))
+    if block is not None:
+        block.close()
+    return found
+
+
+def _words(line: str) -> list[str]:
+    if not isinstance(line, str) or not line.strip() or not line.isprintable():
+        raise InputRefused(f"the extra line {line!r} is empty or has a newline or control character")
+    code = _STRING_OR_COMMENT.sub(lambda found: f" {_A_STRING} " if found[0][0] == '"' else " ", line)
+    if '"' in code.replace(_A_STRING, ""):
+        raise InputRefused(f"the extra line {line!r} has a quote that is not closed", kind=_MALFORMED)
+    # A comment between two parts of a line leaves both; what is in braces is data.
+    code = _BRACES.sub(f" {_DATA} ", code).replace("=", " ").replace(";", " ")
+    return re.sub(r"(^|\s)([%!])\s+(?=\w)", r"\1\2", code).split()
+
+
+class _Block:
+    """A block that has begun, and the ends that it needs."""
+
+    def __init__(self, name: str, line: str) -> None:
+        self.name = name
+        self._line = line
+        self._needed = 0 if name in _WITHOUT_END else 1
+        self._more = 0
+        self._before = ""
+        self._ended = 0
+        self._n_words = 0
+        self._only_a_string = False
+
+    def take(self, word: str, following: str) -> bool:
+        """Take a word, with the one behind it; say whether the block may hold it."""
+        if self.name in _WITHOUT_END:
+            self._n_words += 1
+            return self._n_words == 1
+        if self.name in _ALL_KEYS_KNOWN and self._ended >= self._needed + self._more:
+            return False
+        if word == "end":
+            self._ended += 1
+        self._only_a_string = self._n_words == 0 and word == _A_STRING
+        self._n_words += 1
+        # Of "Shift Shift 0.1 end" the second word has a value and opens nothing.
+        has_value = _VALUE.match(following) is not None
+        if word in _OPENERS.get(self.name, ()) or (word in _MAY_OPEN.get(self.name, ()) and not has_value):
+            self._needed += 1
+        elif word == _DATA and self._before not in (_DATA, *_OPENERS.get(self.name, ())):
+            self._more += 1
+        self._before = word
+        return True
+
+    def close(self) -> None:
+        """Refuse a block that is not ended.
+
+        Raises:
+            InputRefused: An end is missing.
+        """
+        # A block of one string names a file and has no end: %compound "file".
+        if self._ended < self._needed and self.name not in _WITHOUT_END and not self._only_a_string:
+            raise InputRefused(
+                f"the extra line {self._line!r} opens {self.name} without its end, and the block would take in the "
+                "coordinates; write each end",
+                kind=_MALFORMED,
+            )

@@ -1,0 +1,126 @@
+"""The settings of an ORCA input: what a chemist chooses, and what each element gets of it."""
+
+from dataclasses import dataclass
+
+from oact_dagster.orca.elements import ACTINIDES
+from oact_dagster.orca.inputs import potentials
+from oact_dagster.orca.inputs.basis import is_file
+from oact_dagster.orca.inputs.scf_method import ScfMethod
+from oact_dagster.orca.inputs.templates import DEFAULT_MAXITER, TEMPLATES, Template
+
+
+class InputRefused(ValueError):  # noqa: N818 - the name says what happened, and it is what users read
+    """Settings, or settings and a structure, from which no input is written; the message is one line.
+
+    Attributes:
+        kind: The class of the problem in a few words, by which many refusals are counted, such as
+            ``actinide without a basis``.
+    """
+
+    def __init__(self, message: str, *, kind: str = "impossible setting") -> None:
+        """Take the one line, and the class of the problem."""
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class InputSettings:
+    """What an input is made of besides the structure. ``check_settings`` says what is refused.
+
+    Attributes:
+        functional: Functional as ORCA names it, perhaps with further keywords (``PBE0 D4``).
+        simple_input: Template: omol, x2c or dk3.
+        actinide_basis: Basis of the actinides, by name or as a file; None: the template's, where it has one.
+        actinide_ecp: Core potential of the actinides; None: the template's, where it has one.
+        non_actinide_basis: Basis of all other elements, by name or as a file (with a ``/``, or ending in .bas
+            or .gbs).
+        scf_maxiter: Largest number of SCF iterations; None: the template's.
+        nbo: Natural bond orbital analysis.
+        mbis: Minimal-basis iterative stockholder charges.
+        kdiis: KDIIS in place of DIIS as SCF accelerator.
+        opt: Optimise the geometry; otherwise one energy and gradient.
+        uks_singlet: Break the spin symmetry of singlets: unrestricted, HOMO and LUMO of one spin mixed. Other
+            multiplicities are not changed by it.
+        n_cores: MPI processes.
+        maxcore: MB for each process; None: estimated from the size of the basis.
+        extra_lines: Lines of one's own before the coordinates, as ``! TightOpt`` or ``%geom MaxIter 99
+            end``.
+        scf: How the SCF is brought to converge; None: as the template and ``kdiis`` say.
+    """
+
+    functional: str = "wB97M-V"
+    simple_input: str = "omol"
+    actinide_basis: str | None = None
+    actinide_ecp: str | None = None
+    non_actinide_basis: str = "def2-TZVPD"
+    scf_maxiter: int | None = None
+    nbo: bool = False
+    mbis: bool = False
+    kdiis: bool = False
+    opt: bool = False
+    uks_singlet: bool = False
+    n_cores: int = 4
+    maxcore: int | None = None
+    extra_lines: tuple[str, ...] = ()
+    scf: ScfMethod | None = None
+
+    def __post_init__(self) -> None:
+        """Take the extra lines from any sequence; one string would be taken apart into letters."""
+        if isinstance(self.extra_lines, str):
+            raise InputRefused(f"extra_lines is {self.extra_lines!r}; expected a list of lines")
+        object.__setattr__(self, "extra_lines", tuple(self.extra_lines))
+
+    @property
+    def template(self) -> Template:
+        """The template that ``simple_input`` names.
+
+        Raises:
+            InputRefused: There is no such template.
+        """
+        try:
+            return TEMPLATES[self.simple_input]
+        except KeyError:
+            allowed = ", ".join(TEMPLATES)
+            raise InputRefused(f"simple_input is {self.simple_input!r}; expected one of {allowed}") from None
+
+    @property
+    def scf_method(self) -> ScfMethod:
+        """How the SCF is brought to converge; ``scf`` where it is given, over ``kdiis``."""
+        if self.scf is not None:
+            return self.scf
+        return ScfMethod(accelerator="KDIIS") if self.kdiis else ScfMethod()
+
+    @property
+    def scf_iterations(self) -> int:
+        """The largest number of SCF iterations, the template's where none is given."""
+        return self.scf_maxiter or DEFAULT_MAXITER
+
+    @property
+    def line_basis(self) -> str | None:
+        """The basis on the ``!`` line: that of the non-actinides, or None when it is a file."""
+        return None if is_file(self.non_actinide_basis) else self.non_actinide_basis
+
+    def basis_of(self, element: str) -> str | None:
+        """Return the name or the file of an element's basis, or None for an actinide without one."""
+        if element in ACTINIDES:
+            return self.actinide_basis or self.template.actinide_basis
+        return self.non_actinide_basis
+
+    def named_ecp_of(self, element: str) -> str | None:
+        """Return the core potential that is written out for an element (``NewECP``), or None."""
+        if element in ACTINIDES:
+            return self.actinide_ecp or self.template.actinide_ecp
+        return None
+
+    def ecp_of(self, element: str) -> str | None:
+        """Return the core potential that ORCA uses on an element, written out or not, or None.
+
+        ``NewGTO`` changes no potential, so one that the basis on the ``!`` line brings along stays, also on
+        an element with another basis. Without a basis there ORCA starts from def2-SVP and its potentials
+        (manual 6.0, sections 7.5.3 and 7.5.7), which the relativistic templates switch off with ``NoECP``.
+        """
+        if named := self.named_ecp_of(element):
+            return named
+        if self.line_basis is not None:
+            return potentials.brought_by(self.line_basis, element)
+        return None if self.template.hamiltonian else potentials.brought_by("def2-SVP", element)

@@ -1,0 +1,5 @@
+"""What ORCA and Sella wrote: outputs, gradients, trajectories, and how a run ended."""
+
+from oact_dagster.orca.outputs.reader import read_engrad, read_output
+
+__all__ = ["read_engrad", "read_output"]

@@ -1,0 +1,131 @@
+"""ORCA's ``.engrad`` file: energy, gradient and geometry of one evaluation, as text.
+
+Blocks of numbers follow each other, with comment lines (``#``) above each: the number of atoms, the energy (Eh), the
+3 n_atoms components of the gradient (Eh/bohr), and a line an atom of atomic number and coordinates (bohr).
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from oact_dagster.orca.elements import SYMBOLS
+from oact_dagster.orca.energy_units import ANGSTROM_PER_BOHR
+from oact_dagster.orca.outputs.evaluations import Evaluation, Vector, largest_component, largest_norm
+from oact_dagster.orca.outputs.file_blocks import FileBlocks, UnreadableFileError
+
+_LARGEST: Final = 32 << 20
+_MOST_ATOMS: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Engrad:
+    """What an ``.engrad`` file holds; None (or empty) for each part that it does not hold whole.
+
+    Attributes:
+        n_atoms: Number of atoms.
+        final_energy: Eh.
+        gradient: n_atoms times (x, y, z), Eh/bohr.
+        atomic_numbers: n_atoms numbers.
+        coordinates_bohr: n_atoms times (x, y, z), bohr.
+        max_abs_gradient_component: Largest absolute component of the gradient, Eh/bohr.
+        max_atom_force_norm: Largest norm of one atom's gradient, Eh/bohr.
+        file: The file that was read, or None where there is none.
+    """
+
+    n_atoms: int | None = None
+    final_energy: float | None = None
+    gradient: tuple[Vector, ...] | None = None
+    atomic_numbers: tuple[int, ...] | None = None
+    coordinates_bohr: tuple[Vector, ...] | None = None
+    max_abs_gradient_component: float | None = None
+    max_atom_force_norm: float | None = None
+    file: Path | None = None
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """The same in the units of an output (Å), or None without a gradient."""
+        if self.gradient is None:
+            return None
+        symbols: tuple[str, ...] | None = None
+        coordinates: tuple[Vector, ...] | None = None
+        if (
+            self.atomic_numbers
+            and self.coordinates_bohr
+            and all(1 <= z <= len(SYMBOLS) for z in self.atomic_numbers)
+        ):
+            symbols = tuple(SYMBOLS[z - 1] for z in self.atomic_numbers)
+            coordinates = tuple(
+                (x * ANGSTROM_PER_BOHR, y * ANGSTROM_PER_BOHR, z * ANGSTROM_PER_BOHR)
+                for x, y, z in self.coordinates_bohr
+            )
+        return Evaluation(self.final_energy, None, self.gradient, symbols, coordinates)
+
+
+def read_engrad_file(path: Path) -> Engrad:
+    """Read one ``.engrad`` file, gzipped or not.
+
+    Args:
+        path: The file.
+
+    Returns:
+        What it holds; empty for a file that cannot be read or is none.
+    """
+    data = b""
+    try:
+        for block in FileBlocks(path).text():
+            data += block
+            if len(data) > _LARGEST:
+                return Engrad()
+    except UnreadableFileError:
+        return Engrad()
+    parsed = _parse(data)
+    return Engrad(
+        n_atoms=parsed.n_atoms,
+        final_energy=parsed.final_energy,
+        gradient=parsed.gradient,
+        atomic_numbers=parsed.atomic_numbers,
+        coordinates_bohr=parsed.coordinates_bohr,
+        max_abs_gradient_component=largest_component(parsed.gradient or ()),
+        max_atom_force_norm=largest_norm(parsed.gradient or ()),
+        file=path,
+    )
+
+
+def _parse(data: bytes) -> Engrad:
+    # A last line without its newline may be cut in the middle of a number.
+    whole = data[: data.rfind(b"\n") + 1]
+    lines = [
+        line.split() for line in whole.splitlines() if line.strip() and not line.lstrip().startswith(b"#")
+    ]
+    try:
+        n_atoms = int(lines[0][0][:9])
+    except (IndexError, ValueError):
+        return Engrad()
+    if not 0 < n_atoms <= _MOST_ATOMS:
+        return Engrad()
+    energy = _numbers(lines[1:2], 1, 1)
+    components = _numbers(lines[2 : 2 + 3 * n_atoms], 3 * n_atoms, 1)
+    atoms = _numbers(lines[2 + 3 * n_atoms : 2 + 4 * n_atoms], n_atoms, 4)
+    gradient = None
+    if components:
+        flat = [row[0] for row in components]
+        gradient = tuple((flat[i], flat[i + 1], flat[i + 2]) for i in range(0, 3 * n_atoms, 3))
+    numbers = coordinates = None
+    if atoms and all(row[0].is_integer() for row in atoms):
+        numbers = tuple(int(row[0]) for row in atoms)
+        coordinates = tuple((row[1], row[2], row[3]) for row in atoms)
+    return Engrad(n_atoms, energy[0][0] if energy else None, gradient, numbers, coordinates)
+
+
+def _numbers(lines: list[list[bytes]], n_lines: int, n_columns: int) -> list[list[float]] | None:
+    """The numbers of a block, or None unless it is whole and finite."""
+    if len(lines) != n_lines:
+        return None
+    try:
+        rows = [[float(word) for word in line] for line in lines]
+    except ValueError:
+        return None
+    if any(len(row) != n_columns or not all(math.isfinite(number) for number in row) for row in rows):
+        return None
+    return rows

@@ -1,0 +1,91 @@
+"""Whether a ``.gbw`` file is whole: a job that died while it wrote one leaves a piece, which stops the next ORCA.
+
+The layout, as several public readers of the file have it (none is ORCA's own): bytes 0 to 40 hold five little-endian
+64-bit pointers into the file, the fourth of which (byte 24) leads to the orbitals. There stand two 32-bit numbers,
+that of the operators (spins) and the dimension n; then for each operator n*n coefficients, n occupations and n
+energies as doubles, and n irreducible representations and n core flags as 32-bit numbers.
+"""
+
+import math
+import struct
+from pathlib import Path
+from typing import IO, Final
+
+from oact_dagster.orca.outputs.file_blocks import UnreadableFileError, open_regular
+
+_POINTERS: Final = struct.Struct("<5q")
+_ORBITALS_HEAD: Final = struct.Struct("<2i")
+_LARGEST_DIMENSION: Final = 200_000
+_SLACK: Final = 1e-3
+"""So far from 0 to 2 may an occupation be: rounding."""
+
+
+def is_whole_gbw(path: Path, *, basis_functions: int | None = None, spins: int = 1) -> bool:
+    """Return whether a ``.gbw`` holds all of its orbitals.
+
+    Where the file has the known layout, its own header says how long it must be, and occupations and orbital energies
+    must be numbers that can be ones (a file of zeros has the right length). Where it has not (a version of ORCA that
+    writes another), it must at least have room for the coefficients.
+
+    Args:
+        path: The file.
+        basis_functions: As the output prints them; None where it does not. Then a file of unknown layout is not taken.
+        spins: Sets of orbitals that a file of unknown layout must have room for, 1 or 2.
+
+    Returns:
+        Whether it is whole; False where it is missing or cannot be read.
+    """
+    try:
+        file, status = open_regular(path)
+        with file:
+            layout = _read_layout(file, status.st_size, basis_functions)
+            if layout is not None:
+                begin, operators, dimension = layout
+                size = begin + operators * _bytes_of_one_spin(dimension)
+                return size <= status.st_size and _has_orbitals(file, begin, operators, dimension)
+            return basis_functions is not None and status.st_size >= 8 * basis_functions**2 * spins
+    except (OSError, UnreadableFileError):
+        return False
+
+
+def _bytes_of_one_spin(dimension: int) -> int:
+    return 8 * dimension * dimension + (8 + 8 + 4 + 4) * dimension
+
+
+def _read_layout(file: IO[bytes], size: int, basis_functions: int | None) -> tuple[int, int, int] | None:
+    """Return where the orbitals begin, the number of operators and the dimension; None for another layout."""
+    head = file.read(_POINTERS.size) or b""
+    if len(head) < _POINTERS.size:
+        return None
+    _, geometry, basis, orbitals, _ = _POINTERS.unpack(head)
+    if not all(0 < pointer < size for pointer in (geometry, basis, orbitals)):
+        return None
+    file.seek(orbitals)
+    head = file.read(_ORBITALS_HEAD.size) or b""
+    if len(head) < _ORBITALS_HEAD.size:
+        return None
+    operators, dimension = _ORBITALS_HEAD.unpack(head)
+    if operators not in (1, 2) or not 0 < dimension <= _LARGEST_DIMENSION:
+        return None
+    if basis_functions is not None and dimension != basis_functions:
+        return None
+    return orbitals + _ORBITALS_HEAD.size, operators, dimension
+
+
+def _has_orbitals(file: IO[bytes], begin: int, operators: int, dimension: int) -> bool:
+    """Return whether the occupations are some from 0 to 2, and all orbital energies are numbers."""
+    numbers = struct.Struct(f"<{dimension}d")
+    for operator in range(operators):
+        file.seek(begin + operator * _bytes_of_one_spin(dimension) + 8 * dimension * dimension)
+        data = file.read(2 * numbers.size) or b""
+        if len(data) < 2 * numbers.size:
+            return False
+        occupations, energies = numbers.unpack_from(data), numbers.unpack_from(data, numbers.size)
+        if not all(-_SLACK <= occupation <= 2 + _SLACK for occupation in occupations):
+            return False
+        if not all(map(math.isfinite, energies)) or not any(energies):
+            return False
+        # One electron leaves the second spin without any.
+        if operator == 0 and sum(occupations) < 0.5:
+            return False
+    return True

@@ -1,0 +1,407 @@
+"""Reading ORCA's outputs (3.0 to 6.1): how a run ended, what it delivered, what it cost.
+
+``read_output`` answers for any file or job folder, whatever its bytes: a value that the file does not hold is None, and
+every answer has a termination and a reason. It reads bytes, never decodes a whole file, and needs bounded memory.
+"""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from oact_dagster.orca.outputs.ends import scan_both_ends
+from oact_dagster.orca.outputs.engrad import Engrad, read_engrad_file
+from oact_dagster.orca.outputs.evaluations import Evaluation, Vector, largest_component, largest_norm
+from oact_dagster.orca.outputs.file_blocks import FileBlocks, UnreadableFileError, last_bytes
+from oact_dagster.orca.outputs.files import JobFolder
+from oact_dagster.orca.outputs.input_echo import text_of
+from oact_dagster.orca.outputs.property_file import read_properties
+from oact_dagster.orca.outputs.scan import OutputScan
+from oact_dagster.orca.outputs.terminations import (
+    Evidence,
+    Termination,
+    Verdict,
+    judge,
+    judge_scheduler_messages,
+)
+
+__all__ = [
+    "Engrad",
+    "Evaluation",
+    "Output",
+    "Termination",
+    "read_engrad",
+    "read_evaluations",
+    "read_output",
+    "read_termination",
+    "tail",
+]
+
+_SAME_ENERGY: Final = 1e-6
+_LONGEST_LINE: Final = 400
+_TAIL_READ: Final = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What an ORCA output holds. Energies in Eh, gradients in Eh/bohr, times in s; None for what it does not hold.
+
+    Several jobs of one run (``$new_job``) count together; of several runs in one file, the last one counts.
+
+    Attributes:
+        termination: How it ended; compares equal to its plain string, e.g. ``"normal"``.
+        orca_version: As printed, e.g. ``6.1.0``, ``6.0.x``.
+        terminated_normally: Whether ORCA says so and its last line (TOTAL RUN TIME) is there. That is no success yet:
+            ``termination`` then may also be opt_not_converged, scf_not_converged or unphysical.
+        final_energy: The last FINAL SINGLE POINT ENERGY; NaN or infinite where ORCA prints that.
+        final_energy_flag: The suffix behind an energy that is not fully converged, e.g. ``(SCF not fully converged!)``.
+        energies: All of them (the last 250,000).
+        scf_cycles_total: Sum over every SCF, converged or not; None without any (CASSCF).
+        scf_cycles_per_scf: Of those that converged.
+        scf_cycles_not_converged: Of those that did not.
+        n_cores: From the MPI banner, else from the echoed input, else 1.
+        wall_time_s: From TOTAL RUN TIME.
+        n_gradients: Number of Cartesian gradients.
+        max_abs_gradient_component: Largest component of the last one: what ORCA prints as MAX gradient.
+        max_atom_force_norm: Largest norm of one atom's gradient in the last one.
+        opt_cycles: Optimisation cycles begun, 0 without an optimisation.
+        opt_converged: Whether the last one converged; None without an optimisation.
+        charge: Of the last SCF.
+        mult: Its multiplicity.
+        s2: The last expectation value of S**2.
+        deciding_line: The line that decided on the termination, stripped; None where a missing one decided.
+        reason: Why this termination, in a line.
+        input_comments: The comment lines of the echoed input, without ``#``, stripped.
+        file: The file that was read; None where a folder holds none.
+        is_standin: The banner says that the file is NOT ORCA's.
+        evaluation: The last evaluation with a gradient: energy, gradient and geometry that belong together.
+    """
+
+    termination: Termination
+    orca_version: str | None
+    terminated_normally: bool
+    final_energy: float | None
+    final_energy_flag: str | None
+    energies: tuple[float, ...]
+    scf_cycles_total: int | None
+    scf_cycles_per_scf: tuple[int, ...]
+    scf_cycles_not_converged: tuple[int, ...]
+    n_cores: int | None
+    wall_time_s: float | None
+    n_gradients: int | None
+    max_abs_gradient_component: float | None
+    max_atom_force_norm: float | None
+    opt_cycles: int | None
+    opt_converged: bool | None
+    charge: int | None
+    mult: int | None
+    s2: float | None
+    deciding_line: str | None
+    reason: str
+    input_comments: tuple[str, ...]
+    file: Path | None
+    is_standin: bool
+    evaluation: Evaluation | None
+
+    @property
+    def gradient_energy(self) -> float | None:
+        """Eh, of the last gradient's evaluation. For an optimisation that is not ``final_energy``."""
+        return self.evaluation.energy if self.evaluation else None
+
+    @property
+    def gradient(self) -> tuple[Vector, ...] | None:
+        """n_atoms times (x, y, z), Eh/bohr: the last gradient."""
+        return self.evaluation.gradient if self.evaluation else None
+
+    @property
+    def symbols(self) -> tuple[str, ...] | None:
+        """n_atoms element symbols of the last gradient's geometry."""
+        return self.evaluation.symbols if self.evaluation else None
+
+    @property
+    def coordinates(self) -> tuple[Vector, ...] | None:
+        """n_atoms times (x, y, z), Å: the last gradient's geometry."""
+        return self.evaluation.coordinates if self.evaluation else None
+
+
+def read_output(path: str | os.PathLike[str]) -> Output:
+    """Read an ORCA output.
+
+    Args:
+        path: The output (gzipped or not, any name), or a job folder. In a folder the output is found (see
+            ``output_files``); where it holds no gradient the folder's ``.engrad`` gives it, charge and multiplicity may
+            come from its ``.property.txt``, and the scheduler's own file may tell why an output has no end.
+
+    Returns:
+        What it holds. This function raises nothing, whatever the path is.
+    """
+    return _read(*_located(path))
+
+
+def read_termination(path: str | os.PathLike[str]) -> Verdict:
+    """How a run ended, and nothing else: what a survey of thousands of folders needs.
+
+    Of a large file only both ends are read, where they say enough.
+
+    Args:
+        path: As for ``read_output``.
+
+    Returns:
+        The same termination, deciding line and reason as ``read_output`` gives.
+    """
+    folder, file, why = _located(path)
+    scan = scan_both_ends(file) if file is not None else None
+    if scan is not None:
+        return _verdict(scan, None)
+    output = _read(folder, file, why)
+    return Verdict(output.termination, output.deciding_line, output.reason)
+
+
+def read_engrad(path: str | os.PathLike[str]) -> Engrad:
+    """Read an ``.engrad`` file.
+
+    Args:
+        path: The file (gzipped or not), or a job folder, of which the newest ``.engrad`` is read.
+
+    Returns:
+        What it holds, None for each part that it does not hold whole. This function raises nothing.
+    """
+    given = Path(path)
+    try:
+        file = JobFolder(given).engrad(None) if given.is_dir() else given
+        file = file if os.fspath(path) else None
+    except (OSError, ValueError):
+        file = None
+    return Engrad() if file is None else read_engrad_file(file)
+
+
+def read_evaluations(path: str | os.PathLike[str]) -> tuple[Evaluation, ...]:
+    """Every evaluation with a gradient in an output, in order: one an optimisation cycle.
+
+    Args:
+        path: As for ``read_output``.
+
+    Returns:
+        The evaluations; empty where there is none. This function raises nothing. Memory grows with their number.
+    """
+    given = Path(path)
+    try:
+        file = JobFolder(given).output() if given.is_dir() else given
+        if file is None or not os.fspath(path):
+            return ()
+        return tuple(_scan(FileBlocks(file), OutputScan(every_evaluation=True)).evaluations)
+    except (OSError, ValueError, UnreadableFileError):
+        return ()
+
+
+def tail(path: str | os.PathLike[str], lines: int = 20) -> str:
+    """The last printable lines of an output, to show how it ended.
+
+    Args:
+        path: As for ``read_output``.
+        lines: How many at most; blank ones do not count and are left out.
+
+    Returns:
+        The lines, each cut to 400 characters, control characters as blanks; "" where there is no such file.
+    """
+    given = Path(path)
+    try:
+        file = JobFolder(given).output() if given.is_dir() else given
+        data = b"" if file is None or lines < 1 or not os.fspath(path) else last_bytes(file, _TAIL_READ)
+    except (OSError, ValueError, UnreadableFileError):
+        return ""
+    texts = [text_of(line)[:_LONGEST_LINE] for line in data.splitlines()]
+    return "\n".join([text for text in texts if text][-lines:])
+
+
+def _located(path: str | os.PathLike[str]) -> tuple[JobFolder | None, Path | None, str]:
+    """The folder, if one was given, the file to read, if there is one, and why there is none."""
+    given = Path(path)
+    if not os.fspath(path):
+        return None, None, "the path is empty"
+    try:
+        if not given.is_dir():
+            return None, given, ""
+        folder = JobFolder(given)
+    except (OSError, ValueError) as error:
+        return None, None, f"the folder cannot be read: {error}"
+    return folder, folder.output(), "the folder holds no ORCA output"
+
+
+def _read(folder: JobFolder | None, file: Path | None, why_no_file: str) -> Output:
+    output = _read_file(file) if file is not None else _nothing(None, why_no_file)
+    if folder is None:
+        return output
+    return _from_scheduler(_from_properties(_from_engrad(output, folder), folder), folder)
+
+
+def _scan(blocks: FileBlocks, scan: OutputScan) -> OutputScan:
+    """Feed a file to a scan, the last block through ``finish``."""
+    previous: bytes | None = None
+    for block in blocks.text():
+        if previous is not None:
+            scan.feed(previous)
+        previous = block
+    scan.finish(previous or b"", intact=blocks.damage is None)
+    return scan
+
+
+def _read_file(file: Path) -> Output:
+    try:
+        blocks = FileBlocks(file)
+    except UnreadableFileError as error:
+        return _nothing(file, str(error))
+    scan = _scan(blocks, OutputScan())
+    verdict = _verdict(scan, blocks.damage)
+    evaluation = scan.evaluation
+    gradient = evaluation.gradient if evaluation else ()
+    component = largest_component(gradient)
+    return Output(
+        termination=verdict.termination,
+        orca_version=scan.version,
+        terminated_normally=scan.normal_end is not None,
+        final_energy=scan.energies[-1] if scan.energies else None,
+        final_energy_flag=scan.energy_flag,
+        energies=tuple(scan.energies),
+        scf_cycles_total=scan.scf_cycles,
+        scf_cycles_per_scf=tuple(scan.scf_converged),
+        scf_cycles_not_converged=tuple(scan.scf_not_converged),
+        n_cores=_n_cores(scan, verdict.termination),
+        wall_time_s=scan.wall_time_s,
+        n_gradients=scan.n_gradients if scan.is_orca else None,
+        max_abs_gradient_component=scan.printed_max_gradient if component is None else component,
+        max_atom_force_norm=largest_norm(gradient),
+        opt_cycles=scan.opt_cycles if scan.is_orca else None,
+        opt_converged=scan.opt_converged,
+        charge=scan.charge,
+        mult=scan.mult,
+        s2=scan.s2,
+        deciding_line=verdict.deciding_line,
+        reason=verdict.reason,
+        input_comments=scan.echo.comments if scan.echo else (),
+        file=file,
+        is_standin=scan.standin,
+        evaluation=evaluation,
+    )
+
+
+def _verdict(scan: OutputScan, damage: str | None) -> Verdict:
+    verdict = judge(
+        Evidence(
+            normal_end=scan.normal_end,
+            final_energy=scan.energies[-1] if scan.energies else None,
+            final_energy_line=scan.energy_line,
+            final_scf_line=scan.energy_scf_line,
+            scf_energy=scan.scf_energy,
+            correlated=scan.echo is not None and scan.echo.correlated,
+            semiempirical=scan.echo is not None and scan.echo.semiempirical,
+            # The SCF and the last geometry of a layered calculation may be those of one of its parts.
+            symbols=() if scan.energy_is_layered else scan.symbols,
+            first_scf_energy=None if scan.energy_is_layered else scan.first_scf_energy,
+            optimisation_converged=scan.opt_converged,
+            since_last_cycle=scan.since_last_cycle,
+            since_last_result=scan.since_last_result,
+        )
+    )
+    if verdict.termination is not Termination.TRUNCATED or verdict.deciding_line is not None:
+        return verdict
+    if damage is not None:
+        return Verdict(Termination.TRUNCATED, scan.last_line, f"the file has no end: {damage}")
+    if scan.n_bytes == 0:
+        return Verdict(Termination.TRUNCATED, None, "the file is empty: the run has not begun to write")
+    if not scan.is_orca:
+        return Verdict(Termination.TRUNCATED, scan.last_line, "nothing in the file is ORCA's")
+    return Verdict(Termination.TRUNCATED, scan.last_line, verdict.reason)
+
+
+def _n_cores(scan: OutputScan, termination: Termination) -> int | None:
+    if scan.n_processes is not None:
+        return scan.n_processes
+    if scan.echo is not None and scan.echo.n_cores is not None:
+        return scan.echo.n_cores
+    # A serial run prints no number. A file that was cut before it could print one is not known to be serial.
+    unknown = termination is Termination.TRUNCATED and (scan.echo is None or not scan.echo.complete)
+    return None if unknown or not scan.is_orca else 1
+
+
+def _nothing(file: Path | None, reason: str) -> Output:
+    return Output(
+        termination=Termination.TRUNCATED,
+        orca_version=None,
+        terminated_normally=False,
+        final_energy=None,
+        final_energy_flag=None,
+        energies=(),
+        scf_cycles_total=None,
+        scf_cycles_per_scf=(),
+        scf_cycles_not_converged=(),
+        n_cores=None,
+        wall_time_s=None,
+        n_gradients=None,
+        max_abs_gradient_component=None,
+        max_atom_force_norm=None,
+        opt_cycles=None,
+        opt_converged=None,
+        charge=None,
+        mult=None,
+        s2=None,
+        deciding_line=None,
+        reason=reason,
+        input_comments=(),
+        file=file,
+        is_standin=False,
+        evaluation=None,
+    )
+
+
+def _from_engrad(output: Output, folder: JobFolder) -> Output:
+    """Take the gradient from the folder's ``.engrad`` where the output holds none.
+
+    ORCA writes that file with each gradient. One whose energy is none of the output's was left by another run.
+    """
+    if output.evaluation is not None:
+        return output
+    path = folder.engrad(output.file)
+    engrad = read_engrad_file(path) if path is not None else Engrad()
+    if engrad.evaluation is None:
+        return output
+    energy = engrad.final_energy
+    if output.energies and (
+        energy is None or all(abs(energy - other) > _SAME_ENERGY for other in output.energies)
+    ):
+        return output
+    return replace(
+        output,
+        max_abs_gradient_component=engrad.max_abs_gradient_component,
+        max_atom_force_norm=engrad.max_atom_force_norm,
+        evaluation=engrad.evaluation,
+    )
+
+
+def _from_properties(output: Output, folder: JobFolder) -> Output:
+    """Fill charge, multiplicity and (of a run that ended normally) energy from ``.property.txt``."""
+    lacks_energy = output.terminated_normally and output.final_energy is None
+    if output.file is None or (output.charge is not None and output.mult is not None and not lacks_energy):
+        return output
+    path = folder.properties(output.file)
+    if path is None:
+        return output
+    properties = read_properties(path)
+    return replace(
+        output,
+        charge=properties.charge if output.charge is None else output.charge,
+        mult=properties.mult if output.mult is None else output.mult,
+        final_energy=properties.final_energy if lacks_energy else output.final_energy,
+    )
+
+
+def _from_scheduler(output: Output, folder: JobFolder) -> Output:
+    """Let the scheduler's own file say why an output has no end."""
+    if output.termination is not Termination.TRUNCATED or output.file is None:
+        return output
+    verdict = judge_scheduler_messages(folder.scheduler_messages(output.file))
+    if verdict is None:
+        return output
+    return replace(
+        output, termination=verdict.termination, deciding_line=verdict.deciding_line, reason=verdict.reason
+    )

@@ -1,0 +1,553 @@
+"""How an ORCA run ended: the table of rules, and the judge that goes through it.
+
+To teach it a new message, add a row to ``RULES``: the first row that fits decides, so a specific one stands above a
+general one. The message itself goes into ``signs``, in small letters: a sign with a capital letter never fits. A row of
+``WITH_AN_ABORT`` counts only where one of the rows of ``ABORTED`` fits too: for words that harmless messages hold as
+well.
+"""
+
+import re
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from oact_dagster.orca.outputs.input_echo import text_of
+from oact_dagster.orca.outputs.unphysical import why_unphysical
+
+
+class Termination(StrEnum):
+    """What an output file says of its end."""
+
+    NORMAL = "normal"
+    SCF_NOT_CONVERGED = "scf_not_converged"
+    OPT_NOT_CONVERGED = "opt_not_converged"
+    UNPHYSICAL = "unphysical"
+    OUT_OF_MEMORY = "out_of_memory"
+    INPUT_ERROR = "input_error"
+    DISK_FULL = "disk_full"
+    MPI_ERROR = "mpi_error"
+    ABORTED = "aborted"
+    TRUNCATED = "truncated"
+
+
+class Where(StrEnum):
+    """Which part of an output a rule looks at."""
+
+    NORMAL_END = "the line of a normal end, when ORCA's last line (TOTAL RUN TIME) follows it"
+    FINAL_ENERGY = "the line of the last energy, of a run that ended normally"
+    FINAL_SCF = "the line of the last SCF before the last energy, of a run that ended normally"
+    FINAL_ENERGY_VALUE = "the last energy itself, of a run that ended normally: see unphysical.py"
+    LAST_OPTIMISATION = "after the last optimisation cycle began, of a run that ended normally"
+    OPEN_OPTIMISATION = "an optimisation that never said it converged, of a run that ended normally"
+    AFTER_LAST_RESULT = "after the last energy, gradient or converged SCF, of a run that did not end normally"
+    WITH_AN_ABORT = "as AFTER_LAST_RESULT, and only beside a line that says that the run was aborted"
+    NO_END = "nothing: fits every run that did not end normally"
+
+
+class Rule(NamedTuple):
+    """One row of the table.
+
+    Attributes:
+        termination: The answer if the row fits.
+        where: The part of the output that is searched.
+        why: The reason, in a line.
+        signs: Plain texts in small letters; a line that holds one of them, in any case, is a candidate. Empty where
+            ``where`` says all.
+        line: A regular expression which that line must match too; None where the sign is enough.
+        told_below: Whether the lines below it say what it is about, such as the keyword that ORCA does not know.
+    """
+
+    termination: Termination
+    where: Where
+    why: str
+    signs: tuple[str, ...] = ()
+    line: bytes | None = None
+    told_below: bool = False
+
+
+_T = Termination
+_W = Where
+
+ABORTED: Final[tuple[Rule, ...]] = (
+    Rule(
+        _T.ABORTED, _W.AFTER_LAST_RESULT, "a module of ORCA failed", ("orca finished by error termination",)
+    ),
+    Rule(
+        _T.ABORTED,
+        _W.AFTER_LAST_RESULT,
+        "ORCA aborted",
+        ("aborting the", "aborted the", "aborts the"),
+        rb"(?i)\babort\w+ the (?:run|calculation|job)",
+    ),
+    Rule(
+        _T.ABORTED,
+        _W.AFTER_LAST_RESULT,
+        "ORCA stopped in its code",
+        ("[file ",),
+        rb"^\s*\[file [^\]]+, line \d+[^\]]*\]:",
+    ),
+    Rule(_T.ABORTED, _W.AFTER_LAST_RESULT, "a process was killed by a signal", ("exited on signal",)),
+    Rule(
+        _T.ABORTED,
+        _W.AFTER_LAST_RESULT,
+        "ORCA crashed",
+        (
+            "segmentation fault",
+            "illegal instruction",
+            "bus error",
+            "*** process received signal ***",
+            "terminate called after",
+            "terminate called without",
+            "forrtl: severe",
+            "fatal error",
+        ),
+    ),
+    Rule(_T.ABORTED, _W.AFTER_LAST_RESULT, "ORCA called MPI_Abort", ("mpi_abort was invoked",)),
+    Rule(
+        _T.ABORTED,
+        _W.AFTER_LAST_RESULT,
+        "a process of ORCA failed",
+        ("non-zero exit code", "non-zero status"),
+    ),
+    Rule(
+        _T.ABORTED,
+        _W.AFTER_LAST_RESULT,
+        "ORCA could not be started",
+        ("error while loading shared libraries",),
+    ),
+    Rule(
+        _T.ABORTED,
+        _W.AFTER_LAST_RESULT,
+        "ORCA could not be started",
+        ("not found", "no such file"),
+        rb"^\S*sh: (?:(?:line )?\d+: )?\S*\borca: (?:(?:command )?not found|No such file)",
+    ),
+    Rule(_T.ABORTED, _W.AFTER_LAST_RESULT, "ORCA says so", ("orca terminated not normally",)),
+)
+"""Any other error end: the last rows before ``NO_END``, and what ``WITH_AN_ABORT`` asks for."""
+
+SCHEDULER_RULES: Final[tuple[Rule, ...]] = (
+    Rule(
+        _T.TRUNCATED,
+        _W.AFTER_LAST_RESULT,
+        "the scheduler ended the job at its time limit",
+        ("due to time limit", "time limit exceeded", "type=timeout"),
+    ),
+    Rule(
+        _T.TRUNCATED,
+        _W.AFTER_LAST_RESULT,
+        "the scheduler ended the job",
+        ("due to preemption", "due to node fail", "node failure", "cancelled at", "type=cancel"),
+    ),
+)
+"""What a scheduler says of an output without an end, in it or in its own file (``slurm-*.out``, ``flux-*.out``)."""
+
+RULES: Final[tuple[Rule, ...]] = (
+    # Runs that ended normally: what they delivered may still be no result.
+    Rule(_T.UNPHYSICAL, _W.FINAL_ENERGY_VALUE, "ORCA ended normally with an impossible energy"),
+    Rule(
+        _T.SCF_NOT_CONVERGED,
+        _W.FINAL_ENERGY,
+        "ORCA ended normally with an energy that is not converged",
+        ("not fully converged", "not converged"),
+    ),
+    Rule(
+        _T.SCF_NOT_CONVERGED,
+        _W.FINAL_SCF,
+        "ORCA ended normally with an energy whose SCF did not converge",
+        ("scf not converged after",),
+    ),
+    Rule(
+        _T.OPT_NOT_CONVERGED,
+        _W.LAST_OPTIMISATION,
+        "the optimisation reached its maximum number of cycles",
+        ("the optimization did not converge but reached",),
+    ),
+    Rule(_T.OPT_NOT_CONVERGED, _W.OPEN_OPTIMISATION, "the optimisation never said that it converged"),
+    Rule(_T.NORMAL, _W.NORMAL_END, "ORCA ended normally"),
+    # Runs that did not. The input first: ORCA then did not even start to calculate.
+    Rule(
+        _T.INPUT_ERROR,
+        _W.AFTER_LAST_RESULT,
+        "ORCA does not know a keyword of the input, or it is there twice",
+        ("unrecognized or duplicated keyword",),
+        told_below=True,
+    ),
+    Rule(
+        _T.INPUT_ERROR,
+        _W.AFTER_LAST_RESULT,
+        "ORCA refused the input",
+        ("input error",),
+        rb"(?i)^\s*INPUT ERROR",
+        told_below=True,
+    ),
+    Rule(
+        _T.INPUT_ERROR,
+        _W.AFTER_LAST_RESULT,
+        "a basis set lacks an element",
+        ("not available for this element", "basis functions on atom", "no basis set"),
+        rb"(?i)not available for this element|no (?:\w+ +)?basis functions on atom"
+        rb"|no basis set (?:was )?(?:found|available)",
+    ),
+    Rule(
+        _T.INPUT_ERROR,
+        _W.AFTER_LAST_RESULT,
+        "charge and multiplicity cannot go together",
+        ("multiplicity (",),
+        rb"Error\s*:\s*multiplicity \(-?\d+\) is \w+ and number of electrons",
+    ),
+    Rule(
+        _T.INPUT_ERROR,
+        _W.AFTER_LAST_RESULT,
+        "ORCA's reader of the input stopped",
+        (
+            "[file orca_main/maininp",
+            "[file orca_main/main_input",
+            "[file orca_main/mainchk.",
+            "[file orca_main/readinp.",
+            "expect a '$', '!', '%'",
+            "dummy atom or point charge expected in coords",
+        ),
+    ),
+    Rule(
+        _T.INPUT_ERROR,
+        _W.WITH_AN_ABORT,
+        "ORCA does not understand the input",
+        (
+            "unknown identifier in",
+            "unrecognized symbol in",
+            "invalid assignment",
+            "invalid keyword",
+            "invalid input",
+        ),
+    ),
+    Rule(
+        _T.INPUT_ERROR,
+        _W.AFTER_LAST_RESULT,
+        "ORCA did not find its input",
+        ("input file",),
+        rb"(?i)(?:cannot|could ?n[o']t) open (?:the )?input file|input file .*(?:does not exist|not found)",
+    ),
+    Rule(
+        _T.DISK_FULL,
+        _W.AFTER_LAST_RESULT,
+        "the disk is full",
+        ("no space left on device", "disk quota exceeded", "not enough disk space"),
+    ),
+    Rule(
+        _T.DISK_FULL,
+        _W.WITH_AN_ABORT,
+        "the disk is full",
+        ("disk full", "not enough space for /dev/shm/"),
+    ),
+    # The line with the number of MB first: it is what a remedy needs.
+    Rule(
+        _T.OUT_OF_MEMORY,
+        _W.WITH_AN_ABORT,
+        "ORCA asks for more memory than %maxcore gives",
+        ("maxcore",),
+        rb"(?i)increase\s+%?maxcore.*\d",
+    ),
+    Rule(
+        _T.OUT_OF_MEMORY,
+        _W.WITH_AN_ABORT,
+        "ORCA asks for more memory than %maxcore gives",
+        ("maxcore",),
+        rb"(?i)increase\s+%?maxcore",
+    ),
+    Rule(
+        _T.OUT_OF_MEMORY,
+        _W.WITH_AN_ABORT,
+        "ORCA asks for more memory than %maxcore gives",
+        ("not a single batch is possible",),
+    ),
+    Rule(
+        _T.OUT_OF_MEMORY,
+        _W.AFTER_LAST_RESULT,
+        "ORCA did not get the memory it needs",
+        ("enough memory", "insufficient memory", "out of memory", "std::bad_alloc", "cannot allocate memory"),
+        rb"(?i)error.*(?:not enough|insufficient|out of) memory|std::bad_alloc|cannot allocate memory",
+    ),
+    Rule(
+        _T.OUT_OF_MEMORY,
+        _W.WITH_AN_ABORT,
+        "ORCA did not get the memory it needs",
+        ("memory", "allocate"),
+        rb"(?i)(?:not enough|insufficient|out of|no more) memory|memory allocation fail|allocat\w+ (?:of )?memory fail"
+        rb"|(?:fail\w*|unable|could not|cannot) (?:to )?allocate",
+    ),
+    Rule(
+        _T.OUT_OF_MEMORY,
+        _W.AFTER_LAST_RESULT,
+        "the system killed the job for its memory",
+        (
+            "oom-kill",
+            "oom_kill",
+            "oom kill",
+            "out of memory: kill",
+            "exceeded memory limit",
+            "exceeded job memory limit",
+            "state: out_of_memory",
+        ),
+    ),
+    Rule(
+        _T.SCF_NOT_CONVERGED,
+        _W.AFTER_LAST_RESULT,
+        "the wavefunction did not converge",
+        ("wavefunction is not fully converged",),
+    ),
+    Rule(
+        _T.SCF_NOT_CONVERGED, _W.AFTER_LAST_RESULT, "the SCF did not converge", ("scf not converged after",)
+    ),
+    Rule(_T.SCF_NOT_CONVERGED, _W.WITH_AN_ABORT, "the SCF went astray", ("serious problem in soscf",)),
+    Rule(
+        _T.SCF_NOT_CONVERGED,
+        _W.WITH_AN_ABORT,
+        "the SCF did not converge",
+        ("cas-scf", "casscf", "the scf has not converged"),
+        rb"(?i)\bCAS-?SCF\b.*\bnot\b.*converge|the SCF has not converged",
+    ),
+    Rule(
+        _T.OPT_NOT_CONVERGED,
+        _W.AFTER_LAST_RESULT,
+        "the optimisation reached its maximum number of cycles",
+        ("the optimization did not converge but reached",),
+    ),
+    # A job that the scheduler ended leaves processes that died by a signal, and then ORCA's own error end.
+    *SCHEDULER_RULES,
+    # Open MPI's runtime (ORTE, PRTE) and PMIx. Some PMIx messages are harmless, hence the abort beside them; and an
+    # ORCA that crashed by itself makes mpirun complain too, which is no fault of MPI's.
+    Rule(
+        _T.MPI_ERROR,
+        _W.AFTER_LAST_RESULT,
+        "MPI failed",
+        (
+            "orte has lost communication",
+            "prte has lost communication",
+            "orte was unable to",
+            "prte was unable to",
+            "orte daemon has unexpectedly failed",
+            "prte daemon has unexpectedly failed",
+            "not enough slots available",
+            "mpi_init has failed",
+            "it looks like mpi_init failed",
+            "it looks like orte_init failed",
+            "it looks like prte_init failed",
+            "it looks like opal_init failed",
+            "mpirun was unable to launch",
+            "mpirun was unable to find",
+            "mpirun was unable to start",
+            "mpirun has detected an attempt to run as root",
+            "tried to bind a new process, and something went wrong",
+            "unable to complete a tcp connection",
+        ),
+    ),
+    # As the runtime itself writes them, with host and process or the job's name: a run that goes on prints more results
+    # below. Those of PMIx's shared memory are harmless.
+    Rule(
+        _T.MPI_ERROR,
+        _W.AFTER_LAST_RESULT,
+        "MPI failed",
+        ("orte_error_log", "prte_error_log", "pmix error:"),
+        rb"^\s*(?:\[[\w.-]+:\d+\]\s*)?\[\[\d+,\d+\],\d+\]\s*(?:ORTE|PRTE)_ERROR_LOG:"
+        rb"|^\s*\[[\w.-]+:\d+\]\s*PMIX ERROR:(?!.*\bin file \S*(?:gds_|dstore_|psec_))",
+    ),
+    Rule(
+        _T.MPI_ERROR,
+        _W.WITH_AN_ABORT,
+        "MPI failed",
+        ("orte_error_log", "prte_error_log", "pmix", "btl_tcp", "mpi_err_"),
+        rb"(?i)(?:orte|prte)_error_log|pmix.*(?:error|fail)|btl_tcp.*(?:failed|reset|refused)|MPI_ERR_\w+",
+    ),
+    Rule(
+        _T.MPI_ERROR,
+        _W.AFTER_LAST_RESULT,
+        "MPI could not be started",
+        ("not found",),
+        rb"\b(?:mpirun|orted): (?:command )?not found",
+    ),
+    # ORCA's own message says more than the line of the abort that follows it.
+    Rule(
+        _T.ABORTED,
+        _W.WITH_AN_ABORT,
+        "a module of ORCA failed",
+        ("(orca",),
+        rb"(?i)\berror\s*\(ORCA[^)]*\)\s*:\s*(?!\.*\s*aborting)\S",
+    ),
+    *ABORTED,
+    Rule(_T.TRUNCATED, _W.NO_END, "the file has no end: the run is still going on, or it was cut off"),
+)
+"""The table. The first row that fits decides."""
+
+_BELOW: Final = 4 << 10
+_LINES_BELOW: Final = 6
+_LONGEST_TOLD: Final = 200
+_PLACE_IN_THE_CODE: Final = rb"^\s*\[file [^\]]*\]:?"
+_NOT_OF_THE_MESSAGE: Final = r"INPUT FILE|NAME = |\|\s*\d+>|\*{3,}|ORCA finished|TOTAL RUN TIME"
+
+_OF_THE_MACHINE: Final = frozenset({_T.MPI_ERROR, _T.ABORTED})
+
+
+class Evidence(NamedTuple):
+    """What the judge looks at.
+
+    Attributes:
+        normal_end: The line of the normal end, or None.
+        final_energy: Eh, the last energy, or None.
+        final_energy_line: The line it stands in.
+        final_scf_line: The line that tells how the last SCF before it ended; empty without one.
+        symbols: Element symbols of the molecule, empty where they are not known.
+        first_scf_energy: Eh, the last iteration of the (last job's) first SCF, or None.
+        scf_energy: Eh, the total energy of the last SCF, or None.
+        correlated: Whether the energy holds a correlation energy beside the SCF's.
+        semiempirical: Whether the method is semiempirical.
+        optimisation_converged: None without an optimisation.
+        since_last_cycle: The text from the last optimisation cycle's gradient on, for the message of its failure.
+        since_last_result: The text behind the last energy, gradient or converged SCF, as far as it is kept.
+    """
+
+    normal_end: bytes | None
+    final_energy: float | None
+    final_energy_line: bytes
+    final_scf_line: bytes
+    symbols: tuple[str, ...]
+    first_scf_energy: float | None
+    scf_energy: float | None
+    correlated: bool
+    semiempirical: bool
+    optimisation_converged: bool | None
+    since_last_cycle: bytes
+    since_last_result: bytes
+
+
+class Verdict(NamedTuple):
+    """A termination, the line that decided it, and why.
+
+    Attributes:
+        termination: The answer.
+        deciding_line: The line of the output, or None where its absence decided.
+        reason: One line.
+    """
+
+    termination: Termination
+    deciding_line: str | None
+    reason: str
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """Go through the table and return what its first fitting row says.
+
+    Args:
+        evidence: Of one run.
+
+    Returns:
+        The verdict.
+    """
+    texts: dict[Where, Text] = {}
+    if evidence.normal_end is None:
+        texts[Where.AFTER_LAST_RESULT] = Text(evidence.since_last_result)
+        if any(texts[Where.AFTER_LAST_RESULT].line_of(rule) is not None for rule in ABORTED):
+            texts[Where.WITH_AN_ABORT] = texts[Where.AFTER_LAST_RESULT]
+    else:
+        texts[Where.FINAL_ENERGY] = Text(evidence.final_energy_line)
+        texts[Where.FINAL_SCF] = Text(evidence.final_scf_line)
+        if evidence.optimisation_converged is False:
+            texts[Where.LAST_OPTIMISATION] = Text(evidence.since_last_cycle)
+    for rule in RULES:
+        if rule.where in texts:
+            line = texts[rule.where].line_of(rule)
+            if line is not None:
+                return Verdict(rule.termination, line, rule.why)
+        elif not rule.signs:
+            verdict = _without_signs(rule, evidence)
+            if verdict is not None:
+                return verdict
+    raise AssertionError("the last row fits every run without a normal end, NORMAL_END every other")
+
+
+def _without_signs(rule: Rule, evidence: Evidence) -> Verdict | None:
+    """What a row says that looks for no text."""
+    if evidence.normal_end is None:
+        return Verdict(rule.termination, None, rule.why) if rule.where is Where.NO_END else None
+    if rule.where is Where.FINAL_ENERGY_VALUE and evidence.final_energy is not None:
+        why = why_unphysical(
+            evidence.final_energy,
+            evidence.symbols,
+            evidence.first_scf_energy,
+            # A correlation energy may exceed the change that the rule allows an SCF.
+            scf_energy=evidence.scf_energy if evidence.correlated else evidence.final_energy,
+            semiempirical=evidence.semiempirical,
+        )
+        return Verdict(rule.termination, text_of(evidence.final_energy_line), why) if why else None
+    open_optimisation = rule.where is Where.OPEN_OPTIMISATION and evidence.optimisation_converged is False
+    if open_optimisation or rule.where is Where.NORMAL_END:
+        return Verdict(rule.termination, text_of(evidence.normal_end), rule.why)
+    return None
+
+
+class Text:
+    """A part of an output, searched without regard to case.
+
+    Signs are looked for in a copy in small letters; a regular expression then reads only the lines that hold one, which
+    is a hundred times as fast as searching with it.
+    """
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+        self._small = text.lower()
+
+    def line_of(self, rule: Rule) -> str | None:
+        """The first line that a rule's first fitting sign finds.
+
+        Args:
+            rule: With signs.
+
+        Returns:
+            The line, stripped, or None.
+        """
+        for sign in rule.signs:
+            position = self._small.find(sign.encode())
+            while position >= 0:
+                end = self._text.find(b"\n", position)
+                end = end if end >= 0 else len(self._text)
+                line = self._text[self._text.rfind(b"\n", 0, position) + 1 : end]
+                if rule.line is None or re.search(rule.line, line):
+                    return text_of(line) + (self._told_below(end) if rule.told_below else "")
+                position = self._small.find(sign.encode(), end)
+        return None
+
+    def _told_below(self, end: int) -> str:
+        """What the lines below the one that ends at ``end`` say of it, as ``: what``; empty where they say nothing."""
+        told: list[str] = []
+        for line in self._text[end : end + _BELOW].split(b"\n")[1 : 1 + _LINES_BELOW]:
+            text = text_of(re.sub(_PLACE_IN_THE_CODE, b"", line))
+            if re.match(_NOT_OF_THE_MESSAGE, text):
+                break
+            if any(map(str.isalnum, text)):
+                told.append(" ".join(text.split()))
+            elif told:
+                break
+        return f": {' '.join(told)[:_LONGEST_TOLD]}" if told else ""
+
+
+def judge_scheduler_messages(messages: Iterable[bytes]) -> Verdict | None:
+    """Say what a scheduler's own messages add to an output without an end.
+
+    Args:
+        messages: The ends of the scheduler's files, newest first.
+
+    Returns:
+        A verdict, or None where they say nothing of an end.
+    """
+    plain = [rule for rule in RULES if rule.where is Where.AFTER_LAST_RESULT]
+    limits = [
+        rule for rule in plain if rule.termination in (Termination.OUT_OF_MEMORY, Termination.DISK_FULL)
+    ]
+    rules = (*limits, *SCHEDULER_RULES, *(rule for rule in plain if rule.termination in _OF_THE_MACHINE))
+    for message in messages:
+        text = Text(message)
+        for rule in rules:
+            line = text.line_of(rule)
+            if line is not None:
+                return Verdict(rule.termination, line, rule.why)
+    return None

@@ -1,0 +1,21 @@
+"""One frame of a trajectory, in ASE's units."""
+
+from typing import NamedTuple
+
+from oact_dagster.orca.outputs.evaluations import Vector
+
+
+class Frame(NamedTuple):
+    """A geometry and what was calculated at it.
+
+    Attributes:
+        symbols: n_atoms element symbols.
+        coordinates_angstrom: n_atoms times (x, y, z), Å.
+        energy_ev: eV, or None.
+        forces_ev_per_angstrom: n_atoms times (x, y, z), eV/Å, or None.
+    """
+
+    symbols: tuple[str, ...]
+    coordinates_angstrom: tuple[Vector, ...]
+    energy_ev: float | None
+    forces_ev_per_angstrom: tuple[Vector, ...] | None

@@ -1,0 +1,1 @@
+"""What the next attempt changes after a failure, and what it starts from."""

@@ -1,0 +1,193 @@
+"""What the next attempt at a structure changes, by the ladders of remedies, or that there is none.
+
+The class of the last failure decides on the ladder. Of its steps the first one is taken that has not been tried, that
+applies, and whose settings ``check_settings`` accepts. No step changes a threshold, a grid, a basis, the functional or
+the Hamiltonian: ``Plan`` has no field for them.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Final
+
+from oact_dagster.orca.failures import FailureClass
+from oact_dagster.orca.inputs.checks import check_settings
+from oact_dagster.orca.inputs.settings import InputRefused, InputSettings
+from oact_dagster.orca.outputs.attempt_evidence import AttemptEvidence, read_evidence
+from oact_dagster.orca.remedies.ladders import AS_OFTEN_AS_IT_HELPS, DEFAULT_LADDERS, Ladders, check_ladders
+from oact_dagster.orca.remedies.plan import Limits, PastAttempt, Plan
+from oact_dagster.orca.remedies.restart import Leftovers, find_leftovers
+from oact_dagster.orca.remedies.steps import STEPS, Situation, Step
+from oact_dagster.orca.structure import Structure
+
+__all__ = [
+    "DEFAULT_LADDERS",
+    "STEPS",
+    "AttemptEvidence",
+    "Ladders",
+    "Leftovers",
+    "Limits",
+    "PastAttempt",
+    "Plan",
+    "Step",
+    "Stop",
+    "check_ladders",
+    "find_leftovers",
+    "next_input",
+    "read_evidence",
+]
+
+_F: Final = FailureClass
+_ADVICE: Final = {
+    _F.SCF_NOT_CONVERGED: "look at the geometry, charge and uhf, or name more steps under remedies in campaign.yaml",
+    _F.UNPHYSICAL: "look at the geometry, charge, uhf and bases, or name more steps under remedies in campaign.yaml",
+    _F.OPT_NOT_CONVERGED: "look at the geometry, or allow more cycles (%geom MaxIter in extra_lines)",
+    _F.OUT_OF_MEMORY: "use nodes with more memory",
+    _F.TIMEOUT: "the same attempt would only time out again: use more n_cores, or a queue with a longer limit",
+    _F.INPUT_ERROR: "change the settings",
+    _F.INPUT_REFUSED: "change the settings",
+    _F.DISK_FULL: "make room where the jobs are",
+    _F.NOT_WRITTEN: "make room where the jobs are, and see who may write there",
+    _F.NOT_STARTED: "see that the engine starts on the compute nodes",
+    _F.SETUP_FAILED: "look at the setup_func",
+    _F.LOST: "see what the scheduler says of the nodes",
+}
+_ABOUT_THE_ROW: Final = (
+    (
+        re.compile(r"\batoms \d+ .*\bapart|^line \d+ |^the geometry |\bcoordinates?\b"),
+        "look at the row's geometry",
+    ),
+    (re.compile(r"\bcharge (?:[-+]?\d|is )|\buhf\b|multiplicity \("), "look at the row's charge and uhf"),
+)
+"""What a message about a structure, and not about the settings, looks like, and what helps."""
+_LONGEST_MESSAGE: Final = 200
+_LONGEST_HEAD: Final = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """No next attempt.
+
+    Attributes:
+        reason: What was tried, and what the user can do, in one line.
+    """
+
+    reason: str
+
+
+def next_input(
+    base: InputSettings,
+    structure: Structure,
+    attempts: Sequence[PastAttempt],
+    *,
+    left: Leftovers = Leftovers(),  # noqa: B008 - it cannot be changed
+    limits: Limits = Limits(),  # noqa: B008
+    ladders: Ladders = DEFAULT_LADDERS,
+    time_limit_s: float,
+) -> Plan | Stop:
+    """Return what the next attempt changes, or that there is none.
+
+    A step counts as tried once for each attempt that it led to from a failure of the present class: an attempt whose
+    plan names it, and before which an attempt failed with that class. It may be tried as often as it stands on the
+    ladder; those of ``AS_OFTEN_AS_IT_HELPS`` as often as they change something. The same step on the ladder of another
+    class counts apart from it, but no SCF method is tried twice from the same start.
+
+    Args:
+        base: The campaign's settings.
+        structure: The structure as it was given.
+        attempts: Its attempts with these settings that failed, timed out or were lost, the oldest first. Cancelled
+            ones are no failures and must be left out.
+        left: What they left to start from.
+        limits: What machine and queue allow.
+        ladders: The steps after each class of failure; a class that is missing has its default ones.
+        time_limit_s: The campaign's limit of one calculation in s.
+
+    Returns:
+        The plan of the next attempt: the plain one where there was none. Or a stop with the reason.
+    """
+    if not attempts:
+        return Plan()
+    if attempts[-1].failure_class is FailureClass.UNPHYSICAL:
+        left = Leftovers()
+    now = Situation(base, structure, tuple(attempts), left, limits, time_limit_s)
+    ladder = ladders.get(now.failure, DEFAULT_LADDERS[now.failure])
+    refused: list[str] = []
+    for name in _not_tried(ladder, now):
+        try:
+            found = STEPS[name].change(now)
+            if isinstance(found, Plan):
+                return replace(_accepted(found, now), remedy=name)
+        except InputRefused as refusal:
+            found = str(refusal)
+        if (why := f"{name}: {found}") not in refused:
+            refused.append(why)
+    return Stop(_reason(now, refused))
+
+
+def _accepted(plan: Plan, now: Situation) -> Plan:
+    """Return a plan whose settings are accepted.
+
+    Where the user's own lines bear no start from orbitals (they name some), a longer limit or a later geometry helps
+    without it.
+
+    Raises:
+        InputRefused: They are not.
+    """
+    elements = now.structure.elements
+    try:
+        check_settings(plan.settings(now.base), elements)
+    except InputRefused:
+        plain = replace(plan, from_orbitals=False)
+        helps = plain.from_geometry or plain.time_limit_s != now.last.plan.time_limit_s
+        if not plan.from_orbitals or not helps or plan.scf_maxiter != now.last.plan.scf_maxiter:
+            raise
+        check_settings(plain.settings(now.base), elements)
+        return plain
+    return plan
+
+
+def _not_tried(ladder: Sequence[str], now: Situation) -> Iterator[str]:
+    """Yield the steps of a ladder, without those that have been tried as often as they stand there so far."""
+    tried = Counter(
+        attempt.plan.remedy for before, attempt in pairwise(now.attempts) if before.failed_as is now.failure
+    )
+    # The one that led here was filtered out, so this may have been its ladder.
+    tried[now.attempts[0].plan.remedy] += 1
+    again_and_again = AS_OFTEN_AS_IT_HELPS.get(now.failure, frozenset())
+    places: Counter[str] = Counter()
+    for name in ladder:
+        places[name] += 1
+        if name in again_and_again or tried[name] < places[name]:
+            yield name
+
+
+def _reason(now: Situation, refused: Sequence[str]) -> str:
+    """Say in one line how the last attempt failed, what helps, what was tried, and why no step is left.
+
+    What helps stands before anything that may be long: whoever shows the line may cut it.
+    """
+    message = " ".join(now.last.message.split())
+    failed = str(now.failure)
+    # Messages may begin with the class already.
+    message = message.removeprefix(f"{failed}:").strip()
+    tried = [attempt.plan.remedy for attempt in now.attempts if attempt.plan.remedy]
+    counted = [f"{name} {times} times" if times > 1 else name for name, times in Counter(tried).items()]
+    after = f"after {', '.join(counted)}" if counted else ""
+    advice = _advice(now.failure, message)
+    short = f"{failed} {after}" if after and len(f"{failed} {after}; {advice}") <= _LONGEST_HEAD else failed
+    shown = message if len(message) <= _LONGEST_MESSAGE else message[: _LONGEST_MESSAGE - 3] + "..."
+    return "; ".join(
+        part for part in (short, advice, after if short == failed else "", shown, *refused) if part
+    )
+
+
+def _advice(failure: FailureClass, message: str) -> str:
+    """Return what the user can do about a failure."""
+    # A setting that asks for something the structure cannot have is named first in its message.
+    if failure in (_F.INPUT_ERROR, _F.INPUT_REFUSED) and not message.startswith("uks_singlet"):
+        for pattern, advice in _ABOUT_THE_ROW:
+            if pattern.search(message):
+                return advice
+    return _ADVICE.get(failure, "look at the output")

@@ -1,0 +1,326 @@
+"""The steps of the ladders: each changes one thing about the next attempt, and never the level of theory.
+
+A step answers with the plan of the next attempt, or with a few words on why it does not apply. It sets the fields
+of its own axis; the others stay as the last attempt had them: an attempt that ran out of memory under SlowConv goes
+on with SlowConv. To add one, write a function of ``Situation`` and give it a row in ``STEPS``.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
+
+from oact_dagster.orca.failures import FailureClass
+from oact_dagster.orca.inputs.scf_method import ScfMethod
+from oact_dagster.orca.inputs.settings import InputSettings
+from oact_dagster.orca.inputs.writer import maxcore_of
+from oact_dagster.orca.remedies.plan import Limits, PastAttempt, Plan
+from oact_dagster.orca.remedies.restart import Leftovers
+from oact_dagster.orca.structure import Structure
+
+MEMORY_ON_TOP_MB: Final = 500
+"""MB above the number that ORCA asks for, which is what it needs at that place and not at the next."""
+
+MEMORY_FACTOR: Final = 1.5
+"""How much more where ORCA names no number."""
+
+_SCF_FAILURES: Final = frozenset({FailureClass.SCF_NOT_CONVERGED, FailureClass.UNPHYSICAL})
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that a step looks at.
+
+    Attributes:
+        base: The campaign's settings.
+        structure: The structure as it was given.
+        attempts: The attempts that failed, the oldest first, at least one.
+        left: What there is to start from; nothing after an unphysical energy, whose orbitals lead there again.
+        limits: What machine and queue allow.
+        time_limit_s: The campaign's limit of one calculation in s.
+    """
+
+    base: InputSettings
+    structure: Structure
+    attempts: tuple[PastAttempt, ...]
+    left: Leftovers
+    limits: Limits
+    time_limit_s: float
+
+    @property
+    def last(self) -> PastAttempt:
+        """The last attempt, whose failure is to be remedied."""
+        return self.attempts[-1]
+
+    @property
+    def failure(self) -> FailureClass:
+        """The class of that failure."""
+        return self.last.failed_as
+
+    @property
+    def closed_shell(self) -> bool:
+        """Whether both spins have the same orbitals."""
+        return self.structure.uhf == 0 and not self.base.uks_singlet
+
+    @property
+    def geometry_left(self) -> bool:
+        """Whether an optimisation has a geometry to go on from. A single point computes the given one."""
+        return self.base.opt and self.left.geometry is not None
+
+    @property
+    def n_cores(self) -> int:
+        """Processes that the last attempt had."""
+        return self.last.n_cores or self.last.plan.settings(self.base).n_cores
+
+    @property
+    def maxcore(self) -> int:
+        """MB for each process that the last attempt had."""
+        return self.last.maxcore or maxcore_of(self.structure, self.last.plan.settings(self.base))
+
+    @property
+    def limit_s(self) -> float:
+        """The limit in s that the last attempt had."""
+        return self.last.time_limit_s or self.last.plan.time_limit_s or self.time_limit_s
+
+    def kept(self) -> Plan:
+        """Return the last attempt's plan, without a start that is no longer there."""
+        return replace(
+            self.last.plan,
+            from_orbitals=self.last.plan.from_orbitals and self.left.gbw is not None,
+            from_geometry=self.last.plan.from_geometry and self.geometry_left,
+        )
+
+    def from_what_is_left(self, plan: Plan) -> Plan:
+        """Return a plan that starts from all that is left."""
+        return replace(plan, from_orbitals=self.left.gbw is not None, from_geometry=self.geometry_left)
+
+    def scf_of(self, plan: Plan) -> tuple[ScfMethod, int]:
+        """Return how the SCF of a plan is brought to converge, and in how many iterations."""
+        settings = plan.settings(self.base)
+        return settings.scf_method, settings.scf_iterations
+
+
+Change = Callable[[Situation], Plan | str]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a ladder.
+
+    Attributes:
+        name: As a ladder and the attempt's remedy call it.
+        description: What it does, in a line.
+        change: Gives the next attempt's plan, or why the step does not apply.
+        needs_leftovers: Whether it starts from what an earlier attempt left, which no step may after an unphysical
+            energy.
+        changes_scf: Whether it only changes how the SCF converges, which is no remedy where none ran.
+    """
+
+    name: str
+    description: str
+    change: Change
+    needs_leftovers: bool = False
+    changes_scf: bool = False
+
+
+def _again(now: Situation) -> Plan | str:
+    if _lacks_memory_for_integrals(now):
+        return "the integrals need more memory"
+    return now.kept()
+
+
+def _restart(now: Situation) -> Plan | str:
+    if not now.last.evidence.near_convergence:
+        return "the SCF was not near convergence"
+    if now.left.gbw is None:
+        return "no whole .gbw is left"
+    _, iterations = now.scf_of(now.last.plan)
+    return now.from_what_is_left(replace(now.last.plan, scf_maxiter=2 * iterations))
+
+
+def _with_method(change: Callable[[ScfMethod], ScfMethod], *, closed_shell_only: bool = False) -> Change:
+    """Return a step that takes the settings' own SCF method with one change, from a fresh guess.
+
+    An optimisation starts from its last geometry.
+    """
+
+    def step(now: Situation) -> Plan | str:
+        if closed_shell_only and not now.closed_shell:
+            return "it is for closed shells"
+        plain = replace(now.base.scf_method, restart=False)
+        method = change(plain)
+        if method == plain:
+            return "the settings have it already"
+        plan = replace(
+            now.last.plan,
+            scf=method,
+            scf_maxiter=None,
+            from_orbitals=False,
+            from_geometry=now.geometry_left,
+        )
+        if not plan.from_geometry and any(
+            now.scf_of(past.plan) == now.scf_of(plan) and not past.plan.from_geometry
+            for past in now.attempts
+            if past.failed_as in _SCF_FAILURES
+        ):
+            return "that failed already"
+        return plan
+
+    return step
+
+
+def _slow_conv(plain: ScfMethod) -> ScfMethod:
+    return replace(plain, damping="SlowConv")
+
+
+def _very_slow_conv(plain: ScfMethod) -> ScfMethod:
+    return replace(plain, damping="VerySlowConv")
+
+
+def _kdiis(plain: ScfMethod) -> ScfMethod:
+    # From TRAH, too: it has no other accelerator beside it.
+    return replace(plain, accelerator="KDIIS")
+
+
+def _soscf(plain: ScfMethod) -> ScfMethod:
+    return plain if plain.accelerator == "TRAH" else replace(plain, soscf=True)
+
+
+def _trah(plain: ScfMethod) -> ScfMethod:
+    return replace(plain, accelerator="TRAH", soscf=False)
+
+
+def _continue_geometry(now: Situation) -> Plan | str:
+    if not now.base.opt:
+        return "the settings ask for no optimisation"
+    if now.left.geometry is None:
+        return "no geometry with a gradient is left"
+    return now.from_what_is_left(now.last.plan)
+
+
+def _lacks_memory_for_integrals(now: Situation) -> bool:
+    """Return whether an attempt aborted in the integrals, which is what a lack of memory looks like there."""
+    error_in = now.last.evidence.error_in or ""
+    return now.failure is FailureClass.ABORTED and "gtoint" in error_in.lower()
+
+
+def _memory_needed(now: Situation) -> int | str:
+    """Return the MB that each process of the next attempt should have, or why more is no remedy."""
+    if now.failure is FailureClass.ABORTED and not _lacks_memory_for_integrals(now):
+        return "nothing points to a lack of memory"
+    had, asked = now.maxcore, now.last.evidence.memory_asked_mb
+    if asked is not None and asked + MEMORY_ON_TOP_MB > had:
+        return asked + MEMORY_ON_TOP_MB
+    # ORCA had what it asks for, so its number is not all that it needs.
+    return math.ceil(MEMORY_FACTOR * had)
+
+
+def _more_memory(now: Situation) -> Plan | str:
+    needed = _memory_needed(now)
+    if isinstance(needed, str):
+        return needed
+    room = now.limits.memory_mb
+    if room is not None and needed * now.n_cores > room:
+        processes = "one process needs" if now.n_cores == 1 else f"{now.n_cores} processes need"
+        return f"{processes} {needed} MB{' each' if now.n_cores > 1 else ''}, and the node has {room} MB"
+    return replace(now.kept(), maxcore=needed)
+
+
+def _fewer_processes(now: Situation) -> Plan | str:
+    needed = _memory_needed(now)
+    if isinstance(needed, str):
+        return needed
+    room = now.limits.memory_mb
+    if room is None:
+        return "the node's memory is not known"
+    fit = room // needed
+    if fit < 1:
+        return f"one process needs {needed} MB, and the node has {room} MB"
+    if fit >= now.n_cores:
+        return "all processes fit"
+    return replace(now.kept(), maxcore=needed, n_cores=fit)
+
+
+def _longer_limit(now: Situation) -> Plan | str:
+    had, longest = now.limit_s, now.limits.time_limit_s
+    longer = 2 * had if longest is None else min(2 * had, longest)
+    if longer <= had:
+        return f"the limit of {_hours(had)} is the longest that there is"
+    return now.from_what_is_left(replace(now.last.plan, time_limit_s=longer))
+
+
+def _restart_in_limit(now: Situation) -> Plan | str:
+    plan = now.from_what_is_left(now.last.plan)
+    if not plan.from_orbitals and not plan.from_geometry:
+        return "nothing is left to start from"
+    return plan
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.3g} h"
+
+
+STEPS: Final[Mapping[str, Step]] = MappingProxyType(
+    {
+        step.name: step
+        for step in (
+            Step("again", "The same once more.", _again),
+            Step(
+                "restart",
+                "From the orbitals of an SCF that was near convergence, with twice the iterations.",
+                _restart,
+                needs_leftovers=True,
+            ),
+            Step(
+                "slowconv",
+                "SlowConv in place of NormalConv: more damping.",
+                _with_method(_slow_conv),
+                changes_scf=True,
+            ),
+            Step(
+                "veryslowconv",
+                "VerySlowConv in place of NormalConv: still more damping.",
+                _with_method(_very_slow_conv),
+                changes_scf=True,
+            ),
+            Step("kdiis", "KDIIS in place of DIIS.", _with_method(_kdiis), changes_scf=True),
+            Step(
+                "soscf",
+                "SOSCF in place of NOSOSCF, closed shells only.",
+                _with_method(_soscf, closed_shell_only=True),
+                changes_scf=True,
+            ),
+            Step(
+                "trah",
+                "TRAH, the second-order SCF, in place of DIIS and NoTRAH.",
+                _with_method(_trah),
+                changes_scf=True,
+            ),
+            Step(
+                "continue_geometry",
+                "An optimisation goes on from its last geometry and orbitals.",
+                _continue_geometry,
+                needs_leftovers=True,
+            ),
+            Step("more_memory", "What ORCA asks for and 500 MB, or 1.5 times what it had.", _more_memory),
+            Step(
+                "fewer_processes",
+                "More memory for each of as many processes as the node has it for.",
+                _fewer_processes,
+            ),
+            Step(
+                "longer_limit",
+                "Twice the time, up to the queue's limit, from the last orbitals and geometry.",
+                _longer_limit,
+            ),
+            Step(
+                "restart_in_limit",
+                "The same time, from the last orbitals and geometry.",
+                _restart_in_limit,
+                needs_leftovers=True,
+            ),
+        )
+    }
+)
+"""The steps by their names."""
