@@ -32,7 +32,6 @@ from typing import Any, Final
 import dagster as dg
 import yaml
 
-from oact_dagster.campaign import Campaign, load_campaign
 from oact_dagster.definitions import for_campaign
 from oact_dagster.defs import batch_step
 from oact_dagster.defs.in_process import run_intake
@@ -53,6 +52,7 @@ from oact_dagster.launchers.protocol import Orphan, Submission
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.schedulers.jobs import Cause, Job, JobState, Phase
+from oact_dagster.settings.campaign import Campaign, load_campaign
 
 SENSORS: Final = ("intake", "feed", "retry", "timeout", "harvest")
 LIMIT_S: Final = 5.0

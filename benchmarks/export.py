@@ -15,11 +15,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from oact_dagster.campaign import load_campaign
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, TOKEN_COMMENT, AttemptSpec, spec_text
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Ending, NewStructure, Outcome, Preparation, Result, Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import load_campaign
 
 ATOMS = 60
 ENERGY = -1234.567890123456

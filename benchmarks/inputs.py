@@ -22,8 +22,8 @@ from oact_dagster.attempts.input_text import input_text
 from oact_dagster.attempts.job_folder import FolderWriter
 from oact_dagster.attempts.job_layout import SHARDED_FROM, JobLayout
 from oact_dagster.attempts.next_attempt import NextAttempt, plan_next
-from oact_dagster.campaign import Campaign, load_campaign
 from oact_dagster.ledger.states import Claim, Status, StructureRecord
+from oact_dagster.settings.campaign import Campaign, load_campaign
 
 LIGANDS = ("C", "H", "H", "O", "N", "H", "C", "Cl", "H", "P")
 ACTINIDES = ("Th", "U", "Np", "Pu", "Am", "Cm")

@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from oact_dagster.campaign import load_campaign
 from oact_dagster.intake.intake import take_in
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Claim, Ending, Outcome, Result, Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import load_campaign
 
 CSV_ROWS: Final = 20_000
 MEMORY_MB: Final = 200

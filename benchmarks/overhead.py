@@ -64,12 +64,12 @@ def _inside(folder: Path, size: int) -> dict[str, float]:
     """Run one batch in this process and take it apart."""
     from dagster import DagsterInstance
 
-    from oact_dagster.campaign import load_campaign
     from oact_dagster.definitions import for_campaign
     from oact_dagster.defs import batch_step
     from oact_dagster.defs.batch_events import BatchReport
     from oact_dagster.defs.in_process import run_intake
     from oact_dagster.defs.instance import dagster_home
+    from oact_dagster.settings.campaign import load_campaign
 
     campaign = load_campaign(folder)
     if not run_intake(campaign).success:

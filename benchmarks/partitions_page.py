@@ -23,7 +23,7 @@ from typing import Final
 import psutil
 from campaign import make, middle_of_life, show
 
-from oact_dagster.campaign import Campaign
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.browser import chromium
 from oact_dagster_tests.web_page import Page, WebServer, served
 

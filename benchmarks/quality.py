@@ -19,13 +19,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from oact_dagster.campaign import Campaign, load_campaign
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Result
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.orca.elements import ATOMIC_NUMBERS
 from oact_dagster.orca.geometry import parse_geometry
 from oact_dagster.quality.bonds import bond_change
+from oact_dagster.settings.campaign import Campaign, load_campaign
 from oact_dagster.status.quality import energy_model, evaluate, judge_one
 
 MEMORY_MB: Final = 300

@@ -22,9 +22,9 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from oact_dagster.campaign import load_campaign
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import load_campaign
 
 METALS: Final = ("U", "Th", "Np", "Pu", "Am", "La", "Eu")
 HOSTS: Final = 200

@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Status
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.demo_campaign import COMPLEXES, STRETCHED, demo_campaign
 from oact_dagster_tests.waiting import until
 from oact_dagster_tests.web_page import LIGHT, Page, opened, served

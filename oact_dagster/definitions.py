@@ -11,8 +11,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from oact_dagster.campaign import CAMPAIGN_FILE, load_campaign
 from oact_dagster.defs.campaign_definitions import campaign_definitions
+from oact_dagster.settings.campaign import CAMPAIGN_FILE, load_campaign
 
 NO_CAMPAIGN = (
     f"no campaign here: set OACT_CAMPAIGN to a {CAMPAIGN_FILE}, start in a folder that holds one, or make one with"

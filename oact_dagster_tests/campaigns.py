@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from oact_dagster.campaign import Campaign, load_campaign
+from oact_dagster.settings.campaign import Campaign, load_campaign
 
 WATER = "O 0.0 0.0 {z:.6f}\nH 0.76 0.0 0.587\nH -0.76 0.0 0.587"
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import yaml
 
 from oact_dagster import demo
-from oact_dagster.campaign import Campaign, load_campaign
+from oact_dagster.settings.campaign import Campaign, load_campaign
 
 SOURCE: Final = Path(demo.__file__).parent
 

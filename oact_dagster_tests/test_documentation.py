@@ -29,13 +29,13 @@ import yaml
 from click.testing import CliRunner
 
 import oact_dagster.demo
-from oact_dagster.campaign import load_campaign, read_campaign
 from oact_dagster.cli import main
 from oact_dagster.cli.environment import variables
-from oact_dagster.profiles import PROFILES_VARIABLE
 from oact_dagster.quality.limits import Limits
 from oact_dagster.quality.rules import RULES
 from oact_dagster.schedulers.slurm.states import why_pending
+from oact_dagster.settings.campaign import load_campaign, read_campaign
+from oact_dagster.settings.profiles import PROFILES_VARIABLE
 from oact_dagster.status.quality import CAMPAIGN_RULES
 from oact_dagster_tests.cli.command import environment
 from oact_dagster_tests.cli.test_web import free_port

@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from oact_dagster.attempts.engine import EngineError, find_engine
-from oact_dagster.campaign import Campaign, CampaignError, checked_profile, load_campaign
-from oact_dagster.profiles import profiles_file
+from oact_dagster.settings.campaign import Campaign, CampaignError, checked_profile, load_campaign
+from oact_dagster.settings.profiles import profiles_file
 from oact_dagster_tests.cli.command import assert_one_line, oact
 from oact_dagster_tests.intake.intake_samples import row, write_csv
 

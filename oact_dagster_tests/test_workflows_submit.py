@@ -35,7 +35,6 @@ from oact_dagster_tests.schedulers.real_slurm import RealSlurm
 from oact_dagster_tests.waiting import until
 
 
-
 @pytest.fixture
 def engine(tmp_path: Path) -> TestEngine:
     return TestEngine(tmp_path / "engine")

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import requests
 
-from oact_dagster.campaign import Campaign
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.browser import chromium, find_chromium, unanswered
 from oact_dagster_tests.waiting import until
 

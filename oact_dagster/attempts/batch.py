@@ -29,7 +29,6 @@ from oact_dagster.attempts.selection import BatchRequest
 from oact_dagster.attempts.setup_hook import load_setup_func
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest
 from oact_dagster.attempts.submitter import HandingOver
-from oact_dagster.campaign import Campaign
 from oact_dagster.counted import counted
 from oact_dagster.feed.decisions import why_stopped
 from oact_dagster.launchers.attempt_files import has_run
@@ -37,6 +36,7 @@ from oact_dagster.launchers.protocol import Launcher
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.schedulers.jobs import JobState, LauncherError, Phase
+from oact_dagster.settings.campaign import Campaign
 
 PAUSE_S: Final = 0.5
 """Longest time between two looks at whether the run is to stop, s."""

@@ -22,7 +22,6 @@ from oact_dagster.attempts.known_results import with_earlier_ones
 from oact_dagster.attempts.message_channel import MessageChannel
 from oact_dagster.attempts.selection import BatchRequest
 from oact_dagster.attempts.stop_request import StopRequest
-from oact_dagster.campaign import Campaign
 from oact_dagster.launchers.attempt_files import OUTPUT_FILE
 from oact_dagster.launchers.protocol import Launcher
 from oact_dagster.ledger.states import (
@@ -31,6 +30,7 @@ from oact_dagster.ledger.states import (
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.orca.outputs.reader import tail
 from oact_dagster.schedulers.jobs import Job
+from oact_dagster.settings.campaign import Campaign
 
 HEARTBEAT_S: Final = 30.0
 """How often the ledger gets a sign of life, s."""

@@ -7,7 +7,6 @@ from oact_dagster.attempts.ending import result_of
 from oact_dagster.attempts.engine import STANDIN_NAME, Engine
 from oact_dagster.attempts.input_text import input_text
 from oact_dagster.attempts.output_verdict import FAILED, NORMAL, see_output
-from oact_dagster.campaign import Campaign
 from oact_dagster.launchers.attempt_files import (
     ATTEMPT_FILE,
     EXIT_FILE,
@@ -22,6 +21,7 @@ from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.inputs.writer import input_hash
 from oact_dagster.orca.outputs.attempt_evidence import read_evidence
 from oact_dagster.orca.outputs.reader import read_output
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.whole_file import write_whole
 
 

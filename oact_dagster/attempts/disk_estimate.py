@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Final
 
 from oact_dagster.attempts.input_text import input_settings
-from oact_dagster.campaign import STANDIN, Campaign
 from oact_dagster.launchers.attempt_files import (
     ATTEMPT_FILE,
     ERRORS_FILE,
@@ -31,6 +30,7 @@ from oact_dagster.launchers.attempt_files import (
     PAYLOAD_LOG,
 )
 from oact_dagster.orca.inputs.memory import functions_on
+from oact_dagster.settings.campaign import STANDIN, Campaign
 
 SAMPLED_FOLDERS: Final = 50
 """Finished job folders that are measured at most."""

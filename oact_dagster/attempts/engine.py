@@ -7,8 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from oact_dagster.campaign import STANDIN, Campaign
 from oact_dagster.orca.outputs.reader import Output
+from oact_dagster.settings.campaign import STANDIN, Campaign
 
 
 class EngineError(Exception):

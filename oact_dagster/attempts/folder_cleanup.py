@@ -17,8 +17,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, EXIT_FILE, INPUT_FILE
+from oact_dagster.settings.campaign import Campaign
 
 FAILURE_FILE: Final = "failure.json"
 """What is left of the output of a failed attempt that was purged."""

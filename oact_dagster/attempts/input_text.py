@@ -4,12 +4,12 @@ from dataclasses import replace
 from functools import lru_cache
 
 from oact_dagster.attempts.standin_input import check_standin_input
-from oact_dagster.campaign import STANDIN, Campaign
 from oact_dagster.launchers.attempt_files import TOKEN_COMMENT
 from oact_dagster.ledger.states import StructureRecord
 from oact_dagster.orca.geometry import parse_geometry
 from oact_dagster.orca.inputs.writer import InputSettings, render_input
 from oact_dagster.orca.structure import Structure
+from oact_dagster.settings.campaign import STANDIN, Campaign
 from oact_dagster.settings.orca import OrcaSettings
 
 

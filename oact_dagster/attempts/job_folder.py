@@ -16,7 +16,6 @@ from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.job_record import job_record
 from oact_dagster.attempts.next_attempt import NextAttempt
 from oact_dagster.attempts.setup_hook import SetupFunc, run_setup
-from oact_dagster.campaign import Campaign
 from oact_dagster.launchers.attempt_files import (
     ATTEMPT_FILE,
     INPUT_FILE,
@@ -28,6 +27,7 @@ from oact_dagster.launchers.worker_environment import calculation_environment
 from oact_dagster.ledger.states import Claim, Preparation, StructureRecord
 from oact_dagster.orca.inputs.writer import RESTART_FILE, input_hash
 from oact_dagster.schedulers.job_files import job_file
+from oact_dagster.settings.campaign import Campaign
 
 _MAXCORE = re.compile(r"^%maxcore (\d+)$", re.MULTILINE)
 

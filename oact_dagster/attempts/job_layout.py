@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.launchers.attempt_files import INPUT_FILE
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 
 SHARDED_FROM: Final = 10_000
 """Structures at the first intake from which job folders are put into subfolders."""

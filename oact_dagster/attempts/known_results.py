@@ -7,11 +7,11 @@ from oact_dagster.attempts.events import Completed, Event, Failed, InputWritten,
 from oact_dagster.attempts.job_folder import FolderWriter
 from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.setup_hook import SetupError, load_setup_func
-from oact_dagster.campaign import Campaign
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import AttemptRecord, Status, StructureRecord
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.orca.failures import FailureClass
+from oact_dagster.settings.campaign import Campaign
 
 
 def write_inputs(campaign: Campaign, ledger: Ledger, orig_indices: Sequence[int]) -> Iterator[Event]:

@@ -10,7 +10,6 @@ import psutil
 
 from oact_dagster.attempts.attempt_folders import attempt_folders
 from oact_dagster.attempts.input_text import chemistry, input_settings, input_text
-from oact_dagster.campaign import Campaign
 from oact_dagster.ledger.states import AttemptRecord, AttemptState, Outcome, StructureRecord
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.inputs.settings import InputSettings
@@ -18,6 +17,7 @@ from oact_dagster.orca.outputs.attempt_evidence import AttemptEvidence
 from oact_dagster.orca.remedies.next_input import Limits, PastAttempt, Plan, Stop, next_input
 from oact_dagster.orca.remedies.restart import Leftovers, find_leftovers
 from oact_dagster.orca.structure import Structure
+from oact_dagster.settings.campaign import Campaign
 
 SETUP: Final = "setup"
 """In what the ledger keeps of an attempt: what the user's own function returned, where that was a string."""

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.counted import counted
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Status
+from oact_dagster.settings.campaign import Campaign
 
 BY_STATUS: Final[dict[str, tuple[Status, ...]]] = {
     "to_run": (Status.TO_RUN, Status.READY),

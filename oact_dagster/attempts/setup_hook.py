@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from oact_dagster.attempts.job_record import JobRecord
-from oact_dagster.campaign import Campaign, CampaignError
+from oact_dagster.settings.campaign import Campaign, CampaignError
 
 SetupFunc = Callable[[Path, JobRecord], Any]
 """Called with the new folder and the structure; a string that it returns counts in the input's data version."""

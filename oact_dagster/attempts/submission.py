@@ -22,12 +22,12 @@ from oact_dagster.attempts.next_attempt import NextAttempt, plan_next
 from oact_dagster.attempts.selection import BatchRequest
 from oact_dagster.attempts.setup_hook import SetupError, SetupFunc, load_setup_func
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest, signals_stop
-from oact_dagster.campaign import Campaign
 from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.schedulers.jobs import LauncherError
+from oact_dagster.settings.campaign import Campaign
 
 SCHEDULERS: Final = ("flux", "slurm")
 

@@ -7,13 +7,13 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.orca.remedies.next_input import STEPS
-from oact_dagster.profiles import Profile
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.settings.feed import FeedSettings
 from oact_dagster.settings.launcher import LauncherSettings
 from oact_dagster.settings.notify import NotifySettings
 from oact_dagster.settings.orca import OrcaSettings
+from oact_dagster.settings.profiles import Profile
 from oact_dagster.settings.quality import QualitySettings
 from oact_dagster.settings.retry import RetrySettings
 

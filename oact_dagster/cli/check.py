@@ -31,10 +31,10 @@ def check(ctx: click.Context, campaign: str, as_json: bool) -> None:
     and nothing is run. It tells which structures would be refused and why, what is doubtful, whether ORCA is there and
     the scheduler would take the jobs, and estimates disk space, files and memory.
     """
-    from oact_dagster.campaign import load_campaign
     from oact_dagster.cli.bar import bar_on_stderr
     from oact_dagster.cli.check_instance import instance_notes, instance_problems
     from oact_dagster.maintenance.check import check_campaign
+    from oact_dagster.settings.campaign import load_campaign
 
     settings = load_campaign(campaign)
     with bar_on_stderr("checking") as progress:

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import yaml
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.ledger.filesystem import network_filesystem
+from oact_dagster.settings.campaign import Campaign
 
 SETTINGS: Final = "dagster.yaml"
 PROJECTS_SETTINGS: Final = Path(__file__).parents[1] / "defs" / SETTINGS

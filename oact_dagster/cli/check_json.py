@@ -3,8 +3,8 @@
 from typing import Any
 
 from oact_dagster.attempts.input_text import input_settings
-from oact_dagster.campaign import Campaign
 from oact_dagster.maintenance.check import DiskNeed, Group, Report
+from oact_dagster.settings.campaign import Campaign
 
 
 def check_json(campaign: Campaign, report: Report) -> dict[str, Any]:

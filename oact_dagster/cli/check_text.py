@@ -5,10 +5,10 @@ from itertools import groupby
 from typing import Final
 
 from oact_dagster.attempts.input_text import input_settings
-from oact_dagster.campaign import Campaign
 from oact_dagster.cli.size_text import size_text
 from oact_dagster.counted import counted
 from oact_dagster.maintenance.check import DiskNeed, Example, Group, Kept, Report
+from oact_dagster.settings.campaign import Campaign
 
 _WIDTH: Final = 14
 

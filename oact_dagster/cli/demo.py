@@ -29,9 +29,9 @@ def demo(ctx: click.Context, folder: Path) -> None:
     folder = folder.expanduser()
     _make(folder)
     from oact_dagster.attempts.selection import Selection
-    from oact_dagster.campaign import load_campaign
     from oact_dagster.cli.environment import export_lines, shown_path
     from oact_dagster.cli.foreground import check_before, run_structures, take_in_if_needed
+    from oact_dagster.settings.campaign import load_campaign
 
     settings = load_campaign(folder)
     check_before(settings)
@@ -58,7 +58,7 @@ def _make(folder: Path) -> None:
         RefusedError: the folder is something else.
     """
     from oact_dagster import demo as package
-    from oact_dagster.campaign import CAMPAIGN_FILE
+    from oact_dagster.settings.campaign import CAMPAIGN_FILE
     from oact_dagster.whole_file import whole_file
 
     source = Path(package.__file__).parent
@@ -76,7 +76,7 @@ def _make(folder: Path) -> None:
 
 
 def _check_is_demo(folder: Path) -> None:
-    from oact_dagster.campaign import STANDIN, load_campaign
+    from oact_dagster.settings.campaign import STANDIN, load_campaign
 
     settings = load_campaign(folder)
     if settings.name != "demo" or settings.orca.command != STANDIN:

@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path
 
-from oact_dagster.campaign import Campaign
+from oact_dagster.settings.campaign import Campaign
 
 
 def variables(campaign: Campaign) -> dict[str, str]:

@@ -52,7 +52,7 @@ def told_of(error: Exception) -> str | None:
 # By name: to import them all here would cost `oact --help` its speed.
 OURS: Final = frozenset(
     {
-        ("oact_dagster.campaign", "CampaignError"),
+        ("oact_dagster.settings.campaign", "CampaignError"),
         ("oact_dagster.defs.storage_faults", "StorageError"),
         ("oact_dagster.ledger.connection", "LedgerError"),
         ("oact_dagster.intake.report", "IntakeRefused"),

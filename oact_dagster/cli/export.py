@@ -73,7 +73,6 @@ def export(
     not at all; ledger and job folders are only read.
     """
     from oact_dagster.attempts.selection import parse_indices
-    from oact_dagster.campaign import load_campaign
     from oact_dagster.cli.bar import bar_on_stderr
     from oact_dagster.cli.shown import printable
     from oact_dagster.export.export import default_target
@@ -81,6 +80,7 @@ def export(
     from oact_dagster.export.formats import EXTXYZ, format_of
     from oact_dagster.export.frames import Wanted
     from oact_dagster.ledger.reading import LedgerReader
+    from oact_dagster.settings.campaign import load_campaign
     from oact_dagster.status.quality import evaluate
 
     settings = load_campaign(campaign)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.cli.environment import shown_path
 from oact_dagster.cli.errors import EXIT_INTERRUPTED, RefusedError, warn
 from oact_dagster.counted import counted
+from oact_dagster.settings.campaign import Campaign
 
 if TYPE_CHECKING:
     from oact_dagster.attempts.selection import Selection
@@ -30,8 +30,8 @@ def check_before(campaign: Campaign) -> None:
     from oact_dagster.attempts.input_text import input_settings
     from oact_dagster.attempts.job_layout import jobs_dir_refused
     from oact_dagster.attempts.setup_hook import load_setup_func
-    from oact_dagster.campaign import CampaignError
     from oact_dagster.orca.inputs.writer import InputRefused, check_settings
+    from oact_dagster.settings.campaign import CampaignError
 
     found = []
     try:

@@ -77,7 +77,7 @@ def ingest(
     from oact_dagster.intake.ingestion import ingest_campaign
 
     if db is None and (csv.is_dir() or csv.suffix in (".yaml", ".yml")):
-        from oact_dagster.campaign import load_campaign
+        from oact_dagster.settings.campaign import load_campaign
 
         campaign = load_campaign(csv)
         for name in ("geometry_column", "charge_column", "spin_column", "annotate"):

@@ -12,9 +12,9 @@ from oact_dagster.cli.errors import RefusedError, warn
 from oact_dagster.counted import counted
 
 if TYPE_CHECKING:
-    from oact_dagster.campaign import Campaign
     from oact_dagster.intake.column_guess import GuessedColumns
-    from oact_dagster.profiles import Profile
+    from oact_dagster.settings.campaign import Campaign
+    from oact_dagster.settings.profiles import Profile
 
 DRY_ROWS: Final = 5
 NULL: Final = "null"
@@ -97,9 +97,9 @@ def _init_from_csv(
     *,
     force: bool,
 ) -> None:
-    from oact_dagster.campaign import CAMPAIGN_FILE, checked_profile, read_campaign
     from oact_dagster.cli.campaign_template import campaign_text
     from oact_dagster.intake.first_inputs import dry_run
+    from oact_dagster.settings.campaign import CAMPAIGN_FILE, checked_profile, read_campaign
 
     assert csv is not None
     csv, folder = (Path(os.path.abspath(path.expanduser())) for path in (csv, folder))
@@ -186,7 +186,7 @@ def _columns(csv: Path, geometry: str | None, charge: str | None, spin: str | No
 
 def orca_command(given: str | None, profile: "Profile | None" = None) -> str | None:
     """The value of ``orca.command`` for what the user gave, or for the orca on PATH; None leaves it to the profile."""
-    from oact_dagster.campaign import STANDIN
+    from oact_dagster.settings.campaign import STANDIN
 
     if given is None and profile is not None and profile.orca_command is not None:
         return None
@@ -222,8 +222,8 @@ def _show(row: object) -> None:
 def say_what_next(campaign: "Campaign") -> None:
     """Tell what the user can do with a new campaign, and warn where ORCA is not there yet."""
     from oact_dagster.attempts.engine import EngineError, find_engine
-    from oact_dagster.campaign import STANDIN
     from oact_dagster.cli.environment import export_lines, shown_path
+    from oact_dagster.settings.campaign import STANDIN
 
     try:
         find_engine(campaign)

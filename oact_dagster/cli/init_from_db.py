@@ -39,11 +39,11 @@ def init_from_db(
         LedgerError: the file cannot be read.
     """
     from oact_dagster.attempts.job_layout import JobLayout
-    from oact_dagster.campaign import CAMPAIGN_FILE, checked_profile, read_campaign
     from oact_dagster.cli.campaign_template import campaign_text
     from oact_dagster.cli.init import new_file, orca_command, say_what_next, valid_name, write_files
     from oact_dagster.ledger.reading import LedgerReader
     from oact_dagster.maintenance.existing_ledger import check_keys, check_results, guess_folders
+    from oact_dagster.settings.campaign import CAMPAIGN_FILE, checked_profile, read_campaign
 
     db, folder = (Path(os.path.abspath(path.expanduser())) for path in (db, folder))
     file = new_file(folder, CAMPAIGN_FILE, force=force)

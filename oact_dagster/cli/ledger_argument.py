@@ -8,7 +8,7 @@ import click
 from oact_dagster.cli.errors import RefusedError
 
 if TYPE_CHECKING:
-    from oact_dagster.campaign import Campaign
+    from oact_dagster.settings.campaign import Campaign
 
 
 def found_ledger(given: str | Path) -> tuple[Path, "Campaign | None"]:
@@ -18,8 +18,8 @@ def found_ledger(given: str | Path) -> tuple[Path, "Campaign | None"]:
         RefusedError: there is no such ledger.
         CampaignError: the settings cannot be read.
     """
-    from oact_dagster.campaign import is_ledger_file, load_campaign
     from oact_dagster.intake.bare_campaign import campaign_beside
+    from oact_dagster.settings.campaign import is_ledger_file, load_campaign
 
     path = Path(given).expanduser()
     if is_ledger_file(path):

@@ -10,8 +10,8 @@ from oact_dagster.cli.ledger_argument import found_ledger
 from oact_dagster.counted import counted
 
 if TYPE_CHECKING:
-    from oact_dagster.campaign import Campaign
     from oact_dagster.ledger.store import Ledger
+    from oact_dagster.settings.campaign import Campaign
 
 EXAMPLE: Final = """\
 \b

@@ -31,10 +31,10 @@ def report(campaign: str, output: Path | None) -> None:
     CAMPAIGN is a campaign.yaml or its folder. The file asks the network for nothing. The ledger is only read, also
     while runs are at work. An older report is replaced; a file that is none is not.
     """
-    from oact_dagster.campaign import load_campaign
     from oact_dagster.cli.bar import bar_on_stderr
     from oact_dagster.ledger.reading import LedgerReader
     from oact_dagster.report.writing import write_report
+    from oact_dagster.settings.campaign import load_campaign
     from oact_dagster.status.quality import evaluate
 
     settings = load_campaign(campaign)

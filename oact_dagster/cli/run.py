@@ -47,8 +47,8 @@ def run(
     running calculations end in launcher.stop_grace_s; a second one ends them now. The same command goes on later.
     """
     from oact_dagster.attempts.selection import STALE, Selection, parse_indices
-    from oact_dagster.campaign import load_campaign
     from oact_dagster.cli.foreground import check_before, run_structures, take_in_if_needed
+    from oact_dagster.settings.campaign import load_campaign
 
     if stale and structures is not None:
         raise click.UsageError("--stale and --structures exclude each other")

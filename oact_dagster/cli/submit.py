@@ -23,10 +23,10 @@ from oact_dagster.counted import counted
 if TYPE_CHECKING:
     from oact_dagster.attempts.events import Event
     from oact_dagster.attempts.submission import Submitted
-    from oact_dagster.campaign import Campaign
     from oact_dagster.cli.tally import Tally
     from oact_dagster.ledger.reading import LedgerReader
     from oact_dagster.ledger.store import Ledger
+    from oact_dagster.settings.campaign import Campaign
 
 EXAMPLE: Final = """\
 \b
@@ -100,8 +100,8 @@ def _take_in_first(campaign: "Campaign") -> None:
 
 def _settings(ledger: Path, jobs: Path, beside: "Campaign | None", flags: dict[str, Any]) -> "Campaign":
     from oact_dagster.attempts.submission import WITHOUT_LIMIT, node_settings
-    from oact_dagster.campaign import checked_profile, load_campaign
     from oact_dagster.intake.bare_campaign import campaign_with
+    from oact_dagster.settings.campaign import checked_profile, load_campaign
 
     orca = orca_settings(flags)
     if flags["use_parsl"]:

@@ -27,12 +27,12 @@ def web(ctx: click.Context, folder: Path, port: int, host: str, read_only: bool)
     FOLDER is the campaign's folder (or its campaign.yaml); docs/web-page.md has the commands for several campaigns in
     one page. Ctrl+C ends the page and all its processes. Of those one that dies is started again.
     """
-    from oact_dagster.campaign import CAMPAIGN_FILE, load_campaign
     from oact_dagster.cli.environment import export_lines, variables
     from oact_dagster.cli.errors import RefusedError
     from oact_dagster.cli.web_record import record_file
     from oact_dagster.cli.web_server import check_port, end_leftovers, serve
     from oact_dagster.defs.instance import dagster_home, make_instance
+    from oact_dagster.settings.campaign import CAMPAIGN_FILE, load_campaign
 
     if (folder / "workspace.yaml").is_file() and not (folder / CAMPAIGN_FILE).exists():
         raise RefusedError(

@@ -9,7 +9,6 @@ import dagster as dg
 
 from oact_dagster.attempts.known_results import stored_results, write_inputs
 from oact_dagster.attempts.selection import BatchRequest
-from oact_dagster.campaign import Campaign, CampaignError
 from oact_dagster.defs import columns
 from oact_dagster.defs.batch_events import BatchReport
 from oact_dagster.defs.batch_step import StepEvent, Watch, run_in_step, told_of_all
@@ -23,6 +22,7 @@ from oact_dagster.intake.identity import check_identity
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.states import StructureRecord
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign, CampaignError
 from oact_dagster.status.quality import Quality
 from oact_dagster.status.summary import RESULTS_FILE
 

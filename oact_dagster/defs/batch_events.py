@@ -7,7 +7,6 @@ from itertools import pairwise
 from dagster import AssetKey, AssetMaterialization, AssetObservation, Failure, MetadataValue
 
 from oact_dagster.attempts.events import Completed, Event, Failed, InputWritten, NotRun, Stuck
-from oact_dagster.campaign import Campaign
 from oact_dagster.counted import counted
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.metadata import (
@@ -22,6 +21,7 @@ from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.quality.energy_model import EnergyModel
 from oact_dagster.quality.rules import Verdict
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.quality import energy_model, judge_one
 
 SHOWN_FAILURES = 20

@@ -26,7 +26,6 @@ from oact_dagster.attempts.engine import EngineError, find_engine
 from oact_dagster.attempts.events import Event, Note
 from oact_dagster.attempts.selection import BatchRequest
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest, signals_stop
-from oact_dagster.campaign import Campaign, CampaignError
 from oact_dagster.defs.batch_events import BatchReport
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.pipes import batch_pipes
@@ -36,6 +35,7 @@ from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.schedulers.jobs import LauncherError
+from oact_dagster.settings.campaign import Campaign, CampaignError
 from oact_dagster.status.quality import Quality, evaluate
 from oact_dagster.status.summary_need import note_shown, standing
 

@@ -5,11 +5,11 @@ import warnings
 import dagster as dg
 
 from oact_dagster.attempts.stop_request import StopRequest
-from oact_dagster.campaign import Campaign
 from oact_dagster.defs.assets import campaign_assets
 from oact_dagster.defs.batch_step import Watch
 from oact_dagster.defs.jobs import run_structures_job
 from oact_dagster.defs.sensors import campaign_sensors, summarise_job, take_in_job
+from oact_dagster.settings.campaign import Campaign
 
 
 def campaign_definitions(

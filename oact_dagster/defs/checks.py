@@ -8,10 +8,10 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData,
 )
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.counted import counted
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.quality.rules import Severity, rules_in_force
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.quality import CAMPAIGN_RULES, Quality, RuleSummary
 
 _OF_THE_METRICS: Final = ("forces_below_limit", "spin_contamination", "energy_in_range", "metal_bound")

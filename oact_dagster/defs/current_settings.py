@@ -1,6 +1,6 @@
 """The settings as ``campaign.yaml`` says now: a daemon lives for months, and settings change meanwhile."""
 
-from oact_dagster.campaign import Campaign, CampaignError, load_campaign
+from oact_dagster.settings.campaign import Campaign, CampaignError, load_campaign
 
 _IN_DEFINITIONS = ("name", "asset_prefix", "csv", "ledger")
 """What the definitions that were loaded are made of."""

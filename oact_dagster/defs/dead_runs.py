@@ -10,9 +10,9 @@ import dagster as dg
 import psutil
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.defs.keys import CampaignKeys, name_prefix, summarise_name
 from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.settings.campaign import Campaign
 
 HOST_TAG: Final = "oact/host"
 """Of a run that was begun in a process of our own: where."""

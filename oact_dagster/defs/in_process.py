@@ -24,7 +24,6 @@ from dagster_shared.error import SerializableErrorInfo
 
 from oact_dagster.attempts.selection import Selection
 from oact_dagster.attempts.stop_request import StopRequest, signals_stop
-from oact_dagster.campaign import Campaign
 from oact_dagster.defs.batch_step import Watch
 from oact_dagster.defs.campaign_definitions import campaign_definitions
 from oact_dagster.defs.dead_runs import HOST_TAG
@@ -35,6 +34,7 @@ from oact_dagster.defs.unshown import unshown_results
 from oact_dagster.intake.identity import check_identity
 from oact_dagster.intake.need import is_taken_in
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 
 LOG_FILE: Final = "oact-run.log"
 """In the campaign's Dagster folder: what Dagster would print on the console."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from oact_dagster.campaign import Campaign
+from oact_dagster.settings.campaign import Campaign
 
 TEMPLATE = Path(__file__).with_name("dagster.yaml")
 

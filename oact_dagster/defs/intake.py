@@ -4,7 +4,6 @@ import sqlite3
 
 import dagster as dg
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.partitions import MOST_PARTITIONS, register_partitions
 from oact_dagster.intake.identity import check_names, fix_names
@@ -13,6 +12,7 @@ from oact_dagster.intake.need import csv_stamp, note_refused, note_taken_in
 from oact_dagster.intake.report import IntakeRefused, IntakeReport
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 
 
 def intake_asset(campaign: Campaign) -> dg.AssetsDefinition:

@@ -11,7 +11,6 @@ from oact_dagster.attempts.events import Event, TakenIn
 from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.selection import BatchRequest, Selection, SelectionError, resolve
 from oact_dagster.attempts.stop_request import StopRequest
-from oact_dagster.campaign import Campaign
 from oact_dagster.counted import counted
 from oact_dagster.defs.assets import open_ledger
 from oact_dagster.defs.batch_step import StepEvent, Watch, run_in_step
@@ -23,6 +22,7 @@ from oact_dagster.defs.unshown import unshown_results
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.maintenance.update import launchers_of, update_running
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.quality import Quality
 
 _LEFT: Final = ("harvest", "update")

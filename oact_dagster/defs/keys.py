@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from dagster import AssetKey
 
-from oact_dagster.campaign import Campaign
+from oact_dagster.settings.campaign import Campaign
 
 
 def name_prefix(campaign: Campaign) -> str:

@@ -4,8 +4,8 @@ from itertools import islice
 
 from dagster import DagsterInstance, DynamicPartitionsDefinition
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 
 KEYS_AT_ONCE = 10_000
 """A million keys in one call are too many for SQLite."""

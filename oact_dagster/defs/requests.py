@@ -5,10 +5,10 @@ from typing import Final
 
 import dagster as dg
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.defs.keys import summarise_name
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.summary_need import to_ask
 
 CAMPAIGN_TAG: Final = "oact/campaign"

@@ -12,7 +12,6 @@ from typing import Final
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from oact_dagster.campaign import Campaign, CampaignError
 from oact_dagster.counted import counted
 from oact_dagster.defs.current_settings import current_settings
 from oact_dagster.defs.dead_runs import close_dead_runs
@@ -25,6 +24,7 @@ from oact_dagster.intake.identity import check_identity
 from oact_dagster.intake.need import TAKEN_IN, csv_stamp, is_taken_in, why_refused
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign, CampaignError
 
 RUN_KEY_TAG: Final = "dagster/run_key"
 SELDOM: Final = 5

@@ -6,7 +6,6 @@ from typing import Any
 
 from dagster import AssetKey, AssetMaterialization, MetadataValue, TableColumn, TableRecord, TableSchema
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.counted import counted
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.versions import version_tags
@@ -14,6 +13,7 @@ from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.pictures.markdown import as_markdown
 from oact_dagster.report.charts import charts, status_chart
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.feed_status import FeedOverview, feed_overview
 from oact_dagster.status.figures import CampaignFigures, campaign_figures
 from oact_dagster.status.quality import Quality

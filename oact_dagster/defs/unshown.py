@@ -2,10 +2,10 @@
 
 from dagster import DagsterInstance
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.partitions import structure_partitions
 from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.settings.campaign import Campaign
 
 
 def unshown_results(instance: DagsterInstance, campaign: Campaign, ledger: LedgerReader) -> list[int]:

@@ -10,13 +10,13 @@ from typing import Final
 
 from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.selection import known_structures
-from oact_dagster.campaign import Campaign
 from oact_dagster.export.formats import SUFFIXES, ExportError, check_format, open_writer
 from oact_dagster.export.frame import About
 from oact_dagster.export.frames import NOT_ORCA, FrameSource, Wanted
 from oact_dagster.export.report import EXAMPLES, ExportReport
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Status, StoredStructure
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.overview import engines_of
 from oact_dagster.whole_file import whole_file
 

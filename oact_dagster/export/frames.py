@@ -7,7 +7,6 @@ from typing import Final
 
 from oact_dagster.attempts.engine import ORCA_NAME, engine_of
 from oact_dagster.attempts.job_layout import JobLayout
-from oact_dagster.campaign import Campaign
 from oact_dagster.export.frame import About, Frame, Value
 from oact_dagster.export.proof import Proof, Unproved, proof_of, same_atoms
 from oact_dagster.export.report import ExportReport
@@ -18,6 +17,7 @@ from oact_dagster.maintenance.existing_ledger import SAME_ENERGY_EH
 from oact_dagster.orca.elements import ATOMIC_NUMBERS
 from oact_dagster.orca.outputs.evaluations import Evaluation
 from oact_dagster.orca.outputs.reader import read_evaluations
+from oact_dagster.settings.campaign import Campaign
 
 NOT_ORCA: Final = "NOT ORCA: numbers of a stand-in engine, which mean nothing for chemistry"
 """What each frame says of which no ORCA computed a number."""

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Final
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 
 KEY: Final = "bad_hosts"
 """Of the ledger's ``meta``."""

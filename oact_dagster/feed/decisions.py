@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.counted import counted
 from oact_dagster.feed.bad_hosts import bad_hosts
 from oact_dagster.feed.state import (
@@ -27,6 +26,7 @@ from oact_dagster.ledger.queue import Due
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 
 MOST_REQUESTS: Final = 4
 """Runs that are asked for at once: each costs the daemon a third of a second."""

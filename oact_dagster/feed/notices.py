@@ -11,11 +11,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.feed.decisions import Decision
 from oact_dagster.feed.notification import notify
 from oact_dagster.feed.state import read_feed_state
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 
 KEY: Final = "news"
 """Of the ledger's ``meta``."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from oact_dagster.campaign import (
+from oact_dagster.settings.campaign import (
     CAMPAIGN_FILE,
     Campaign,
     CampaignError,

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.intake.report import IntakeRefused
+from oact_dagster.settings.campaign import Campaign
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from oact_dagster.attempts.input_text import input_settings, input_text
 from oact_dagster.attempts.job_layout import SHARDED_FROM, JobLayout
-from oact_dagster.campaign import Campaign
 from oact_dagster.intake.columns import Columns
 from oact_dagster.intake.csv_rows import CsvError, CsvFile
 from oact_dagster.intake.report import IntakeRefused
@@ -15,6 +14,7 @@ from oact_dagster.intake.rows import checked, record_of
 from oact_dagster.launchers.attempt_files import INPUT_FILE
 from oact_dagster.ledger.states import NewStructure, Rejection
 from oact_dagster.orca.inputs.writer import check_settings
+from oact_dagster.settings.campaign import Campaign
 
 
 @dataclass(frozen=True, slots=True)

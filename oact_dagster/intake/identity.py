@@ -2,10 +2,10 @@
 
 import json
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 
 _KEY = "campaign"
 

@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from oact_dagster.attempts.job_layout import keep_flat
-from oact_dagster.campaign import Campaign
 from oact_dagster.intake.bare_campaign import bare_campaign, campaign_beside
 from oact_dagster.intake.identity import check_names, fix_names
 from oact_dagster.intake.intake import Progress, take_in
 from oact_dagster.intake.report import IntakeReport
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 
 
 def ingest(

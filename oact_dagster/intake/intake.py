@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Final
 
 from oact_dagster.attempts.job_layout import choose_layout
-from oact_dagster.campaign import Campaign
 from oact_dagster.counted import counted
 from oact_dagster.intake.column_guess import GuessedColumns, guess_columns
 from oact_dagster.intake.columns import Columns
@@ -22,6 +21,7 @@ from oact_dagster.intake.rows import annotations, checked
 from oact_dagster.intake.run_order import Order, put_in_order
 from oact_dagster.ledger.states import NewStructure, Rejection
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 
 __all__ = ["GuessedColumns", "IntakeRefused", "IntakeReport", "guess_columns", "take_in"]
 

@@ -3,10 +3,10 @@
 import json
 from typing import Final
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.intake.run_order import is_ordered, order_key
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 
 TAKEN_IN: Final = "csv_taken_in"
 """The key of the ledger's ``meta`` that says what was taken in last."""

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from oact_dagster.attempts.disk_estimate import Sizes
-from oact_dagster.campaign import Campaign
 from oact_dagster.counted import counted
 from oact_dagster.intake.columns import Columns
 from oact_dagster.intake.csv_rows import CsvFile, CsvRow
@@ -19,6 +18,7 @@ from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Place
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.orca.inputs.settings import InputRefused
+from oact_dagster.settings.campaign import Campaign
 
 ORDERED_BY: Final = "ordered_by"
 """The key of the ledger's ``meta`` that says what its order was made from."""

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Final
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.launchers.kinds import PILOTS
 from oact_dagster.launchers.local import LocalLauncher
 from oact_dagster.launchers.parsl.choose import make_parsl_launcher
@@ -17,6 +16,7 @@ from oact_dagster.schedulers.job_files import job_environment
 from oact_dagster.schedulers.job_script import PAYLOAD
 from oact_dagster.schedulers.protocol import Scheduler
 from oact_dagster.schedulers.registry import make_scheduler
+from oact_dagster.settings.campaign import Campaign
 
 LISTS_FOLDER: Final = ".pilots"
 """Of pilots and their lists, in the jobs folder."""

@@ -32,7 +32,6 @@ from oact_dagster.attempts.engine import EngineError, find_engine
 from oact_dagster.attempts.input_text import input_settings, input_text
 from oact_dagster.attempts.job_layout import jobs_dir_refused
 from oact_dagster.attempts.setup_hook import load_setup_func
-from oact_dagster.campaign import Campaign, CampaignError
 from oact_dagster.intake.columns import Columns
 from oact_dagster.intake.comparison import Comparison
 from oact_dagster.intake.csv_rows import CsvError, CsvFile, CsvRow
@@ -52,6 +51,7 @@ from oact_dagster.orca.inputs.writer import InputRefused, check_settings, estima
 from oact_dagster.orca.structure import Structure, StructureError
 from oact_dagster.schedulers.examination import examine_jobs
 from oact_dagster.schedulers.jobs import LauncherError
+from oact_dagster.settings.campaign import Campaign, CampaignError
 from oact_dagster.status.staleness import stale_results
 
 EXAMPLES: Final = 3

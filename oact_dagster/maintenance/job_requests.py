@@ -2,9 +2,9 @@
 
 import math
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.schedulers.job_array import ResourceRequest
 from oact_dagster.schedulers.protocol import Wanted
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.settings.launcher import SizedResources
 
 

@@ -23,7 +23,6 @@ from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.orca_version import of_the_ledgers_orca
 from oact_dagster.attempts.output_verdict import see_output, seen_ending, silence
 from oact_dagster.attempts.verdict import Evidence
-from oact_dagster.campaign import Campaign
 from oact_dagster.launchers.attempt_files import (
     ATTEMPT_FILE,
     EXIT_FILE,
@@ -50,6 +49,7 @@ from oact_dagster.ledger.store import Ledger
 from oact_dagster.orca.outputs.reader import read_output
 from oact_dagster.orca.outputs.silence import SILENCE_LIMIT_S, silent_for_s
 from oact_dagster.schedulers.jobs import Cause, JobState, LauncherError, Phase
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.settings.launcher import LauncherSettings
 from oact_dagster.settings.retry import RetrySettings
 

@@ -8,7 +8,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.report.charts import charts, status_chart
 from oact_dagster.report.details import MOST_STRUCTURES, details
@@ -20,6 +19,7 @@ from oact_dagster.report.provenance import settings_html, versions_html
 from oact_dagster.report.quality_input import QualityFindings
 from oact_dagster.report.quality_section import quality_html
 from oact_dagster.report.tables import ATTEMPTS_SHOWN, Table, json_parts, tables
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.feed_status import feed_overview
 from oact_dagster.status.figures import CampaignFigures, campaign_figures
 from oact_dagster.whole_file import whole_file

@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.counted import counted
 from oact_dagster.feed.bad_hosts import can_leave_out, left_out
 from oact_dagster.feed.decisions import count_left, due_of, what_came
@@ -14,6 +13,7 @@ from oact_dagster.intake.need import why_refused
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Status
+from oact_dagster.settings.campaign import Campaign
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from typing import Final
 import numpy as np
 
 from oact_dagster.attempts.disk_estimate import Sizes
-from oact_dagster.campaign import Campaign
 from oact_dagster.ledger.history import EndedLine, Origin, StructureLine
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.orca.inputs.settings import InputRefused
 from oact_dagster.orca.metals import main_metal
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.overview import Overview, overview_of
 from oact_dagster.status.summary import Numbers, ResultNumbers, Summary
 

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from oact_dagster.attempts.engine import ORCA_NAME, STANDIN_NAME
-from oact_dagster.campaign import STANDIN, Campaign
 from oact_dagster.counted import counted
 from oact_dagster.ledger.quality import JudgedResult, names_of
 from oact_dagster.ledger.reading import LedgerReader
@@ -22,6 +21,7 @@ from oact_dagster.quality.energy_model import FEWEST, EnergyModel
 from oact_dagster.quality.limits import Limits
 from oact_dagster.quality.measured import Composition, Deviation, Measured, composition_of
 from oact_dagster.quality.rules import RULES, Rule, Severity, Verdict, energy_breach, judge, rules_in_force
+from oact_dagster.settings.campaign import STANDIN, Campaign
 
 WORST_SHOWN: Final = 10
 MODELS_KEY: Final = "energy_models"

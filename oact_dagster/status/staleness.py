@@ -1,7 +1,7 @@
 """Results whose input was made with other settings than the campaign's present ones."""
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.settings.campaign import Campaign
 
 
 def stale_results(campaign: Campaign, ledger: LedgerReader) -> int:

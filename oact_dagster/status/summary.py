@@ -15,10 +15,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.ledger.metrics import Statistic
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.whole_file import whole_file
 
 __all__ = ["ResultNumbers", "Statistic", "Summary", "write_results"]

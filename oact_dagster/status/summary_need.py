@@ -9,11 +9,11 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.feed.state import PAUSED, read_feed_state
 from oact_dagster.intake.need import why_refused
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 
 MOST_TRIES: Final = 3
 """So often it is asked for where its run fails, or dies, each time."""

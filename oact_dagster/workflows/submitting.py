@@ -15,9 +15,9 @@ from oact_dagster.attempts.submission import (
     preview,
     submit,
 )
-from oact_dagster.campaign import Campaign
 from oact_dagster.counted import counted
 from oact_dagster.intake.bare_campaign import DEFAULT_PATTERN, campaign_beside, campaign_with
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.workflows.live_setup import named_setup
 from oact_dagster.workflows.orca_config import OrcaConfig, orca_settings
 from oact_dagster.workflows.preparing import SetupFunc

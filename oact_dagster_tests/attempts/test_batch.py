@@ -13,12 +13,12 @@ import pytest
 from oact_dagster.attempts.events import Completed, Failed, InputWritten, Note, NotRun, Running
 from oact_dagster.attempts.selection import Selection, resolve
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest
-from oact_dagster.campaign import Campaign
 from oact_dagster.intake.intake import take_in
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.schedulers.jobs import LauncherError
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import ENERGY, GRADIENT, TestEngine
@@ -164,7 +164,7 @@ def test_a_full_disk_while_an_input_is_written_leaves_no_half_folder(
     campaign, _ = prepared(tmp_path, engine, 2)
     code = (
         "import resource, sys\n"
-        "from oact_dagster.campaign import load_campaign\n"
+        "from oact_dagster.settings.campaign import load_campaign\n"
         "from oact_dagster.attempts.job_folder import FolderWriter\n"
         "from oact_dagster.attempts.job_layout import JobLayout\n"
         "from oact_dagster.ledger.store import Ledger\n"
@@ -252,7 +252,7 @@ def test_a_batch_that_is_dropped_leaves_nothing_running(tmp_path: Path, engine: 
 
 WORKER = """
 import sys
-from oact_dagster.campaign import load_campaign
+from oact_dagster.settings.campaign import load_campaign
 from oact_dagster.attempts.batch import BatchRun
 from oact_dagster.attempts.engine import find_engine
 from oact_dagster.attempts.selection import BatchRequest

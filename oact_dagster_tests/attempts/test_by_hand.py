@@ -9,10 +9,10 @@ import pytest
 
 from oact_dagster.attempts.events import Completed, Failed, Note
 from oact_dagster.attempts.submission import preview
-from oact_dagster.campaign import Campaign, load_campaign
 from oact_dagster.intake.intake import take_in
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign, load_campaign
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import ENERGY, TestEngine

@@ -16,13 +16,13 @@ from oact_dagster.attempts.batch import BatchRun
 from oact_dagster.attempts.engine import find_engine
 from oact_dagster.attempts.events import Completed, Event, Failed
 from oact_dagster.attempts.selection import BatchRequest
-from oact_dagster.campaign import Campaign
 from oact_dagster.feed.decisions import decide_feed
 from oact_dagster.intake.intake import take_in
 from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.schedulers.jobs import LauncherError
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import TestEngine
@@ -44,7 +44,7 @@ def prepared(tmp_path: Path, engine: TestEngine, structures: int) -> tuple[Campa
 
 RUN = """
 import os, sys
-from oact_dagster.campaign import load_campaign
+from oact_dagster.settings.campaign import load_campaign
 from oact_dagster.attempts.batch import BatchRun
 from oact_dagster.attempts.engine import find_engine
 from oact_dagster.attempts.events import Completed

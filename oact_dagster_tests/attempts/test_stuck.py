@@ -10,7 +10,6 @@ from oact_dagster.attempts.batch import BatchRun
 from oact_dagster.attempts.engine import find_engine
 from oact_dagster.attempts.events import Completed, Stuck
 from oact_dagster.attempts.selection import BatchRequest
-from oact_dagster.campaign import Campaign
 from oact_dagster.cli.dashboard_text import dashboard_lines
 from oact_dagster.defs.batch_events import BatchReport
 from oact_dagster.defs.keys import CampaignKeys
@@ -20,6 +19,7 @@ from oact_dagster.launchers.protocol import Submission
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.schedulers.jobs import Job, JobState, Phase
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.overview import overview_of
 from oact_dagster_tests.batches import settled
 from oact_dagster_tests.campaigns import write_campaign

@@ -14,11 +14,11 @@ from typing import Any, Final
 import psutil
 from dagster import AssetKey, DagsterInstance, DynamicPartitionsDefinition
 
-from oact_dagster.campaign import Campaign, load_campaign
 from oact_dagster.defs.instance import dagster_home
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import AttemptRecord, Status, StructureRecord
+from oact_dagster.settings.campaign import Campaign, load_campaign
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import TestEngine
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from oact_dagster.campaign import load_campaign
 from oact_dagster.cli.foreground import usable_cores
 from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.settings.campaign import load_campaign
 from oact_dagster.status.quality import evaluate
 from oact_dagster_tests.cli.command import assert_one_line, oact
 from oact_dagster_tests.requirements import lacking

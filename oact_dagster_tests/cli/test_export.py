@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.intake.intake import take_in
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.batches import batch
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.cli.command import assert_one_line, command, environment, oact

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from oact_dagster.campaign import Campaign, load_campaign
 from oact_dagster.cli.init import valid_name
+from oact_dagster.settings.campaign import Campaign, load_campaign
 from oact_dagster.settings.feed import FeedSettings
 from oact_dagster.settings.launcher import LauncherSettings
 from oact_dagster.settings.notify import NotifySettings

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from oact_dagster.campaign import load_campaign
 from oact_dagster.intake.intake import take_in
 from oact_dagster.intake.need import is_taken_in
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import load_campaign
 from oact_dagster_tests.campaigns import WATER
 from oact_dagster_tests.cli.command import assert_one_line, oact
 from oact_dagster_tests.engines import TestEngine

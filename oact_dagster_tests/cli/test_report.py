@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.cli.size_text import size_text
 from oact_dagster.ledger.states import Outcome
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.cli.command import assert_one_line, command, environment, oact
 from oact_dagster_tests.ledger.samples import run
 from oact_dagster_tests.report.samples import column_of, data_of, large, small

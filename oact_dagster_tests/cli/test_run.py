@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from dagster import DagsterInstance
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.cli.foreground import usable_cores
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.campaigns import write_campaign, write_csv
 from oact_dagster_tests.cli.command import assert_one_line, oact
 from oact_dagster_tests.engines import ENERGY, TestEngine

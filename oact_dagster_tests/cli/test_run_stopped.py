@@ -12,10 +12,10 @@ from pathlib import Path
 import psutil
 from dagster import DagsterInstance, DagsterRunStatus
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.launchers.attempt_files import TOKEN_VARIABLE
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.cli.command import command, environment, oact
 from oact_dagster_tests.engines import TestEngine

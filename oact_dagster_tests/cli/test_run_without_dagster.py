@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from dagster import AssetKey, DagsterInstance
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.defs.in_process import run_intake
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.cli.command import assert_one_line, command, environment, oact
 from oact_dagster_tests.engines import TestEngine

@@ -10,10 +10,10 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver
 from dagster._core.loader import LoadingContextForTest
 
 from oact_dagster.attempts.selection import Selection
-from oact_dagster.campaign import Campaign, load_campaign
 from oact_dagster.definitions import for_campaign
 from oact_dagster.defs.in_process import run_intake, run_selection
 from oact_dagster.defs.instance import dagster_home
+from oact_dagster.settings.campaign import Campaign, load_campaign
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import TestEngine
 

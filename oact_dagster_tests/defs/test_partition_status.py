@@ -16,10 +16,10 @@ from dagster import (
     DynamicPartitionsDefinition,
 )
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.defs.instance import dagster_home
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import ENERGY, GRADIENT, TestEngine
 

@@ -13,12 +13,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from oact_dagster.campaign import load_campaign
 from oact_dagster.definitions import for_campaign
 from oact_dagster.defs.requests import CAMPAIGN_TAG, KIND_TAG, LIMIT_TAG, SUMMARY
 from oact_dagster.feed import notices
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import load_campaign
 from oact_dagster_tests.campaigns import write_csv
 from oact_dagster_tests.cli.command import oact
 from oact_dagster_tests.defs.test_partition_status import GREEN, RED, Project
@@ -354,7 +354,7 @@ def test_what_finished_without_dagster_is_shown(tmp_path: Path, monkeypatch: pyt
         [
             sys.executable,
             "-c",
-            "import sys; from oact_dagster.campaign import load_campaign\n"
+            "import sys; from oact_dagster.settings.campaign import load_campaign\n"
             "from oact_dagster.ledger.store import Ledger; from oact_dagster_tests.batches import batch\n"
             "c = load_campaign(sys.argv[1]); list(batch(c, Ledger(c.ledger), [0, 2]))",
             str(project.campaign.file),

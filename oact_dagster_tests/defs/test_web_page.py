@@ -11,11 +11,11 @@ import psutil
 import pytest
 
 from oact_dagster.attempts.selection import Selection
-from oact_dagster.campaign import Campaign
 from oact_dagster.defs.in_process import run_intake, run_selection
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.pictures.palette import INK, SERIES, STATUS, contrast, luminance
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.browser import find_chromium
 from oact_dagster_tests.demo_campaign import MAX_GRADIENT, STRETCHED, demo_campaign
 from oact_dagster_tests.requirements import lacking

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from oact_dagster.campaign import load_campaign
 from oact_dagster.export.export import export
 from oact_dagster.export.frames import Wanted
 from oact_dagster.export.report import ExportReport
@@ -13,6 +12,7 @@ from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, TOKEN_COMMENT, At
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Outcome, Preparation
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import load_campaign
 from oact_dagster_tests.ledger.samples import claim, ending, result, structure
 
 SETTINGS = "name: real\ncsv: null\nannotate: [name]\norca: {command: orca}\n"

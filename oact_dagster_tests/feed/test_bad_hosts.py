@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.feed.bad_hosts import KEY, bad_hosts, left_out, let_in
 from oact_dagster.ledger import health
 from oact_dagster.ledger.states import Outcome
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.settings.launcher import LauncherSettings
 from oact_dagster_tests.intake.intake_samples import campaign_on
 from oact_dagster_tests.ledger.samples import claim, run, structure

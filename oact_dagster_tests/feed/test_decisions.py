@@ -9,12 +9,12 @@ import pytest
 
 from oact_dagster.attempts import batch as batch_run
 from oact_dagster.attempts.events import Completed, Note, NotRun
-from oact_dagster.campaign import Campaign
 from oact_dagster.feed.decisions import MOST_REQUESTS, Decision, decide_feed, decide_retry
 from oact_dagster.feed.state import let_go_on, read_feed_state
 from oact_dagster.intake.intake import take_in
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.batches import settled
 from oact_dagster_tests.campaigns import write_csv
 from oact_dagster_tests.engines import TestEngine

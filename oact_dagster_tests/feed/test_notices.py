@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from oact_dagster.campaign import Campaign, load_campaign
 from oact_dagster.feed.decisions import decide_feed, decide_retry
 from oact_dagster.feed.notices import FIRST_DELAY_S, KEY, MOST_TRIES, tell
 from oact_dagster.feed.state import let_go_on, pause
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign, load_campaign
 from oact_dagster.settings.notify import NotifySettings
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.feed.test_decisions import restarted

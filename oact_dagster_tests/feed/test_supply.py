@@ -17,11 +17,11 @@ from oact_dagster.attempts.batch import BatchRun
 from oact_dagster.attempts.engine import find_engine
 from oact_dagster.attempts.events import Completed, Event, Failed, TakenIn
 from oact_dagster.attempts.selection import Selection, resolve
-from oact_dagster.campaign import Campaign
 from oact_dagster.intake.intake import take_in
 from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.batches import settled
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import TestEngine
@@ -92,7 +92,7 @@ def test_the_next_ones_are_taken_the_most_urgent_first(tmp_path: Path, engine: T
 
 FEED = """
 import sys
-from oact_dagster.campaign import load_campaign
+from oact_dagster.settings.campaign import load_campaign
 from oact_dagster.attempts.batch import BatchRun
 from oact_dagster.attempts.engine import find_engine
 from oact_dagster.attempts.selection import Selection, resolve

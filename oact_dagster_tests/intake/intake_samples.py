@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from oact_dagster.campaign import Campaign
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.settings.orca import OrcaSettings
 
 WATER = "O 0.000000 0.000000 0.117300\nH 0.000000 0.757200 -0.469200\nH 0.000000 -0.757200 -0.469200"

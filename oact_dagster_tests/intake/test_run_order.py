@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from oact_dagster.attempts.disk_estimate import Sizes
-from oact_dagster.campaign import Campaign
 from oact_dagster.intake import run_order
 from oact_dagster.intake.ingestion import ingest
 from oact_dagster.intake.intake import take_in
 from oact_dagster.intake.need import csv_stamp, is_taken_in, note_taken_in
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.settings.feed import FeedSettings
 from oact_dagster_tests.intake.intake_samples import COLUMNS, campaign_on, row, write_csv
 from oact_dagster_tests.intake.test_intake_refused import refusal

@@ -10,9 +10,9 @@ from typing import Any, Final
 import psutil
 
 from oact_dagster.attempts.events import Event, Note
-from oact_dagster.campaign import Campaign
 from oact_dagster.launchers.parsl.config import INTERCHANGE
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.batches import batch
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.launchers.marked import marked

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.intake.intake import take_in
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import TestEngine
 
@@ -33,7 +33,7 @@ def prepared(
 WORKER = """
 import os
 import sys
-from oact_dagster.campaign import load_campaign
+from oact_dagster.settings.campaign import load_campaign
 from oact_dagster.attempts.batch import BatchRun
 from oact_dagster.attempts.engine import find_engine
 from oact_dagster.attempts.selection import BatchRequest

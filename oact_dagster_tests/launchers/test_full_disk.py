@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from oact_dagster.attempts.events import Completed
-from oact_dagster.campaign import Campaign
 from oact_dagster.launchers.attempt_files import OUTPUT_FILE
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.schedulers.job_array import JobArray
 from oact_dagster.schedulers.jobs import LauncherError
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.launchers.running import prepared
@@ -36,7 +36,7 @@ FILLING = """
 FILES = -1
 import sys
 from pathlib import Path
-from oact_dagster.campaign import load_campaign
+from oact_dagster.settings.campaign import load_campaign
 from oact_dagster.attempts.batch import BatchRun
 from oact_dagster.attempts.engine import find_engine
 from oact_dagster.attempts.job_folder import FolderWriter

@@ -418,7 +418,7 @@ def test_the_other_launchers_need_no_parsl(tmp_path: Path) -> None:
     printed = blocked(WORKER, str(campaign.file), "batch", "0-1")
     assert printed.count("Completed") == 2
     made = blocked(
-        "from oact_dagster.campaign import load_campaign\n"
+        "from oact_dagster.settings.campaign import load_campaign\n"
         "from oact_dagster.settings.launcher import LauncherSettings\n"
         "from oact_dagster.launchers.choose import make_launcher\n"
         "campaign = load_campaign(sys.argv[1])\n"

@@ -9,7 +9,6 @@ import pytest
 from oact_dagster.attempts.events import Completed, Event, Note, NotRun, Running
 from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest
-from oact_dagster.campaign import Campaign
 from oact_dagster.launchers.attempt_files import FILES_SHOW_S
 from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.launchers.protocol import Orphan
@@ -20,6 +19,7 @@ from oact_dagster.maintenance.update import launchers_of, update_running
 from oact_dagster.schedulers.job_script import JobEnvironment
 from oact_dagster.schedulers.jobs import Cause, Job, JobState, Phase
 from oact_dagster.schedulers.slurm.commands import Slurm, SlurmOptions
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.launchers.running import prepared, worker

@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from oact_dagster.attempts.disk_estimate import Sizes, documented_model
-from oact_dagster.campaign import Campaign, load_campaign
 from oact_dagster.cli.check_json import check_json
 from oact_dagster.cli.check_text import check_lines
 from oact_dagster.intake.intake import IntakeRefused, take_in
@@ -19,6 +18,7 @@ from oact_dagster.ledger.states import Outcome, Preparation, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.maintenance import check
 from oact_dagster.maintenance.check import Report, check_campaign
+from oact_dagster.settings.campaign import Campaign, load_campaign
 from oact_dagster_tests.intake.intake_samples import row, write_csv
 from oact_dagster_tests.ledger.samples import claim, ending, run
 from oact_dagster_tests.ledger.test_opening import COLUMNS

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Outcome
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.report.writing import write_report
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.ledger.samples import claim, ending, result, structure
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.report.tables import tables
 from oact_dagster.report.writing import ReportError, write_report
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.ledger.old_files import old_file
 from oact_dagster_tests.report.samples import (

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.maintenance.check import Report, check_campaign
 from oact_dagster.schedulers.slurm.times import megabytes_of, seconds_of, span_of
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.cli.command import oact
 from oact_dagster_tests.engines import TestEngine

@@ -9,12 +9,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.defs.summary import summary_materialization
 from oact_dagster.feed.bad_hosts import bad_hosts
 from oact_dagster.feed.decisions import decide_feed
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.feed_status import feed_overview
 from oact_dagster.status.quality import evaluate
 from oact_dagster_tests.cli.command import oact

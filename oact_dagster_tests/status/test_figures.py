@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.ledger.history import Origin
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.orca.metals import main_metal
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.figures import (
     NO_METAL,
     POINTS,

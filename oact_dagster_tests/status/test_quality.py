@@ -10,7 +10,6 @@ import pytest
 
 from oact_dagster.attempts.ending import result_of
 from oact_dagster.attempts.engine import ORCA_NAME, STANDIN_NAME
-from oact_dagster.campaign import Campaign, read_campaign
 from oact_dagster.intake.intake import take_in
 from oact_dagster.ledger.quality import QualityCounts
 from oact_dagster.ledger.reading import LedgerReader
@@ -20,6 +19,7 @@ from oact_dagster.orca.geometry import Geometry
 from oact_dagster.orca.outputs.reader import read_evaluations, read_output
 from oact_dagster.quality.measured import composition_of
 from oact_dagster.quality.rules import RULES, Severity
+from oact_dagster.settings.campaign import Campaign, read_campaign
 from oact_dagster.status.quality import (
     MODELS_KEY,
     Quality,

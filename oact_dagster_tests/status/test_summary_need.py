@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from oact_dagster.campaign import Campaign, load_campaign
 from oact_dagster.feed.state import BUDGET, PAUSED, first_time, let_go_on, no_longer, pause
 from oact_dagster.intake.need import csv_stamp, note_refused
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.settings.campaign import Campaign, load_campaign
 from oact_dagster.status.summary_need import ASK_AGAIN_S, KEY, MOST_TRIES, note_shown, standing, to_ask
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.feed.test_decisions import restarted

@@ -3,7 +3,6 @@
 import os
 from typing import Final
 
-from oact_dagster.campaign import Campaign
 from oact_dagster.launchers.allocation_end import AllocationEnd, find_allocation_end
 from oact_dagster.launchers.node_cores import cores_here, cores_missing, nodes_here
 from oact_dagster.launchers.parsl.config import Blocks, PoolOptions
@@ -11,6 +10,7 @@ from oact_dagster.launchers.parsl.launcher import ParslLauncher
 from oact_dagster.launchers.parsl.ports import ports_refused
 from oact_dagster.launchers.worker_slots import WorkerSlots
 from oact_dagster.schedulers.job_files import job_environment
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.settings.launcher import LauncherSettings
 
 FOLDER: Final = ".parsl"

@@ -24,13 +24,13 @@ from oact_dagster.orca.inputs.canonical_level import canonical_level
 from oact_dagster.orca.inputs.settings import InputSettings
 from oact_dagster.orca.inputs.templates import DEFAULT_MAXITER, TEMPLATES
 from oact_dagster.orca.remedies.next_input import Ladders, check_ladders
-from oact_dagster.profiles import ORCA_COMMAND, Profile, ProfileError, find_profile
 from oact_dagster.settings.base import Settings, Whole
 from oact_dagster.settings.explaining import explain, one_line
 from oact_dagster.settings.feed import FeedSettings
 from oact_dagster.settings.launcher import LauncherSettings
 from oact_dagster.settings.notify import NotifySettings
 from oact_dagster.settings.orca import OrcaSettings
+from oact_dagster.settings.profiles import ORCA_COMMAND, Profile, ProfileError, find_profile
 from oact_dagster.settings.quality import QualitySettings
 from oact_dagster.settings.retry import RetrySettings
 from oact_dagster.settings.text import read_settings
