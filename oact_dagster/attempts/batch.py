@@ -38,7 +38,7 @@ from oact_dagster.ledger.store import Ledger
 from oact_dagster.schedulers.jobs import JobState, LauncherError, Phase
 from oact_dagster.settings.campaign import Campaign
 
-PAUSE_S: Final = 0.5
+_PAUSE_S: Final = 0.5
 """Longest time between two looks at whether the run is to stop, s."""
 LOOK_IF_PAUSED_S: Final = 5.0
 """How often a batch that takes what comes next looks whether the campaign may go on, s."""
@@ -173,7 +173,7 @@ class BatchRun:
             yield from self._others.look_at_others()
             batch.beat()
             if batch.live or batch.waiting:
-                news = batch.launcher.wait(PAUSE_S)
+                news = batch.launcher.wait(_PAUSE_S)
             elif batch.others:
                 batch.launcher.wait(FOLLOW_OTHERS_S / 4)
                 news = True

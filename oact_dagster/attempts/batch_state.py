@@ -34,7 +34,7 @@ from oact_dagster.settings.campaign import Campaign
 
 HEARTBEAT_S: Final = 30.0
 """How often the ledger gets a sign of life, s."""
-TAIL_LINES: Final = 20
+_TAIL_LINES: Final = 20
 """Of an output that are shown with a failure."""
 NOT_OURS: Final = (
     "is marked running and has no attempt here: another tool or somebody's hand marked it; set it back to to_run where"
@@ -135,7 +135,7 @@ class BatchState:
         attempts = self.ledger.attempts(structure.orig_index)
         last = attempts[-1] if attempts else None
         folder = last.job_dir if last is not None and last.job_dir else structure.job_dir
-        shown = tail(Path(folder) / OUTPUT_FILE, TAIL_LINES) if folder else ""
+        shown = tail(Path(folder) / OUTPUT_FILE, _TAIL_LINES) if folder else ""
         kind = failure_class or (last.failure_class if last is not None else None) or str(structure.status)
         return Failed(structure, kind, message, shown, attempts, log)
 

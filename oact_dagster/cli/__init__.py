@@ -26,7 +26,7 @@ from oact_dagster.cli.web import web
 __all__ = ["main"]
 
 # "\b" keeps the lines that follow it as they are.
-EXAMPLES: Final = """\
+_EXAMPLES: Final = """\
 \b
 Example, with a stand-in engine instead of ORCA:
   oact demo
@@ -41,7 +41,7 @@ Example, with your own CSV and your own ORCA:
 
 @click.group(
     cls=OneLineErrors,
-    epilog=EXAMPLES,
+    epilog=_EXAMPLES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="oact-dagster", prog_name="oact")

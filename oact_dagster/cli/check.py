@@ -5,7 +5,7 @@ from typing import Final
 
 import click
 
-EXAMPLE: Final = """\
+_EXAMPLE: Final = """\
 \b
 Exit code: 0 when nothing is refused and nothing is in the way, 1 when some structures
 would be refused (the others can be run) or something is in the way of all, 2 when the
@@ -20,7 +20,7 @@ Example:
 EXIT_FOUND: Final = 1
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(epilog=_EXAMPLE)
 @click.argument("campaign")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @click.pass_context

@@ -14,7 +14,7 @@ from oact_dagster.counted import counted
 if TYPE_CHECKING:
     from oact_dagster.maintenance.clean import CleanReport
 
-EXAMPLE: Final = """\
+_EXAMPLE: Final = """\
 \b
 Removed are ORCA's temporary files, those of its atomic guesses, core dumps and the basis files
 that were written for a run (not those that an input names). Inputs, outputs, .engrad files and
@@ -29,7 +29,7 @@ Example:
 """
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(epilog=_EXAMPLE)
 @click.argument("db", metavar="DB|CAMPAIGN")
 @click.argument("jobs_dir", metavar="JOBS_DIR", required=False, type=click.Path(path_type=Path))
 @click.option("--execute", is_flag=True, help="Remove the files; otherwise they are only counted.")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from oact_dagster.status.feed_status import FeedOverview
     from oact_dagster.status.overview import Overview
 
-EXAMPLE: Final = """\
+_EXAMPLE: Final = """\
 \b
 Pure reading changes nothing, not even an old file. --update and the resets write; they come
 first, in this order, and what is shown is how things are afterwards.
@@ -33,7 +33,7 @@ Example:
 """
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(epilog=_EXAMPLE)
 @click.argument("db", metavar="DB|CAMPAIGN")
 @click.option(
     "--update",

@@ -11,7 +11,7 @@ from oact_dagster.ledger.states import Outcome, Rejection, Status
 from oact_dagster.status.feed_status import FeedOverview
 from oact_dagster.status.overview import FailureGroup, Overview, Throughput
 
-WIDTH: Final = 80
+_WIDTH: Final = 80
 _BAR: Final = 50
 _RULE: Final = 40
 GROUPS_SHOWN: Final = 5
@@ -90,9 +90,9 @@ def rejection_lines(rejections: Sequence[Rejection]) -> Iterator[str]:
 
 def title_lines(text: str) -> Iterator[str]:
     """The head of a part of the dashboard."""
-    yield "=" * WIDTH
-    yield f"{text:^{WIDTH}}".rstrip()
-    yield "=" * WIDTH
+    yield "=" * _WIDTH
+    yield f"{text:^{_WIDTH}}".rstrip()
+    yield "=" * _WIDTH
     yield ""
 
 

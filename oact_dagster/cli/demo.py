@@ -8,7 +8,7 @@ import click
 
 from oact_dagster.cli.errors import RefusedError
 
-EXAMPLE: Final = """\
+_EXAMPLE: Final = """\
 \b
 Example:
   oact demo
@@ -16,7 +16,7 @@ Example:
 """
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(epilog=_EXAMPLE)
 @click.argument("folder", default="oact-demo", type=click.Path(path_type=Path))
 @click.pass_context
 def demo(ctx: click.Context, folder: Path) -> None:

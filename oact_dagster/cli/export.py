@@ -12,7 +12,7 @@ from oact_dagster.cli.size_text import size_text
 if TYPE_CHECKING:
     from oact_dagster.export.report import ExportReport, LeftOut
 
-EXAMPLE: Final = """\
+_EXAMPLE: Final = """\
 \b
 Each frame is one gradient evaluation: its geometry (Å), its energy (eV) and its forces
 (eV/Å). Of an optimisation that is the last evaluation that has a gradient, not the final
@@ -33,7 +33,7 @@ EXIT_NOTHING: Final = 1
 _WIDTH: Final = 160
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(epilog=_EXAMPLE)
 @click.argument("campaign")
 @click.option(
     "--format",

@@ -13,7 +13,7 @@ from oact_dagster.counted import counted
 if TYPE_CHECKING:
     from oact_dagster.maintenance.fsck import Found
 
-EXAMPLE: Final = """\
+_EXAMPLE: Final = """\
 \b
 Exit code: 0 when ledger, folders and scheduler agree, or all that differed was mended;
 1 when a difference is left; 2 when they cannot be looked at.
@@ -30,7 +30,7 @@ _SHOWN: Final = 5
 _WIDTH: Final = 200
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(epilog=_EXAMPLE)
 @click.argument("db", metavar="DB|CAMPAIGN", required=False)
 @click.argument("jobs_dir", metavar="JOBS_DIR", required=False, type=click.Path(path_type=Path))
 @click.option("--repair", is_flag=True, help="Mend what is safe, and say what was mended.")

@@ -12,7 +12,7 @@ from oact_dagster.cli.errors import RefusedError
 from oact_dagster.cli.shown import printable
 from oact_dagster.counted import counted
 
-EXAMPLE: Final = """\
+_EXAMPLE: Final = """\
 \b
 Exit code: 0 when the CSV is taken in, with or without refused rows; 2 when it is refused
 whole, and nothing was written.
@@ -27,7 +27,7 @@ Example:
 _NULL: Final = "null"
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(epilog=_EXAMPLE)
 @click.argument("csv", metavar="CSV|CAMPAIGN", type=click.Path(path_type=Path))
 @click.argument("db", required=False, type=click.Path(path_type=Path))
 @click.option(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DRY_ROWS: Final = 5
 NULL: Final = "null"
 
-EXAMPLE: Final = """\
+_EXAMPLE: Final = """\
 \b
 Example:
   oact init complexes.csv --folder campaign --orca /opt/orca_6_1_0/orca
@@ -27,7 +27,7 @@ Example:
 """
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(epilog=_EXAMPLE)
 @click.argument("csv", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--from-db",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from oact_dagster.ledger.store import Ledger
     from oact_dagster.settings.campaign import Campaign
 
-EXAMPLE: Final = """\
+_EXAMPLE: Final = """\
 \b
 Example:
   oact release oact-demo --structures 0-9,15
@@ -23,7 +23,7 @@ Example:
 """
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(epilog=_EXAMPLE)
 @click.argument("campaign", metavar="CAMPAIGN|DB")
 @click.option("--structures", metavar="0-9,15", help="Only these; all held ones otherwise.")
 @click.option("--feed", is_flag=True, help="Let a campaign that has paused go on; held structures stay held.")

@@ -8,7 +8,7 @@ import click
 from oact_dagster.cli.size_text import size_text
 from oact_dagster.counted import counted
 
-EXAMPLE: Final = """\
+_EXAMPLE: Final = """\
 \b
 Example:
   oact report campaign.yaml
@@ -16,7 +16,7 @@ Example:
 """
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(epilog=_EXAMPLE)
 @click.argument("campaign")
 @click.option(
     "-o",

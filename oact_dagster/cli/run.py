@@ -4,7 +4,7 @@ from typing import Final
 
 import click
 
-EXAMPLE: Final = """\
+_EXAMPLE: Final = """\
 \b
 Exit code: 0 when all structures asked for are completed, 1 when not, 2 when nothing could
 be run, 130 after Ctrl+C.
@@ -16,7 +16,7 @@ Example:
 """
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(epilog=_EXAMPLE)
 @click.argument("campaign")
 @click.option(
     "--structures", metavar="0-9,15", help="Only these structures (row numbers of the CSV, from 0)."

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from oact_dagster.ledger.store import Ledger
     from oact_dagster.settings.campaign import Campaign
 
-EXAMPLE: Final = """\
+_EXAMPLE: Final = """\
 \b
 Exit code: 0 when all were submitted (with --use-parsl: completed) or there was nothing to
 submit; 1 when some were not; 2 when nothing could be; 130 after Ctrl+C, which leaves the
@@ -53,7 +53,7 @@ _SHOWN: Final = 10
 _PROGRAMS: Final = {"slurm": "sbatch", "flux": "flux"}
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(epilog=_EXAMPLE)
 @click.argument("db", metavar="DB|CAMPAIGN")
 @click.argument("jobs_dir", metavar="JOBS_DIR", required=False, type=click.Path(path_type=Path))
 @submit_options

@@ -8,7 +8,7 @@ import click
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-TEMPLATES: Final = ("omol", "x2c", "dk3")
+_TEMPLATES: Final = ("omol", "x2c", "dk3")
 
 _COUNT: Final = click.IntRange(min=1)
 _TIME: Final = click.FloatRange(min=0, min_open=True)
@@ -108,7 +108,7 @@ _OPTIONS: Final = (
     click.option("--functional", metavar="NAME", help="Default wB97M-V."),
     click.option(
         "--simple-input",
-        type=click.Choice(TEMPLATES),
+        type=click.Choice(_TEMPLATES),
         help="Template: omol (core potentials; default), x2c, dk3 (all electrons).",
     ),
     click.option("--actinide-basis", metavar="NAME", help="A name or a file (default: the template's)."),

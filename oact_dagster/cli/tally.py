@@ -8,7 +8,7 @@ from typing import Final
 
 from oact_dagster.attempts.events import Completed, Event, Failed, NotRun, Running, Started
 
-EXAMPLES: Final = 10
+_EXAMPLES: Final = 10
 REASONS: Final = 5
 """Reasons that are told of each class of failure; the rest is counted."""
 LONGEST: Final = 500
@@ -111,5 +111,5 @@ class Tally:
                 return
             reasons[key] = Failures(message)
         reasons[key].count += 1
-        if len(reasons[key].first) < EXAMPLES:
+        if len(reasons[key].first) < _EXAMPLES:
             reasons[key].first.append(event.structure.orig_index)

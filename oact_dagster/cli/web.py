@@ -5,7 +5,7 @@ from typing import Final
 
 import click
 
-EXAMPLE: Final = """\
+_EXAMPLE: Final = """\
 \b
 Example:
   oact web oact-demo
@@ -13,7 +13,7 @@ Example:
 """
 
 
-@click.command(epilog=EXAMPLE)
+@click.command(epilog=_EXAMPLE)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")

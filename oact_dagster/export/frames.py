@@ -26,13 +26,13 @@ NO_ROW_OF_ITS_OWN: Final = "its orig_index does not name it alone"
 NOT_COMPLETED_NOW: Final = "was set back or run again meanwhile"
 NO_GRADIENT: Final = "its output holds no gradient"
 UNREADABLE_GRADIENT: Final = "a gradient of its output cannot be read"
-NO_ENERGY: Final = "no energy is printed with its gradient"
+_NO_ENERGY: Final = "no energy is printed with its gradient"
 NOT_CONVERGED: Final = "its energy is not fully converged"
 NO_GEOMETRY: Final = "no geometry is printed with its gradient"
 NOT_FINITE: Final = "an energy, a coordinate or a force is NaN or infinite"
 NO_ELEMENT: Final = "an atom of it is no element (a dummy atom)"
 OTHER_ATOMS: Final = "its output has other atoms than the ledger"
-OTHER_ENERGY: Final = "the energy with its gradient is not the ledger's"
+_OTHER_ENERGY: Final = "the energy with its gradient is not the ledger's"
 NO_STEP: Final = "none of its steps can be used"
 FAILED_CHECKS: Final = "failed checks"
 
@@ -200,7 +200,7 @@ def problem_of(evaluation: Evaluation, row: StoredStructure) -> str | None:
     if not evaluation.gradient:
         return NO_GRADIENT
     if evaluation.energy is None:
-        return NO_ENERGY
+        return _NO_ENERGY
     if evaluation.energy_flag is not None:
         return NOT_CONVERGED
     if not evaluation.symbols or not evaluation.coordinates:
@@ -219,4 +219,4 @@ def problem_of(evaluation: Evaluation, row: StoredStructure) -> str | None:
 def _energy_problem(evaluation: Evaluation, row: StoredStructure) -> str | None:
     """Why the last evaluation of a single point is not the one that the ledger's energy is of."""
     assert evaluation.energy is not None and row.final_energy is not None
-    return None if abs(evaluation.energy - row.final_energy) <= SAME_ENERGY_EH else OTHER_ENERGY
+    return None if abs(evaluation.energy - row.final_energy) <= SAME_ENERGY_EH else _OTHER_ENERGY

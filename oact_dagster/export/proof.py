@@ -17,12 +17,12 @@ from oact_dagster.maintenance.update import folder_of
 from oact_dagster.orca.outputs.reader import Output, Termination, read_output
 from oact_dagster.schedulers.jobs import JobState, Phase
 
-NO_ENERGY: Final = "has no energy in the ledger"
+_NO_ENERGY: Final = "has no energy in the ledger"
 NO_FOLDER: Final = "its folder is not there"
 NO_OUTPUT: Final = "its folder holds no output (any more)"
 FOREIGN: Final = "the output in its folder is not the attempt's that completed it"
 NOT_NORMAL: Final = "its output did not end normally"
-OTHER_ENERGY: Final = "its output holds another energy than the ledger"
+_OTHER_ENERGY: Final = "its output holds another energy than the ledger"
 OTHER_CHARGE: Final = "its output has another charge or multiplicity than the ledger"
 
 
@@ -55,7 +55,7 @@ def proof_of(row: StoredStructure, attempt: AttemptRecord | None, layout: JobLay
         layout: where job folders are that the ledger does not name.
     """
     if row.final_energy is None:
-        return Unproved(NO_ENERGY)
+        return Unproved(_NO_ENERGY)
     folder = _folder(row, attempt, layout)
     if folder is None:
         named = attempt.job_dir if attempt is not None else row.job_dir
@@ -77,7 +77,7 @@ def _agreeing(row: StoredStructure, folder: Path, output: Output) -> Proof | Unp
     energies = output.energies or last if output.opt_cycles else last
     if not any(abs(energy - said) <= SAME_ENERGY_EH for energy in energies):
         found = "none" if output.final_energy is None else f"{output.final_energy!r} Eh"
-        return Unproved(OTHER_ENERGY, f"{found}, ledger {said!r} Eh")
+        return Unproved(_OTHER_ENERGY, f"{found}, ledger {said!r} Eh")
     # Where the ledger of another tool has none, nothing is compared.
     pairs = (("charge", output.charge, row.charge), ("multiplicity", output.mult, row.spin))
     for what, printed, kept in pairs:

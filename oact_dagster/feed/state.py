@@ -8,7 +8,7 @@ from typing import Final
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.store import Ledger
 
-KEY: Final = "feed"
+_KEY: Final = "feed"
 """Of the ledger's ``meta``."""
 
 PAUSED: Final = "paused"
@@ -33,7 +33,7 @@ class FeedState:
 
 def read_feed_state(ledger: LedgerReader) -> FeedState:
     """The state of a campaign's feed."""
-    return _parsed(ledger.meta(KEY))
+    return _parsed(ledger.meta(_KEY))
 
 
 def pause(ledger: Ledger, reason: str) -> None:
@@ -85,7 +85,7 @@ def _without(state: FeedState, kind: str) -> tuple[str, ...]:
 
 def _change(ledger: Ledger, change: Callable[[FeedState], FeedState]) -> None:
     # Two daemons, or one and a release by hand, must not undo each other's change.
-    ledger.change_meta(KEY, lambda text: json.dumps(asdict(change(_parsed(text)))))
+    ledger.change_meta(_KEY, lambda text: json.dumps(asdict(change(_parsed(text)))))
 
 
 def _parsed(text: str | None) -> FeedState:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-CHUNK_BYTES: Final = 1 << 20
+_CHUNK_BYTES: Final = 1 << 20
 """How much of the file is read at once."""
 
 MAX_ROW_BYTES: Final = 16 << 20
@@ -144,8 +144,8 @@ class CsvFile:
         self._stream.seek(offset)
         data, position, at_end = b"", 0, False
         while not at_end:
-            chunk = self._stream.read(CHUNK_BYTES)
-            at_end = len(chunk) < CHUNK_BYTES
+            chunk = self._stream.read(_CHUNK_BYTES)
+            at_end = len(chunk) < _CHUNK_BYTES
             data, position = data[position:] + chunk, 0
             self._check_text(data, line, at_end)
             while position < len(data):

@@ -28,7 +28,7 @@ __all__ = ["GuessedColumns", "IntakeRefused", "IntakeReport", "guess_columns", "
 CHUNK_ROWS: Final = 2000
 """Rows written in one transaction."""
 
-CHUNK_BYTES: Final = 16 << 20
+_CHUNK_BYTES: Final = 16 << 20
 """Geometries held before they are written, at most some bytes more than this."""
 
 MANY_STRUCTURES: Final = 100_000
@@ -180,7 +180,7 @@ def _chunks(
             held += len(result.geometry)
         else:
             bad.append(result)
-        if len(good) + len(bad) >= CHUNK_ROWS or held >= CHUNK_BYTES:
+        if len(good) + len(bad) >= CHUNK_ROWS or held >= _CHUNK_BYTES:
             yield good, bad
             good, bad, held = [], [], 0
     if good or bad:

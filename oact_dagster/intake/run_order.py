@@ -23,10 +23,10 @@ from oact_dagster.settings.campaign import Campaign
 ORDERED_BY: Final = "ordered_by"
 """The key of the ledger's ``meta`` that says what its order was made from."""
 
-CHUNK_ROWS: Final = 2000
+_CHUNK_ROWS: Final = 2000
 """Structures that are looked at and written at a time."""
 
-LISTED: Final = 10
+_LISTED: Final = 10
 """Rows that a text names."""
 
 
@@ -111,7 +111,7 @@ def put_in_order(
         sizes = ledger.sizes_of(list(priorities))
         none = [index for index in sizes if priorities[index] is None]
         unread += len(none)
-        first_unread += none[: LISTED - len(first_unread)]
+        first_unread += none[: _LISTED - len(first_unread)]
         if csv is not None:
             csv.check_unchanged()
         changed += ledger.set_order(
@@ -127,7 +127,7 @@ def put_in_order(
             f" {'has' if changed == 1 else 'have'} another place"
         )
     if unread:
-        rows = ", ".join(map(str, first_unread)) + (" and others" if unread > LISTED else "")
+        rows = ", ".join(map(str, first_unread)) + (" and others" if unread > _LISTED else "")
         yield (
             f"feed.priority_column: {counted(unread, 'row')} known before {'holds' if unread == 1 else 'hold'} no"
             f" finite number there (row {rows}): {'its' if unread == 1 else 'their'} priority is 0"
@@ -145,7 +145,7 @@ def _priorities(
         if first_new is not None and row.number >= first_new.number:
             break
         chunk[row.number] = priority_of(row, columns)
-        if len(chunk) >= CHUNK_ROWS:
+        if len(chunk) >= _CHUNK_ROWS:
             yield chunk
             chunk = {}
     if chunk:
@@ -155,6 +155,6 @@ def _priorities(
 def _without(ledger: Ledger) -> Iterator[Mapping[int, float | None]]:
     """All structures of the ledger, some at a time: no column says anything of them."""
     last = -1
-    while indices := ledger.indices_after(last, CHUNK_ROWS):
+    while indices := ledger.indices_after(last, _CHUNK_ROWS):
         yield dict.fromkeys(indices, 0.0)
         last = indices[-1]

@@ -9,7 +9,7 @@ from typing import Final
 from oact_dagster.schedulers.command import run_command
 from oact_dagster.schedulers.jobs import LauncherError
 
-ANSWER_S: Final = 20.0
+_ANSWER_S: Final = 20.0
 """How long a scheduler's command may take to tell, s."""
 
 
@@ -26,7 +26,7 @@ class AllocationEnd:
         return f"{when} ({self.source})"
 
 
-def find_allocation_end(environ: Mapping[str, str], timeout_s: float = ANSWER_S) -> AllocationEnd | None:
+def find_allocation_end(environ: Mapping[str, str], timeout_s: float = _ANSWER_S) -> AllocationEnd | None:
     """Find the end of the present allocation.
 
     Slurm 22.05 and later say it in ``SLURM_JOB_END_TIME``; an older one is asked with ``squeue``, and Flux with

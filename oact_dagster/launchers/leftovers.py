@@ -9,7 +9,7 @@ import psutil
 
 from oact_dagster.launchers.attempt_files import TOKEN_VARIABLE
 
-GONE_S: Final = 10.0
+_GONE_S: Final = 10.0
 """How long a process may take to end after SIGKILL, s."""
 
 
@@ -49,7 +49,7 @@ def end_marked(variable: str, values: Collection[str]) -> int:
     for process in found:
         with contextlib.suppress(psutil.Error):
             process.kill()
-    limit = time.monotonic() + GONE_S
+    limit = time.monotonic() + _GONE_S
     while not all(map(_has_ended, found)) and time.monotonic() < limit:
         time.sleep(0.02)
     return len(found)

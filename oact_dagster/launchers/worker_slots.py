@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 from typing import Final
 
-FOLDER: Final = ".workers"
+_FOLDER: Final = ".workers"
 """In the jobs folder."""
 
 
@@ -23,7 +23,7 @@ class WorkerSlots:
 
     def __init__(self, jobs_dir: Path | None, kind: str, count: int) -> None:
         # Another host has places of its own: the jobs folder may be seen by many.
-        self._folder = None if jobs_dir is None else jobs_dir / FOLDER / socket.gethostname()
+        self._folder = None if jobs_dir is None else jobs_dir / _FOLDER / socket.gethostname()
         self._kind = kind
         self._count = count
         self._held: dict[int, int] = {}

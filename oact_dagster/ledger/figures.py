@@ -11,7 +11,7 @@ from oact_dagster.ledger.ledger_file import LedgerFile
 from oact_dagster.ledger.metrics import METRIC_COLUMNS, Metrics, metrics_of
 from oact_dagster.ledger.states import AttemptTimes, Outcome, Status
 
-ROWS_AT_ONCE: Final = 10_000
+_ROWS_AT_ONCE: Final = 10_000
 
 _LAST_OUTCOME: Final = (
     "COALESCE((SELECT COALESCE(a.failure_class, a.outcome) FROM attempts a WHERE a.structure_id = s.id"
@@ -217,7 +217,7 @@ class LedgerFigures(LedgerFile):
         # SQLite would take the index on the status, and read every row of 2 kB; an older file has only that one.
         by = "INDEXED BY idx_metrics" if "idx_metrics" in self._indexes() else ""
         cursor.execute(f"SELECT {', '.join(METRIC_COLUMNS)} FROM structures {by} WHERE status = 'completed'")
-        while rows := cursor.fetchmany(ROWS_AT_ONCE):
+        while rows := cursor.fetchmany(_ROWS_AT_ONCE):
             yield rows
 
 

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from oact_dagster.ledger.figures import LedgerFigures
 from oact_dagster.ledger.states import Outcome, Status
 
-MESSAGE_SHOWN: Final = 200
+_MESSAGE_SHOWN: Final = 200
 """So many characters of a message are read; they may hold a megabyte."""
 
 _LAST: Final = "a.number = (SELECT MAX(b.number) FROM attempts b WHERE b.structure_id = s.id)"
@@ -100,7 +100,7 @@ class LedgerHistory(LedgerFigures):
         for row in self._stream(
             "SELECT s.orig_index, COALESCE(s.elements, ''), COALESCE(s.natoms, 0), COALESCE(s.charge, 0),"
             " COALESCE(s.spin, 1), s.status, s.final_energy, s.max_forces, s.scf_steps, s.wall_time, s.n_cores,"
-            f" substr(s.error_message, 1, {MESSAGE_SHOWN}), s.job_dir, st.n_basis_functions,"
+            f" substr(s.error_message, 1, {_MESSAGE_SHOWN}), s.job_dir, st.n_basis_functions,"
             " COALESCE(a.number, 0), a.host, a.failure_class, COALESCE(st.annotations, '{}') FROM structures s"
             " LEFT JOIN structure_state st ON st.structure_id = s.id"
             f" LEFT JOIN attempts a ON a.structure_id = s.id AND {_LAST} ORDER BY s.orig_index, s.id"

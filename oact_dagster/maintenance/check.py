@@ -54,7 +54,7 @@ from oact_dagster.schedulers.jobs import LauncherError
 from oact_dagster.settings.campaign import Campaign, CampaignError
 from oact_dagster.status.staleness import stale_results
 
-EXAMPLES: Final = 3
+_EXAMPLES: Final = 3
 """Structures that are kept of each group."""
 
 HASHES_KEPT: Final = 200_000
@@ -96,13 +96,13 @@ class Groups:
         """Count a structure, and keep it where it is among the first."""
         group = self._groups.setdefault(what, Group(what))
         group.count += 1
-        if len(group.examples) < EXAMPLES:
+        if len(group.examples) < _EXAMPLES:
             group.examples.append(example)
 
     def add_counted(self, what: str, count: int, first: Sequence[Example]) -> None:
         """Add structures that were counted elsewhere, with the first of them."""
         if count:
-            self._groups[what] = Group(what, count, list(first[:EXAMPLES]))
+            self._groups[what] = Group(what, count, list(first[:_EXAMPLES]))
 
     @property
     def largest_first(self) -> list[Group]:
@@ -424,7 +424,7 @@ class _Check:
         self._refused.add_counted(
             "row that the intake rejected",
             self._kept.rejected,
-            [Example(row.orig_index, row.line, row.reason) for row in ledger.rejections(EXAMPLES)],
+            [Example(row.orig_index, row.line, row.reason) for row in ledger.rejections(_EXAMPLES)],
         )
 
     def _take(self, record: StructureRecord, line: int | None, *, done: bool) -> bool:

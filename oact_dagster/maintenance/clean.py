@@ -17,11 +17,11 @@ from oact_dagster.orca.outputs.reader import tail
 
 __all__ = ["CleanReport", "Kind", "Removed", "clean"]
 
-CHUNK: Final = 200
-TAIL_LINES: Final = 40
+_CHUNK: Final = 200
+_TAIL_LINES: Final = 40
 """Lines of an output that the account of a failure keeps."""
 LONGEST_MESSAGE: Final = 10_000
-EXAMPLES: Final = 5
+_EXAMPLES: Final = 5
 
 _FINISHED: Final = (Status.COMPLETED, Status.FAILED, Status.TIMEOUT)
 _WITHOUT_RESULT: Final = (Outcome.FAILED, Outcome.TIMEOUT, Outcome.LOST, Outcome.CANCELLED)
@@ -44,7 +44,7 @@ class CleanReport:
         """Say why a folder is left alone."""
         self.left_alone[reason] += 1
         known = self.examples.setdefault(reason, [])
-        if len(known) < EXAMPLES:
+        if len(known) < _EXAMPLES:
             known.append(folder)
 
 
@@ -85,7 +85,7 @@ def clean(
         Each file.
     """
     rows = ledger.stored_by_status(_FINISHED)
-    while chunk := list(islice(rows, CHUNK)):
+    while chunk := list(islice(rows, _CHUNK)):
         for folder in _folders(ledger, layout, chunk):
             report.folders += 1
             try:
@@ -161,5 +161,5 @@ def _account(folder: _Folder) -> dict[str, Any]:
         "started_at": attempt.started_at if attempt is not None else None,
         "ended_at": attempt.ended_at if attempt is not None else None,
         "n_cores": attempt.n_cores if attempt is not None else row.n_cores,
-        "tail": tail(folder.path, TAIL_LINES).splitlines(),
+        "tail": tail(folder.path, _TAIL_LINES).splitlines(),
     }

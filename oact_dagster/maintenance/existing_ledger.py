@@ -19,7 +19,7 @@ from oact_dagster.orca.outputs.terminations import Termination
 SAME_ENERGY_EH: Final = 1e-6
 """Energies that differ by no more are one: outputs print 12 decimals, and tools store fewer."""
 
-EXAMPLES: Final = 10
+_EXAMPLES: Final = 10
 _LOOKED_AT: Final = 200
 
 
@@ -58,7 +58,7 @@ class ResultsChecked:
             return
         self.problems[problem] += 1
         known = self.examples.setdefault(problem, [])
-        if len(known) < EXAMPLES:
+        if len(known) < _EXAMPLES:
             known.append(orig_index)
 
 
@@ -76,13 +76,13 @@ def check_keys(ledger: LedgerReader) -> int:
         raise FromLedgerRefused(
             f"{ledger.path}: holds no structures; `oact ingest CSV {ledger.path.name}` takes some in"
         )
-    missing = list(islice(ledger.ids_without_index(), EXAMPLES + 1))
+    missing = list(islice(ledger.ids_without_index(), _EXAMPLES + 1))
     if missing:
         raise FromLedgerRefused(
             f"{ledger.path}: rows without an orig_index, which names a structure's partition: id {_listed(missing)};"
             " give each one of its own"
         )
-    twice = list(islice(ledger.repeated_indices(), EXAMPLES + 1))
+    twice = list(islice(ledger.repeated_indices(), _EXAMPLES + 1))
     if twice:
         raise FromLedgerRefused(
             f"{ledger.path}: an orig_index that several rows have names no partition: {_listed(twice)}; give each row"
@@ -132,7 +132,7 @@ def guess_folders(ledger: LedgerReader, jobs_dir: Path | None = None) -> Guess:
         pattern if count else DEFAULT_PATTERN,
         told,
         elsewhere,
-        tuple(islice(_rows_outside(ledger, parent), EXAMPLES)) if elsewhere else (),
+        tuple(islice(_rows_outside(ledger, parent), _EXAMPLES)) if elsewhere else (),
     )
 
 
@@ -218,4 +218,4 @@ def _places(name: str, text: str) -> Iterator[int]:
 
 
 def _listed(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers[:EXAMPLES])) + (", and more" if len(numbers) > EXAMPLES else "")
+    return ", ".join(map(str, numbers[:_EXAMPLES])) + (", and more" if len(numbers) > _EXAMPLES else "")

@@ -34,7 +34,7 @@ from oact_dagster.maintenance.fsck_folders import (
 from oact_dagster.maintenance.update import GRACE_S, LauncherOf, last_sign, update_running
 from oact_dagster.schedulers.jobs import LauncherError, Phase
 
-EXAMPLES: Final = 20
+_EXAMPLES: Final = 20
 _ASKED_AT_ONCE: Final = 500
 _DAMAGE: Final = Invariant(
     "file-sound",
@@ -90,7 +90,7 @@ class Found:
     def add(self, difference: Difference) -> None:
         """Count a difference."""
         self.count += 1
-        if len(self.examples) < EXAMPLES:
+        if len(self.examples) < _EXAMPLES:
             self.examples.append(difference)
 
 
@@ -120,7 +120,7 @@ def fsck(
     """
     if repair and not isinstance(ledger, Ledger):
         raise ValueError("to repair, the ledger must be open for writing")
-    yield _gathered(_DAMAGE, (Difference(None, None, text) for text in damage(ledger, EXAMPLES)))
+    yield _gathered(_DAMAGE, (Difference(None, None, text) for text in damage(ledger, _EXAMPLES)))
     for rule in RULES:
         invariant = next(one for one in INVARIANTS if one.name == rule.name)
         found = _gathered(invariant, _rule_differences(ledger, rule.name))
@@ -248,4 +248,4 @@ def is_clean(found: list[Found]) -> bool:
     return not any(one.left for one in found)
 
 
-__all__ = ["EXAMPLES", "INVARIANTS", "Difference", "Found", "Invariant", "fsck", "is_clean"]
+__all__ = ["INVARIANTS", "_EXAMPLES", "Difference", "Found", "Invariant", "fsck", "is_clean"]

@@ -53,7 +53,7 @@ from oact_dagster.settings.campaign import Campaign
 from oact_dagster.settings.launcher import LauncherSettings
 from oact_dagster.settings.retry import RetrySettings
 
-CHUNK: Final = 200
+_CHUNK: Final = 200
 """Structures that are looked at before what was found is recorded."""
 
 CANCEL_WAIT_S: Final = 60.0
@@ -62,7 +62,7 @@ CANCEL_WAIT_S: Final = 60.0
 GRACE_S: Final = 300.0
 """A job that its scheduler does not know counts as gone only so long after the last sign of it, s."""
 
-EXAMPLES: Final = 5
+_EXAMPLES: Final = 5
 
 _COMMANDS: Final = {"slurm": "squeue", "flux": "flux"}
 _UNKNOWN: Final = JobState(Phase.UNKNOWN)
@@ -105,7 +105,7 @@ class UpdateReport:
         """Say why a structure stays as it is."""
         note = self.notes.setdefault(text, Note(text))
         note.count += 1
-        if len(note.examples) < EXAMPLES:
+        if len(note.examples) < _EXAMPLES:
             note.examples.append(structure_id)
 
 
@@ -163,7 +163,7 @@ class _Update:
     def run(self) -> UpdateReport:
         try:
             rows = self._ledger.stored_by_status([Status.RUNNING])
-            while chunk := list(islice(rows, CHUNK)):
+            while chunk := list(islice(rows, _CHUNK)):
                 self._report.looked_at += len(chunk)
                 self._look_at(chunk)
         finally:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from oact_dagster.orca.covalent_radii import COVALENT_RADII
 
-REACH: Final = 1.25
+_REACH: Final = 1.25
 """Two atoms are bonded if their distance is less than so many times the sum of their covalent radii."""
 
 BEHIND: Final = 0.3
@@ -42,7 +42,7 @@ def bonds(symbols: Sequence[str], coordinates: npt.NDArray[np.float64]) -> list[
     squares = np.sum(coordinates**2, axis=1)
     # |a - b|^2 = |a|^2 + |b|^2 - 2 a.b needs (n, n) numbers, not (n, n, 3).
     distances = np.sqrt(np.maximum(squares[:, None] + squares[None, :] - 2 * coordinates @ coordinates.T, 0))
-    bonded = distances < REACH * (radii[:, None] + radii[None, :])
+    bonded = distances < _REACH * (radii[:, None] + radii[None, :])
     np.fill_diagonal(bonded, val=False)
     metal = np.array(
         [symbol not in NON_METALS and symbol in COVALENT_RADII for symbol in symbols], dtype=bool

@@ -9,8 +9,8 @@ from oact_dagster.pictures.axes import MINUS, Scale, Tick, linear_ticks, log_tic
 from oact_dagster.pictures.palette import INK, SERIES
 from oact_dagster.pictures.svg import dots, element, finite, label, nothing_yet, path, picture, positive
 
-WIDTH: Final = 320
-HEIGHT: Final = 120
+_WIDTH: Final = 320
+_HEIGHT: Final = 120
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 276, 20, 92
 _WIDE_RIGHT: Final = 312
 
@@ -32,7 +32,7 @@ def convergence_picture(convergence: Convergence) -> str:
         return _optimisation(energies, gradients, max(convergence.n_cycles, len(energies)))
     changes = [change for change in convergence.scf if positive(change)]
     if not changes:
-        return nothing_yet(WIDTH, HEIGHT)
+        return nothing_yet(_WIDTH, _HEIGHT)
     return _scf(changes, max(convergence.n_iterations, len(changes) + 1))
 
 
@@ -47,7 +47,7 @@ def _scf(changes: Sequence[float], n_iterations: int) -> str:
         label(_LEFT, 10, "|ΔE| per iteration, Eh", fill=SERIES[0]),
         label((_LEFT + _WIDE_RIGHT) / 2, 118, "SCF iteration", text_anchor="middle"),
     ]
-    return picture(WIDTH, HEIGHT, "".join(body), font_size=10)
+    return picture(_WIDTH, _HEIGHT, "".join(body), font_size=10)
 
 
 def _optimisation(energies: Sequence[float], gradients: Sequence[float], n_cycles: int) -> str:
@@ -64,13 +64,13 @@ def _optimisation(energies: Sequence[float], gradients: Sequence[float], n_cycle
         for tick in log_ticks(low, high, 4):
             body.append(label(_RIGHT + 5, right(tick.value) + 3, tick.text, fill=SERIES[1]))
         body.append(_line(_spread(gradients, 1, n_cycles), x, right, SERIES[1]))
-        body.append(label(WIDTH - 4, 10, "largest gradient, Eh/bohr", text_anchor="end", fill=SERIES[1]))
+        body.append(label(_WIDTH - 4, 10, "largest gradient, Eh/bohr", text_anchor="end", fill=SERIES[1]))
     body += [
         _line(points, x, y, SERIES[0]),
         label(4, 10, f"E {MINUS} E(last), mEh", fill=SERIES[0]),
         label((_LEFT + _RIGHT) / 2, 118, "optimisation cycle", text_anchor="middle"),
     ]
-    return picture(WIDTH, HEIGHT, "".join(body), font_size=10)
+    return picture(_WIDTH, _HEIGHT, "".join(body), font_size=10)
 
 
 def _spread(values: Sequence[float], first: int, last: int) -> list[Point]:

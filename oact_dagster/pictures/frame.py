@@ -9,7 +9,7 @@ from oact_dagster.pictures.palette import INK
 from oact_dagster.pictures.svg import element, label, number, picture
 
 WIDTH: Final = 640
-HEIGHT: Final = 300
+_HEIGHT: Final = 300
 
 LEFT: Final = 66
 RIGHT: Final = 624
@@ -63,7 +63,7 @@ def chart(x: Axis, y: Axis, body: str, *, title: str = "", note: str = "", top: 
         label((LEFT + RIGHT) / 2, BOTTOM + 38, x.label, text_anchor="middle"),
         label(0, 0, y.label, text_anchor="middle", transform=f"translate(14 {number(middle)})rotate(-90)"),
     ]
-    return picture(WIDTH, HEIGHT, "".join(parts), title=title)
+    return picture(WIDTH, _HEIGHT, "".join(parts), title=title)
 
 
 def heading(title: str, note: str = "") -> str:

@@ -7,7 +7,7 @@ from oact_dagster.report.html import Figure, escaped, structure_button, table
 from oact_dagster.report.tables import text_of
 from oact_dagster.status.figures import CampaignFigures
 
-GROUPS_SHOWN: Final = 12
+_GROUPS_SHOWN: Final = 12
 HOSTS_SHOWN: Final = 12
 METALS_SHOWN: Final = 12
 
@@ -22,7 +22,7 @@ def groups_html(figures: CampaignFigures) -> str:
             text_of(group.message, 200),
             "" if group.example is None else structure_button(group.example),
         )
-        for group in groups[:GROUPS_SHOWN]
+        for group in groups[:_GROUPS_SHOWN]
     ]
     heads = ("structures", "class", "message", "one of them")
     return table(heads, rows, name="Failures by message") + _more(len(groups) - len(rows), "smaller groups")

@@ -5,7 +5,7 @@ from oact_dagster.report.html import escaped, structure_button, table
 from oact_dagster.report.quality_input import QualityFindings, RuleFindings
 from oact_dagster.report.tables import text_of
 
-WORST_SHOWN = 10
+_WORST_SHOWN = 10
 
 
 def quality_html(quality: QualityFindings) -> str:
@@ -22,7 +22,7 @@ def quality_html(quality: QualityFindings) -> str:
 
 
 def _worst(rule: RuleFindings) -> str:
-    shown = rule.worst[:WORST_SHOWN]
+    shown = rule.worst[:_WORST_SHOWN]
     rows = [(structure_button(index), text_of(text)) for index, text in shown]
     of = f"all {len(shown)}" if rule.failed <= len(shown) else f"the worst {len(shown)} of {rule.failed:,}"
     body = table(("structure", "what is wrong"), rows, name=f"Worst of {rule.name}")

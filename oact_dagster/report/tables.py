@@ -18,7 +18,7 @@ ATTEMPTS_SHOWN: Final = 200_000
 ANNOTATIONS_SHOWN: Final = 5
 """Columns of the CSV in the table, at most."""
 
-MESSAGE_SHOWN: Final = 160
+_MESSAGE_SHOWN: Final = 160
 """Characters of a message."""
 
 TOLD_EVERY: Final = 5_000
@@ -81,7 +81,7 @@ def tables(
     return [structures.table(), failures.table(), tried.table(note)]
 
 
-def text_of(value: str | None, width: int = MESSAGE_SHOWN) -> str:
+def text_of(value: str | None, width: int = _MESSAGE_SHOWN) -> str:
     """A text of others on one line, cut."""
     line = " ".join((value or "").split())
     line = "".join(character if character.isprintable() else "?" for character in line)

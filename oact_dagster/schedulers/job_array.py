@@ -34,7 +34,7 @@ NAME_PREFIX: Final = "oact-"
 _TASKS: Final = "tasks.tsv"
 _IDS: Final = "job_ids.json"
 _SCRIPT: Final = "job.sh"
-LOG_LINES: Final = 10
+_LOG_LINES: Final = 10
 _SAYS_NOTHING: Final = re.compile(r"flux-shell\[\d+\]: +WARN: ")
 """Warnings that Flux writes into the log of a healthy job."""
 LOG_BYTES: Final = 8192
@@ -177,7 +177,7 @@ class JobArray:
                 lines = stream.read().decode("utf-8", "replace").splitlines()
         except OSError:
             return ""
-        return "\n".join([line for line in lines if not _SAYS_NOTHING.match(line)][-LOG_LINES:])
+        return "\n".join([line for line in lines if not _SAYS_NOTHING.match(line)][-_LOG_LINES:])
 
     def remove_empty_log(self, task: int) -> None:
         """Remove the log of a task that wrote nothing, where other files show that the task began."""

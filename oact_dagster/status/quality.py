@@ -23,7 +23,7 @@ from oact_dagster.quality.measured import Composition, Deviation, Measured, comp
 from oact_dagster.quality.rules import RULES, Rule, Severity, Verdict, energy_breach, judge, rules_in_force
 from oact_dagster.settings.campaign import STANDIN, Campaign
 
-WORST_SHOWN: Final = 10
+_WORST_SHOWN: Final = 10
 MODELS_KEY: Final = "energy_models"
 """Of the ledger's ``meta``: the energies that were fitted last, as JSON, by engine."""
 
@@ -160,12 +160,12 @@ class _Tally:
     def matters(self, breach: float, orig_index: int) -> bool:
         """Count a structure that breaks the rule; whether it is one of the worst so far."""
         self.failed += 1
-        return len(self._worst) < WORST_SHOWN or (breach, -orig_index) > self._worst[0][:2]
+        return len(self._worst) < _WORST_SHOWN or (breach, -orig_index) > self._worst[0][:2]
 
     def show(self, breach: float, orig_index: int, text: str) -> None:
         """Keep what is told of one of the worst."""
         heapq.heappush(self._worst, (breach, -orig_index, text))
-        if len(self._worst) > WORST_SHOWN:
+        if len(self._worst) > _WORST_SHOWN:
             heapq.heappop(self._worst)
 
     def worst(self) -> tuple[tuple[int, str], ...]:
@@ -337,7 +337,7 @@ class _Evaluation:
                     found.first[version],
                     f"{counted(found.counts[version], 'result')} of ORCA {version}, this the first",
                 )
-                for version in versions[:WORST_SHOWN]
+                for version in versions[:_WORST_SHOWN]
             )
             if len(versions) > 1
             else (),
@@ -360,7 +360,7 @@ class _Evaluation:
                     f"{counted(found.counts[key], 'result')} of {key[0]} with the settings"
                     f" {key[1] or 'that were not kept'}, this the first",
                 )
-                for key in others[:WORST_SHOWN]
+                for key in others[:_WORST_SHOWN]
             ),
         )
 

@@ -23,7 +23,7 @@ from oact_dagster.whole_file import whole_file
 
 __all__ = ["ResultNumbers", "Statistic", "Summary", "write_results"]
 
-ROWS_AT_ONCE: Final = 10_000
+_ROWS_AT_ONCE: Final = 10_000
 RESULTS_FILE: Final = "results.parquet"
 
 Numbers = npt.NDArray[np.float64]
@@ -168,7 +168,7 @@ def write_results(campaign: Campaign, ledger: Ledger) -> Path:
     target = campaign.folder / RESULTS_FILE
     with whole_file(target) as part, pq.ParquetWriter(part, schema) as writer:
         rows = _rows(ledger)
-        while chunk := list(islice(rows, ROWS_AT_ONCE)):
+        while chunk := list(islice(rows, _ROWS_AT_ONCE)):
             writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
     return target
 

@@ -47,7 +47,7 @@ field_text = st.text(alphabet=st.sampled_from('ab",\n 5é€\U0001f600'), max_si
 def test_reads_back_what_the_csv_module_wrote(
     tmp_path, monkeypatch, table, ending, quoting, bom, last_line_ended, chunk
 ):
-    monkeypatch.setattr(csv_rows, "CHUNK_BYTES", chunk)
+    monkeypatch.setattr(csv_rows, "_CHUNK_BYTES", chunk)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator=ending, quoting=quoting)
     writer.writerow([f"column {place}" for place in range(len(table[0]))])
@@ -71,7 +71,7 @@ def test_reads_back_what_the_csv_module_wrote(
     text=st.text(alphabet=st.sampled_from('ab",\n\r '), max_size=40), chunk=st.sampled_from([1, 5, 1 << 20])
 )
 def test_any_text_is_read_as_the_csv_module_reads_it_or_refused(tmp_path, monkeypatch, text, chunk):
-    monkeypatch.setattr(csv_rows, "CHUNK_BYTES", chunk)
+    monkeypatch.setattr(csv_rows, "_CHUNK_BYTES", chunk)
     path = tmp_path / "table.csv"
     path.write_bytes(("x,y\n" + text).encode())
     try:
@@ -101,7 +101,7 @@ def test_row_numbers_and_lines_are_those_of_pandas_and_of_an_editor(tmp_path):
 
 
 def test_reading_can_begin_again_at_any_row(tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_rows, "CHUNK_BYTES", 16)
+    monkeypatch.setattr(csv_rows, "_CHUNK_BYTES", 16)
     path = tmp_path / "table.csv"
     path.write_bytes(b"\xef\xbb\xbfa,b\r\n" + b"".join(b'%d,"q\r\n%d"\r\n' % (n, n) for n in range(50)))
     with CsvFile(path) as file:
@@ -150,7 +150,7 @@ def test_a_quote_inside_an_unquoted_field_is_a_character(tmp_path):
 def test_what_is_no_csv_is_refused_with_the_line_on_which_its_row_begins(
     tmp_path, monkeypatch, content, told, chunk
 ):
-    monkeypatch.setattr(csv_rows, "CHUNK_BYTES", chunk)
+    monkeypatch.setattr(csv_rows, "_CHUNK_BYTES", chunk)
     path = tmp_path / "table.csv"
     path.write_bytes(content)
     assert refusal(path).startswith(told)

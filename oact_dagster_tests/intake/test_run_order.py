@@ -104,7 +104,7 @@ def test_a_column_that_is_not_there_refuses_the_csv(tmp_path: Path, ledger: Ledg
 def test_a_changed_order_reaches_the_known_rows_with_the_next_intake(
     tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_order, "CHUNK_ROWS", 4)
+    monkeypatch.setattr(run_order, "_CHUNK_ROWS", 4)
     path = csv_of(tmp_path, {3: 9})
 
     def taken(campaign: Campaign) -> tuple[str, ...]:
@@ -139,7 +139,7 @@ def test_a_changed_order_reaches_the_known_rows_with_the_next_intake(
 def test_an_intake_that_is_cut_short_while_it_orders_is_begun_again(
     tmp_path: Path, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_order, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(run_order, "_CHUNK_ROWS", 2)
     path = csv_of(tmp_path)
     take_in(ordered(path), ledger)
     written = ledger.set_order

@@ -17,7 +17,7 @@ from typing import Final
 from oact_dagster.launchers.attempt_files import PAYLOAD_LOG, TOKEN_VARIABLE
 from oact_dagster.launchers.parsl.control import ControlFolder
 
-LOOK_S: Final = 0.5
+_LOOK_S: Final = 0.5
 """How often the worker looks whether a calculation is to end, s."""
 
 THREAD_PLACES: Final = ("GOMP_CPU_AFFINITY", "KMP_AFFINITY")
@@ -101,7 +101,7 @@ def _watch(
     parent = os.getppid()
     told = False
     # The payload's end of the pair closes with it: nothing has to be polled to see its end at once.
-    while not select.select([ours], [], [], LOOK_S)[0]:
+    while not select.select([ours], [], [], _LOOK_S)[0]:
         if not told and (orders.ends(ticket) or os.getppid() != parent):
             payload.send_signal(signal.SIGTERM)
             told = True

@@ -13,7 +13,7 @@ from oact_dagster.schedulers.jobs import LauncherError
 ANSWER_S: Final = 60.0
 """How long Slurm may take to answer, s."""
 
-GONE_S: Final = 90.0
+_GONE_S: Final = 90.0
 """How long cancelled blocks may take to leave the queue: Slurm waits 30 s for what ignores SIGTERM, s."""
 
 _USERS_DEFAULTS: Final = ("SQUEUE_", "SCANCEL_", "SLURM_TIME_FORMAT")
@@ -67,7 +67,7 @@ def end_blocks(runs: Collection[str]) -> int:
         LauncherError: Slurm does not answer, or they stay.
     """
     left = found = [block.job_id for block in blocks_of(runs)]
-    limit = time.monotonic() + GONE_S
+    limit = time.monotonic() + _GONE_S
     while left:
         # Again each time: a cancel whose answer was lost may not have arrived.
         run_command(["scancel", *left], ANSWER_S, without=_USERS_DEFAULTS)

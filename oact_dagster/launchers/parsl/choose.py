@@ -13,7 +13,7 @@ from oact_dagster.schedulers.job_files import job_environment
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.settings.launcher import LauncherSettings
 
-FOLDER: Final = ".parsl"
+_FOLDER: Final = ".parsl"
 """In the jobs folder: for workers on other nodes."""
 
 
@@ -27,7 +27,7 @@ def make_parsl_launcher(campaign: Campaign) -> ParslLauncher:
 
     return ParslLauncher(
         pool_options(campaign),
-        campaign.jobs_dir / FOLDER,
+        campaign.jobs_dir / _FOLDER,
         settings.stop_grace_s,
         missing=lambda: workers_refused(campaign),
         allocation_end=end,

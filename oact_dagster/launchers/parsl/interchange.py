@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Final
 
-LOOK_S: Final = 1.0
+_LOOK_S: Final = 1.0
 
 
 def main(parent: int) -> None:
@@ -29,7 +29,7 @@ def main(parent: int) -> None:
 
 def _end_with(parent: int) -> None:
     while os.getppid() == parent:
-        time.sleep(LOOK_S)
+        time.sleep(_LOOK_S)
     os._exit(1)
 
 

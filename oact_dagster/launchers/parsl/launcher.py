@@ -42,7 +42,7 @@ sorted, can be cancelled, and are not lost with an interchange."""
 RESTARTS: Final = 3
 """So many pools may be lost in a row without a calculation that ended."""
 
-LOOK_S: Final = 1.0
+_LOOK_S: Final = 1.0
 """How often the pool's health is looked at, s."""
 
 SILENT_THRESHOLDS: Final = 5
@@ -54,7 +54,7 @@ REST_S: Final = 2.0
 DEAF_THRESHOLDS: Final = 2
 """For so many times the threshold of heartbeats, after its grace time, a calculation may go on that was told to end."""
 
-PAUSE_S: Final = 0.2
+_PAUSE_S: Final = 0.2
 """Between two looks whether what has to end has ended, s."""
 
 _QUEUED: Final = JobState(Phase.QUEUED)
@@ -362,7 +362,7 @@ class ParslLauncher:
         now = time.monotonic()
         if self._pool is None or now < self._next_look:
             return
-        self._next_look = now + LOOK_S
+        self._next_look = now + _LOOK_S
         self._take_notes(self._pool)
         if trouble := self._pool.trouble() or self._silence(now) or self._deafness(now):
             self._lose(trouble)
@@ -531,7 +531,7 @@ class ParslLauncher:
             read_start(one.folder, one.token) is not None and read_exit(one.folder, one.token) is None
             for one in orphans
         ):
-            time.sleep(PAUSE_S)
+            time.sleep(_PAUSE_S)
 
     def close(self) -> None:
         """End all calculations with everything they started, then the workers and Parsl, and return when they have."""
@@ -544,7 +544,7 @@ class ParslLauncher:
         self._look_for_ends()
         while self._lost:
             # Each of them ends in a bounded time, or counts as ended then.
-            time.sleep(PAUSE_S)
+            time.sleep(_PAUSE_S)
             self._look_for_ends()
         if self._node is not None:
             self._node.give_all_back()
@@ -554,7 +554,7 @@ class ParslLauncher:
         self._order_ends(pool, list(self._handed), JobState(Phase.ENDED, NEVER_STARTED))
         limit = time.monotonic() + self._stop_grace_s + SEEN_S
         while self._handed and time.monotonic() < limit and not pool.trouble():
-            self._news.wait(PAUSE_S)
+            self._news.wait(_PAUSE_S)
             self._news.clear()
             self._collect()
         left, self._handed = self._handed, {}

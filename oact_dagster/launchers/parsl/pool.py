@@ -35,7 +35,7 @@ _HERE: Final = "oact-parsl-"
 
 _ORDERS: Final = "orders"
 
-LOG_LINES: Final = 3
+_LOG_LINES: Final = 3
 
 _GIVEN_UP: Final[list[Any]] = []
 """Kernels that were not closed. When Python collects one, its sockets wait for ever for a peer that is dead."""
@@ -339,4 +339,4 @@ def _ending(code: int) -> str:
 
 def _one_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return "; ".join(lines[-LOG_LINES:])
+    return "; ".join(lines[-_LOG_LINES:])

@@ -34,7 +34,7 @@ from oact_dagster.launchers.pilots.pilot_files import (
 from oact_dagster.launchers.pilots.shared_list import Entry, SharedList
 from oact_dagster.schedulers.jobs import NEVER_STARTED, OUT_OF_TIME, JobState, LauncherError, Phase
 
-LOOK_S: Final = 1.0
+_LOOK_S: Final = 1.0
 """How often a pilot looks whether it, or one of its attempts, is to end, s."""
 EMPTY_LOOK_S: Final = 5.0
 """How often it looks for more on a list that had nothing for it, s."""
@@ -126,7 +126,7 @@ class Pilot:
                 self._collect()
                 for note in self._launcher.notes():
                     print(f"pilot {self._spec.token}: {note}", flush=True)
-                self._launcher.wait(LOOK_S)
+                self._launcher.wait(_LOOK_S)
             return reason
         finally:
             self._launcher.close()

@@ -22,7 +22,7 @@ from oact_dagster.schedulers.protocol import ArrayNames, Finding, Reply, SubmitA
 
 LARGEST_BULK: Final = 500
 """Jobs in one call, which takes some 10 ms for each of them."""
-IDS_AT_ONCE: Final = 500
+_IDS_AT_ONCE: Final = 500
 CLOCKS_DIFFER_S: Final = 600.0
 """By how much the clocks of the broker and of the file system may differ, s."""
 _ASCII_IDS: Final = {"FLUX_F58_FORCE_ASCII": "1"}
@@ -232,7 +232,7 @@ def _read(answer: Answer) -> dict[str, Mapping[str, Any]]:
 
 
 def _chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (items[start : start + IDS_AT_ONCE] for start in range(0, len(items), IDS_AT_ONCE))
+    return (items[start : start + _IDS_AT_ONCE] for start in range(0, len(items), _IDS_AT_ONCE))
 
 
 def _words(answer: Answer) -> str:

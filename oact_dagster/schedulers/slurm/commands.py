@@ -18,7 +18,7 @@ from oact_dagster.schedulers.slurm.errors import reply_of, words_of
 from oact_dagster.schedulers.slurm.examination import examine
 from oact_dagster.schedulers.slurm.states import job_state, why_pending
 
-IDS_AT_ONCE: Final = 500
+_IDS_AT_ONCE: Final = 500
 """Arrays or ranges of tasks in one command."""
 ACCOUNTING_S: Final = 20.0
 """Longest time limit of a sacct: what it says is worth no long wait, s."""
@@ -161,7 +161,7 @@ class Slurm:
         """One squeue for all; where there is accounting, one sacct for those that have ended or are not known."""
         found: dict[str, JobState] = {}
         names_of_arrays = {job_id.partition("_")[0]: name for job_id, name in names.items()}
-        size = 1 if len(names_of_arrays) <= FEW_ARRAYS else IDS_AT_ONCE
+        size = 1 if len(names_of_arrays) <= FEW_ARRAYS else _IDS_AT_ONCE
         for some in _chunks(list(names_of_arrays), size):
             answer = self._run(["squeue", "-h", "-r", "-t", "all", "-j", ",".join(some), "-o", _FORMAT])
             for row in self._rows(answer):
@@ -292,5 +292,5 @@ def task_ranges(job_ids: Collection[str]) -> list[str]:
     return found
 
 
-def _chunks(items: Sequence[str], size: int = IDS_AT_ONCE) -> list[list[str]]:
+def _chunks(items: Sequence[str], size: int = _IDS_AT_ONCE) -> list[list[str]]:
     return [list(items[start : start + size]) for start in range(0, len(items), size)]
