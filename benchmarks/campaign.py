@@ -346,7 +346,7 @@ class Clockwork:
     """A scheduler whose jobs take minutes to hours of a clock that goes on by five minutes with each look."""
 
     kind = "slurm"
-    survives = True
+    jobs_outlive_process = True
 
     def __init__(self, chance: Random, attempts: Counter[str]) -> None:
         self._chance = chance

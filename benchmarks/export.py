@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, TOKEN_COMMENT, AttemptSpec, spec_text
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.states import Ending, NewStructure, Outcome, Preparation, Result, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import load_campaign
@@ -116,14 +116,16 @@ def _ending(token: str, steps: int) -> Ending:
 
 def one(folder: Path, format_name: str, *, all_steps: bool) -> None:
     """Write one file and print what it took."""
-    from oact_dagster.export.export import default_target, export
-    from oact_dagster.export.frames import Wanted
+    from oact_dagster.export.export import default_target, export_campaign
+    from oact_dagster.export.frames import FrameSelection
 
     campaign = load_campaign(folder)
     target = folder / default_target(campaign, format_name)
     start, cpu = time.perf_counter(), time.process_time()
-    with LedgerReader.open(campaign.ledger) as ledger:
-        report = export(campaign, ledger, target, format_name, flagged={}, wanted=Wanted(all_steps))
+    with open_reader(campaign.ledger) as ledger:
+        report = export_campaign(
+            campaign, ledger, target, format_name, flagged={}, wanted=FrameSelection(all_steps)
+        )
     took, used = time.perf_counter() - start, time.process_time() - cpu
     # Not getrusage: a process inherits the peak of the one that started it.
     status = Path("/proc/self/status").read_text()

@@ -18,7 +18,7 @@ from typing import Final
 
 from oact_dagster.intake.intake import take_in
 from oact_dagster.ledger.owner import Owner
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.states import Claim, Ending, Outcome, Result, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import load_campaign
@@ -154,7 +154,7 @@ def best(work: Callable[[], object], repetitions: int = 3) -> float:
 
 def million(path: Path) -> None:
     """Ask and change the large ledger, and print the peak memory of all that."""
-    with LedgerReader.open(path) as reader:
+    with open_reader(path) as reader:
         for name, ask, limit in (
             ("dashboard: counts by status", reader.count_by_status, 0.2),
             ("dashboard: metrics with exact medians", reader.metrics, 2.0),

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.states import Result
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.orca.elements import ATOMIC_NUMBERS
@@ -96,7 +96,7 @@ def judged(campaign: Campaign, *, store: bool) -> int:
         with Ledger(campaign.ledger) as ledger:
             quality = evaluate(campaign, ledger, store=True)
     else:
-        with LedgerReader.open(campaign.ledger) as reader:
+        with open_reader(campaign.ledger) as reader:
             quality = evaluate(campaign, reader)
     wrong = [index for index, rules in quality.failed.items() if "energy_in_range" in rules]
     if wrong != list(range(WRONG // 2, quality.judged, WRONG)):
@@ -105,7 +105,7 @@ def judged(campaign: Campaign, *, store: bool) -> int:
 
 
 def one_by_one(campaign: Campaign) -> int:
-    with LedgerReader.open(campaign.ledger) as ledger:
+    with open_reader(campaign.ledger) as ledger:
         model = energy_model(ledger, "ORCA")
         indices = range(1000)
         attempts = ledger.good_attempts(indices)
@@ -115,7 +115,7 @@ def one_by_one(campaign: Campaign) -> int:
 
 
 def count(campaign: Campaign) -> int:
-    with LedgerReader.open(campaign.ledger) as ledger:
+    with open_reader(campaign.ledger) as ledger:
         return ledger.count_quality().judged
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import load_campaign
 
@@ -147,7 +147,7 @@ def figures(folder: Path) -> None:
 
     campaign = load_campaign(folder)
     before, start, cpu = peak_mb(), time.perf_counter(), cpu_s()
-    with LedgerReader.open(campaign.ledger) as ledger:
+    with open_reader(campaign.ledger) as ledger:
         found = campaign_figures(campaign, ledger)
     took, cpu = time.perf_counter() - start, cpu_s() - cpu
     if found.overview.total == 0 or found.basis_functions.size == 0:
@@ -156,11 +156,11 @@ def figures(folder: Path) -> None:
 
 
 def report(folder: Path) -> None:
-    from oact_dagster.report.writing import write_report
+    from oact_dagster.report.writer import write_report
 
     campaign = load_campaign(folder)
     before, start, cpu = peak_mb(), time.perf_counter(), cpu_s()
-    with LedgerReader.open(campaign.ledger) as ledger:
+    with open_reader(campaign.ledger) as ledger:
         written = write_report(campaign, ledger, folder / "report.html")
     took, cpu = time.perf_counter() - start, cpu_s() - cpu
     size = f"{written.size / 1e6:.2f} MB; {peak_mb():.0f} MB of memory ({before:.0f} MB before)"

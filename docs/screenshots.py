@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.states import Status
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.demo_campaign import COMPLEXES, STRETCHED, demo_campaign
@@ -111,7 +111,7 @@ def oact(*arguments: str | Path) -> None:
 
 def completed(campaign: Campaign) -> int:
     """How many structures have a result."""
-    with LedgerReader.open(campaign.ledger) as ledger:
+    with open_reader(campaign.ledger) as ledger:
         return ledger.count_by_status().get(Status.COMPLETED, 0)
 
 

@@ -4,7 +4,7 @@ import ast
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,8 @@ PAGE = ROOT.parent / "docs" / "architecture.md"
 PACKAGE = "oact_dagster"
 SAME = {"definitions": "defs", "__main__": "cli"}
 """Single modules that belong to a package: the entry points of Dagster and of ``python -m``."""
+DIVIDED = {"orca"}
+"""Packages whose folders are rooms of their own."""
 
 
 def imported(file: Path) -> Iterator[str]:
@@ -29,25 +31,36 @@ def imported(file: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def package_of(file: Path) -> str:
-    name = file.relative_to(ROOT).parts[0].removesuffix(".py")
-    return SAME.get(name, name)
+def package_of(parts: Sequence[str]) -> str:
+    """The room of a module, by the parts of its name below the package: ``orca.inputs`` is one beside ``orca``."""
+    name = SAME.get(parts[0], parts[0])
+    inner = f"{name}.{parts[1]}" if len(parts) > 1 else ""
+    return inner if ROOT.joinpath(*inner.split(".")).is_dir() and name in DIVIDED else name
+
+
+def package_of_file(file: Path) -> str:
+    return package_of(file.relative_to(ROOT).with_suffix("").parts)
 
 
 FILES = sorted(ROOT.rglob("*.py"))
 
 
+def modules_imported(file: Path) -> set[str]:
+    """The modules of this project that a file imports: a name that is imported from a module counts as that module."""
+    names = {name for name in imported(file) if name.startswith(f"{PACKAGE}.") and module_file(name)}
+    # A package counts only where something of its own is imported, and not for the modules in it.
+    return {name for name in names if not any(other.startswith(f"{name}.") for other in names)}
+
+
 def real_imports() -> dict[str, set[str]]:
     """What each package imports of the others."""
-    packages = {package_of(file) for file in FILES}
+    packages = {package_of_file(file) for file in FILES}
     found: dict[str, set[str]] = {name: set() for name in packages}
     for file in FILES:
-        for name in imported(file):
-            parts = name.split(".")
-            if parts[0] == PACKAGE and len(parts) > 1:
-                other = SAME.get(parts[1], parts[1])
-                if other in packages and other != package_of(file):
-                    found[package_of(file)].add(other)
+        for name in modules_imported(file):
+            other = package_of(name.split(".")[1:])
+            if other in packages and other != package_of_file(file):
+                found[package_of_file(file)].add(other)
     del found["__init__"]
     return found
 
@@ -59,8 +72,8 @@ def told_imports() -> dict[str, set[str]]:
     found = {}
     for line in PAGE.read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.split("|")]
-        if len(cells) == 5 and (name := re.fullmatch(r"`(\w+)`", cells[1])):
-            found[name[1]] = set(re.findall(r"`(\w+)`", cells[3]))
+        if len(cells) == 5 and (name := re.fullmatch(r"`([\w.]+)`", cells[1])):
+            found[name[1]] = set(re.findall(r"`([\w.]+)`", cells[3]))
     return found
 
 
@@ -113,7 +126,7 @@ def test_the_payload_reaches_little() -> None:
             elif other.split(".")[0] not in sys.stdlib_module_names:
                 strangers.add(other.split(".")[0])
     ours = {name.split(".")[1] for name in reached if "." in name}
-    assert ours == {"launchers", "orca", "whole_file"}
+    assert ours == {"launchers", "orca", "files"}
     assert {name.split(".")[2] for name in reached if name.startswith("oact_dagster.launchers.")} == {
         "payload",
         "attempt_files",
@@ -121,3 +134,25 @@ def test_the_payload_reaches_little() -> None:
     }
     # isal decompresses faster where it is installed.
     assert strangers == {"dagster_pipes", "isal"}
+
+
+def test_no_room_holds_more_than_an_eighth_of_the_lines() -> None:
+    lines: dict[str, int] = defaultdict(int)
+    for file in FILES:
+        lines[package_of_file(file)] += len(file.read_text(encoding="utf-8").splitlines())
+    assert max(lines.values()) <= sum(lines.values()) / 8, sorted(lines.items(), key=lambda item: -item[1])
+
+
+def test_no_two_modules_import_each_other() -> None:
+    """Not even through others, and not inside a function."""
+    graph = {module_name(file): modules_imported(file) for file in FILES}
+    while done := {name for name, needed in graph.items() if not needed & graph.keys()}:
+        for name in done:
+            del graph[name]
+    in_turn = {name for name in graph if any(name in needed for needed in graph.values())}
+    assert in_turn == set()
+
+
+def module_name(file: Path) -> str:
+    parts = file.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")

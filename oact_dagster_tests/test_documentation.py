@@ -31,8 +31,8 @@ from click.testing import CliRunner
 import oact_dagster.demo
 from oact_dagster.cli import main
 from oact_dagster.cli.environment import variables
-from oact_dagster.quality.limits import Limits
-from oact_dagster.quality.rules import RULES
+from oact_dagster.quality.limits import QualityLimits
+from oact_dagster.quality.rules import QUALITY_RULES
 from oact_dagster.schedulers.slurm.states import why_pending
 from oact_dagster.settings.campaign import load_campaign, read_campaign
 from oact_dagster.settings.profiles import PROFILES_VARIABLE
@@ -422,10 +422,10 @@ def test_the_page_of_quality_has_each_rule() -> None:
         cells = [cell.strip() for cell in line.split("|")]
         if len(cells) == 6 and cells[2] in ("error", "warning"):
             rows[cells[1].strip("`")] = cells[2:5]
-    limits = Limits()
+    limits = QualityLimits()
     expected = {
         rule.name: [str(rule.severity), rule.described(limits), f"`{rule.setting}`" if rule.setting else ""]
-        for rule in RULES
+        for rule in QUALITY_RULES
     }
     expected |= {name: ["warning", told, ""] for name, told in CAMPAIGN_RULES.items()}
     assert {

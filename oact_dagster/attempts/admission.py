@@ -9,9 +9,9 @@ from oact_dagster.attempts.events import (
     NotRun,
     TakenIn,
 )
-from oact_dagster.attempts.peer_runs import Others
-from oact_dagster.attempts.planner import Plans
-from oact_dagster.attempts.submitter import HandingOver
+from oact_dagster.attempts.peer_runs import PeerRuns
+from oact_dagster.attempts.planner import AttemptPlanner
+from oact_dagster.attempts.submitter import Submitter
 from oact_dagster.feed.decisions import due_of
 from oact_dagster.ledger.states import (
     Status,
@@ -19,7 +19,7 @@ from oact_dagster.ledger.states import (
 )
 
 
-class Claims:
+class Admission:
     """Decides what becomes of each structure that a batch is asked for.
 
     Args:
@@ -29,7 +29,9 @@ class Claims:
         others: looks after those that other runs own, or have left.
     """
 
-    def __init__(self, batch: BatchState, plans: Plans, handing: HandingOver, others: Others) -> None:
+    def __init__(
+        self, batch: BatchState, plans: AttemptPlanner, handing: Submitter, others: PeerRuns
+    ) -> None:
         self._batch = batch
         self._plans = plans
         self._handing = handing

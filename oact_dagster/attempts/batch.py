@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Generator, Iterator
 from typing import Final
 
-from oact_dagster.attempts.admission import Claims
+from oact_dagster.attempts.admission import Admission
 from oact_dagster.attempts.batch_state import BatchState
 from oact_dagster.attempts.engine import Engine
 from oact_dagster.attempts.events import (
@@ -22,14 +22,13 @@ from oact_dagster.attempts.events import (
 from oact_dagster.attempts.job_folder import FolderWriter
 from oact_dagster.attempts.job_layout import jobs_dir_refused
 from oact_dagster.attempts.message_channel import MessageChannel
-from oact_dagster.attempts.monitor import Following
-from oact_dagster.attempts.peer_runs import FOLLOW_OTHERS_S, Others
-from oact_dagster.attempts.planner import Plans
+from oact_dagster.attempts.monitor import Monitor
+from oact_dagster.attempts.peer_runs import FOLLOW_OTHERS_S, PeerRuns
+from oact_dagster.attempts.planner import AttemptPlanner
 from oact_dagster.attempts.selection import BatchRequest
 from oact_dagster.attempts.setup_hook import load_setup_func
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest
-from oact_dagster.attempts.submitter import HandingOver
-from oact_dagster.counted import counted
+from oact_dagster.attempts.submitter import Submitter
 from oact_dagster.feed.decisions import why_stopped
 from oact_dagster.launchers.attempt_files import has_run
 from oact_dagster.launchers.protocol import Launcher
@@ -37,6 +36,7 @@ from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.schedulers.jobs import JobState, LauncherError, Phase
 from oact_dagster.settings.campaign import Campaign
+from oact_dagster.text import pluralise
 
 _PAUSE_S: Final = 0.5
 """Longest time between two looks at whether the run is to stop, s."""
@@ -77,11 +77,11 @@ class BatchRun:
         self._batch = BatchState(
             campaign, ledger, launcher, engine, request, batch_id, messages, stop or StopRequest(), clock
         )
-        plans = Plans(self._batch)
-        self._following = Following(self._batch, plans)
-        self._handing = HandingOver(self._batch, plans, self._following)
-        self._others = Others(self._batch, self._following)
-        self._claims = Claims(self._batch, plans, self._handing, self._others)
+        plans = AttemptPlanner(self._batch)
+        self._following = Monitor(self._batch, plans)
+        self._handing = Submitter(self._batch, plans, self._following)
+        self._others = PeerRuns(self._batch, self._following)
+        self._claims = Admission(self._batch, plans, self._handing, self._others)
         self._grace_over: float | None = None
         self._next_pause = 0.0
         self._failed_since_look = 0
@@ -137,7 +137,7 @@ class BatchRun:
         Args:
             reason: why.
         """
-        if self._batch.launcher.survives:
+        if self._batch.launcher.jobs_outlive_process:
             self._batch.stop.raise_to(StopLevel.FINISH)
         else:
             self._batch.broken = self._batch.broken or reason
@@ -199,7 +199,11 @@ class BatchRun:
     def _detaches(self) -> bool:
         """Whether a stop leaves jobs where they are: in a queue they wait and run without us."""
         batch = self._batch
-        return batch.launcher.survives and batch.stop.level is not StopLevel.NONE and not batch.stop.hold
+        return (
+            batch.launcher.jobs_outlive_process
+            and batch.stop.level is not StopLevel.NONE
+            and not batch.stop.hold
+        )
 
     def _detach(self) -> Iterator[Event]:
         """Let go of jobs that go on: the next run follows them."""
@@ -209,7 +213,7 @@ class BatchRun:
             return
         jobs = [live.job_id for live in batch.live.values()]
         yield Note(
-            f"{counted(len(jobs), 'job', 'goes', 'go')} on in the queue, and the next run follows"
+            f"{pluralise(len(jobs), 'job', 'goes', 'go')} on in the queue, and the next run follows"
             f" {'it; to end it' if len(jobs) == 1 else 'them; to end them'}:"
             f" {batch.launcher.how_to_cancel(jobs)}"
         )
@@ -271,7 +275,7 @@ class BatchRun:
         batch = self._batch
         live = dict(batch.live)
         batch.live.clear()
-        if batch.launcher.survives:
+        if batch.launcher.jobs_outlive_process:
             left = live.keys() | batch.unclear
             left |= batch.waiting.keys() - set(batch.launcher.withdraw(list(batch.waiting)))
             if live and batch.stop.hold:

@@ -7,6 +7,7 @@ from oact_dagster.attempts.ending import result_of
 from oact_dagster.attempts.engine import STANDIN_NAME, Engine
 from oact_dagster.attempts.input_text import input_text
 from oact_dagster.attempts.output_verdict import FAILED, NORMAL, see_output
+from oact_dagster.files import atomic_write
 from oact_dagster.launchers.attempt_files import (
     ATTEMPT_FILE,
     EXIT_FILE,
@@ -22,7 +23,6 @@ from oact_dagster.orca.inputs.writer import input_hash
 from oact_dagster.orca.outputs.attempt_evidence import read_evidence
 from oact_dagster.orca.outputs.reader import read_output
 from oact_dagster.settings.campaign import Campaign
-from oact_dagster.whole_file import write_whole
 
 
 def ran_by_hand(
@@ -109,4 +109,4 @@ def make_it_the_attempts(claim: Claim, prepared: Preparation, engine: Engine) ->
         time_limit_s=0.0,
         stop_grace_s=0.0,
     )
-    write_whole(Path(prepared.job_dir) / ATTEMPT_FILE, spec_text(spec))
+    atomic_write(Path(prepared.job_dir) / ATTEMPT_FILE, spec_text(spec))

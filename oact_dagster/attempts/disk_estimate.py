@@ -141,7 +141,7 @@ class Sizes:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredFolder:
     """A finished job folder."""
 
     elements: int
@@ -210,7 +210,7 @@ def documented_model(campaign: Campaign) -> Model:
     return Model(origin, optimise=campaign.orca.opt, standin=standin)
 
 
-def measured_model(campaign: Campaign, folders: Sequence[Measured]) -> Model:
+def measured_model(campaign: Campaign, folders: Sequence[MeasuredFolder]) -> Model:
     """The model from a campaign's own finished folders, or the documented one where there is none."""
     if not folders:
         return documented_model(campaign)
@@ -224,7 +224,7 @@ def measured_model(campaign: Campaign, folders: Sequence[Measured]) -> Model:
     )
 
 
-def measure(folder: Path, elements: int) -> Measured | None:
+def measure(folder: Path, elements: int) -> MeasuredFolder | None:
     """Measure a job folder and what lies in it; None where it is gone.
 
     Args:
@@ -235,7 +235,7 @@ def measure(folder: Path, elements: int) -> Measured | None:
         sizes = list(_sizes(folder))
     except OSError:
         return None
-    return Measured(elements, sum(sizes), len(sizes)) if sizes else None
+    return MeasuredFolder(elements, sum(sizes), len(sizes)) if sizes else None
 
 
 def _sizes(folder: Path) -> Iterator[int]:

@@ -18,7 +18,7 @@ from oact_dagster.attempts.events import (
 from oact_dagster.attempts.folder_cleanup import apply_keep
 from oact_dagster.attempts.known_results import with_earlier_ones
 from oact_dagster.attempts.orca_version import of_the_ledgers_orca
-from oact_dagster.attempts.planner import Plans
+from oact_dagster.attempts.planner import AttemptPlanner
 from oact_dagster.attempts.stop_request import StopLevel
 from oact_dagster.launchers.attempt_files import FILES_SHOW_S, MESSAGES_FILE, START_FILE, has_run, read_exit
 from oact_dagster.ledger.states import (
@@ -37,7 +37,7 @@ LOOK_FOR_SILENT_S: Final = 60.0
 """How often a batch looks whether its calculations have come to a standstill, s."""
 
 
-class Following:
+class Monitor:
     """Looks after what is handed over.
 
     Args:
@@ -45,7 +45,7 @@ class Following:
         plans: knows whether anything is left to try.
     """
 
-    def __init__(self, batch: BatchState, plans: Plans) -> None:
+    def __init__(self, batch: BatchState, plans: AttemptPlanner) -> None:
         self._batch = batch
         self._plans = plans
         self._began = False
@@ -150,7 +150,7 @@ class Following:
         One that it does not know may run nevertheless, such as in another instance of Flux: then its payload shows
         that it lives, or its output grows.
         """
-        if not self._batch.launcher.survives or read_exit(live.folder, live.token) is not None:
+        if not self._batch.launcher.jobs_outlive_process or read_exit(live.folder, live.token) is not None:
             return True
         if state.final.startswith(NOT_STARTED):
             return True  # no payload's record can come any more
@@ -197,7 +197,7 @@ class Following:
             self._outside.add(live.token)
         if has_run(live.folder):
             self._began = True
-        elif batch.launcher.survives and state.cause is not Cause.NODE_FAILED:
+        elif batch.launcher.jobs_outlive_process and state.cause is not Cause.NODE_FAILED:
             self._stillborn.add(live.token)
         if state.log:
             self._logs[live.token] = state.log

@@ -14,7 +14,7 @@ from oact_dagster.ledger.states import AttemptRecord, AttemptState, Outcome, Str
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.inputs.settings import InputSettings
 from oact_dagster.orca.outputs.attempt_evidence import AttemptEvidence
-from oact_dagster.orca.remedies.next_input import Limits, PastAttempt, Plan, Stop, next_input
+from oact_dagster.orca.remedies.next_input import PastAttempt, Plan, ResourceLimits, Stop, next_input
 from oact_dagster.orca.remedies.restart import Leftovers, find_leftovers
 from oact_dagster.orca.structure import Structure
 from oact_dagster.settings.campaign import Campaign
@@ -118,7 +118,7 @@ def plan_next(
         structure,
         [_past(attempt, campaign) for attempt in on_ladder],
         left=left,
-        limits=Limits(_memory_mb(campaign), campaign.launcher.longest_job_s),
+        limits=ResourceLimits(_memory_mb(campaign), campaign.launcher.longest_job_s),
         ladders=campaign.ladders(),
         time_limit_s=limit,
     )

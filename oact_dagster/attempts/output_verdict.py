@@ -8,7 +8,7 @@ from oact_dagster.attempts.engine import ORCA_NAME, engine_of
 from oact_dagster.ledger.states import SeenEnding, Status
 from oact_dagster.orca.outputs.reader import Output, read_output, read_termination
 from oact_dagster.orca.outputs.silence import SILENCE_LIMIT_S, silent_for_s
-from oact_dagster.orca.outputs.terminations import Termination, Verdict
+from oact_dagster.orca.outputs.terminations import Termination, TerminationReading
 
 NORMAL: Final = 1
 FAILED: Final = -1
@@ -56,7 +56,7 @@ def see_output(path: Path, *, limit_s: float = SILENCE_LIMIT_S, now: float | Non
     return SeenOutput(UNFINISHED, None, there=True)
 
 
-def told(verdict: Verdict) -> str:
+def told(verdict: TerminationReading) -> str:
     """A failure in one line: its class, and what the output says."""
     line = verdict.deciding_line.strip(" *\t") if verdict.deciding_line else verdict.reason
     return f"{verdict.termination}: {line}"

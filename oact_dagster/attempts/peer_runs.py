@@ -14,8 +14,7 @@ from oact_dagster.attempts.events import (
     Note,
     NotRun,
 )
-from oact_dagster.attempts.monitor import Following
-from oact_dagster.counted import counted
+from oact_dagster.attempts.monitor import Monitor
 from oact_dagster.launchers.kinds import settings_of
 from oact_dagster.launchers.leftovers import end_leftovers
 from oact_dagster.launchers.protocol import Orphan
@@ -25,12 +24,13 @@ from oact_dagster.ledger.states import (
     Status,
 )
 from oact_dagster.schedulers.jobs import JobState, Phase
+from oact_dagster.text import pluralise
 
 FOLLOW_OTHERS_S: Final = 2.0
 """How often structures that another run owns are looked at, s."""
 
 
-class Others:
+class PeerRuns:
     """Follows a live run's structures, and takes a dead run's over.
 
     Args:
@@ -38,7 +38,7 @@ class Others:
         following: judges what has ended.
     """
 
-    def __init__(self, batch: BatchState, following: Following) -> None:
+    def __init__(self, batch: BatchState, following: Monitor) -> None:
         self._batch = batch
         self._following = following
         self._last_look = 0.0
@@ -93,7 +93,7 @@ class Others:
         batch.ledger.give_back(untouched, also_running=True)
         gone = JobState(Phase.ENDED, "the run that started it is gone")
         yield Note(
-            f"{counted(len(orphans), 'structure', 'was', 'were')} left by a run that is gone:"
+            f"{pluralise(len(orphans), 'structure', 'was', 'were')} left by a run that is gone:"
             f" the jobs of {len(adopted)} are followed, {len(harvest)}"
             f" {'has' if len(harvest) == 1 else 'have'} ended, {len(untouched)} had not begun"
         )

@@ -20,7 +20,7 @@ from oact_dagster.orca.inputs.settings import InputRefused
 from oact_dagster.orca.remedies.next_input import Stop
 
 
-class Plans:
+class AttemptPlanner:
     """Plans attempts before they are claimed.
 
     Args:

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from oact_dagster.counted import counted
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Status
 from oact_dagster.settings.campaign import Campaign
+from oact_dagster.text import pluralise
 
 BY_STATUS: Final[dict[str, tuple[Status, ...]]] = {
     "to_run": (Status.TO_RUN, Status.READY),
@@ -159,5 +159,5 @@ def known_structures(ledger: LedgerReader, orig_indices: Sequence[int], where: s
     unknown = [index for index in orig_indices if index not in known]
     if unknown:
         shown = ", ".join(map(str, unknown[:10])) + (", …" if len(unknown) > 10 else "")
-        what = f"{counted(len(unknown), 'structure')} {'is' if len(unknown) == 1 else 'are'}"
+        what = f"{pluralise(len(unknown), 'structure')} {'is' if len(unknown) == 1 else 'are'}"
         raise SelectionError(f"{where}{what} not in the ledger (refused or unknown): {shown}")

@@ -127,7 +127,7 @@ class Submitted:
     """Why nothing more was submitted."""
 
 
-def submit(
+def submit_structures(
     campaign: Campaign,
     ledger: Ledger,
     orig_indices: Sequence[int],

@@ -18,12 +18,11 @@ from oact_dagster.attempts.events import (
     NotRun,
 )
 from oact_dagster.attempts.full_disk import no_space_in
-from oact_dagster.attempts.monitor import Following
+from oact_dagster.attempts.monitor import Monitor
 from oact_dagster.attempts.next_attempt import AVOID
 from oact_dagster.attempts.orca_version import of_the_ledgers_orca
-from oact_dagster.attempts.planner import Plans
+from oact_dagster.attempts.planner import AttemptPlanner
 from oact_dagster.attempts.setup_hook import SetupError
-from oact_dagster.counted import counted
 from oact_dagster.feed.bad_hosts import bad_hosts
 from oact_dagster.launchers.packing import expected_cost
 from oact_dagster.ledger.states import (
@@ -36,6 +35,7 @@ from oact_dagster.ledger.states import (
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.inputs.settings import InputRefused
 from oact_dagster.schedulers.jobs import Job, LauncherError
+from oact_dagster.text import pluralise
 
 PROGRESS_LINES_PER_S: Final = 5.0
 """Lines about running calculations in the log of a run, at most: each is an event in Dagster's storage."""
@@ -45,7 +45,7 @@ LOOK_FOR_BAD_HOSTS_S: Final = 60.0
 """How often a batch looks for hosts that are to be left out, s."""
 
 
-class HandingOver:
+class Submitter:
     """Prepares attempts and submits them.
 
     Args:
@@ -54,7 +54,7 @@ class HandingOver:
         following: records those that could not be prepared, or were run by hand.
     """
 
-    def __init__(self, batch: BatchState, plans: Plans, following: Following) -> None:
+    def __init__(self, batch: BatchState, plans: AttemptPlanner, following: Monitor) -> None:
         self._batch = batch
         self._plans = plans
         self._following = following
@@ -136,13 +136,15 @@ class HandingOver:
             )
         for reason, indices in not_taken.items():
             yield Note(
-                f"the folder of {counted(len(indices), 'structure')} (first: {indices[0]}) holds an output that ended"
+                f"the folder of {pluralise(len(indices), 'structure')} (first: {indices[0]}) holds an output that ended"
                 f" normally and is not taken: {reason}. It is kept beside the new folder, and the structure is"
                 " computed",
                 warning=True,
             )
         if endings:
-            yield Note(f"{counted(len(endings), 'structure')} had been run by hand: the results are recorded")
+            yield Note(
+                f"{pluralise(len(endings), 'structure')} had been run by hand: the results are recorded"
+            )
             self._batch.ledger.mark_prepared(prepared)
             yield from self._following.record(endings)
         return left

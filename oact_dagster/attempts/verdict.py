@@ -75,7 +75,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class VerdictRule:
     """One row of the table: when it holds, and what follows."""
 
     when: Callable[[Evidence], bool]
@@ -184,28 +184,28 @@ def _lost(evidence: Evidence) -> Verdict:
     )
 
 
-TABLE: Final[tuple[Rule, ...]] = (
+TABLE: Final[tuple[VerdictRule, ...]] = (
     # A result that is there, whole and this attempt's own is a result, whatever else happened at its end.
-    Rule(lambda e: e.good, _completed),
-    Rule(lambda e: e.cancelled and _how(e) in (How.STOPPED, None), _cancelled),
-    Rule(lambda e: _how(e) is How.TIME_LIMIT, _timeout),
-    Rule(lambda e: _how(e) is How.NOT_STARTED, _not_started),
+    VerdictRule(lambda e: e.good, _completed),
+    VerdictRule(lambda e: e.cancelled and _how(e) in (How.STOPPED, None), _cancelled),
+    VerdictRule(lambda e: _how(e) is How.TIME_LIMIT, _timeout),
+    VerdictRule(lambda e: _how(e) is How.NOT_STARTED, _not_started),
     # The scheduler ended the job. It may have ended the engine first, whose exit code then means nothing.
-    Rule(lambda e: e.ended_by(Cause.OUT_OF_MEMORY), _out_of_memory),
-    Rule(lambda e: e.ended_by(Cause.TIME_LIMIT), _timeout_in_queue),
-    Rule(lambda e: e.ended_by(Cause.CANCELLED), _cancelled_in_queue),
-    Rule(lambda e: e.ended_by(Cause.NODE_FAILED) and not e.began, _node_failed_first),
-    Rule(lambda e: e.ended_by(Cause.NODE_FAILED, Cause.PREEMPTED), _lost_with_node),
-    Rule(lambda e: _how(e) is How.STOPPED, _lost),
+    VerdictRule(lambda e: e.ended_by(Cause.OUT_OF_MEMORY), _out_of_memory),
+    VerdictRule(lambda e: e.ended_by(Cause.TIME_LIMIT), _timeout_in_queue),
+    VerdictRule(lambda e: e.ended_by(Cause.CANCELLED), _cancelled_in_queue),
+    VerdictRule(lambda e: e.ended_by(Cause.NODE_FAILED) and not e.began, _node_failed_first),
+    VerdictRule(lambda e: e.ended_by(Cause.NODE_FAILED, Cause.PREEMPTED), _lost_with_node),
+    VerdictRule(lambda e: _how(e) is How.STOPPED, _lost),
     # The payload saw the engine end by itself.
-    Rule(lambda e: _how(e) is How.EXITED and e.speaks, _failed_as_output_says),
-    Rule(lambda e: e.record is not None and e.record.returncode != 0, _crashed),
-    Rule(lambda e: e.record is not None, _cut_short),
+    VerdictRule(lambda e: _how(e) is How.EXITED and e.speaks, _failed_as_output_says),
+    VerdictRule(lambda e: e.record is not None and e.record.returncode != 0, _crashed),
+    VerdictRule(lambda e: e.record is not None, _cut_short),
     # No record: the payload died. What ORCA said before that still counts.
-    Rule(lambda e: e.speaks, _failed_as_output_says),
-    Rule(lambda e: e.job.final.startswith(NOT_STARTED), _not_started),
-    Rule(lambda e: e.found_no_space, _found_no_space),
-    Rule(lambda e: True, _lost),
+    VerdictRule(lambda e: e.speaks, _failed_as_output_says),
+    VerdictRule(lambda e: e.job.final.startswith(NOT_STARTED), _not_started),
+    VerdictRule(lambda e: e.found_no_space, _found_no_space),
+    VerdictRule(lambda e: True, _lost),
 )
 """The first row that holds decides."""
 

@@ -6,9 +6,9 @@ from typing import Final
 
 from oact_dagster.attempts.input_text import input_settings
 from oact_dagster.cli.size_text import size_text
-from oact_dagster.counted import counted
 from oact_dagster.maintenance.check import DiskNeed, Example, Group, Kept, Report
 from oact_dagster.settings.campaign import Campaign
+from oact_dagster.text import pluralise
 
 _WIDTH: Final = 14
 
@@ -49,7 +49,7 @@ def _sizes(report: Report) -> Iterator[str]:
     largest = report.largest
     yield _row(
         "largest",
-        f"structure {largest.orig_index}: {counted(largest.natoms, 'atom')}, {largest.amount:,} basis functions",
+        f"structure {largest.orig_index}: {pluralise(largest.natoms, 'atom')}, {largest.amount:,} basis functions",
     )
 
 
@@ -90,12 +90,12 @@ def _disk(disk: DiskNeed) -> Iterator[str]:
 def _ledger(kept: Kept, *, can_run: bool) -> str:
     parts = [f"{count:,} {status}" for status, count in sorted(kept.counts.items()) if count]
     if kept.rejected:
-        parts.append(f"{counted(kept.rejected, 'row', form=',')} rejected")
+        parts.append(f"{pluralise(kept.rejected, 'row', form=',')} rejected")
     if kept.stale:
         # Where something is in the way, such as another level of theory, that run would be refused, too.
         advice = " (`oact run --stale`)" if can_run else ""
         parts.append(
-            f"{counted(kept.stale, 'result', form=',')} made with other settings than the present{advice}"
+            f"{pluralise(kept.stale, 'result', form=',')} made with other settings than the present{advice}"
         )
     return ", ".join(parts) or "empty"
 

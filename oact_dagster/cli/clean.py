@@ -9,7 +9,7 @@ import click
 
 from oact_dagster.cli.ledger_argument import found_jobs_dir, found_ledger
 from oact_dagster.cli.size_text import size_text
-from oact_dagster.counted import counted
+from oact_dagster.text import pluralise
 
 if TYPE_CHECKING:
     from oact_dagster.maintenance.clean import CleanReport
@@ -56,18 +56,18 @@ def clean(
     only read.
     """
     from oact_dagster.attempts.job_layout import JobLayout
-    from oact_dagster.cli.shown import printable
+    from oact_dagster.cli.shown_text import printable
     from oact_dagster.intake.bare_campaign import bare_campaign
-    from oact_dagster.ledger.reading import LedgerReader
+    from oact_dagster.ledger.read_only import open_reader
     from oact_dagster.maintenance.clean import CleanReport
-    from oact_dagster.maintenance.clean import clean as find
+    from oact_dagster.maintenance.clean import clean_campaign as find
 
     ledger, campaign = found_ledger(db)
     jobs = found_jobs_dir(jobs_dir, campaign)
     pattern = job_dir_pattern or (campaign.job_dir_pattern if campaign is not None else None)
     settings = bare_campaign(ledger, jobs, job_dir_pattern=pattern)
     report = CleanReport()
-    with LedgerReader.open(ledger) as reader:
+    with open_reader(ledger) as reader:
         reader.count_by_status()
         for removed in find(
             reader,
@@ -91,13 +91,13 @@ def _lines(report: "CleanReport", *, execute: bool) -> list[str]:
     files, size = report.files.total(), size_text(report.sizes.total())
     verb = "Removed" if execute else "Would remove"
     lines = [
-        f"{verb} {counted(files, 'file')} ({size}) in {counted(report.folders, 'folder')} of finished jobs"
+        f"{verb} {pluralise(files, 'file')} ({size}) in {pluralise(report.folders, 'folder')} of finished jobs"
     ]
     for kind, count in sorted(report.files.items()):
-        lines.append(f"  {kind}: {counted(count, 'file')}, {size_text(report.sizes[kind])}")
+        lines.append(f"  {kind}: {pluralise(count, 'file')}, {size_text(report.sizes[kind])}")
     for reason, count in report.left_alone.most_common():
         shown = ", ".join(report.examples[reason]) + (", ..." if count > len(report.examples[reason]) else "")
-        lines.append(f"  {counted(count, 'folder')} left alone: {reason} ({shown})")
+        lines.append(f"  {pluralise(count, 'folder')} left alone: {reason} ({shown})")
     if files and not execute:
         lines.append("Dry run: nothing was removed; --execute removes them")
     return lines

@@ -9,7 +9,7 @@ import click
 
 from oact_dagster.cli.errors import RefusedError
 from oact_dagster.cli.ledger_argument import found_ledger
-from oact_dagster.counted import counted
+from oact_dagster.text import pluralise
 
 if TYPE_CHECKING:
     from oact_dagster.cli.dashboard_jobs import Lists
@@ -142,7 +142,7 @@ def dashboard(
             "failed and timed-out" if reset_failed and (reset_timeout or include_timeout_in_reset) else None
         )
         what = what or ("failed" if reset_failed else "timed-out")
-        done.append(f"Reset {counted(count, f'{what} job')} to to_run")
+        done.append(f"Reset {pluralise(count, f'{what} job')} to to_run")
         told["reset"] = count
     if watch:
         from oact_dagster.cli.dashboard_watch import watch_until_stopped
@@ -157,9 +157,9 @@ def dashboard(
 
 def _check_readable(ledger: Path) -> None:
     """Find a file that cannot be read, or a row of an unknown status, before anything is changed."""
-    from oact_dagster.ledger.reading import LedgerReader
+    from oact_dagster.ledger.read_only import open_reader
 
-    with LedgerReader.open(ledger) as reader:
+    with open_reader(ledger) as reader:
         reader.count_by_status()
 
 
@@ -203,10 +203,10 @@ def _page(
     metrics: bool,
     as_json: bool,
 ) -> str:
-    from oact_dagster.ledger.reading import LedgerReader
+    from oact_dagster.ledger.read_only import open_reader
     from oact_dagster.status.overview import overview_of
 
-    with LedgerReader.open(ledger) as reader:
+    with open_reader(ledger) as reader:
         retry, key = (None, None) if campaign is None else (campaign.retry, campaign.retry_key())
         overview = overview_of(reader, retry, retry_key=key, metrics=metrics or as_json)
         feed = None
@@ -234,6 +234,6 @@ def _lines(
 
 
 def _echo(text: str) -> None:
-    from oact_dagster.cli.shown import printable
+    from oact_dagster.cli.shown_text import printable
 
     click.echo(printable(text, sys.stdout.encoding))

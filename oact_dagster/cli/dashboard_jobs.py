@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from oact_dagster.cli.dashboard_json import jobs_json, rejections_json
 from oact_dagster.cli.dashboard_text import rejection_lines, title_lines
-from oact_dagster.cli.shown import one_line
-from oact_dagster.counted import counted
+from oact_dagster.cli.shown_text import one_line
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Status, StoredStructure
+from oact_dagster.text import pluralise
 
 _WIDTH: Final = 60
 _WIDTH_VERBOSE: Final = 400
@@ -47,7 +47,7 @@ class Lists:
             aside = ledger.stored_set_aside(self.chronic, self.budgets, self.retry_key)
             if aside:
                 yield ""
-                yield from title_lines(f"Set Aside (failed less than {counted(self.chronic, 'time')})")
+                yield from title_lines(f"Set Aside (failed less than {pluralise(self.chronic, 'time')})")
                 yield from self._table(ledger, aside[: self.limit], len(aside))
         if self.rejected:
             yield ""

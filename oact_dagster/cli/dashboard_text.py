@@ -4,12 +4,12 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from oact_dagster.cli.shown import one_line
-from oact_dagster.counted import counted
+from oact_dagster.cli.shown_text import one_line
 from oact_dagster.ledger.metrics import Metrics, Statistic
 from oact_dagster.ledger.states import Outcome, Rejection, Status
 from oact_dagster.status.feed_status import FeedOverview
 from oact_dagster.status.overview import FailureGroup, Overview, Throughput
+from oact_dagster.text import pluralise
 
 _WIDTH: Final = 80
 _BAR: Final = 50
@@ -119,7 +119,7 @@ def _beside(overview: Overview, feed: FeedOverview | None) -> Iterator[str]:
     """What the statuses do not tell."""
     if overview.not_orca:
         yield (
-            f"NOT ORCA: {overview.not_orca} of {counted(overview.completed, 'result')}"
+            f"NOT ORCA: {overview.not_orca} of {pluralise(overview.completed, 'result')}"
             f" {'comes' if overview.not_orca == 1 else 'come'} from the stand-in engine (GFN2-xTB) and"
             f" {'means' if overview.not_orca == 1 else 'mean'} nothing for chemistry"
         )
@@ -127,7 +127,7 @@ def _beside(overview: Overview, feed: FeedOverview | None) -> Iterator[str]:
         found = overview.quality
         rules = ", ".join(f"{rule}: {count}" for rule, count in found.by_rule.items())
         fail = "fails" if found.failed == 1 else "fail"
-        yield f"{found.failed} of {counted(found.judged, 'result')} {fail} a quality check ({rules})"
+        yield f"{found.failed} of {pluralise(found.judged, 'result')} {fail} a quality check ({rules})"
     if overview.running:
         unknown = overview.running_unfollowed
         told = f", {unknown} marked by another tool or by hand" if unknown else ""
@@ -136,7 +136,7 @@ def _beside(overview: Overview, feed: FeedOverview | None) -> Iterator[str]:
         yield f"  {count} may wait for ever: {one_line(reason, _REASON_WIDTH)}"
     if len(overview.stuck) > GROUPS_SHOWN:
         rest = overview.stuck[GROUPS_SHOWN:]
-        yield f"  {sum(count for _, count in rest)} may wait for ever for {counted(len(rest), 'other reason')}"
+        yield f"  {sum(count for _, count in rest)} may wait for ever for {pluralise(len(rest), 'other reason')}"
     if overview.held:
         yield f"held {overview.held} (run only after `oact release`, or when named)"
     if overview.set_aside:
@@ -149,8 +149,8 @@ def _beside(overview: Overview, feed: FeedOverview | None) -> Iterator[str]:
         # Of one that begins nothing more nobody can say when it ends.
         if overview.ends_at is not None and (feed is None or not feed.stopped):
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(overview.ends_at))
-            span = span_of(overview.ends_at - overview.at)
-            yield f"Estimated end: {when} (in {span}, {counted(overview.left, 'structure')} left at this pace)"
+            span = duration_text(overview.ends_at - overview.at)
+            yield f"Estimated end: {when} (in {span}, {pluralise(overview.left, 'structure')} left at this pace)"
     spent = [f"{name} {_hours(overview.spent[key])}" for key, name in _SPENT if overview.spent.get(key)]
     if spent:
         yield "Core-hours of attempts: " + ", ".join(spent)
@@ -165,7 +165,7 @@ def _throughput(found: Throughput) -> str:
     failed = f", {found.failed} failed or timed out" if found.failed else ""
     return (
         f"Throughput: {_three_figures(found.per_hour)} completed an hour ({found.completed} in the last"
-        f" {span_of(3600 * found.hours)}{failed}; {found.completed_last_hour} in the last hour)"
+        f" {duration_text(3600 * found.hours)}{failed}; {found.completed_last_hour} in the last hour)"
     )
 
 
@@ -183,7 +183,7 @@ def _groups(groups: Sequence[FailureGroup], shown: int) -> Iterator[str]:
         yield f"  {group.count:>5}  {group.failure_class}: {message}{where}"
     if len(groups) > shown:
         rest = sum(group.count for group in groups[shown:])
-        yield f"  {rest:>5}  with {counted(len(groups) - shown, 'other message')} (--show-failed lists them)"
+        yield f"  {rest:>5}  with {pluralise(len(groups) - shown, 'other message')} (--show-failed lists them)"
 
 
 def _statistic(
@@ -212,7 +212,7 @@ def _hours(value: float) -> str:
     return f"{value:.2f}" if value == 0 or value >= 0.1 else f"{value:.2g}"
 
 
-def span_of(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """A length of time in the unit that fits it."""
     for size, name in ((86_400, "days"), (3_600, "h"), (60, "min")):
         if seconds >= 2 * size:

@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
-from oact_dagster.cli.shown import one_line
-from oact_dagster.counted import counted
+from oact_dagster.cli.shown_text import one_line
 from oact_dagster.maintenance.update import UpdateReport
+from oact_dagster.text import pluralise
 
 _WIDTH: Final = 160
 
@@ -13,7 +13,7 @@ def update_lines(report: UpdateReport, *, verbose: bool = False) -> list[str]:
     """The report, a line for what changed and one for each reason why structures stay running."""
     changed = ", ".join(f"{count} {status}" for status, count in sorted(report.changed.items()))
     lines = [
-        f"Updated {report.changed.total()} of {counted(report.looked_at, 'running job')}"
+        f"Updated {report.changed.total()} of {pluralise(report.looked_at, 'running job')}"
         + (f": {changed}" if changed else "")
     ]
     if report.followed:

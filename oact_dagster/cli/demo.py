@@ -58,8 +58,8 @@ def _make(folder: Path) -> None:
         RefusedError: the folder is something else.
     """
     from oact_dagster import demo as package
+    from oact_dagster.files import atomic_file
     from oact_dagster.settings.campaign import CAMPAIGN_FILE
-    from oact_dagster.whole_file import whole_file
 
     source = Path(package.__file__).parent
     if (folder / CAMPAIGN_FILE).exists():
@@ -71,7 +71,7 @@ def _make(folder: Path) -> None:
         shutil.copyfile(source / CAMPAIGN_FILE, folder / CAMPAIGN_FILE)
     csv = folder / "structures.csv"
     if not csv.exists():
-        with whole_file(csv) as part:
+        with atomic_file(csv) as part:
             shutil.copyfile(source / "structures.csv", part)
 
 

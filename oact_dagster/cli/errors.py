@@ -61,7 +61,7 @@ OURS: Final = frozenset(
         ("oact_dagster.maintenance.existing_ledger", "FromLedgerRefused"),
         ("oact_dagster.attempts.selection", "SelectionError"),
         ("oact_dagster.launchers.protocol", "LauncherError"),
-        ("oact_dagster.report.writing", "ReportError"),
+        ("oact_dagster.report.writer", "ReportError"),
     }
 )
 """Modules and names of the errors whose text is one line for the user."""

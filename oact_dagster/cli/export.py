@@ -74,12 +74,12 @@ def export(
     """
     from oact_dagster.attempts.selection import parse_indices
     from oact_dagster.cli.bar import bar_on_stderr
-    from oact_dagster.cli.shown import printable
+    from oact_dagster.cli.shown_text import printable
     from oact_dagster.export.export import default_target
-    from oact_dagster.export.export import export as write
+    from oact_dagster.export.export import export_campaign as write
     from oact_dagster.export.formats import EXTXYZ, format_of
-    from oact_dagster.export.frames import Wanted
-    from oact_dagster.ledger.reading import LedgerReader
+    from oact_dagster.export.frames import FrameSelection
+    from oact_dagster.ledger.read_only import open_reader
     from oact_dagster.settings.campaign import load_campaign
     from oact_dagster.status.quality import evaluate
 
@@ -87,14 +87,14 @@ def export(
     indices = None if structures is None else parse_indices(structures)
     chosen = format_name or (format_of(output) if output is not None else None) or EXTXYZ
     target = default_target(settings, chosen) if output is None else output.expanduser()
-    with LedgerReader.open(settings.ledger) as ledger, bar_on_stderr("exporting") as progress:
+    with open_reader(settings.ledger) as ledger, bar_on_stderr("exporting") as progress:
         report = write(
             settings,
             ledger,
             target,
             chosen,
             flagged=evaluate(settings, ledger).failed,
-            wanted=Wanted(all_steps, include_flagged),
+            wanted=FrameSelection(all_steps, include_flagged),
             orig_indices=indices,
             overwrite=force,
             progress=progress,
@@ -107,27 +107,27 @@ def export(
 
 
 def _lines(report: "ExportReport") -> list[str]:
-    from oact_dagster.counted import counted
+    from oact_dagster.text import pluralise
 
     lines = []
     if report.not_orca:
         lines.append(
-            f"NOT ORCA: {report.not_orca} of {counted(report.structures, 'structure')}"
+            f"NOT ORCA: {report.not_orca} of {pluralise(report.structures, 'structure')}"
             f" {'is' if report.not_orca == 1 else 'are'} the stand-in engine's, whose numbers"
             " mean nothing for chemistry: no model should learn from them"
         )
     if report.frames:
         flagged = f", {report.flagged} of them with failed checks" if report.flagged else ""
         lines.append(
-            f"{counted(report.structures, 'structure')}{flagged}, {counted(report.frames, 'frame')}"
+            f"{pluralise(report.structures, 'structure')}{flagged}, {pluralise(report.frames, 'frame')}"
             f" written to {report.target.absolute()} ({size_text(report.size)})"
         )
     if report.left_out:
-        lines.append(f"left out: {counted(report.structures_left_out, 'completed structure')}")
+        lines.append(f"left out: {pluralise(report.structures_left_out, 'completed structure')}")
         lines += _reasons(report.left_out, "structure")
     if report.steps_left_out:
         steps = sum(one.count for one in report.steps_left_out.values())
-        lines.append(f"left out: {counted(steps, 'single step')}")
+        lines.append(f"left out: {pluralise(steps, 'single step')}")
         lines += _reasons(report.steps_left_out, "structure")
     for status, count in report.by_status.most_common():
         shown = ", ".join(report.status_examples[status])
@@ -137,7 +137,7 @@ def _lines(report: "ExportReport") -> list[str]:
 
 
 def _reasons(left_out: Mapping[str, "LeftOut"], noun: str) -> list[str]:
-    from oact_dagster.cli.shown import one_line
+    from oact_dagster.cli.shown_text import one_line
 
     lines = []
     for reason, one in sorted(left_out.items(), key=lambda item: -item[1].count):

@@ -9,8 +9,8 @@ import click
 
 from oact_dagster.cli.environment import shown_path
 from oact_dagster.cli.errors import EXIT_INTERRUPTED, RefusedError, warn
-from oact_dagster.counted import counted
 from oact_dagster.settings.campaign import Campaign
+from oact_dagster.text import pluralise
 
 if TYPE_CHECKING:
     from oact_dagster.attempts.selection import Selection
@@ -82,8 +82,8 @@ def intake_lines(campaign: Campaign) -> Iterator[str]:
 
     with Ledger(campaign.ledger) as ledger:
         rejected = ledger.count_rejections()
-        structures = counted(sum(ledger.count_by_status().values()), "structure")
-        yield f"{structures} in the ledger, {counted(rejected, 'rejected row')}"
+        structures = pluralise(sum(ledger.count_by_status().values()), "structure")
+        yield f"{structures} in the ledger, {pluralise(rejected, 'rejected row')}"
         for row in ledger.rejections(SHOWN_REJECTIONS):
             yield f"  row {row.orig_index} (line {row.line}) rejected: {row.reason}"
         if rejected > SHOWN_REJECTIONS:
@@ -154,7 +154,7 @@ def run_structures(campaign: Campaign, selection: "Selection") -> int:
     unshown = count_unshown(campaign) if not wanted and selection.whole else 0
     if unshown:
         click.echo(
-            f"{counted(unshown, 'result')} that Dagster does not show {'is' if unshown == 1 else 'are'} shown"
+            f"{pluralise(unshown, 'result')} that Dagster does not show {'is' if unshown == 1 else 'are'} shown"
         )
     elif not wanted:
         click.echo("nothing to compute")
@@ -211,13 +211,13 @@ def _finish(campaign: Campaign, problems: list[str], *, whole: bool) -> int:
         )
     if stale:
         click.echo(
-            f"oact: {counted(stale, 'result', 'was', 'were')} made with other settings than the present ones:"
+            f"oact: {pluralise(stale, 'result', 'was', 'were')} made with other settings than the present ones:"
             f" `{command} --stale` computes {'it' if stale == 1 else 'them'} again",
             err=True,
         )
     if whole and left and not problems:
         verb = "is" if left == 1 else "are"
-        click.echo(f"oact: {counted(left, 'structure')} {verb} not completed", err=True)
+        click.echo(f"oact: {pluralise(left, 'structure')} {verb} not completed", err=True)
     if whole and not summary.total:
         click.echo("oact: there is no structure to run", err=True)
     if set_aside:

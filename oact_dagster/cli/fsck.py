@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from oact_dagster.cli.ledger_argument import found_jobs_dir, found_ledger
-from oact_dagster.counted import counted
+from oact_dagster.text import pluralise
 
 if TYPE_CHECKING:
     from oact_dagster.maintenance.fsck import Found
@@ -51,8 +51,8 @@ def fsck(
 
     JOBS_DIR may be left out for a campaign. Without --repair nothing is changed.
     """
-    from oact_dagster.maintenance.fsck import fsck as look
     from oact_dagster.maintenance.fsck import is_clean
+    from oact_dagster.maintenance.fsck import run_fsck as look
 
     if only_list:
         _list()
@@ -63,14 +63,14 @@ def fsck(
     jobs = found_jobs_dir(jobs_dir, campaign)
     from oact_dagster.attempts.job_layout import JobLayout
     from oact_dagster.intake.bare_campaign import bare_campaign
-    from oact_dagster.ledger.reading import LedgerReader
+    from oact_dagster.ledger.read_only import open_reader
     from oact_dagster.ledger.store import Ledger
     from oact_dagster.maintenance.update import launchers_of
 
     pattern = job_dir_pattern or (campaign.job_dir_pattern if campaign is not None else None)
     settings = bare_campaign(ledger, jobs, job_dir_pattern=pattern)
     found = []
-    with Ledger(ledger) if repair else LedgerReader.open(ledger) as reader:
+    with Ledger(ledger) if repair else open_reader(ledger) as reader:
         layout = JobLayout.of(settings, reader)
         for one in look(reader, layout, launchers_of(campaign, settings), repair=repair):
             found.append(one)
@@ -81,7 +81,7 @@ def fsck(
     else:
         left = sum(one.left for one in found)
         mended = sum(one.mended for one in found)
-        told = f"{counted(len(found), 'invariant')} looked at: {counted(left, 'difference')}"
+        told = f"{pluralise(len(found), 'invariant')} looked at: {pluralise(left, 'difference')}"
         click.echo(told + (f" left, {mended} mended" if mended else ""))
     ctx.exit(0 if is_clean(found) else EXIT_DIFFERENT)
 
@@ -95,7 +95,7 @@ def _list() -> None:
 
 
 def _show(found: "Found", *, repair: bool) -> None:
-    from oact_dagster.cli.shown import one_line, printable
+    from oact_dagster.cli.shown_text import one_line, printable
 
     def say(text: str) -> None:
         click.echo(printable(text, sys.stdout.encoding))
@@ -105,7 +105,7 @@ def _show(found: "Found", *, repair: bool) -> None:
     if not found.count:
         return
     say(
-        f"{found.invariant.name}: {counted(found.count, 'difference')}; it should be that {found.invariant.holds}"
+        f"{found.invariant.name}: {pluralise(found.count, 'difference')}; it should be that {found.invariant.holds}"
     )
     for one in found.examples[:_SHOWN]:
         which = "" if one.orig_index is None else f"structure {one.orig_index}: "

@@ -9,8 +9,8 @@ from click.core import ParameterSource
 
 from oact_dagster.cli.bar import bar_on_stderr
 from oact_dagster.cli.errors import RefusedError
-from oact_dagster.cli.shown import printable
-from oact_dagster.counted import counted
+from oact_dagster.cli.shown_text import printable
+from oact_dagster.text import pluralise
 
 _EXAMPLE: Final = """\
 \b
@@ -73,8 +73,8 @@ def ingest(
     and the ledger are and how the columns are called. Every row is checked; one that cannot be computed is kept apart
     with the reason. The CSV may only grow at its end afterwards.
     """
-    from oact_dagster.intake.ingestion import ingest as take_in
     from oact_dagster.intake.ingestion import ingest_campaign
+    from oact_dagster.intake.ingestion import ingest_csv as take_in
 
     if db is None and (csv.is_dir() or csv.suffix in (".yaml", ".yml")):
         from oact_dagster.settings.campaign import load_campaign
@@ -106,7 +106,7 @@ def ingest(
             )
     for line in report.lines():
         click.echo(printable(line, sys.stdout.encoding))
-    click.echo(f"{counted(report.structures, 'structure')} in {db}")
+    click.echo(f"{pluralise(report.structures, 'structure')} in {db}")
 
 
 def _column(name: str) -> str | None:

@@ -1,20 +1,18 @@
 """``oact init``."""
 
 import os
-import re
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from oact_dagster.cli.errors import RefusedError, warn
-from oact_dagster.counted import counted
+from oact_dagster.cli.campaign_folder import new_file, orca_command, say_what_next, valid_name, write_files
+from oact_dagster.cli.errors import warn
+from oact_dagster.text import pluralise
 
 if TYPE_CHECKING:
     from oact_dagster.intake.column_guess import GuessedColumns
     from oact_dagster.settings.campaign import Campaign
-    from oact_dagster.settings.profiles import Profile
 
 DRY_ROWS: Final = 5
 NULL: Final = "null"
@@ -98,7 +96,7 @@ def _init_from_csv(
     force: bool,
 ) -> None:
     from oact_dagster.cli.campaign_template import campaign_text
-    from oact_dagster.intake.first_inputs import dry_run
+    from oact_dagster.intake.first_inputs import write_first_inputs
     from oact_dagster.settings.campaign import CAMPAIGN_FILE, checked_profile, read_campaign
 
     assert csv is not None
@@ -117,7 +115,7 @@ def _init_from_csv(
         profile=site,
     )
     campaign = read_campaign(text, file)
-    rows = list(dry_run(campaign, DRY_ROWS))
+    rows = list(write_first_inputs(campaign, DRY_ROWS))
     written = write_files(file, text, force=force)
 
     click.echo("Columns:")
@@ -130,43 +128,6 @@ def _init_from_csv(
         _show(row)
     click.echo("\n" + "\n".join(written))
     say_what_next(campaign)
-
-
-def new_file(folder: Path, name: str, *, force: bool) -> Path:
-    """The file to be written.
-
-    Raises:
-        RefusedError: it is there, and is not to be overwritten.
-    """
-    file = folder / name
-    if file.exists() and not force:
-        raise RefusedError(f"{file}: is there already; --force overwrites it, --folder writes elsewhere")
-    return file
-
-
-def write_files(file: Path, text: str, *, force: bool) -> list[str]:
-    """Write ``campaign.yaml`` and ``definitions.py``; return a line for each.
-
-    Raises:
-        OSError: they cannot be written.
-    """
-    from oact_dagster.cli.campaign_template import DEFINITIONS
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
-    definitions = file.parent / "definitions.py"
-    kept = definitions.exists() and definitions.read_text(encoding="utf-8", errors="replace") != DEFINITIONS
-    if not kept or force:
-        definitions.write_text(DEFINITIONS, encoding="utf-8")
-    return [
-        f"Written: {file}",
-        f"Kept as it was: {definitions}" if kept and not force else f"Written: {definitions}",
-    ]
-
-
-def valid_name(stem: str) -> str:
-    """A campaign's name from that of a file: letters, digits and underscores."""
-    return re.sub(r"[^A-Za-z0-9]+", "_", stem).strip("_")[:60] or "campaign"
 
 
 def _columns(csv: Path, geometry: str | None, charge: str | None, spin: str | None) -> "GuessedColumns":
@@ -184,21 +145,6 @@ def _columns(csv: Path, geometry: str | None, charge: str | None, spin: str | No
     return guess_columns(csv, stated)
 
 
-def orca_command(given: str | None, profile: "Profile | None" = None) -> str | None:
-    """The value of ``orca.command`` for what the user gave, or for the orca on PATH; None leaves it to the profile."""
-    from oact_dagster.settings.campaign import STANDIN
-
-    if given is None and profile is not None and profile.orca_command is not None:
-        return None
-    if given == STANDIN:
-        return STANDIN
-    if given is not None and (os.sep in given or Path(given).is_file()):
-        return os.path.abspath(Path(given).expanduser())
-    name = given or "orca"
-    found = shutil.which(name)
-    return os.path.abspath(found) if found else name
-
-
 def _shown_column(campaign: "Campaign", key: str) -> str:
     value = getattr(campaign, key)
     if value is None:
@@ -214,28 +160,8 @@ def _show(row: object) -> None:
     elif isinstance(row, DryInput):
         click.echo(f"  row {row.orig_index}: {row.file}")
         click.echo(f"    {row.keywords}")
-        click.echo(f"    charge {row.charge}, multiplicity {row.multiplicity}, {counted(row.natoms, 'atom')}")
+        click.echo(
+            f"    charge {row.charge}, multiplicity {row.multiplicity}, {pluralise(row.natoms, 'atom')}"
+        )
         for warning in row.warnings:
             click.echo(f"    warning: {warning}")
-
-
-def say_what_next(campaign: "Campaign") -> None:
-    """Tell what the user can do with a new campaign, and warn where ORCA is not there yet."""
-    from oact_dagster.attempts.engine import EngineError, find_engine
-    from oact_dagster.cli.environment import export_lines, shown_path
-    from oact_dagster.settings.campaign import STANDIN
-
-    try:
-        find_engine(campaign)
-    except EngineError as error:
-        command = campaign.orca.command
-        missing = not Path(command).exists() if os.sep in command else shutil.which(command) is None
-        told = "there is no such program yet" if missing and command != STANDIN else "it cannot run yet"
-        warn(f"{told}: {error}")
-    click.echo("\nNext:")
-    click.echo(f"  oact check {shown_path(campaign.file)}")
-    click.echo(f"  oact run {shown_path(campaign.file)}")
-    click.echo(f"  oact web {shown_path(campaign.folder)}")
-    click.echo("For Dagster's own commands:")
-    for line in export_lines(campaign):
-        click.echo(f"  {line}")

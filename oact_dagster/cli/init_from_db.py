@@ -12,7 +12,7 @@ import click
 
 from oact_dagster.cli.errors import warn
 from oact_dagster.cli.ledger_argument import refuse_root
-from oact_dagster.counted import counted
+from oact_dagster.text import pluralise
 
 if TYPE_CHECKING:
     from oact_dagster.maintenance.existing_ledger import Guess, ResultsChecked
@@ -39,16 +39,22 @@ def init_from_db(
         LedgerError: the file cannot be read.
     """
     from oact_dagster.attempts.job_layout import JobLayout
+    from oact_dagster.cli.campaign_folder import (
+        new_file,
+        orca_command,
+        say_what_next,
+        valid_name,
+        write_files,
+    )
     from oact_dagster.cli.campaign_template import campaign_text
-    from oact_dagster.cli.init import new_file, orca_command, say_what_next, valid_name, write_files
-    from oact_dagster.ledger.reading import LedgerReader
-    from oact_dagster.maintenance.existing_ledger import check_keys, check_results, guess_folders
+    from oact_dagster.ledger.read_only import open_reader
+    from oact_dagster.maintenance.existing_ledger import check_keys, compare_results, guess_folders
     from oact_dagster.settings.campaign import CAMPAIGN_FILE, checked_profile, read_campaign
 
     db, folder = (Path(os.path.abspath(path.expanduser())) for path in (db, folder))
     file = new_file(folder, CAMPAIGN_FILE, force=force)
     site = None if profile is None else checked_profile(profile)
-    with LedgerReader.open(db) as ledger:
+    with open_reader(db) as ledger:
         total = check_keys(ledger)
         named = None if jobs_dir is None else Path(os.path.abspath(jobs_dir.expanduser()))
         if named is not None:
@@ -70,11 +76,11 @@ def init_from_db(
             text = _with(text, key, value)
         campaign = read_campaign(text, file)
         with _progress(total) as progress:
-            checked = check_results(ledger, JobLayout.of(campaign, ledger), progress)
+            checked = compare_results(ledger, JobLayout.of(campaign, ledger), progress)
         counts = ledger.count_by_status()
     written = write_files(file, text, force=force)
     click.echo(
-        f"{db}: {counted(total, 'structure')}: "
+        f"{db}: {pluralise(total, 'structure')}: "
         + ", ".join(f"{count} {status}" for status, count in counts.items())
     )
     click.echo(f"Job folders: {campaign.jobs_dir / campaign.job_dir_pattern}  ({guess.reason})")
@@ -93,7 +99,7 @@ def _tell_elsewhere(guess: "Guess") -> None:
     shown = ", ".join(f"{one.orig_index}: {one.job_dir}" for one in guess.first_elsewhere)
     more = ", ..." if guess.elsewhere > len(guess.first_elsewhere) else ""
     warn(
-        f"{counted(guess.elsewhere, 'structure', 'has its job folder', 'have their job folder')} outside"
+        f"{pluralise(guess.elsewhere, 'structure', 'has its job folder', 'have their job folder')} outside"
         f" {guess.jobs_dir}, and {'its' if guess.elsewhere == 1 else 'their'} next attempt in it"
         f" (orig_index {shown}{more})"
     )
@@ -102,13 +108,13 @@ def _tell_elsewhere(guess: "Guess") -> None:
 def _tell(checked: "ResultsChecked") -> None:
     if checked.completed:
         click.echo(
-            f"Results: {checked.good} of {counted(checked.completed, 'completed structure')}"
+            f"Results: {checked.good} of {pluralise(checked.completed, 'completed structure')}"
             f" {'is proved by its folder' if checked.good == 1 else 'are proved by their folders'}"
         )
     for problem, count in checked.problems.most_common():
         shown = ", ".join(map(str, checked.examples[problem]))
         more = ", ..." if count > len(checked.examples[problem]) else ""
-        warn(f"{counted(count, 'completed structure')}: {problem} (orig_index {shown}{more})")
+        warn(f"{pluralise(count, 'completed structure')}: {problem} (orig_index {shown}{more})")
 
 
 def _shown(path: Path, folder: Path) -> str:

@@ -15,7 +15,7 @@ LINE_EVERY_S: Final = 10.0
 """Time between two lines where there is no terminal, s."""
 
 
-class Progress(Protocol):
+class BatchProgress(Protocol):
     """A context that is told of every event of a batch."""
 
     tally: Tally
@@ -32,7 +32,7 @@ class Progress(Protocol):
         """Take an event in."""
 
 
-def make_progress() -> Progress:
+def make_progress() -> BatchProgress:
     """A bar where stdout is a terminal that can show one, else plain lines."""
     from rich.console import Console
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from oact_dagster.cli.ledger_argument import found_ledger
-from oact_dagster.counted import counted
+from oact_dagster.text import pluralise
 
 if TYPE_CHECKING:
     from oact_dagster.ledger.store import Ledger
@@ -61,7 +61,7 @@ def release(campaign: str, structures: str | None, feed: bool, host: tuple[str, 
     others = (
         f" of {len(named)} named ones; the others were not held" if named and released < len(named) else ""
     )
-    click.echo(f"{counted(released, 'structure')} released{others}")
+    click.echo(f"{pluralise(released, 'structure')} released{others}")
     if paused:
         go_on = f"oact release {shlex.quote(campaign)} --feed"
         click.echo(f"the campaign is paused, and begins nothing: {paused}; `{go_on}` lets it go on")
@@ -76,7 +76,7 @@ def _tell_set_aside(campaign: "Campaign", ledger: "Ledger") -> None:
     if aside:
         folder = shlex.quote(str(campaign.folder))
         click.echo(
-            f"{counted(aside, 'structure')} set aside; to run once more those that only met a cause that is mended:"
+            f"{pluralise(aside, 'structure')} set aside; to run once more those that only met a cause that is mended:"
             f" oact run {folder} --structures 0-9,15 --ignore-budget (listed by oact dashboard {folder}"
             " --show-chronic-failures 1)"
         )

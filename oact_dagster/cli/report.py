@@ -6,7 +6,7 @@ from typing import Final
 import click
 
 from oact_dagster.cli.size_text import size_text
-from oact_dagster.counted import counted
+from oact_dagster.text import pluralise
 
 _EXAMPLE: Final = """\
 \b
@@ -32,14 +32,14 @@ def report(campaign: str, output: Path | None) -> None:
     while runs are at work. An older report is replaced; a file that is none is not.
     """
     from oact_dagster.cli.bar import bar_on_stderr
-    from oact_dagster.ledger.reading import LedgerReader
-    from oact_dagster.report.writing import write_report
+    from oact_dagster.ledger.read_only import open_reader
+    from oact_dagster.report.writer import write_report
     from oact_dagster.settings.campaign import load_campaign
     from oact_dagster.status.quality import evaluate
 
     settings = load_campaign(campaign)
     target = None if output is None else output.expanduser().absolute()
-    with LedgerReader.open(settings.ledger) as ledger, bar_on_stderr("writing the report") as told:
+    with open_reader(settings.ledger) as ledger, bar_on_stderr("writing the report") as told:
         written = write_report(settings, ledger, target, quality=evaluate(settings, ledger), told=told)
-    structures = counted(written.structures, "structure", form=",")
+    structures = pluralise(written.structures, "structure", form=",")
     click.echo(f"{written.path}: {size_text(written.size)}, {structures}")

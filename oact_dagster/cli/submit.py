@@ -13,12 +13,12 @@ from oact_dagster.cli.errors import EXIT_INTERRUPTED, EXIT_REFUSED, RefusedError
 from oact_dagster.cli.ledger_argument import found_ledger
 from oact_dagster.cli.submit_options import (
     job_settings,
-    orca_settings,
+    orca_flags,
     submit_options,
     without_effect,
     worker_settings,
 )
-from oact_dagster.counted import counted
+from oact_dagster.text import pluralise
 
 if TYPE_CHECKING:
     from oact_dagster.attempts.events import Event
@@ -103,7 +103,7 @@ def _settings(ledger: Path, jobs: Path, beside: "Campaign | None", flags: dict[s
     from oact_dagster.intake.bare_campaign import campaign_with
     from oact_dagster.settings.campaign import checked_profile, load_campaign
 
-    orca = orca_settings(flags)
+    orca = orca_flags(flags)
     if flags["use_parsl"]:
         on_node = beside is not None and beside.launcher.kind not in _PROGRAMS
         cores = flags["cores_per_worker"] or flags["n_cores"]
@@ -195,13 +195,13 @@ def _chosen(reader: "LedgerReader", campaign: "Campaign", flags: dict[str, Any])
 def _dry_run(ledger: Path, campaign: "Campaign", flags: dict[str, Any]) -> int:
     from oact_dagster.attempts.job_layout import jobs_dir_refused
     from oact_dagster.attempts.submission import preview
-    from oact_dagster.ledger.reading import LedgerReader
+    from oact_dagster.ledger.read_only import open_reader
 
     if problem := jobs_dir_refused(campaign.jobs_dir):
         raise RefusedError(problem)
     of_reason: defaultdict[str, list[int]] = defaultdict(list)
     written = 0
-    with LedgerReader.open(ledger) as reader:
+    with open_reader(ledger) as reader:
         chosen = _chosen(reader, campaign, flags)
         for one in preview(campaign, reader, chosen):
             if one.refused is None:
@@ -210,7 +210,7 @@ def _dry_run(ledger: Path, campaign: "Campaign", flags: dict[str, Any]) -> int:
                 of_reason[one.refused].append(one.orig_index)
     if chosen:
         click.echo(
-            f"{counted(written, 'folder')} written in {shown_path(campaign.jobs_dir)}; nothing was submitted, and no"
+            f"{pluralise(written, 'folder')} written in {shown_path(campaign.jobs_dir)}; nothing was submitted, and no"
             " status changed"
         )
     for reason, indices in sorted(of_reason.items(), key=lambda item: -len(item[1])):
@@ -220,10 +220,10 @@ def _dry_run(ledger: Path, campaign: "Campaign", flags: dict[str, Any]) -> int:
 
 
 def _submit(ledger: Path, campaign: "Campaign", beside: "Campaign | None", flags: dict[str, Any]) -> int:
-    from oact_dagster.ledger.reading import LedgerReader
+    from oact_dagster.ledger.read_only import open_reader
     from oact_dagster.ledger.store import Ledger
 
-    with LedgerReader.open(ledger) as reader:
+    with open_reader(ledger) as reader:
         chosen = _chosen(reader, campaign, flags)
     if not chosen:
         return 0
@@ -265,7 +265,7 @@ def _check(campaign: "Campaign", beside: "Campaign | None", flags: dict[str, Any
 
 
 def _run_here(campaign: "Campaign", ledger: "Ledger", chosen: list[int], flags: dict[str, Any]) -> int:
-    from oact_dagster.attempts.submission import submit as run
+    from oact_dagster.attempts.submission import submit_structures as run
     from oact_dagster.cli.progress import make_progress
 
     with make_progress() as progress:
@@ -284,7 +284,7 @@ def _hand_over(
     flags: dict[str, Any],
 ) -> int:
     from oact_dagster.attempts.events import Note
-    from oact_dagster.attempts.submission import submit as hand_over
+    from oact_dagster.attempts.submission import submit_structures as hand_over
     from oact_dagster.cli.tally import Tally
 
     tally = Tally()
@@ -296,7 +296,7 @@ def _hand_over(
 
     done = hand_over(campaign, ledger, chosen, follow=False, take_over=flags["take_over"], watch=watch)
     kind = campaign.launcher.kind
-    click.echo(f"submitted {len(done.begun)} of {counted(len(chosen), 'structure')} to {kind}")
+    click.echo(f"submitted {len(done.begun)} of {pluralise(len(chosen), 'structure')} to {kind}")
     if done.begun:
         click.echo(f"  structures: {_few(sorted(done.begun))}")
     if done.job_ids:

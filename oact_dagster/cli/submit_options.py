@@ -166,7 +166,7 @@ def without_effect(flags: Mapping[str, Any]) -> list[str]:
     return [f"--{flag.replace('_', '-')}" for flag in idle if _said(flags[flag])]
 
 
-def orca_settings(flags: Mapping[str, Any]) -> dict[str, Any]:
+def orca_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
     """What was said of ``orca``, without the cores."""
     found = {name: flags[flag] for flag, name in _ORCA.items() if _said(flags[flag])}
     command = found.get("command")

@@ -30,7 +30,7 @@ def web(ctx: click.Context, folder: Path, port: int, host: str, read_only: bool)
     from oact_dagster.cli.environment import export_lines, variables
     from oact_dagster.cli.errors import RefusedError
     from oact_dagster.cli.web_record import record_file
-    from oact_dagster.cli.web_server import check_port, end_leftovers, serve
+    from oact_dagster.cli.web_server import check_port, end_left_servers, serve
     from oact_dagster.defs.instance import dagster_home, make_instance
     from oact_dagster.settings.campaign import CAMPAIGN_FILE, load_campaign
 
@@ -44,7 +44,7 @@ def web(ctx: click.Context, folder: Path, port: int, host: str, read_only: bool)
     home = dagster_home(settings)
     record = None if read_only else record_file(home, settings.name)
     if record is not None:
-        end_leftovers(record)
+        end_left_servers(record)
     check_port(host, port)
     make_instance(home)
     click.echo(f"campaign {settings.name}: http://{host}:{port}  (Ctrl+C ends it)")

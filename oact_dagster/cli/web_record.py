@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 
 from oact_dagster.cli.errors import RefusedError
+from oact_dagster.files import atomic_write
 from oact_dagster.ledger.owner import Owner
-from oact_dagster.whole_file import write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def record_page(file: Path, page: OpenPage) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    write_whole(file, json.dumps(asdict(page)))
+    atomic_write(file, json.dumps(asdict(page)))
 
 
 def left_by_a_dead_one(file: Path) -> OpenPage | None:

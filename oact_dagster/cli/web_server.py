@@ -55,7 +55,7 @@ def check_port(host: str, port: int) -> None:
         raise RefusedError(f"port {port} of {host} {why}; choose another one with --port") from None
 
 
-def end_leftovers(record: Path) -> None:
+def end_left_servers(record: Path) -> None:
     """End the web page and the daemon that a killed ``oact web`` has left; runs that they have started go on.
 
     Args:

@@ -12,7 +12,7 @@ from oact_dagster.attempts.selection import BatchRequest
 from oact_dagster.defs import columns
 from oact_dagster.defs.batch_events import BatchReport
 from oact_dagster.defs.batch_step import StepEvent, Watch, run_in_step, told_of_all
-from oact_dagster.defs.checks import check_results, check_specs
+from oact_dagster.defs.checks import check_specs, quality_check_results
 from oact_dagster.defs.columns import column_schema
 from oact_dagster.defs.intake import intake_asset
 from oact_dagster.defs.keys import CampaignKeys
@@ -210,7 +210,7 @@ def _structures_step(campaign: Campaign, watch: Watch | None) -> dg.AssetsDefini
             "The whole campaign: how far it is and when it ends, statistics and pictures, failures by class, metal and"
             " host, core-hours, what the quality rules found, and all results in results.parquet.",
             metadata={
-                **column_schema(columns.RESULTS_FILE),
+                **column_schema(columns.RESULTS_COLUMNS),
                 **_path("results_file", campaign.folder / RESULTS_FILE),
             },
         ),
@@ -226,7 +226,7 @@ def _structures_step(campaign: Campaign, watch: Watch | None) -> dg.AssetsDefini
     def structures(context: dg.AssetExecutionContext) -> Iterator[StepEvent]:
         selected = context.selected_asset_keys
         checks = context.selected_asset_check_keys
-        tell = partial(check_results, campaign, wanted=checks) if checks else None
+        tell = partial(quality_check_results, campaign, wanted=checks) if checks else None
         with open_ledger(campaign) as ledger:
             if selected <= {keys.campaign_summary}:
                 # Also the checks alone, which Dagster can run without their assets.

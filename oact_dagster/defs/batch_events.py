@@ -7,7 +7,6 @@ from itertools import pairwise
 from dagster import AssetKey, AssetMaterialization, AssetObservation, Failure, MetadataValue
 
 from oact_dagster.attempts.events import Completed, Event, Failed, InputWritten, NotRun, Stuck
-from oact_dagster.counted import counted
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.metadata import (
     Metadata,
@@ -20,9 +19,10 @@ from oact_dagster.defs.versions import version_tags
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.quality.energy_model import EnergyModel
-from oact_dagster.quality.rules import Verdict
+from oact_dagster.quality.rules import RuleResult
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.quality import energy_model, judge_one
+from oact_dagster.text import pluralise
 
 SHOWN_FAILURES = 20
 
@@ -107,7 +107,7 @@ class BatchReport:
             return None
         classes = ", ".join(f"{count} {name}" for name, count in self.failure_classes.most_common())
         left = f", {self.counts['not_run']} not run" if self.counts["not_run"] else ""
-        of = counted(sum(self.counts.values()), "structure")
+        of = pluralise(sum(self.counts.values()), "structure")
         return Failure(
             f"{without} of {of} {'has' if without == 1 else 'have'} no result ({classes or 'none failed'}{left});"
             " the others are recorded",
@@ -115,7 +115,7 @@ class BatchReport:
             allow_retries=False,
         )
 
-    def _verdicts(self, event: Completed) -> Sequence[Verdict]:
+    def _verdicts(self, event: Completed) -> Sequence[RuleResult]:
         """What the quality rules say of a result; of its energy by those that were there before this batch."""
         if event.attempt is None or not event.attempt.result:
             return ()

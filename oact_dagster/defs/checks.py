@@ -8,11 +8,11 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData,
 )
 
-from oact_dagster.counted import counted
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.quality.rules import Severity, rules_in_force
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.quality import CAMPAIGN_RULES, Quality, RuleSummary
+from oact_dagster.text import pluralise
 
 _OF_THE_METRICS: Final = ("forces_below_limit", "spin_contamination", "energy_in_range", "metal_bound")
 """These look at the numbers; all others at whether there is a result at all, and of what."""
@@ -37,7 +37,7 @@ def check_specs(campaign: Campaign) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def check_results(
+def quality_check_results(
     campaign: Campaign, quality: Quality, wanted: Collection[dg.AssetCheckKey] | None = None
 ) -> Iterator[dg.AssetCheckResult]:
     """What the rules found, with counts and the ten worst.
@@ -105,6 +105,6 @@ def _said(rule: RuleSummary) -> str:
     if not rule.checked:
         return f"nothing to judge yet: {rule.description}"
     if rule.failed:
-        return f"broken by {rule.failed} of {counted(rule.checked, 'result')}: {rule.description}"
+        return f"broken by {rule.failed} of {pluralise(rule.checked, 'result')}: {rule.description}"
     whole = "the only result" if rule.checked == 1 else f"all {rule.checked} results"
     return f"holds for {whole}: {rule.description}"

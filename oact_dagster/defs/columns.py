@@ -86,7 +86,7 @@ METRIC_SUMMARIES: Final = (
     ("quality", "table", "what each quality rule says of the result"),
 )
 
-RESULTS_FILE: Final = (
+RESULTS_COLUMNS: Final = (
     ("orig_index", "int", "row of the CSV, from 0: the partition key"),
     ("formula_elements", "string", "semicolon-separated symbols"),
     *_STRUCTURE[1:],

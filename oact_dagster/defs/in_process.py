@@ -29,8 +29,8 @@ from oact_dagster.defs.campaign_definitions import campaign_definitions
 from oact_dagster.defs.dead_runs import HOST_TAG
 from oact_dagster.defs.instance import dagster_home, make_instance
 from oact_dagster.defs.keys import CampaignKeys
+from oact_dagster.defs.missing_materializations import missing_materializations
 from oact_dagster.defs.storage_faults import StorageError, guarded, telling_of_storage
-from oact_dagster.defs.unshown import unshown_results
 from oact_dagster.intake.identity import check_identity
 from oact_dagster.intake.need import is_taken_in
 from oact_dagster.ledger.store import Ledger
@@ -108,7 +108,7 @@ def count_unshown(campaign: Campaign) -> int:
         StorageError: Dagster's storage cannot.
     """
     with Ledger(campaign.ledger) as ledger, _instance(campaign) as instance:
-        return len(unshown_results(instance, campaign, ledger))
+        return len(missing_materializations(instance, campaign, ledger))
 
 
 def run_selection(

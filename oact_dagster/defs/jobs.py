@@ -11,19 +11,19 @@ from oact_dagster.attempts.events import Event, TakenIn
 from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.selection import BatchRequest, Selection, SelectionError, resolve
 from oact_dagster.attempts.stop_request import StopRequest
-from oact_dagster.counted import counted
 from oact_dagster.defs.assets import open_ledger
 from oact_dagster.defs.batch_step import StepEvent, Watch, run_in_step
-from oact_dagster.defs.checks import as_evaluation, check_results
+from oact_dagster.defs.checks import as_evaluation, quality_check_results
 from oact_dagster.defs.keys import CampaignKeys, name_prefix
 from oact_dagster.defs.metadata import row_metadata
+from oact_dagster.defs.missing_materializations import missing_materializations
 from oact_dagster.defs.planned import plan_partitions
-from oact_dagster.defs.unshown import unshown_results
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.maintenance.update import launchers_of, update_running
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.quality import Quality
+from oact_dagster.text import pluralise
 
 _LEFT: Final = ("harvest", "update")
 """Words of the sensors for what nobody follows, or shows."""
@@ -111,7 +111,7 @@ def _request(
             raise dg.Failure(str(error), allow_retries=False) from None
         if config.also_unshown:
             # What is to be computed comes first.
-            unshown = unshown_results(context.instance, campaign, ledger)
+            unshown = missing_materializations(context.instance, campaign, ledger)
             request = replace(request, orig_indices=[*request.orig_indices, *unshown])
         return request
     if word == "update":
@@ -119,23 +119,23 @@ def _request(
         limit = campaign.launcher.silence_limit_s
         report = update_running(ledger, layout, launcher_of, silence_limit_s=limit, retry=campaign.retry)
         changed = ", ".join(f"{count} {status}" for status, count in report.changed.items()) or "none changed"
-        context.log.info(f"looked at {counted(report.looked_at, 'running structure')}: {changed}")
+        context.log.info(f"looked at {pluralise(report.looked_at, 'running structure')}: {changed}")
         for note in report.notes.values():
             context.log.warning(
-                f"{counted(note.count, 'structure')} (such as {note.examples[0]}): {note.text}"
+                f"{pluralise(note.count, 'structure')} (such as {note.examples[0]}): {note.text}"
             )
         left: list[int] = []
     else:
         left = ledger.left_by_dead_batches()
     # Those that come out lost, or never began, run on; nothing else is begun.
-    found = dict.fromkeys([*left, *unshown_results(context.instance, campaign, ledger)])
+    found = dict.fromkeys([*left, *missing_materializations(context.instance, campaign, ledger)])
     return BatchRequest(list(found), (Status.TO_RUN,), named=False, take_over=config.take_over)
 
 
 def _evaluations(
     context: dg.OpExecutionContext, campaign: Campaign, quality: Quality
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    for result in check_results(campaign, quality):
+    for result in quality_check_results(campaign, quality):
         yield as_evaluation(result, context.instance)
 
 

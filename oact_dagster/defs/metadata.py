@@ -14,7 +14,7 @@ from oact_dagster.orca.outputs.convergence import Convergence
 from oact_dagster.pictures.convergence import convergence_picture
 from oact_dagster.pictures.geometry import geometry_picture
 from oact_dagster.pictures.markdown import as_markdown
-from oact_dagster.quality.rules import Verdict
+from oact_dagster.quality.rules import RuleResult
 
 Metadata = dict[str, Any]
 
@@ -72,7 +72,9 @@ def input_metadata(event: InputWritten) -> Metadata:
     return metadata
 
 
-def result_metadata(event: Completed, input_hash: str | None, verdicts: Sequence[Verdict] = ()) -> Metadata:
+def result_metadata(
+    event: Completed, input_hash: str | None, verdicts: Sequence[RuleResult] = ()
+) -> Metadata:
     """Of ``orca_results``: what the output file says, how it came about, and which quality rules it breaks."""
     attempt = event.attempt
     found: Metadata = {"job_dir": MetadataValue.path(event.structure.job_dir or "")}
@@ -120,7 +122,7 @@ def _convergence(attempt: AttemptRecord) -> Metadata:
     return {"convergence": MetadataValue.md(as_markdown(picture, "convergence"))}
 
 
-def metric_metadata(event: Completed, verdicts: Sequence[Verdict] = ()) -> Metadata:
+def metric_metadata(event: Completed, verdicts: Sequence[RuleResult] = ()) -> Metadata:
     """Of ``metric_summaries``: the numbers of one structure, and what each quality rule says of them."""
     result: Mapping[str, Any] = event.attempt.result if event.attempt is not None else {}
     energy = result.get("final_energy")
@@ -142,7 +144,7 @@ def metric_metadata(event: Completed, verdicts: Sequence[Verdict] = ()) -> Metad
     return {key: value for key, value in found.items() if value is not None}
 
 
-def _quality_table(verdicts: Sequence[Verdict]) -> MetadataValue[Any]:
+def _quality_table(verdicts: Sequence[RuleResult]) -> MetadataValue[Any]:
     words = {True: "holds", False: "broken", None: "not judged"}
     return MetadataValue.table(
         [

@@ -12,12 +12,11 @@ from typing import Final
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from oact_dagster.counted import counted
 from oact_dagster.defs.current_settings import current_settings
 from oact_dagster.defs.dead_runs import close_dead_runs
 from oact_dagster.defs.keys import CampaignKeys, name_prefix, summarise_name
+from oact_dagster.defs.missing_materializations import missing_materializations
 from oact_dagster.defs.requests import ask_for, ask_for_summary, not_claimed_yet, under_way
-from oact_dagster.defs.unshown import unshown_results
 from oact_dagster.feed.decisions import Decision, decide_feed, decide_retry
 from oact_dagster.feed.notices import tell
 from oact_dagster.intake.identity import check_identity
@@ -25,6 +24,7 @@ from oact_dagster.intake.need import TAKEN_IN, csv_stamp, is_taken_in, why_refus
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign, CampaignError
+from oact_dagster.text import pluralise
 
 RUN_KEY_TAG: Final = "dagster/run_key"
 SELDOM: Final = 5
@@ -194,7 +194,7 @@ def _timeout_sensor(loaded: Campaign, job: dg.JobDefinition) -> dg.SensorDefinit
         except _SkipError as why:
             return dg.SkipReason(str(why))
         seen = (
-            f"{counted(left, 'structure', 'was', 'were')} left by runs that are gone, {marked}"
+            f"{pluralise(left, 'structure', 'was', 'were')} left by runs that are gone, {marked}"
             f" {'is' if marked == 1 else 'are'} marked running by others"
         )
         if not left and not marked:
@@ -221,13 +221,13 @@ def _harvest_sensor(loaded: Campaign, job: dg.JobDefinition) -> dg.SensorDefinit
             with _ledger_of(loaded) as (campaign, ledger):
                 closed = close_dead_runs(context.instance, campaign, ledger)
                 left = ledger.left_by_dead_batches()
-                unshown = unshown_results(context.instance, campaign, ledger)
+                unshown = missing_materializations(context.instance, campaign, ledger)
         except _SkipError as why:
             return dg.SkipReason(str(why))
         seen = (
-            f"{counted(closed, 'run')} whose process is gone {'was' if closed == 1 else 'were'} closed,"
-            f" {counted(len(left), 'structure', 'is', 'are')} followed by nobody,"
-            f" {counted(len(unshown), 'result', 'is', 'are')} not shown"
+            f"{pluralise(closed, 'run')} whose process is gone {'was' if closed == 1 else 'were'} closed,"
+            f" {pluralise(len(left), 'structure', 'is', 'are')} followed by nobody,"
+            f" {pluralise(len(unshown), 'result', 'is', 'are')} not shown"
         )
         if not left and not unshown:
             return dg.SkipReason(f"{seen}: nothing to do")

@@ -6,7 +6,6 @@ from typing import Any
 
 from dagster import AssetKey, AssetMaterialization, MetadataValue, TableColumn, TableRecord, TableSchema
 
-from oact_dagster.counted import counted
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.versions import version_tags
 from oact_dagster.ledger.states import Status
@@ -19,6 +18,7 @@ from oact_dagster.status.figures import CampaignFigures, campaign_figures
 from oact_dagster.status.quality import Quality
 from oact_dagster.status.staleness import stale_results
 from oact_dagster.status.summary import Statistic, write_results
+from oact_dagster.text import pluralise
 
 _ROWS = 30
 """Of a table of metals or hosts."""
@@ -101,7 +101,7 @@ def summary_materialization(
     }
     if summary.not_orca:
         metadata["warning"] = (
-            f"{summary.not_orca} of {counted(summary.completed, 'result')}"
+            f"{summary.not_orca} of {pluralise(summary.completed, 'result')}"
             f" {'is NOT an ORCA result' if summary.not_orca == 1 else 'are NOT ORCA results'}: the stand-in"
             " engine's GFN2-xTB numbers mean nothing for chemistry"
         )

@@ -12,13 +12,13 @@ from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.selection import known_structures
 from oact_dagster.export.formats import SUFFIXES, ExportError, check_format, open_writer
 from oact_dagster.export.frame import About
-from oact_dagster.export.frames import NOT_ORCA, FrameSource, Wanted
+from oact_dagster.export.frames import NOT_ORCA, FrameSelection, FrameSource
 from oact_dagster.export.report import EXAMPLES, ExportReport
+from oact_dagster.files import atomic_file
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Status, StoredStructure
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.overview import engines_of
-from oact_dagster.whole_file import whole_file
 
 AT_ONCE: Final = 200
 """Rows of the ledger that are read together."""
@@ -26,7 +26,7 @@ AT_ONCE: Final = 200
 _ROWS_LOOKED_AT: Final = 1000
 """Rows in which columns of the CSV are looked for that the settings do not name."""
 
-Progress = Callable[[int, int], None]
+ExportProgress = Callable[[int, int], None]
 """Called with the structures looked at, and those there are in all."""
 
 
@@ -57,17 +57,17 @@ def check_target(campaign: Campaign, target: Path, *, overwrite: bool) -> None:
         raise ExportError(f"{target}: is there already; --force overwrites it, -o writes elsewhere")
 
 
-def export(
+def export_campaign(
     campaign: Campaign,
     ledger: LedgerReader,
     target: Path,
     format_name: str,
     *,
     flagged: Mapping[int, Sequence[str]],
-    wanted: Wanted | None = None,
+    wanted: FrameSelection | None = None,
     orig_indices: Sequence[int] | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: ExportProgress | None = None,
 ) -> ExportReport:
     """Write the training set of a campaign into one file, whole or not at all.
 
@@ -102,13 +102,13 @@ def export(
     report = ExportReport(target)
     about = _about(campaign, ledger)
     source = FrameSource(
-        campaign, ledger, JobLayout.of(campaign, ledger), about, flagged, wanted or Wanted(), report
+        campaign, ledger, JobLayout.of(campaign, ledger), about, flagged, wanted or FrameSelection(), report
     )
     in_all = _count_without_result(ledger, report) if orig_indices is None else len(orig_indices)
     chunks = _all_rows(ledger) if orig_indices is None else _named_rows(ledger, orig_indices, report)
     done = 0
     try:
-        with whole_file(target) as part:
+        with atomic_file(target) as part:
             with open_writer(format_name, part, about) as writer:
                 for looked_at, rows in chunks:
                     for frame in source.of(rows):

@@ -38,7 +38,7 @@ FAILED_CHECKS: Final = "failed checks"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class FrameSelection:
     """Which frames of a campaign are asked for."""
 
     all_steps: bool = False
@@ -67,7 +67,7 @@ class FrameSource:
         layout: JobLayout,
         about: About,
         flagged: Mapping[int, Sequence[str]],
-        wanted: Wanted,
+        wanted: FrameSelection,
         report: ExportReport,
     ) -> None:
         self._ledger = ledger

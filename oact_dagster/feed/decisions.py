@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from oact_dagster.counted import counted
 from oact_dagster.feed.bad_hosts import bad_hosts
 from oact_dagster.feed.state import (
     BUDGET,
@@ -27,6 +26,7 @@ from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
+from oact_dagster.text import pluralise
 
 MOST_REQUESTS: Final = 4
 """Runs that are asked for at once: each costs the daemon a third of a second."""
@@ -178,7 +178,7 @@ def _failing(campaign: Campaign, ledger: Ledger, after: int, now: float) -> str:
     opened, refused = ledger.last_refused(feed.window, after)
     if opened >= least and refused > rate * opened:
         return (
-            f"of {refused} of the last {counted(opened, 'attempt')} no input could be written"
+            f"of {refused} of the last {pluralise(opened, 'attempt')} no input could be written"
             f" (feed.pause_at_failure_rate {rate:g})"
         )
     last = ledger.last_ended(feed.window, after)
@@ -194,7 +194,7 @@ def _failing(campaign: Campaign, ledger: Ledger, after: int, now: float) -> str:
     by_class = Counter(one.failure_class or one.outcome.value for one in failures)
     classes = ", ".join(f"{count} {name}" for name, count in by_class.most_common(3))
     return (
-        f"{len(failures)} of the last {counted(len(last), 'attempt')} failed: {classes}"
+        f"{len(failures)} of the last {pluralise(len(last), 'attempt')} failed: {classes}"
         f" (feed.pause_at_failure_rate {rate:g})"
     )
 
@@ -241,7 +241,7 @@ def _ask_within_trial(
     if not limits:
         here = campaign.launcher.on_this_machine and runs >= SMALL_RUNS
         return Decision(f"{seen}: {_ASKED if due <= requested else _SHARED if here else _WAITS}")
-    return Decision(f"{seen}: {sum(limits)} {word} in {counted(len(limits), 'run')}", limits)
+    return Decision(f"{seen}: {sum(limits)} {word} in {pluralise(len(limits), 'run')}", limits)
 
 
 def _limits(campaign: Campaign, structures: int, runs: int) -> list[int]:

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from oact_dagster.counted import counted
 from oact_dagster.intake.columns import Columns
 from oact_dagster.intake.csv_rows import CsvRow
 from oact_dagster.intake.rows import annotations, row_hash
+from oact_dagster.text import pluralise
 
 LISTED: Final = 10
 """Rows, groups and rejections that a text names."""
@@ -69,7 +69,7 @@ class Comparison:
             else ""
         )
         return (
-            f"{csv}: {counted(self.changed, 'row')} that {'was' if self.changed == 1 else 'were'} taken in before"
+            f"{csv}: {pluralise(self.changed, 'row')} that {'was' if self.changed == 1 else 'were'} taken in before"
             f" changed, moved or vanished (row {shown}{more}; rows count from 0), and a campaign's CSV may only grow at"
             " its end. Nothing was written."
             f"{mended} Put the old rows back, or start a second campaign with the new CSV: `oact init OTHER.csv`"

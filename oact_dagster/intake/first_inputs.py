@@ -10,7 +10,7 @@ from oact_dagster.attempts.job_layout import SHARDED_FROM, JobLayout
 from oact_dagster.intake.columns import Columns
 from oact_dagster.intake.csv_rows import CsvError, CsvFile
 from oact_dagster.intake.report import IntakeRefused
-from oact_dagster.intake.rows import checked, record_of
+from oact_dagster.intake.rows import check_row, record_of
 from oact_dagster.launchers.attempt_files import INPUT_FILE
 from oact_dagster.ledger.states import NewStructure, Rejection
 from oact_dagster.orca.inputs.writer import check_settings
@@ -44,7 +44,7 @@ class DryRefusal:
     reason: str
 
 
-def dry_run(campaign: Campaign, rows: int) -> Iterator[DryInput | DryRefusal]:
+def write_first_inputs(campaign: Campaign, rows: int) -> Iterator[DryInput | DryRefusal]:
     """Render the inputs of the first rows of the campaign's CSV.
 
     Args:
@@ -58,7 +58,7 @@ def dry_run(campaign: Campaign, rows: int) -> Iterator[DryInput | DryRefusal]:
         with CsvFile(campaign.csv_file) as csv:
             columns = Columns.of(campaign, csv.columns)
             all_rows = csv.rows()
-            found = [(row.line, checked(row, columns)) for row in islice(all_rows, rows)]
+            found = [(row.line, check_row(row, columns)) for row in islice(all_rows, rows)]
             large = len(found) + sum(1 for _ in islice(all_rows, SHARDED_FROM - len(found))) >= SHARDED_FROM
     except CsvError as error:
         raise IntakeRefused(str(error)) from None

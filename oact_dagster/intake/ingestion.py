@@ -7,13 +7,13 @@ from pathlib import Path
 from oact_dagster.attempts.job_layout import keep_flat
 from oact_dagster.intake.bare_campaign import bare_campaign, campaign_beside
 from oact_dagster.intake.identity import check_names, fix_names
-from oact_dagster.intake.intake import Progress, take_in
+from oact_dagster.intake.intake import IntakeProgress, take_in
 from oact_dagster.intake.report import IntakeReport
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
 
 
-def ingest(
+def ingest_csv(
     csv: Path,
     ledger: Path,
     *,
@@ -22,7 +22,7 @@ def ingest(
     spin_column: str | None,
     annotate: Sequence[str] | None = None,
     flat: bool = False,
-    progress: Progress | None = None,
+    progress: IntakeProgress | None = None,
 ) -> IntakeReport:
     """Write the rows of a CSV to a ledger; of one that is there the new rows.
 
@@ -69,7 +69,7 @@ def ingest(
         return take_in(campaign, made, progress)
 
 
-def ingest_campaign(campaign: Campaign, progress: Progress | None = None) -> IntakeReport:
+def ingest_campaign(campaign: Campaign, progress: IntakeProgress | None = None) -> IntakeReport:
     """Write the new rows of a campaign's CSV to its ledger, and run nothing.
 
     The structures get no partition keys, for which a Dagster instance is needed. The CSV is therefore not noted as

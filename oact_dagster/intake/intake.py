@@ -11,17 +11,17 @@ from dataclasses import replace
 from typing import Final
 
 from oact_dagster.attempts.job_layout import choose_layout
-from oact_dagster.counted import counted
 from oact_dagster.intake.column_guess import GuessedColumns, guess_columns
 from oact_dagster.intake.columns import Columns
 from oact_dagster.intake.comparison import LISTED, Comparison
 from oact_dagster.intake.csv_rows import CsvError, CsvFile, CsvRow
 from oact_dagster.intake.report import IntakeRefused, IntakeReport
-from oact_dagster.intake.rows import annotations, checked
+from oact_dagster.intake.rows import annotations, check_row
 from oact_dagster.intake.run_order import Order, put_in_order
 from oact_dagster.ledger.states import NewStructure, Rejection
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
+from oact_dagster.text import pluralise
 
 __all__ = ["GuessedColumns", "IntakeRefused", "IntakeReport", "guess_columns", "take_in"]
 
@@ -34,11 +34,11 @@ _CHUNK_BYTES: Final = 16 << 20
 MANY_STRUCTURES: Final = 100_000
 """Partitions that Dagster advises at most for one asset."""
 
-Progress = Callable[[int, int], None]
+IntakeProgress = Callable[[int, int], None]
 """Called with the bytes done and the bytes in all."""
 
 
-def take_in(campaign: Campaign, ledger: Ledger, progress: Progress | None = None) -> IntakeReport:
+def take_in(campaign: Campaign, ledger: Ledger, progress: IntakeProgress | None = None) -> IntakeReport:
     """Write the new rows of a campaign's CSV to its ledger.
 
     Args:
@@ -85,7 +85,7 @@ def _known_already(campaign: Campaign, ledger: Ledger) -> IntakeReport:
     )
 
 
-def _take_in(campaign: Campaign, csv: CsvFile, ledger: Ledger, progress: Progress) -> IntakeReport:
+def _take_in(campaign: Campaign, csv: CsvFile, ledger: Ledger, progress: IntakeProgress) -> IntakeReport:
     columns = Columns.of(campaign, csv.columns)
     found = _compare(csv, columns, ledger, progress)
     if found.changed:
@@ -117,7 +117,7 @@ def _take_in(campaign: Campaign, csv: CsvFile, ledger: Ledger, progress: Progres
     )
 
 
-def _compare(csv: CsvFile, columns: Columns, ledger: Ledger, progress: Progress) -> Comparison:
+def _compare(csv: CsvFile, columns: Columns, ledger: Ledger, progress: IntakeProgress) -> Comparison:
     """Read the whole file, and compare the rows that the ledger knows with what it knows of them."""
     found = Comparison(columns, ledger.known_rows())
     for row in csv.rows():
@@ -149,7 +149,7 @@ def _write(
     ledger: Ledger,
     first_new: CsvRow | None,
     order: Order,
-    progress: Progress,
+    progress: IntakeProgress,
 ) -> tuple[int, int]:
     """Check the new rows and write them; return how many were taken and how many rejected."""
     taken = rejected = 0
@@ -165,7 +165,7 @@ def _write(
 
 
 def _chunks(
-    csv: CsvFile, columns: Columns, first_new: CsvRow, order: Order, progress: Progress
+    csv: CsvFile, columns: Columns, first_new: CsvRow, order: Order, progress: IntakeProgress
 ) -> Iterator[tuple[list[NewStructure], list[Rejection]]]:
     good: list[NewStructure] = []
     bad: list[Rejection] = []
@@ -173,7 +173,7 @@ def _chunks(
     for row in csv.rows(first_new):
         if not row.number & 0xFF:
             progress(csv.size + row.offset, 2 * csv.size)
-        result = checked(row, columns)
+        result = check_row(row, columns)
         if isinstance(result, NewStructure):
             place = order.place_of(result.elements, result.multiplicity, result.priority)
             good.append(replace(result, cost_rank=place.cost_rank, n_basis_functions=place.n_basis_functions))
@@ -197,17 +197,17 @@ def _notes(campaign: Campaign, csv: CsvFile, found: Comparison, structures: int)
         )
     if found.annotated_otherwise:
         yield (
-            f"annotate has changed: {counted(found.annotated_otherwise, 'structure')} known before"
+            f"annotate has changed: {pluralise(found.annotated_otherwise, 'structure')} known before"
             f" {'was' if found.annotated_otherwise == 1 else 'were'} annotated anew"
         )
     if found.uncompared:
         yield (
-            f"{counted(found.uncompared, 'structure', 'comes', 'come')} from a ledger that kept no hash of the rows:"
+            f"{pluralise(found.uncompared, 'structure', 'comes', 'come')} from a ledger that kept no hash of the rows:"
             " not compared with the CSV"
         )
     if found.left_out:
         yield (
-            f"{counted(found.left_out, 'row')} before the last one that the ledger knows"
+            f"{pluralise(found.left_out, 'row')} before the last one that the ledger knows"
             f" {'is' if found.left_out == 1 else 'are'} not in it: left alone"
         )
     twice = sorted({name for name in csv.columns if csv.columns.count(name) > 1})

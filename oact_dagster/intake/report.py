@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from oact_dagster.counted import counted
 from oact_dagster.ledger.states import Rejection
+from oact_dagster.text import pluralise
 
 
 class IntakeRefused(ValueError):  # noqa: N818 - it says what happened to the CSV, and reads so where it is caught
@@ -44,12 +44,12 @@ class IntakeReport:
     def lines(self) -> list[str]:
         """The report as lines of text."""
         told = [
-            f"{self.csv}: {counted(self.rows, 'row')}, {self.taken} taken in, {self.known} known before, "
+            f"{self.csv}: {pluralise(self.rows, 'row')}, {self.taken} taken in, {self.known} known before, "
             f"{self.rejected_now} rejected now, {self.rejected} rejected in all"
         ]
         told += [f"row {r.orig_index} (line {r.line}) rejected: {r.reason}" for r in self.first_rejections]
         if self.rejected > len(self.first_rejections):
-            told.append(f"and {counted(self.rejected - len(self.first_rejections), 'more rejected row')}")
+            told.append(f"and {pluralise(self.rejected - len(self.first_rejections), 'more rejected row')}")
         if self.repeats:
             groups = "; ".join(" = ".join(map(str, group)) for group in self.repeat_groups)
             repeating = "1 structure repeats" if self.repeats == 1 else f"{self.repeats} structures repeat"

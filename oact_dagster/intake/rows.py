@@ -41,7 +41,7 @@ def annotations(row: CsvRow, columns: Columns) -> dict[str, str]:
     return {name: row.fields[place].decode().strip() for name, place in columns.annotate}
 
 
-def checked(row: CsvRow, columns: Columns) -> NewStructure | Rejection:
+def check_row(row: CsvRow, columns: Columns) -> NewStructure | Rejection:
     """Check a row: a geometry, whole numbers, and a number of electrons that fits the unpaired ones.
 
     Args:

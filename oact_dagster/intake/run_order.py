@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from oact_dagster.attempts.disk_estimate import Sizes
-from oact_dagster.counted import counted
 from oact_dagster.intake.columns import Columns
 from oact_dagster.intake.csv_rows import CsvFile, CsvRow
 from oact_dagster.intake.rows import priority_of
@@ -19,6 +18,7 @@ from oact_dagster.ledger.states import Place
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.orca.inputs.settings import InputRefused
 from oact_dagster.settings.campaign import Campaign
+from oact_dagster.text import pluralise
 
 ORDERED_BY: Final = "ordered_by"
 """The key of the ledger's ``meta`` that says what its order was made from."""
@@ -120,16 +120,16 @@ def put_in_order(
     ledger.set_meta(ORDERED_BY, order_key(campaign))
     if changed and settled:
         have = "has" if changed == 1 else "have"
-        yield f"feed.priority_column: {counted(changed, 'structure')} known before {have} another priority now"
+        yield f"feed.priority_column: {pluralise(changed, 'structure')} known before {have} another priority now"
     elif changed:
         yield (
-            f"feed.order or feed.priority_column has changed: {counted(changed, 'structure')} known before"
+            f"feed.order or feed.priority_column has changed: {pluralise(changed, 'structure')} known before"
             f" {'has' if changed == 1 else 'have'} another place"
         )
     if unread:
         rows = ", ".join(map(str, first_unread)) + (" and others" if unread > _LISTED else "")
         yield (
-            f"feed.priority_column: {counted(unread, 'row')} known before {'holds' if unread == 1 else 'hold'} no"
+            f"feed.priority_column: {pluralise(unread, 'row')} known before {'holds' if unread == 1 else 'hold'} no"
             f" finite number there (row {rows}): {'its' if unread == 1 else 'their'} priority is 0"
         )
     if csv is None and campaign.feed.priority_column is not None:

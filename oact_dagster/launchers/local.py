@@ -41,7 +41,7 @@ class LocalLauncher:
     """
 
     kind = "local"
-    survives = False
+    jobs_outlive_process = False
 
     def __init__(self, max_workers: int, stop_grace_s: float = 10.0, *, jobs_dir: Path | None = None) -> None:
         self._slots = WorkerSlots(jobs_dir, self.kind, max_workers)

@@ -26,6 +26,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from oact_dagster.files import atomic_write
 from oact_dagster.launchers.attempt_files import (
     ERRORS_FILE,
     EXIT_FILE,
@@ -47,7 +48,6 @@ from oact_dagster.launchers.attempt_files import (
     show_life,
 )
 from oact_dagster.launchers.node_scratch import NodeScratch
-from oact_dagster.whole_file import write_whole
 
 EXIT_NOT_MINE: Final = 3
 """Exit code when the folder belongs to another attempt, or to another payload of this one: nothing was written."""
@@ -129,7 +129,7 @@ def main(arguments: list[str]) -> int:
         except NoSpaceError as error:
             return _no_space(token, error)
         try:
-            write_whole(Path(EXIT_FILE), exit_text(record))
+            atomic_write(Path(EXIT_FILE), exit_text(record))
         except OSError as error:
             if not is_full(error):
                 raise

@@ -38,7 +38,7 @@ class Launcher(Protocol):
     """Runs jobs somewhere."""
 
     kind: str
-    survives: bool
+    jobs_outlive_process: bool
     """Jobs go on when this process ends: they belong to a scheduler."""
 
     def submit(self, jobs: Sequence[Job]) -> Submission:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from oact_dagster.counted import counted
 from oact_dagster.launchers.attempt_files import FILES_SHOW_S, has_run, read_exit, read_start
 from oact_dagster.launchers.protocol import Orphan, Submission
 from oact_dagster.schedulers.command import NoAnswerError
@@ -21,6 +20,7 @@ from oact_dagster.schedulers.job_array import JobArray, find_arrays, split
 from oact_dagster.schedulers.job_script import PAYLOAD, JobEnvironment, by_hand_name
 from oact_dagster.schedulers.jobs import Cause, Job, JobState, LauncherError, Phase
 from oact_dagster.schedulers.protocol import ArrayNames, Reply, Scheduler
+from oact_dagster.text import pluralise
 
 SOONEST_S: Final = 2.0
 """Time from a submit to the first look at the queue; it grows to the poll interval, s."""
@@ -57,7 +57,7 @@ class SchedulerLauncher:
         clock: monotonic time, s.
     """
 
-    survives = True
+    jobs_outlive_process = True
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class SchedulerLauncher:
             elif answer.reply is Reply.UNCLEAR:
                 self._unclear[array.name] = _Unclear(array)
                 self._notes.append(
-                    f"{self.kind}: the answer to a submit of {counted(len(group), 'job')} was lost ({answer.told});"
+                    f"{self.kind}: the answer to a submit of {pluralise(len(group), 'job')} was lost ({answer.told});"
                     f" {'it is' if len(group) == 1 else 'they are'} looked for in the queue by the name {array.name}"
                 )
                 self._try_again(self._pause)
@@ -267,12 +267,12 @@ class SchedulerLauncher:
         self._next_submit = now
         if found:
             self._notes.append(
-                f"{self.kind}: {counted(len(found), 'job')} of that submit"
+                f"{self.kind}: {pluralise(len(found), 'job')} of that submit"
                 f" {'is in the queue and is followed' if len(found) == 1 else 'are in the queue and are followed'}"
             )
         if missing:
             self._notes.append(
-                f"{self.kind}: {counted(missing, 'job')} of that submit"
+                f"{self.kind}: {pluralise(missing, 'job')} of that submit"
                 f" {'is not in the queue; it is' if missing == 1 else 'are not in the queue; they are'} made again"
             )
         return self._take(one.array, found) if found else {}
@@ -347,7 +347,7 @@ class SchedulerLauncher:
         self._adopted.clear()
         if unknown:
             self._notes.append(
-                f"{self.kind} does not know {counted(len(unknown), 'job')} of a run that is gone"
+                f"{self.kind} does not know {pluralise(len(unknown), 'job')} of a run that is gone"
                 f" ({self._scheduler.why_unknown}); none counts as lost as long as its payload shows that it lives"
             )
 
@@ -389,7 +389,7 @@ class SchedulerLauncher:
         stuck = Counter(state.stuck for state in self._states.values() if state.stuck)
         for reason, count in stuck.items():
             if reason not in self._told_pending:
-                self._notes.append(f"{self.kind}: {counted(count, 'job', 'waits', 'wait')}: {reason}")
+                self._notes.append(f"{self.kind}: {pluralise(count, 'job', 'waits', 'wait')}: {reason}")
         self._told_pending = set(stuck)
 
     def _no_answer(self, told: str) -> None:

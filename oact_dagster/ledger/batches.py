@@ -43,8 +43,8 @@ class WritableLedger(LedgerReader):
 
     @staticmethod
     def open(path: str | Path, *, timeout: float = 30.0) -> NoReturn:
-        """Not here: a ledger that is only read is ``LedgerReader.open(path)``."""
-        raise TypeError("to read only: LedgerReader.open(path)")
+        """Not here: a ledger that is only read is ``open_reader(path)``."""
+        raise TypeError("to read only: open_reader(path)")
 
     def close(self) -> None:
         """Bring the journal back into the file, so that it alone can be copied, and close it."""

@@ -55,7 +55,7 @@ class BrokenRow:
     detail: str
 
 
-RULES: Final[tuple[LedgerRule, ...]] = (
+CONSISTENCY_RULES: Final[tuple[LedgerRule, ...]] = (
     LedgerRule(
         "status-known",
         f"each structure's status is one of {', '.join(Status)}",

@@ -167,3 +167,16 @@ def _stand_in_for_missing(connection: sqlite3.Connection) -> None:
 def _default(name: str, declaration: str) -> str:
     value = declaration.partition(" DEFAULT ")[2] or "NULL"
     return f"{value} AS {name}"
+
+
+def open_reader(path: str | Path, *, timeout: float = 30.0) -> LedgerReader:
+    """Open a ledger without creating or changing anything, also an old one or one on a read-only disk.
+
+    Args:
+        path: the SQLite file.
+        timeout: how long a locked file is waited for, s.
+
+    Raises:
+        LedgerError: the file is missing, no ledger, of a newer version, or cannot be read.
+    """
+    return ReadOnlyLedger(Path(path), timeout)

@@ -5,7 +5,6 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from oact_dagster.ledger.chunks import chunks, marks
@@ -47,21 +46,6 @@ class LedgerReader(LedgerQuality):
         connection: to it.
         timeout: how long a locked file is waited for, s.
     """
-
-    @staticmethod
-    def open(path: str | Path, *, timeout: float = 30.0) -> "LedgerReader":
-        """Open a ledger without creating or changing anything, also an old one or one on a read-only disk.
-
-        Args:
-            path: the SQLite file.
-            timeout: how long a locked file is waited for, s.
-
-        Raises:
-            LedgerError: the file is missing, no ledger, of a newer version, or cannot be read.
-        """
-        from oact_dagster.ledger.read_only import ReadOnlyLedger
-
-        return ReadOnlyLedger(Path(path), timeout)
 
     def meta(self, key: str) -> str | None:
         """A value of the table ``meta``, or None."""

@@ -18,7 +18,7 @@ import psutil
 
 from oact_dagster.attempts.disk_estimate import (
     SAMPLED_FOLDERS,
-    Measured,
+    MeasuredFolder,
     Model,
     Room,
     Size,
@@ -38,11 +38,12 @@ from oact_dagster.intake.csv_rows import CsvError, CsvFile, CsvRow
 from oact_dagster.intake.identity import check_names
 from oact_dagster.intake.intake import MANY_STRUCTURES, tell_nobody
 from oact_dagster.intake.report import IntakeRefused
-from oact_dagster.intake.rows import checked, record_of, whole_number
+from oact_dagster.intake.rows import check_row, record_of, whole_number
 from oact_dagster.launchers.parsl.choose import workers_refused
 from oact_dagster.launchers.parsl.config import require_parsl
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.filesystem import network_filesystem
+from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Rejection, Status, StructureRecord
 from oact_dagster.maintenance.job_requests import JobRequests
@@ -63,7 +64,7 @@ HASHES_KEPT: Final = 200_000
 STRUCTURES_AT_ONCE: Final = 500
 """Structures of a ledger that are held in memory."""
 
-Progress = Callable[[int, int], None]
+CheckProgress = Callable[[int, int], None]
 """Called now and then with what is done and what there is in all: bytes of the CSV, or structures of the ledger."""
 
 
@@ -208,18 +209,18 @@ class Report:
         return not self.refused and not self.blocking
 
 
-def check_campaign(campaign: Campaign, progress: Progress | None = None) -> Report:
+def check_campaign(campaign: Campaign, progress: CheckProgress | None = None) -> Report:
     """Look at a whole campaign; nothing is written, and no ledger or folder is made.
 
     Args:
         campaign: its settings.
-        progress: see :data:`Progress`.
+        progress: see :data:`CheckProgress`.
     """
     return _Check(campaign, progress or tell_nobody).run()
 
 
 class _Check:
-    def __init__(self, campaign: Campaign, progress: Progress) -> None:
+    def __init__(self, campaign: Campaign, progress: CheckProgress) -> None:
         self._campaign = campaign
         self._progress = progress
         self._settings = input_settings(campaign)
@@ -320,7 +321,7 @@ class _Check:
         if not path.exists() or not path.stat().st_size:
             return None
         try:
-            return stack.enter_context(LedgerReader.open(path))
+            return stack.enter_context(open_reader(path))
         except LedgerError as error:
             self._blocking.append(str(error))
         return None
@@ -342,7 +343,7 @@ class _Check:
     def _model_from(self, ledger: LedgerReader, completed: int) -> Model:
         """The disk model from up to ``SAMPLED_FOLDERS`` finished folders, spread over the whole campaign."""
         step = max(1, completed // SAMPLED_FOLDERS)
-        measured: list[Measured] = []
+        measured: list[MeasuredFolder] = []
         for number, row in enumerate(ledger.completed()):
             if len(measured) >= SAMPLED_FOLDERS:
                 break
@@ -373,7 +374,7 @@ class _Check:
             known_rows: Iterator[tuple[int, str, str | None]] = iter(())
             if ledger is not None:
                 # By a second reader, as in `_structures`.
-                known_rows = stack.enter_context(LedgerReader.open(ledger.path)).known_rows()
+                known_rows = stack.enter_context(open_reader(ledger.path)).known_rows()
             try:
                 csv = stack.enter_context(CsvFile(self._campaign.csv_file))
                 columns = Columns.of(self._campaign, csv.columns)
@@ -394,7 +395,7 @@ class _Check:
             self._blocking.append(f"{self._campaign.csv}: has a header and no rows")
 
     def _take_row(self, row: CsvRow, columns: Columns, *, done: bool) -> None:
-        found = checked(row, columns)
+        found = check_row(row, columns)
         if isinstance(found, Rejection):
             self._rows += 1
             self._refused.add(_kind(row, columns), Example(row.number, row.line, found.reason))
@@ -532,7 +533,7 @@ class _Completed:
 def _structures(ledger: LedgerReader) -> Iterator[StructureRecord]:
     """Every structure of a ledger in the order of the CSV; streamed."""
     # By a second reader: the first one may open the file anew when somebody begins to write to it.
-    with LedgerReader.open(ledger.path) as other:
+    with open_reader(ledger.path) as other:
         indices = other.orig_indices()
         while chunk := list(islice(indices, STRUCTURES_AT_ONCE)):
             found = ledger.structures(chunk)

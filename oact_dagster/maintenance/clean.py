@@ -15,7 +15,7 @@ from oact_dagster.ledger.states import AttemptRecord, Outcome, Status, StoredStr
 from oact_dagster.maintenance.update import folder_of
 from oact_dagster.orca.outputs.reader import tail
 
-__all__ = ["CleanReport", "Kind", "Removed", "clean"]
+__all__ = ["CleanReport", "Kind", "Removed", "clean_campaign"]
 
 _CHUNK: Final = 200
 _TAIL_LINES: Final = 40
@@ -61,7 +61,7 @@ class _Folder:
     """The structure has no result, and its next attempt looks here for orbitals."""
 
 
-def clean(
+def clean_campaign(
     ledger: LedgerReader,
     layout: JobLayout,
     report: CleanReport,

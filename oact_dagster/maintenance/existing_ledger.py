@@ -163,7 +163,7 @@ def _rows_outside(ledger: LedgerReader, jobs_dir: Path) -> Iterator[StoredStruct
             yield row
 
 
-def check_results(
+def compare_results(
     ledger: LedgerReader, layout: JobLayout, progress: Callable[[int], None] | None = None
 ) -> ResultsChecked:
     """Compare every completed row with the output in its folder.

@@ -15,7 +15,7 @@ from typing import Final
 
 from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.ledger.batches import WritableLedger
-from oact_dagster.ledger.consistency import RULES, broken_rows, damage, mend
+from oact_dagster.ledger.consistency import CONSISTENCY_RULES, broken_rows, damage, mend
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.store import Ledger
@@ -61,7 +61,7 @@ _HAS_JOB: Final = Invariant(
 
 INVARIANTS: Final[tuple[Invariant, ...]] = (
     _DAMAGE,
-    *(Invariant(rule.name, rule.holds, rule.advice, rule.mends) for rule in RULES),
+    *(Invariant(rule.name, rule.holds, rule.advice, rule.mends) for rule in CONSISTENCY_RULES),
     _FOLLOWED,
     _WRITER,
     *FOLDER_INVARIANTS,
@@ -94,7 +94,7 @@ class Found:
             self.examples.append(difference)
 
 
-def fsck(
+def run_fsck(
     ledger: LedgerReader,
     layout: JobLayout,
     launcher_of: LauncherOf,
@@ -121,7 +121,7 @@ def fsck(
     if repair and not isinstance(ledger, Ledger):
         raise ValueError("to repair, the ledger must be open for writing")
     yield _gathered(_DAMAGE, (Difference(None, None, text) for text in damage(ledger, _EXAMPLES)))
-    for rule in RULES:
+    for rule in CONSISTENCY_RULES:
         invariant = next(one for one in INVARIANTS if one.name == rule.name)
         found = _gathered(invariant, _rule_differences(ledger, rule.name))
         if repair and found.count and rule.mend is not None and isinstance(ledger, Ledger):
@@ -138,7 +138,7 @@ def fsck(
 
 
 def _rule_differences(ledger: LedgerReader, name: str) -> Iterator[Difference]:
-    rule = next(one for one in RULES if one.name == name)
+    rule = next(one for one in CONSISTENCY_RULES if one.name == name)
     for row in broken_rows(ledger, rule):
         yield Difference(row.id, row.orig_index, row.detail)
 
@@ -248,4 +248,4 @@ def is_clean(found: list[Found]) -> bool:
     return not any(one.left for one in found)
 
 
-__all__ = ["INVARIANTS", "_EXAMPLES", "Difference", "Found", "Invariant", "fsck", "is_clean"]
+__all__ = ["INVARIANTS", "Difference", "Found", "Invariant", "is_clean", "run_fsck"]

@@ -3,7 +3,7 @@
 import math
 
 from oact_dagster.schedulers.job_array import ResourceRequest
-from oact_dagster.schedulers.protocol import Wanted
+from oact_dagster.schedulers.protocol import PlannedJobs
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.settings.launcher import SizedResources
 
@@ -31,7 +31,7 @@ class JobRequests:
         self._larger |= sized is None
         self._maxcore[sized] = max(maxcore, self._maxcore.get(sized) or 0)
 
-    def wanted(self) -> list[Wanted]:
+    def wanted(self) -> list[PlannedJobs]:
         """The jobs; every size that the settings name has one, whether or not there is a structure of it."""
         launcher = self._campaign.launcher
         if launcher.pilots:
@@ -47,18 +47,18 @@ class JobRequests:
             request = ResourceRequest(cores, max(1, math.ceil(limit / 60)), memory)
             longest = launcher.longest_job_s
             found.append(
-                Wanted(request, self._whose(sized), None if longest is None else math.ceil(longest / 60))
+                PlannedJobs(request, self._whose(sized), None if longest is None else math.ceil(longest / 60))
             )
         return found
 
-    def _pilots(self) -> Wanted:
+    def _pilots(self) -> PlannedJobs:
         launcher = self._campaign.launcher
         request = ResourceRequest(
             launcher.max_workers * self._campaign.n_cores,
             max(1, math.ceil(launcher.pilot_s / 60)),
             launcher.mem if isinstance(launcher.mem, int) else None,
         )
-        return Wanted(request, "the pilots")
+        return PlannedJobs(request, "the pilots")
 
     def _whose(self, sized: SizedResources | None) -> str:
         if sized is not None:

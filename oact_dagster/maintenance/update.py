@@ -76,7 +76,7 @@ LauncherOf = Callable[[str], Launcher | None]
 
 
 @dataclass(slots=True)
-class Note:
+class UpdateNote:
     """Why structures stay as they are."""
 
     text: str
@@ -94,7 +94,7 @@ class UpdateReport:
     """Structures by what they are now: completed, failed, timeout, or to_run (lost, cancelled, never begun)."""
     followed: int = 0
     """Left to a batch that lives."""
-    notes: dict[str, Note] = field(default_factory=dict)
+    notes: dict[str, UpdateNote] = field(default_factory=dict)
 
     @property
     def still_running(self) -> int:
@@ -103,7 +103,7 @@ class UpdateReport:
 
     def note(self, text: str, structure_id: int) -> None:
         """Say why a structure stays as it is."""
-        note = self.notes.setdefault(text, Note(text))
+        note = self.notes.setdefault(text, UpdateNote(text))
         note.count += 1
         if len(note.examples) < _EXAMPLES:
             note.examples.append(structure_id)
@@ -259,7 +259,7 @@ class _Update:
         launcher = self._launcher(kind)
         job_ids: Mapping[str, str] = {}
         states: Mapping[str, JobState] = {}
-        if launcher is not None and launcher.survives:
+        if launcher is not None and launcher.jobs_outlive_process:
             with contextlib.suppress(LauncherError):
                 job_ids = launcher.adopt([_orphan(one, live) for one, live in pairs])
                 states = launcher.states(list(job_ids.values()))
@@ -297,7 +297,7 @@ class _Update:
         for attempt, live in (pair for pair in pairs if pair[0].token not in adopted):
             if may_have_run(attempt, live.folder):
                 yield self._ending(live, JobState(Phase.ENDED, "the run that started it is gone"))
-            elif launcher.survives and not self._is_old(live.folder):
+            elif launcher.jobs_outlive_process and not self._is_old(live.folder):
                 self._report.note(
                     "its scheduler does not know its job yet: it stays running", attempt.structure_id
                 )

@@ -9,7 +9,7 @@ from oact_dagster.pictures.frame import BOTTOM, LEFT, RIGHT, TOP, Axis, chart, c
 from oact_dagster.pictures.palette import SERIES
 from oact_dagster.pictures.svg import dots, element, finite, nothing_yet, positive
 
-MOST_POINTS: Final = 2000
+MOST_DOTS: Final = 2000
 """So many points are drawn."""
 
 
@@ -57,7 +57,7 @@ def scatter(
     x_axis = _axis([one for one, _ in known], x_label, LEFT, RIGHT, log=log_x)
     y_axis = _axis([other for _, other in known], y_label, BOTTOM, TOP, log=log_y)
     places = sorted({(round(x_axis.scale(one)), round(y_axis.scale(other))) for one, other in known})
-    drawn = thinned(places, MOST_POINTS)
+    drawn = thinned(places, MOST_DOTS)
     notes = [counted_as(len(known), "point")]
     if len(drawn) < len(places):
         notes.append(f"{len(drawn):,} drawn")

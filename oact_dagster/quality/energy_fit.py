@@ -18,7 +18,7 @@ from oact_dagster.quality.energy_model import (
 )
 from oact_dagster.quality.measured import Composition
 
-Numbers = npt.NDArray[np.float64]
+_Numbers = npt.NDArray[np.float64]
 
 _BLOCK: Final = 8192
 _MOST_KEPT: Final = 4_000_000
@@ -88,16 +88,16 @@ class EnergyTable:
         return np.array(self._metals, dtype=np.uint16)
 
     @property
-    def atoms(self) -> Numbers:
+    def atoms(self) -> _Numbers:
         """Atoms of each structure, shape (n,)."""
         return np.array(self._atoms, dtype=np.float64)
 
     @property
-    def per_atom(self) -> Numbers:
+    def per_atom(self) -> _Numbers:
         """Energy of each structure by its atoms, Eh, shape (n,)."""
         return np.array(self._energies, dtype=np.float64) / self.atoms
 
-    def blocks(self, elements: tuple[str, ...]) -> Iterator[tuple[slice, Numbers]]:
+    def blocks(self, elements: tuple[str, ...]) -> Iterator[tuple[slice, _Numbers]]:
         """The columns of a fit, some thousand rows at a time.
 
         Args:
@@ -169,7 +169,7 @@ def fit(table: EnergyTable) -> EnergyModel:
     )
 
 
-def deviations(table: EnergyTable, model: EnergyModel) -> tuple[Numbers, Numbers, npt.NDArray[np.bool_]]:
+def deviations(table: EnergyTable, model: EnergyModel) -> tuple[_Numbers, _Numbers, npt.NDArray[np.bool_]]:
     """How far each energy is from that of its like: ``EnergyModel.deviation`` for many.
 
     Returns:
@@ -197,7 +197,7 @@ def deviations(table: EnergyTable, model: EnergyModel) -> tuple[Numbers, Numbers
 
 def _products(
     table: EnergyTable, elements: tuple[str, ...], finite: npt.NDArray[np.bool_]
-) -> tuple[Numbers, Numbers]:
+) -> tuple[_Numbers, _Numbers]:
     """Length of each column (1 for an empty one), and the products of the columns in these units."""
     size = len(elements) + 2
     products = np.zeros((size, size))
@@ -209,24 +209,24 @@ def _products(
     return scales, products / np.outer(scales, scales)
 
 
-def _ridged(products: Numbers) -> Numbers:
-    ridged: Numbers = products + _RIDGE * np.eye(len(products))
+def _ridged(products: _Numbers) -> _Numbers:
+    ridged: _Numbers = products + _RIDGE * np.eye(len(products))
     return ridged
 
 
 class _Columns:
     """The columns of a fit in units of their lengths; kept where they are few enough."""
 
-    def __init__(self, table: EnergyTable, elements: tuple[str, ...], scales: Numbers) -> None:
+    def __init__(self, table: EnergyTable, elements: tuple[str, ...], scales: _Numbers) -> None:
         self._table, self._elements, self._scales = table, elements, scales
         small = len(table) * len(scales) <= _MOST_KEPT
         self._kept = list(self._made()) if small else None
 
-    def _made(self) -> Iterator[tuple[slice, Numbers]]:
+    def _made(self) -> Iterator[tuple[slice, _Numbers]]:
         for rows, block in self._table.blocks(self._elements):
             yield rows, block / self._scales
 
-    def step(self, weights: Numbers, residuals: Numbers) -> Numbers:
+    def step(self, weights: _Numbers, residuals: _Numbers) -> _Numbers:
         """One weighted least-squares step; the residuals are brought up to date in place.
 
         What is solved for is the change of the energies and not they themselves: their sums of squares would leave
@@ -241,20 +241,20 @@ class _Columns:
         change = np.linalg.solve(_ridged(gram), moment)
         for rows, block in self._kept or self._made():
             residuals[rows] -= block @ change
-        energies: Numbers = change / self._scales
+        energies: _Numbers = change / self._scales
         return energies
 
 
-def _huber(residuals: Numbers, sigma: float) -> Numbers:
+def _huber(residuals: _Numbers, sigma: float) -> _Numbers:
     return _HUBER / np.maximum(np.abs(residuals) / sigma, _HUBER)
 
 
-def _tukey(residuals: Numbers, sigma: float) -> Numbers:
-    weights: Numbers = np.maximum(0.0, 1 - (residuals / (_TUKEY * sigma)) ** 2) ** 2
+def _tukey(residuals: _Numbers, sigma: float) -> _Numbers:
+    weights: _Numbers = np.maximum(0.0, 1 - (residuals / (_TUKEY * sigma)) ** 2) ** 2
     return weights
 
 
-def _spread(residuals: Numbers) -> Spread:
+def _spread(residuals: _Numbers) -> Spread:
     if not len(residuals):
         return Spread(0.0, 0.0, 0)
     median = float(np.median(residuals))

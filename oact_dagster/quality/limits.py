@@ -20,7 +20,7 @@ MAX_BOND_STRETCH: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class QualityLimits:
     """The limits of the rules that have one; None switches a rule off."""
 
     max_gradient: float | None = MAX_GRADIENT

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from oact_dagster.quality.limits import Limits
+from oact_dagster.quality.limits import QualityLimits
 from oact_dagster.quality.measured import Measured
 
 ENERGY_FLOOR: Final = 0.05
@@ -28,7 +28,7 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class QualityRule:
     """One thing that must hold for a completed structure."""
 
     name: str
@@ -40,25 +40,25 @@ class Rule:
     told: Callable[[Measured, float], str]
     """What was measured, with its unit and the limit, where it was measured."""
     setting: str | None = None
-    """The limit's name in :class:`Limits`."""
+    """The limit's name in :class:`QualityLimits`."""
     unjudged: str = "not measured"
     """Why it could not be judged, where that is so."""
 
-    def limit(self, limits: Limits) -> float | None:
+    def limit(self, limits: QualityLimits) -> float | None:
         """The limit; 0 for a rule that has none, None where it is switched off."""
         if self.setting is None:
             return 0.0
         value = getattr(limits, self.setting)
         return None if value is None else float(value)
 
-    def described(self, limits: Limits) -> str:
+    def described(self, limits: QualityLimits) -> str:
         """What must hold, with the limit in force."""
         limit = self.limit(limits)
         return self.description.format(limit="-" if limit is None else f"{limit:g}")
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RuleResult:
     """What one rule says of one structure."""
 
     rule: str
@@ -69,19 +69,19 @@ class Verdict:
     """What was measured, with its unit and the limit; why not, where it was not."""
 
 
-def rules_in_force(limits: Limits) -> tuple[Rule, ...]:
+def rules_in_force(limits: QualityLimits) -> tuple[QualityRule, ...]:
     """The rules that are not switched off."""
-    return tuple(rule for rule in RULES if rule.limit(limits) is not None)
+    return tuple(rule for rule in QUALITY_RULES if rule.limit(limits) is not None)
 
 
-def judge(measured: Measured, limits: Limits) -> tuple[Verdict, ...]:
+def apply_rules(measured: Measured, limits: QualityLimits) -> tuple[RuleResult, ...]:
     """What each rule in force says of a structure."""
     verdicts = []
     for rule in rules_in_force(limits):
         limit = rule.limit(limits) or 0.0
         found = rule.breach(measured, limit)
         text = rule.unjudged if found is None else rule.told(measured, limit)
-        verdicts.append(Verdict(rule.name, rule.severity, None if found is None else found <= 0, text))
+        verdicts.append(RuleResult(rule.name, rule.severity, None if found is None else found <= 0, text))
     return tuple(verdicts)
 
 
@@ -217,29 +217,29 @@ def _parity_told(measured: Measured, _: float) -> str:
     return "; ".join(faults) or f"charge {measured.charge}, multiplicity {measured.multiplicity}"
 
 
-RULES: Final[Sequence[Rule]] = (
-    Rule(
+QUALITY_RULES: Final[Sequence[QualityRule]] = (
+    QualityRule(
         "terminated_normally",
         Severity.ERROR,
         "ORCA says that it terminated normally, and its last line is there",
         _flag("terminated_normally"),
         _says("terminated_normally", "terminated normally", "the output has no normal end"),
     ),
-    Rule(
+    QualityRule(
         "scf_converged",
         Severity.ERROR,
         "the last SCF converged, and no energy is marked as not fully converged",
         _scf,
         _scf_told,
     ),
-    Rule(
+    QualityRule(
         "optimization_converged",
         Severity.ERROR,
         "the optimisation converged, where there is one",
         _flag("opt_converged"),
         _says("opt_converged", "optimisation converged", "optimisation not converged"),
     ),
-    Rule(
+    QualityRule(
         "forces_below_limit",
         Severity.WARNING,
         "no component of the gradient is larger than {limit} Eh/bohr",
@@ -247,7 +247,7 @@ RULES: Final[Sequence[Rule]] = (
         _forces_told,
         "max_gradient",
     ),
-    Rule(
+    QualityRule(
         "spin_contamination",
         Severity.WARNING,
         "<S²> is within {limit} of S(S+1), where the output prints it",
@@ -255,7 +255,7 @@ RULES: Final[Sequence[Rule]] = (
         _spin_told,
         "max_spin_contamination",
     ),
-    Rule(
+    QualityRule(
         "energy_in_range",
         Severity.WARNING,
         "the energy is within {limit} robust standard deviations of what its elements and charge make it in structures"
@@ -265,7 +265,7 @@ RULES: Final[Sequence[Rule]] = (
         "max_energy_deviation",
         "too few structures like it when it was recorded; the asset check judges it again with each run",
     ),
-    Rule(
+    QualityRule(
         "metal_bound",
         Severity.WARNING,
         "no first neighbour of a metal has moved away to more than {limit} times its distance, and no metal has lost"
@@ -274,7 +274,7 @@ RULES: Final[Sequence[Rule]] = (
         _bound_told,
         "max_bond_stretch",
     ),
-    Rule(
+    QualityRule(
         "electron_parity",
         Severity.ERROR,
         "the electrons fit the multiplicity, and the output has the ledger's charge and multiplicity",

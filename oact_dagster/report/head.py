@@ -3,10 +3,10 @@
 import time
 from collections.abc import Iterator
 
-from oact_dagster.counted import counted as counted_of
 from oact_dagster.ledger.states import Outcome, Status
-from oact_dagster.report.html import counted, escaped
+from oact_dagster.report.html import escaped, number_text
 from oact_dagster.status.figures import CampaignFigures
+from oact_dagster.text import pluralise
 
 STATUS_NAMES = {
     Status.COMPLETED: "completed",
@@ -65,20 +65,20 @@ def _tiles(figures: CampaignFigures) -> Iterator[tuple[str, str, str]]:
     if (pace := overview.throughput) is not None:
         yield (
             "throughput",
-            counted(float(f"{pace.per_hour:.3g}")),
+            number_text(float(f"{pace.per_hour:.3g}")),
             f"completed/h in the last {pace.hours:.3g} h",
         )
     if overview.ends_at is not None:
         day, hour, zone = clock(overview.ends_at).split(" ", 2)
         yield "ends about", day, f"{hour} {zone}, with {overview.left:,} left at this pace"
-    yield "core-hours, good", counted(figures.good_core_hours), "of attempts that gave results"
+    yield "core-hours, good", number_text(figures.good_core_hours), "of attempts that gave results"
     lost = {
         outcome: hours
         for outcome, hours in overview.spent.items()
         if outcome is not Outcome.COMPLETED and hours
     }
-    told = ", ".join(f"{outcome} {counted(hours)}" for outcome, hours in sorted(lost.items()))
-    yield "core-hours, lost", counted(figures.lost_core_hours), told
+    told = ", ".join(f"{outcome} {number_text(hours)}" for outcome, hours in sorted(lost.items()))
+    yield "core-hours, lost", number_text(figures.lost_core_hours), told
 
 
 def sentence(figures: CampaignFigures) -> str:
@@ -87,5 +87,5 @@ def sentence(figures: CampaignFigures) -> str:
     if not overview.total:
         return "The ledger holds no structures yet."
     share = 100 * overview.completed / overview.total
-    of = counted_of(overview.total, "structure", form=",")
+    of = pluralise(overview.total, "structure", form=",")
     return f"{overview.completed:,} of {of} completed ({share:.1f} %)."

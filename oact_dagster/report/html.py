@@ -27,7 +27,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, name: str) 
         for place, value in enumerate(row):
             if isinstance(value, (*_NUMBER, Figure)):
                 number[place] = True
-                text = value if isinstance(value, Figure) else counted(value)
+                text = value if isinstance(value, Figure) else number_text(value)
                 cells.append(f'<td class="number">{escaped(text)}</td>')
             else:
                 cells.append(f"<td>{value.text if isinstance(value, Markup) else escaped(value)}</td>")
@@ -64,7 +64,7 @@ def structure_button(orig_index: int) -> Markup:
     return Markup(f'<button type="button" class="link" data-open="{orig_index:d}">{orig_index:d}</button>')
 
 
-def counted(value: float) -> str:
+def number_text(value: float) -> str:
     """A number with thousands apart; of a fraction three digits that count."""
     if isinstance(value, int) or value.is_integer() or abs(value) >= 1000:
         return f"{round(value):,}"

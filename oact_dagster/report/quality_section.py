@@ -1,9 +1,9 @@
 """What the checks on the results' quality found."""
 
-from oact_dagster.counted import counted
 from oact_dagster.report.html import escaped, structure_button, table
 from oact_dagster.report.quality_input import QualityFindings, RuleFindings
 from oact_dagster.report.tables import text_of
+from oact_dagster.text import pluralise
 
 _WORST_SHOWN = 10
 
@@ -17,7 +17,7 @@ def quality_html(quality: QualityFindings) -> str:
     overview = table(("rule", "severity", "checked", "failed", "what it asks"), rows, name="Quality rules")
     worst = "\n".join(_worst(rule) for rule in quality.rules if rule.worst)
     failed = len(quality.failed)
-    told = f"{counted(failed, 'structure', 'breaks', 'break', form=',')} a rule or more."
+    told = f"{pluralise(failed, 'structure', 'breaks', 'break', form=',')} a rule or more."
     return f"<p>{escaped(told)}</p>\n{overview}\n{worst}"
 
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from oact_dagster.schedulers.command import NoAnswerError
 from oact_dagster.schedulers.jobs import LauncherError
-from oact_dagster.schedulers.protocol import Finding, Wanted
+from oact_dagster.schedulers.protocol import Finding, PlannedJobs
 from oact_dagster.schedulers.registry import make_scheduler
 from oact_dagster.settings.launcher import LauncherSettings
 
 
-def examine_jobs(settings: LauncherSettings, wanted: Sequence[Wanted]) -> list[Finding]:
+def examine_jobs(settings: LauncherSettings, wanted: Sequence[PlannedJobs]) -> list[Finding]:
     """Ask the scheduler of ``launcher.kind``; processes of this machine need none.
 
     Args:

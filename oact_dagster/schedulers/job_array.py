@@ -16,17 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from oact_dagster.files import atomic_write
 from oact_dagster.schedulers.job_script import (
     PAYLOAD,
     JobEnvironment,
-    one_line,
     quoted,
+    require_one_line,
     script_text,
     whole_minutes,
     write_script,
 )
 from oact_dagster.schedulers.jobs import Job
-from oact_dagster.whole_file import write_whole
 
 ARRAYS_FOLDER: Final = ".batches"
 """Beside the job folders."""
@@ -119,7 +119,7 @@ class JobArray:
         task_variable: str,
         command: Sequence[str],
     ) -> None:
-        rows = [f"{job.token}\t{one_line(str(job.folder))}\n" for job in jobs]
+        rows = [f"{job.token}\t{require_one_line(str(job.folder))}\n" for job in jobs]
         (folder / _TASKS).write_text("".join(rows), encoding="utf-8", errors="surrogateescape")
         body = [
             # Options of the user's may send the log elsewhere; that it is here says that the task began.
@@ -142,7 +142,7 @@ class JobArray:
         Raises:
             OSError: it cannot be written.
         """
-        write_whole(self.folder / _IDS, json.dumps(job_ids))
+        atomic_write(self.folder / _IDS, json.dumps(job_ids))
 
     def kept_ids(self) -> dict[int, str]:
         """The job id of each task, as the scheduler answered; empty where no answer was kept."""

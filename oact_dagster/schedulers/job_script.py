@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from oact_dagster.whole_file import write_whole
+from oact_dagster.files import atomic_write
 
 PAYLOAD = (sys.executable, "-P", "-m", "oact_dagster.launchers.payload")
 """The payload's command. -P: the job folder does not become a place that modules are imported from."""
@@ -53,7 +53,7 @@ class JobEnvironment:
                 f"export LD_LIBRARY_PATH={quoted(self.ld_library_path)}"
                 "${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
             )
-        return [*found, *map(one_line, self.setup_lines)]
+        return [*found, *map(require_one_line, self.setup_lines)]
 
 
 def whole_minutes(seconds: float) -> int:
@@ -62,7 +62,7 @@ def whole_minutes(seconds: float) -> int:
     return max(1, math.ceil(round(seconds / 60, 6)))
 
 
-def one_line(value: str) -> str:
+def require_one_line(value: str) -> str:
     """The value itself.
 
     Raises:
@@ -79,7 +79,7 @@ def quoted(value: str | Path) -> str:
     Raises:
         ValueError: it has more than one line.
     """
-    return shlex.quote(one_line(str(value)))
+    return shlex.quote(require_one_line(str(value)))
 
 
 def by_hand_name(folder: Path) -> str:
@@ -110,7 +110,7 @@ def single_job_script(
         ValueError: a value has more than one line.
     """
     return script_text(
-        [*map(one_line, directives)],
+        [*map(require_one_line, directives)],
         [
             f"cd -- {quoted(folder)} || exit 4",
             *environment.lines(),
@@ -139,6 +139,6 @@ def write_script(path: Path, text: str) -> Path:
     Raises:
         OSError: it cannot be written.
     """
-    write_whole(path, text)
+    atomic_write(path, text)
     path.chmod(0o755)
     return path

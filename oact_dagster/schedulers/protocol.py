@@ -51,7 +51,7 @@ def is_ours(job_name: str, array_name: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PlannedJobs:
     """Jobs that a campaign would submit."""
 
     request: ResourceRequest
@@ -109,7 +109,7 @@ class Scheduler(Protocol):
     def how_to_cancel(self, job_ids: Collection[str], names: Collection[str]) -> str:
         """The command by which a user ends these jobs, which are all jobs of the arrays with these names."""
 
-    def examine(self, wanted: Sequence[Wanted]) -> Iterator[Finding]:
+    def examine(self, wanted: Sequence[PlannedJobs]) -> Iterator[Finding]:
         """Ask whether jobs would be taken, and could start; nothing is submitted."""
 
     def why_pending(self, reason: str) -> str | None:

@@ -25,7 +25,6 @@ from oact_dagster.orca.inputs.settings import InputSettings
 from oact_dagster.orca.inputs.templates import DEFAULT_MAXITER, TEMPLATES
 from oact_dagster.orca.remedies.next_input import Ladders, check_ladders
 from oact_dagster.settings.base import Settings, Whole
-from oact_dagster.settings.explaining import explain, one_line
 from oact_dagster.settings.feed import FeedSettings
 from oact_dagster.settings.launcher import LauncherSettings
 from oact_dagster.settings.notify import NotifySettings
@@ -34,6 +33,7 @@ from oact_dagster.settings.profiles import ORCA_COMMAND, Profile, ProfileError, 
 from oact_dagster.settings.quality import QualitySettings
 from oact_dagster.settings.retry import RetrySettings
 from oact_dagster.settings.text import read_settings
+from oact_dagster.settings.validation_errors import explain, explain_errors
 
 CAMPAIGN_FILE = "campaign.yaml"
 """The name of a campaign's settings file in its folder."""
@@ -368,7 +368,7 @@ def read_campaign(text: str, file: Path, profile: str | None = None) -> Campaign
         campaign = Campaign.model_validate(raw)
     except ValidationError as error:
         beneath = "" if site is None else f" (with profile {site.name} of {site.file})"
-        raise CampaignError(f"{file}: {one_line(error, Campaign)}{beneath}") from None
+        raise CampaignError(f"{file}: {explain_errors(error, Campaign)}{beneath}") from None
     folder = file.parent
     campaign = campaign.model_copy(
         update={

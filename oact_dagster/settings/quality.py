@@ -9,7 +9,7 @@ from oact_dagster.quality.limits import (
     MAX_ENERGY_DEVIATION,
     MAX_GRADIENT,
     MAX_SPIN_CONTAMINATION,
-    Limits,
+    QualityLimits,
 )
 from oact_dagster.settings.base import Number, Settings
 
@@ -39,6 +39,6 @@ class QualitySettings(Settings):
     )
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> QualityLimits:
         """The same for the rules."""
-        return Limits(**self.model_dump())
+        return QualityLimits(**self.model_dump())

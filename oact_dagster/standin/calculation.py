@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from oact_dagster.standin import energy_report, relaxation_report, report
-from oact_dagster.standin.engine import Engine, EngineError, Evaluation, Iteration, ScfConvergenceError
-from oact_dagster.standin.read_input import Job
-from oact_dagster.standin.relaxation import NORMAL, TOLERANCES, Relaxation
+from oact_dagster.standin.engine import Iteration, ScfConvergenceError, SinglePoint, TbliteEngine, TbliteError
+from oact_dagster.standin.read_input import InputRequest
+from oact_dagster.standin.relaxation import NORMAL_THRESHOLDS, TOLERANCES, Relaxation
 from oact_dagster.standin.result_files import write_engrad, xyz_frame
 from oact_dagster.standin.surrogate import Surrogate
 from oact_dagster.standin.units import BOHR_IN_ANGSTROM
@@ -20,7 +20,7 @@ Array = npt.NDArray[np.float64]
 class Calculation:
     """One job, from its first geometry to ORCA's last line; prints as it goes."""
 
-    def __init__(self, job: Job, surrogate: Surrogate, path: Path, started: float) -> None:
+    def __init__(self, job: InputRequest, surrogate: Surrogate, path: Path, started: float) -> None:
         """Prepare a job.
 
         Args:
@@ -33,7 +33,7 @@ class Calculation:
         self._surrogate = surrogate
         self._path = path
         self._started = started
-        self._engine = Engine(surrogate, job.scf_max_iterations, _print_iteration)
+        self._engine = TbliteEngine(surrogate, job.scf_max_iterations, _print_iteration)
         self._seconds: dict[str, float] = {}
 
     def run(self) -> bool:
@@ -51,7 +51,7 @@ class Calculation:
                 "LEANSCF",
                 "unfortunately, the SCF has not converged. There may be a way out but we have to stop here",
             )
-        except EngineError as error:
+        except TbliteError as error:
             return self._fail("LEANSCF", str(error))
         except OSError as error:
             return self._fail("MAIN", f"cannot write {error.filename}: {error.strerror}")
@@ -71,7 +71,7 @@ class Calculation:
         self._write_geometry(positions, evaluation.energy)
 
     def _optimise(self, positions: Array, keyword: str) -> None:
-        job, tolerances = self._job, TOLERANCES.get(keyword, NORMAL)
+        job, tolerances = self._job, TOLERANCES.get(keyword, NORMAL_THRESHOLDS)
         print(report.run_type("Geometry Optimization Run"))
         print(relaxation_report.settings(tolerances, job.opt_max_cycles))
         relaxation = Relaxation(np.array(self._surrogate.numbers), positions, tolerances)
@@ -99,7 +99,7 @@ class Calculation:
                 positions = positions + step.displacement
         print(relaxation_report.not_converged())
 
-    def _energy(self, positions: Array) -> Evaluation:
+    def _energy(self, positions: Array) -> SinglePoint:
         job = self._job
         print(report.geometry(job.symbols, positions))
         if job.n_cores > 1:
@@ -113,7 +113,7 @@ class Calculation:
         self._spend("SCF iterations", evaluation.scf_seconds)
         return evaluation
 
-    def _gradient(self, positions: Array, evaluation: Evaluation) -> None:
+    def _gradient(self, positions: Array, evaluation: SinglePoint) -> None:
         print(energy_report.gradient_section(self._job.symbols, positions, evaluation.gradient))
         write_engrad(
             self._beside(".engrad"), self._job.symbols, positions, evaluation.energy, evaluation.gradient

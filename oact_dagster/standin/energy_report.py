@@ -8,10 +8,10 @@ from oact_dagster.standin.engine import (
     ELECTRONIC_TEMPERATURE,
     ENERGY_TOLERANCE,
     MIXER_DAMPING,
-    Evaluation,
     Iteration,
+    SinglePoint,
 )
-from oact_dagster.standin.read_input import Job
+from oact_dagster.standin.read_input import InputRequest
 from oact_dagster.standin.surrogate import electron_count
 from oact_dagster.standin.units import HARTREE_IN_EV
 
@@ -27,7 +27,7 @@ def _boxed(first: str, second: str) -> list[str]:
     return [f"{'':15}{line}" for line in (stars, f"*{first}*", f"*{second}*", stars)]
 
 
-def scf_settings(job: Job, stem: str, n_basis_functions: int, description: str) -> str:
+def scf_settings(job: InputRequest, stem: str, n_basis_functions: int, description: str) -> str:
     """Return charge, multiplicity and electrons of the input, and what is computed in their place."""
     return "\n".join(
         [
@@ -84,7 +84,7 @@ def scf_row(iteration: Iteration) -> str:
     )
 
 
-def scf_success(evaluation: Evaluation) -> str:
+def scf_success(evaluation: SinglePoint) -> str:
     """Return what follows the table of a converged SCF, up to the final energy."""
     energy, n = evaluation.energy, len(evaluation.iterations)
     lines = [

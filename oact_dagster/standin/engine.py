@@ -51,7 +51,7 @@ class Iteration:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class SinglePoint:
     """A converged calculation at one geometry.
 
     Attributes:
@@ -77,11 +77,11 @@ class ScfConvergenceError(Exception):
         self.iterations = iterations
 
 
-class EngineError(Exception):
+class TbliteError(Exception):
     """tblite failed in another way, or returned numbers that are not finite."""
 
 
-class Engine:
+class TbliteEngine:
     """GFN2-xTB for one molecule; each geometry starts from the density of the last one."""
 
     def __init__(
@@ -102,7 +102,7 @@ class Engine:
         self._calculator: Any = None
         self._result: Result | None = None
 
-    def evaluate(self, positions: Array) -> Evaluation:
+    def evaluate(self, positions: Array) -> SinglePoint:
         """Return energy and gradient at ``positions``, shape (N, 3), in bohr.
 
         Raises:
@@ -122,11 +122,11 @@ class Engine:
         except TBLiteRuntimeError as error:
             if "not converged" in str(error):
                 raise ScfConvergenceError(len(self._iterations)) from error
-            raise EngineError(str(error)) from error
+            raise TbliteError(str(error)) from error
         if not (math.isfinite(energy) and np.isfinite(gradient).all()):
-            raise EngineError("the energy or the gradient is not finite")
+            raise TbliteError("the energy or the gradient is not finite")
         converged, end = self._last, time.perf_counter()
-        return Evaluation(energy, gradient, tuple(self._iterations), converged - start, end - converged)
+        return SinglePoint(energy, gradient, tuple(self._iterations), converged - start, end - converged)
 
     def n_basis_functions(self, positions: Array) -> int:
         """Return the number of GFN2-xTB's basis functions at ``positions``, shape (N, 3), in bohr.
@@ -152,7 +152,7 @@ class Engine:
             )
         except TBLiteRuntimeError as error:
             # Atoms too close to each other.
-            raise EngineError(str(error)) from error
+            raise TbliteError(str(error)) from error
         calculator.set("accuracy", ACCURACY)
         calculator.set("mixer-damping", MIXER_DAMPING)
         calculator.set("temperature", ELECTRONIC_TEMPERATURE * _BOLTZMANN)

@@ -23,7 +23,7 @@ class InputError(Exception):
 
 
 @dataclass(frozen=True)
-class Job:
+class InputRequest:
     """What one input file asks for.
 
     Attributes:
@@ -52,7 +52,7 @@ class Job:
     oxidation_state: int | None
 
 
-def read_input(text: str) -> Job:
+def read_input(text: str) -> InputRequest:
     """Return the job that an ORCA input describes.
 
     Args:
@@ -102,7 +102,7 @@ def read_input(text: str) -> Job:
         raise InputError("no coordinates: the input needs '* xyz CHARGE MULTIPLICITY', the atoms and '*'")
     opt_keyword = next((keyword for keyword in sorted(keywords) if keyword in OPT_KEYWORDS), None)
     by_keyword = max((int(pal[1]) for pal in map(_PAL_KEYWORD.fullmatch, keywords) if pal), default=1)
-    return Job(
+    return InputRequest(
         symbols=tuple(symbols),
         positions=tuple(positions),
         charge=charge,

@@ -20,7 +20,7 @@ class Tolerances:
     rms_step: float
 
 
-NORMAL: Final = Tolerances(5e-6, 3e-4, 1e-4, 4e-3, 2e-3)
+NORMAL_THRESHOLDS: Final = Tolerances(5e-6, 3e-4, 1e-4, 4e-3, 2e-3)
 TOLERANCES: Final = {
     "LOOSEOPT": Tolerances(3e-5, 2e-3, 5e-4, 1e-2, 7e-3),
     "TIGHTOPT": Tolerances(1e-6, 1e-4, 3e-5, 1e-3, 6e-4),
@@ -44,7 +44,7 @@ class Criterion:
 
 
 @dataclass(frozen=True)
-class Step:
+class RelaxationStep:
     """The step that follows from one gradient: (N, 3) displacements in bohr, and the convergence table."""
 
     displacement: Array
@@ -105,7 +105,7 @@ class Relaxation:
         self._trust = _LARGEST_STEP
         self._previous: tuple[float, Array, Array] | None = None
 
-    def next_step(self, energy: float, gradient: Array) -> Step:
+    def next_step(self, energy: float, gradient: Array) -> RelaxationStep:
         """Return the step from the current geometry.
 
         Args:
@@ -127,7 +127,7 @@ class Relaxation:
             Criterion("RMS step", float(np.sqrt(np.mean(step**2))), tolerances.rms_step),
             Criterion("MAX step", float(np.abs(step).max()), tolerances.max_step),
         ]
-        return Step(step.reshape(gradient.shape), tuple(criteria))
+        return RelaxationStep(step.reshape(gradient.shape), tuple(criteria))
 
     def _quasi_newton_step(self, gradient: Array) -> Array:
         step: Array = np.linalg.solve(self._hessian, -gradient).astype(np.float64)

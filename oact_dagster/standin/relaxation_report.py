@@ -1,6 +1,6 @@
 """A geometry optimisation as ORCA 6.1 prints it: settings, cycles, convergence tables and how it ended."""
 
-from oact_dagster.standin.relaxation import Step, Tolerances
+from oact_dagster.standin.relaxation import RelaxationStep, Tolerances
 
 
 def settings(tolerances: Tolerances, max_cycles: int) -> str:
@@ -39,7 +39,7 @@ def cycle_head(cycle: int) -> str:
     )
 
 
-def step_section(step: Step) -> str:
+def step_section(step: RelaxationStep) -> str:
     """Return the convergence table of one cycle."""
     rule = "-" * 78
     lines = [

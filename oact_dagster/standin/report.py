@@ -23,7 +23,7 @@ def _box_line(text: str) -> str:
     return f"{'':16}#{text:^55}#"
 
 
-def banner(tblite_version: str, host: str, process: int, folder: str, started: str) -> str:
+def program_banner(tblite_version: str, host: str, process: int, folder: str, started: str) -> str:
     """Return the head of the output, which says within its first lines that this is not ORCA."""
     # Readers recognise ORCA's output by the spaced name in the first box.
     return "\n".join(

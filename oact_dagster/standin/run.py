@@ -8,7 +8,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Final
 
-from oact_dagster.standin.read_input import InputError, Job, read_input
+from oact_dagster.standin.read_input import InputError, InputRequest, read_input
 from oact_dagster.standin.surrogate import Surrogate, surrogate_of
 
 ERROR_TERMINATION: Final = 64
@@ -48,7 +48,11 @@ def main(arguments: list[str]) -> int:
             f"the stand-in engine needs tblite ({error}): pip install 'oact-dagster[demo]'", file=sys.stderr
         )
         return 1
-    print(report.banner(TBLITE_VERSION, socket.gethostname(), os.getpid(), str(Path.cwd()), time.ctime()))
+    print(
+        report.program_banner(
+            TBLITE_VERSION, socket.gethostname(), os.getpid(), str(Path.cwd()), time.ctime()
+        )
+    )
     if isinstance(understood, str):
         print(report.warnings([_NOT_ORCA]))
         print(report.echo(path.name, text))
@@ -60,7 +64,7 @@ def main(arguments: list[str]) -> int:
     return 0 if Calculation(job, surrogate, path, started).run() else ERROR_TERMINATION
 
 
-def _understand(text: str) -> tuple[Job, Surrogate] | str:
+def _understand(text: str) -> tuple[InputRequest, Surrogate] | str:
     """Return the job and the molecule to compute, or why the input is refused."""
     try:
         job = read_input(text)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from oact_dagster.orca.elements import ACTINIDES, ATOMIC_NUMBERS, LANTHANIDES, SYMBOLS
-from oact_dagster.standin.read_input import InputError, Job
+from oact_dagster.standin.read_input import InputError, InputRequest
 
 _HEAVIEST: Final = 86
 _ACTINIDE_TO_LANTHANIDE: Final = 32
@@ -60,12 +60,12 @@ class Surrogate:
         )
 
 
-def electron_count(job: Job) -> int:
+def electron_count(job: InputRequest) -> int:
     """Return the number of electrons of the molecule in the input, all of them (no ECP)."""
     return sum(ATOMIC_NUMBERS[symbol] for symbol in job.symbols) - job.charge
 
 
-def check_multiplicity(job: Job) -> None:
+def check_multiplicity(job: InputRequest) -> None:
     """Refuse a multiplicity that the number of electrons cannot have, in ORCA's words.
 
     Raises:
@@ -80,7 +80,7 @@ def check_multiplicity(job: Job) -> None:
         )
 
 
-def surrogate_of(job: Job) -> Surrogate:
+def surrogate_of(job: InputRequest) -> Surrogate:
     """Return the molecule that GFN2-xTB computes for a job.
 
     Raises:

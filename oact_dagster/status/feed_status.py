@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from oact_dagster.counted import counted
 from oact_dagster.feed.bad_hosts import can_leave_out, left_out
 from oact_dagster.feed.decisions import count_left, due_of, what_came
 from oact_dagster.feed.state import DONE, GO_ON, read_feed_state
@@ -14,6 +13,7 @@ from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Status
 from oact_dagster.settings.campaign import Campaign
+from oact_dagster.text import pluralise
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class FeedOverview:
             yield f"Trial: {self.trial_ended} of {self.trial} structures {have} ended (feed.trial)"
         if self.bad_hosts:
             hosts = ", ".join(
-                f"{host} ({counted(count, 'structure')})" for host, count in self.bad_hosts.items()
+                f"{host} ({pluralise(count, 'structure')})" for host, count in self.bad_hosts.items()
             )
             then = "left out; `oact release --host NAME` lets one in again"
             yield f"Bad hosts: {hosts}: {then if self.hosts_left_out else 'there is no other to run on'}"

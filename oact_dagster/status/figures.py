@@ -34,7 +34,7 @@ _CONFIDENCE: Final = 1.96
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class CompletionCurve:
     """How many attempts had ended by when. Arrays of one shape (n,), n at most :data:`POINTS`."""
 
     times: Numbers
@@ -96,7 +96,7 @@ class CampaignFigures:
     """Counts, throughput, estimated end, failures by class and message, core-hours by outcome."""
     summary: Summary
     """The numbers of all results, one by one, for histograms."""
-    progress: Progress | None
+    progress: CompletionCurve | None
     """None where no attempt has ended."""
     failed_attempts: tuple[tuple[str, int], ...]
     """``(failure class, attempts)`` of all failed and timed-out attempts, also of structures that were completed
@@ -247,7 +247,7 @@ class _Attempts:
         found = [HostCount(host, outcomes) for host, outcomes in self._hosts.items()]
         return tuple(sorted(found, key=lambda one: (-one.badness, -one.judged, one.host)))
 
-    def progress(self) -> Progress | None:
+    def progress(self) -> CompletionCurve | None:
         completed = np.sort(np.frombuffer(self._completed, dtype=np.float64))
         failed = np.sort(np.frombuffer(self._failed, dtype=np.float64))
         times = np.union1d(completed, failed)
@@ -255,7 +255,7 @@ class _Attempts:
             return None
         if times.size > POINTS:
             times = np.linspace(times[0], times[-1], POINTS)
-        return Progress(
+        return CompletionCurve(
             times=times,
             completed=np.searchsorted(completed, times, side="right").astype(np.float64),
             failed=np.searchsorted(failed, times, side="right").astype(np.float64),

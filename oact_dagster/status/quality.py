@@ -12,16 +12,24 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from oact_dagster.attempts.engine import ORCA_NAME, STANDIN_NAME
-from oact_dagster.counted import counted
 from oact_dagster.ledger.quality import JudgedResult, names_of
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Result, StructureRecord
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.quality.energy_model import FEWEST, EnergyModel
-from oact_dagster.quality.limits import Limits
+from oact_dagster.quality.limits import QualityLimits
 from oact_dagster.quality.measured import Composition, Deviation, Measured, composition_of
-from oact_dagster.quality.rules import RULES, Rule, Severity, Verdict, energy_breach, judge, rules_in_force
+from oact_dagster.quality.rules import (
+    QUALITY_RULES,
+    QualityRule,
+    RuleResult,
+    Severity,
+    apply_rules,
+    energy_breach,
+    rules_in_force,
+)
 from oact_dagster.settings.campaign import STANDIN, Campaign
+from oact_dagster.text import pluralise
 
 _WORST_SHOWN: Final = 10
 MODELS_KEY: Final = "energy_models"
@@ -37,7 +45,7 @@ CAMPAIGN_RULES: Final[Mapping[str, str]] = {
 
 UNKNOWN_ENGINE: Final = "unknown"
 _ENERGY: Final = "energy_in_range"
-_BIT: Final = {rule.name: 1 << place for place, rule in enumerate(RULES)}
+_BIT: Final = {rule.name: 1 << place for place, rule in enumerate(QUALITY_RULES)}
 _RULES_VERSION: Final = 1
 """To be raised when a rule judges otherwise: what is kept of the former is then known to be that."""
 
@@ -84,7 +92,7 @@ def judge_one(
     structure: StructureRecord,
     result: Result | Mapping[str, Any],
     model: EnergyModel | None = None,
-) -> tuple[Verdict, ...]:
+) -> tuple[RuleResult, ...]:
     """What each rule says of one structure, without a look at the others.
 
     Args:
@@ -108,7 +116,7 @@ def judge_one(
         values,
         deviation,
     )
-    return judge(measured, campaign.quality.limits)
+    return apply_rules(measured, campaign.quality.limits)
 
 
 def energy_model(ledger: LedgerReader, engine: str | None) -> EnergyModel | None:
@@ -195,11 +203,11 @@ class _Groups:
 class _Evaluation:
     def __init__(self, campaign: Campaign) -> None:
         self.campaign = campaign
-        self.limits: Limits = campaign.quality.limits
+        self.limits: QualityLimits = campaign.quality.limits
         self.judged_for = judged_for(campaign)
         self.models: dict[str, EnergyModel] = {}
         self._tallies = {rule.name: _Tally() for rule in rules_in_force(self.limits)}
-        self._each: list[tuple[Rule, float, int, _Tally]] = [
+        self._each: list[tuple[QualityRule, float, int, _Tally]] = [
             (rule, rule.limit(self.limits) or 0.0, _BIT[rule.name], self._tallies[rule.name])
             for rule in rules_in_force(self.limits)
             if rule.name != _ENERGY
@@ -265,7 +273,7 @@ class _Evaluation:
 
     def fit(self) -> None:
         """Fit the energies, and judge by them."""
-        [rule] = [rule for rule in RULES if rule.name == _ENERGY]
+        [rule] = [rule for rule in QUALITY_RULES if rule.name == _ENERGY]
         limit = rule.limit(self.limits)
         if limit is None:
             return
@@ -335,7 +343,7 @@ class _Evaluation:
             tuple(
                 (
                     found.first[version],
-                    f"{counted(found.counts[version], 'result')} of ORCA {version}, this the first",
+                    f"{pluralise(found.counts[version], 'result')} of ORCA {version}, this the first",
                 )
                 for version in versions[:_WORST_SHOWN]
             )
@@ -357,7 +365,7 @@ class _Evaluation:
             tuple(
                 (
                     found.first[key],
-                    f"{counted(found.counts[key], 'result')} of {key[0]} with the settings"
+                    f"{pluralise(found.counts[key], 'result')} of {key[0]} with the settings"
                     f" {key[1] or 'that were not kept'}, this the first",
                 )
                 for key in others[:_WORST_SHOWN]

@@ -15,11 +15,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from oact_dagster.files import atomic_file
 from oact_dagster.ledger.metrics import Statistic
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
-from oact_dagster.whole_file import whole_file
 
 __all__ = ["ResultNumbers", "Statistic", "Summary", "write_results"]
 
@@ -166,7 +166,7 @@ def write_results(campaign: Campaign, ledger: Ledger) -> Path:
         metadata={"campaign": campaign.name, "level_of_theory": json.dumps(campaign.level_of_theory())},
     )
     target = campaign.folder / RESULTS_FILE
-    with whole_file(target) as part, pq.ParquetWriter(part, schema) as writer:
+    with atomic_file(target) as part, pq.ParquetWriter(part, schema) as writer:
         rows = _rows(ledger)
         while chunk := list(islice(rows, _ROWS_AT_ONCE)):
             writer.write_table(pa.Table.from_pylist(chunk, schema=schema))

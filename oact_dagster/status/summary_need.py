@@ -15,7 +15,7 @@ from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
 
-MOST_TRIES: Final = 3
+MOST_SUMMARY_TRIES: Final = 3
 """So often it is asked for where its run fails, or dies, each time."""
 
 ASK_AGAIN_S: Final = 300.0
@@ -90,7 +90,9 @@ def to_ask(campaign: Campaign, ledger: Ledger, *, under_way: bool, now: float | 
         nonlocal key
         state, key = _parsed(text), ""
         times = state.times if state.asked_for == present else 0
-        waits = times > 0 and (times >= MOST_TRIES or under_way or 0 <= at - state.asked_at < ASK_AGAIN_S)
+        waits = times > 0 and (
+            times >= MOST_SUMMARY_TRIES or under_way or 0 <= at - state.asked_at < ASK_AGAIN_S
+        )
         if state.shown == present or waits:
             return text or json.dumps(asdict(state))
         key = f"campaign_summary {at!r} {times + 1}"

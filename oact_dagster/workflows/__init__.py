@@ -8,7 +8,7 @@ from typing import Any
 
 from oact_dagster.attempts.job_record import JobRecord
 from oact_dagster.ledger.states import Status as JobStatus
-from oact_dagster.workflows.creating import create_workflow, create_workflow_db
+from oact_dagster.workflows.creation import create_workflow, create_workflow_db
 from oact_dagster.workflows.job_scripts import (
     write_flux_job_file,
     write_flux_no_template,
@@ -17,8 +17,8 @@ from oact_dagster.workflows.job_scripts import (
 from oact_dagster.workflows.job_status import check_job_termination, parse_job_metrics, update_job_status
 from oact_dagster.workflows.orca_config import DEFAULT_ORCA_CONFIG, OrcaConfig
 from oact_dagster.workflows.parsl_config import build_parsl_config_flux
-from oact_dagster.workflows.preparing import prepare_job_directory
-from oact_dagster.workflows.submitting import submit_batch, submit_batch_parsl
+from oact_dagster.workflows.preparation import prepare_job_directory
+from oact_dagster.workflows.submission import submit_batch, submit_batch_parsl
 from oact_dagster.workflows.workflow import ArchitectorWorkflow
 
 __all__ = [

@@ -80,7 +80,9 @@ def default_orca_paths() -> dict[str, str]:
     return dict.fromkeys(_SCHEDULERS, command)
 
 
-def orca_settings(config: OrcaConfig | None, n_cores: int, beside: Campaign | None = None) -> dict[str, Any]:
+def settings_from_config(
+    config: OrcaConfig | None, n_cores: int, beside: Campaign | None = None
+) -> dict[str, Any]:
     """The settings ``orca`` of a campaign, as far as a script says them.
 
     Args:
@@ -119,6 +121,6 @@ def campaign_of(
         db_path,
         Path(root_dir),
         job_dir_pattern=job_dir_pattern,
-        orca=orca_settings(config, n_cores),
+        orca=settings_from_config(config, n_cores),
         **settings,
     )

@@ -9,8 +9,8 @@ from oact_dagster.workflows.job_scripts import (
 )
 from oact_dagster.workflows.orca_config import DEFAULT_ORCA_CONFIG, OrcaConfig
 from oact_dagster.workflows.parsl_config import build_parsl_config_flux
-from oact_dagster.workflows.preparing import prepare_job_directory
-from oact_dagster.workflows.submitting import submit_batch, submit_batch_parsl
+from oact_dagster.workflows.preparation import prepare_job_directory
+from oact_dagster.workflows.submission import submit_batch, submit_batch_parsl
 
 __all__ = [
     "DEFAULT_ORCA_CONFIG",

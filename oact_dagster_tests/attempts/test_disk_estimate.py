@@ -8,7 +8,7 @@ import pytest
 from oact_dagster.attempts.disk_estimate import (
     COMPANION_BYTES,
     MATRIX_BYTES,
-    Measured,
+    MeasuredFolder,
     Model,
     Size,
     Sizes,
@@ -79,7 +79,7 @@ def test_the_model_gives_the_size_of_a_real_output(orca_outputs: Path) -> None:
 
 def test_a_line_through_finished_folders() -> None:
     def model(*points: tuple[int, int]) -> Model:
-        return measured_model(campaign(), [Measured(x, y, 10) for x, y in points])
+        return measured_model(campaign(), [MeasuredFolder(x, y, 10) for x, y in points])
 
     # 1,000 bytes and 34 for each element of the matrices.
     two = model((100, 4_400), (400, 14_600))
@@ -101,7 +101,7 @@ def test_a_folder_is_measured(tmp_path: Path) -> None:
     (tmp_path / "orca.gbw").write_bytes(b"x" * 234)
     (tmp_path / "below").mkdir()
     (tmp_path / "below" / "a").write_bytes(b"x" * 6)
-    assert measure(tmp_path, 49) == Measured(49, 1_240, 3)
+    assert measure(tmp_path, 49) == MeasuredFolder(49, 1_240, 3)
     assert measure(tmp_path / "gone", 49) is None
     (tmp_path / "empty").mkdir()
     assert measure(tmp_path / "empty", 49) is None

@@ -16,7 +16,7 @@ from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.intake.intake import take_in
 from oact_dagster.launchers.local import LocalLauncher
 from oact_dagster.launchers.protocol import Submission
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.schedulers.jobs import Job, JobState, Phase
 from oact_dagster.settings.campaign import Campaign
@@ -104,7 +104,7 @@ def test_the_dashboard_and_the_asset_show_it(campaign: Campaign) -> None:
         for event in run.run():
             observations += [e for e in report.dagster_events(event) if isinstance(e, AssetObservation)]
             if isinstance(event, Stuck) and event.reason != DOWN:
-                with LedgerReader.open(campaign.ledger) as reader:
+                with open_reader(campaign.ledger) as reader:
                     shown = "\n".join(dashboard_lines(overview_of(reader)))
                 as_json = oact("dashboard", campaign.ledger, "--json").stdout
     assert (

@@ -16,6 +16,7 @@ from dagster import AssetKey, DagsterInstance, DynamicPartitionsDefinition
 
 from oact_dagster.defs.instance import dagster_home
 from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import AttemptRecord, Status, StructureRecord
 from oact_dagster.settings.campaign import Campaign, load_campaign
@@ -195,7 +196,7 @@ class World:
     # --- how it goes ----------------------------------------------------------------------------------------
 
     def look(self) -> LedgerReader:
-        return LedgerReader.open(self.campaign.ledger)
+        return open_reader(self.campaign.ledger)
 
     def counts(self) -> dict[Status, int]:
         if not self.campaign.ledger.exists():

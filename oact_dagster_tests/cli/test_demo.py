@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from oact_dagster.cli.foreground import usable_cores
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.settings.campaign import load_campaign
 from oact_dagster.status.quality import evaluate
 from oact_dagster_tests.cli.command import assert_one_line, oact
@@ -38,7 +38,7 @@ def test_the_demo_runs_and_is_then_done(tmp_path: Path) -> None:
     assert all(row[0] == "completed" and None not in row for row in rows)
 
     campaign = load_campaign(folder)
-    with LedgerReader.open(campaign.ledger) as ledger:
+    with open_reader(campaign.ledger) as ledger:
         quality = evaluate(campaign, ledger)
     assert (quality.judged, quality.failed) == (31, {})
     found = {rule.name: (rule.checked, rule.failed) for rule in quality.rules}

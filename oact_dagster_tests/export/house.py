@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from oact_dagster.export.export import export
-from oact_dagster.export.frames import Wanted
+from oact_dagster.export.export import export_campaign
+from oact_dagster.export.frames import FrameSelection
 from oact_dagster.export.report import ExportReport
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, TOKEN_COMMENT, AttemptSpec, spec_text
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.states import Outcome, Preparation
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import load_campaign
@@ -123,9 +123,13 @@ class House:
         )
         return folder
 
-    def export(self, name: str = "out.extxyz", format_name: str = "extxyz", **wanted: Any) -> ExportReport:
+    def export_campaign(
+        self, name: str = "out.extxyz", format_name: str = "extxyz", **wanted: Any
+    ) -> ExportReport:
         """Export, as a process of its own would: with a ledger that is only read."""
-        chosen = Wanted(wanted.pop("all_steps", False), wanted.pop("include_flagged", False))
+        chosen = FrameSelection(wanted.pop("all_steps", False), wanted.pop("include_flagged", False))
         wanted.setdefault("flagged", {})
-        with LedgerReader.open(self.campaign.ledger) as reader:
-            return export(self.campaign, reader, self.out / name, format_name, wanted=chosen, **wanted)
+        with open_reader(self.campaign.ledger) as reader:
+            return export_campaign(
+                self.campaign, reader, self.out / name, format_name, wanted=chosen, **wanted
+            )

@@ -8,7 +8,7 @@ import pytest
 
 from oact_dagster.attempts.disk_estimate import Sizes
 from oact_dagster.intake import run_order
-from oact_dagster.intake.ingestion import ingest
+from oact_dagster.intake.ingestion import ingest_csv
 from oact_dagster.intake.intake import take_in
 from oact_dagster.intake.need import csv_stamp, is_taken_in, note_taken_in
 from oact_dagster.ledger.states import Status
@@ -186,7 +186,7 @@ def test_oact_ingest_keeps_the_order_of_the_campaign_beside_the_ledger(tmp_path:
     with Ledger(tmp_path / "workflow.db", create=True) as ledger:
         take_in(ordered(path, order="cheap_first"), ledger)
     csv_of(tmp_path)
-    ingest(
+    ingest_csv(
         path, tmp_path / "workflow.db", geometry_column="aligned_csd_core", charge_column="charge",
         spin_column="uhf", annotate=("name", "metal_ox"),
     )  # fmt: skip

@@ -11,7 +11,7 @@ from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.migrations import missing_columns
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.quality import JudgedResult, QualityCounts
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.schema import SCHEMA_VERSION, TABLES
 from oact_dagster.ledger.states import AttemptState, Outcome, Place, Status
 from oact_dagster.ledger.store import Ledger
@@ -188,7 +188,7 @@ def test_a_file_of_version_three_keeps_its_attempts(tmp_path):
         without_version_five(db)
         db.execute("UPDATE meta SET value = '3' WHERE key = 'schema_version'")
     db.close()
-    with LedgerReader.open(path) as reader:
+    with open_reader(path) as reader:
         before = reader.attempts_of(range(3))
         assert reader.stuck_by_reason() == [], "read as it lies, without the columns"
     with Ledger(path) as ledger:
@@ -208,7 +208,7 @@ def test_a_file_of_version_four_keeps_its_order(tmp_path):
         )
         db.execute("UPDATE meta SET value = '4' WHERE key = 'schema_version'")
     db.close()
-    with LedgerReader.open(path) as reader:
+    with open_reader(path) as reader:
         assert reader.select([Status.TO_RUN]) == [2, 0, 1], "read as it lies, without the columns"
     with Ledger(path) as ledger:
         assert missing_columns(ledger._connection, "structure_state") == []
@@ -240,7 +240,7 @@ def test_a_file_of_version_five_gets_a_place_for_the_quality_of_its_results(tmp_
         without_version_six(db)
         db.execute("UPDATE meta SET value = '5' WHERE key = 'schema_version'")
     db.close()
-    with LedgerReader.open(path) as reader:
+    with open_reader(path) as reader:
         before = reader.attempts_of(range(2))
         assert reader.count_quality() == QualityCounts(0, 0, {}), "read as it lies, without the table"
         assert [one["orig_index"] for one in reader.results_to_judge()] == [0]
@@ -266,7 +266,7 @@ def test_a_file_of_version_six_gets_a_place_for_what_a_scheduler_left_unanswered
         without_version_seven(db)
         db.execute("UPDATE meta SET value = '6' WHERE key = 'schema_version'")
     db.close()
-    with LedgerReader.open(path) as reader:
+    with open_reader(path) as reader:
         assert reader.unanswered() == "", "read as it lies, without the column"
     with Ledger(path) as ledger:
         assert ledger.meta("schema_version") == str(SCHEMA_VERSION)

@@ -9,7 +9,7 @@ import pytest
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.quality import JudgedResult, KeptQuality, QualityCounts
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.ledger.old_files import old_file
@@ -133,7 +133,7 @@ def test_a_result_without_an_attempt(tmp_path: Path) -> None:
             {"status": "completed", "orig_index": 0, "final_energy": -2.0},
         ],
     )
-    with LedgerReader.open(path) as reader:
+    with open_reader(path) as reader:
         [row] = reader.results_to_judge()
         assert (row["attempt"], row["charge"], row["spin"], row["elements"]) == (0, 0, 1, "")
         assert reader.count_quality() == QualityCounts(0, 0, {})

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.schema import SCHEMA_VERSION
 from oact_dagster.ledger.states import Outcome, Status
@@ -79,7 +80,7 @@ def of_others_long_ago(path):
 def test_everything_can_be_asked_and_nothing_changes(tmp_path, make):
     path = make(tmp_path / "work?flow #1%.db")
     before = state(tmp_path)
-    with LedgerReader.open(path) as reader:
+    with open_reader(path) as reader:
         ask_everything(reader)
         assert reader.count_by_status()[Status.COMPLETED] == 1
         assert reader.failures_by_message()[0][2] >= 1
@@ -87,7 +88,7 @@ def test_everything_can_be_asked_and_nothing_changes(tmp_path, make):
 
 
 def test_what_an_old_file_lacks_is_empty(tmp_path):
-    with LedgerReader.open(of_others(tmp_path / "workflow.db")) as reader:
+    with open_reader(of_others(tmp_path / "workflow.db")) as reader:
         assert failures_by_class(reader) == {"failed": 1}
         assert reader.cores_spent() == {}
         assert reader.count_held() == reader.count_rejections() == reader.count_running_started() == 0
@@ -98,7 +99,7 @@ def test_what_an_old_file_lacks_is_empty(tmp_path):
 
 
 def test_nothing_can_be_written(tmp_path):
-    with LedgerReader.open(of_now(tmp_path / "workflow.db")) as reader:
+    with open_reader(of_now(tmp_path / "workflow.db")) as reader:
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             reader._connection.execute("DELETE FROM structures")
         assert not hasattr(reader, "claim")
@@ -113,7 +114,7 @@ def test_a_file_on_a_disk_that_cannot_be_written(make):
         path.chmod(0o444)
         folder.chmod(0o555)
         try:
-            with without_root(), LedgerReader.open(path) as reader:
+            with without_root(), open_reader(path) as reader:
                 ask_everything(reader)
                 assert reader.count_by_status()[Status.COMPLETED] == 1
         finally:
@@ -123,7 +124,7 @@ def test_a_file_on_a_disk_that_cannot_be_written(make):
 
 def test_a_reader_follows_a_writer_that_begins_after_it(tmp_path):
     path = of_now(tmp_path / "workflow.db")
-    with LedgerReader.open(path) as reader:
+    with open_reader(path) as reader:
         assert reader.count_by_status()[Status.TO_RUN] == 2
         with Ledger(path) as ledger:
             claim(ledger, [2])
@@ -136,7 +137,7 @@ def test_a_reader_follows_a_writer_that_begins_after_it(tmp_path):
 
 def test_a_reader_sees_what_a_writer_that_came_and_went_has_written(tmp_path):
     path = of_now(tmp_path / "workflow.db")
-    with LedgerReader.open(path) as reader:
+    with open_reader(path) as reader:
         assert reader.count_by_status()[Status.TO_RUN] == 2
         with Ledger(path) as ledger:
             claim(ledger, [2])
@@ -156,12 +157,12 @@ while True:
 
 def test_a_reader_beside_a_writer_that_comes_and_goes(tmp_path):
     path = of_now(tmp_path / "workflow.db")
-    with LedgerReader.open(path) as reader:
+    with open_reader(path) as reader:
         counts = reader.count_by_status()
     writer = subprocess.Popen([sys.executable, "-c", COMES_AND_GOES, str(path)])
     try:
         for _ in range(1000):
-            with LedgerReader.open(path) as reader:
+            with open_reader(path) as reader:
                 assert reader.count_by_status() == counts
                 assert len(list(reader.known_rows())) == 4
     finally:
@@ -177,7 +178,7 @@ def test_a_reader_that_may_not_write_reads_beside_a_writer():
             claim(ledger, [2])
             folder.chmod(0o555)
             try:
-                with without_root(), LedgerReader.open(path) as reader:
+                with without_root(), open_reader(path) as reader:
                     assert reader.count_by_status()[Status.RUNNING] == 1
             finally:
                 folder.chmod(0o755)
@@ -197,7 +198,7 @@ def test_the_journal_that_a_killed_process_left_is_read(tmp_path):
     subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
     assert (tmp_path / "workflow.db-wal").stat().st_size > 0
     file = path.read_bytes()
-    with LedgerReader.open(path) as reader:
+    with open_reader(path) as reader:
         assert reader.count_by_status()[Status.RUNNING] == 1
     assert path.read_bytes() == file
 
@@ -214,7 +215,7 @@ def test_a_journal_that_cannot_be_read_is_told_and_not_passed_over():
                 without_root(),
                 pytest.raises(LedgerError, match=r"workflow\.db-wal beside it holds changes") as caught,
             ):
-                LedgerReader.open(Path(other) / "workflow.db")
+                open_reader(Path(other) / "workflow.db")
             assert "\n" not in str(caught.value)
         finally:
             Path(other).chmod(0o755)
@@ -222,25 +223,25 @@ def test_a_journal_that_cannot_be_read_is_told_and_not_passed_over():
 
 def test_what_cannot_be_read(tmp_path):
     with pytest.raises(LedgerError, match="no such ledger"):
-        LedgerReader.open(tmp_path / "none.db")
+        open_reader(tmp_path / "none.db")
     assert not (tmp_path / "none.db").exists()
     (tmp_path / "text.db").write_text("name,charge\n" * 1000)
     with pytest.raises(LedgerError, match="file is not a database"):
-        LedgerReader.open(tmp_path / "text.db")
+        open_reader(tmp_path / "text.db")
     (tmp_path / "empty.db").write_bytes(b"")
     with pytest.raises(LedgerError, match="has no tables yet"):
-        LedgerReader.open(tmp_path / "empty.db")
+        open_reader(tmp_path / "empty.db")
     with sqlite3.connect(tmp_path / "other.db") as db:
         db.execute("CREATE TABLE runs (id)")
     db.close()
     with pytest.raises(LedgerError, match="of something else"):
-        LedgerReader.open(tmp_path / "other.db")
+        open_reader(tmp_path / "other.db")
     with Ledger(tmp_path / "newer.db", create=True) as ledger:
         ledger.set_meta("schema_version", str(SCHEMA_VERSION + 1))
     with pytest.raises(LedgerError, match="use a newer oact_dagster"):
-        LedgerReader.open(tmp_path / "newer.db")
+        open_reader(tmp_path / "newer.db")
     damaged = of_now(tmp_path / "damaged.db")
     content = damaged.read_bytes()
     damaged.write_bytes(content[:5000] + b"\xff" * (len(content) - 5000))
-    with pytest.raises(LedgerError, match=r"damaged|cannot"), LedgerReader.open(damaged) as reader:
+    with pytest.raises(LedgerError, match=r"damaged|cannot"), open_reader(damaged) as reader:
         ask_everything(reader)

@@ -10,7 +10,7 @@ import pytest
 
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.owner import Owner
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.ledger.writer import HEARTBEAT_LIMIT_S
@@ -153,5 +153,5 @@ def test_a_writer_that_nobody_can_read_keeps_nobody_out(path, text):
 def test_a_reader_sees_who_writes(path):
     with Ledger(path) as ledger:
         ledger.open_batch("ours", HERE)
-        with LedgerReader.open(path) as reader:
+        with open_reader(path) as reader:
             assert reader.writer().host == HERE.host

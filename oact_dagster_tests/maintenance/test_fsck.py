@@ -6,10 +6,10 @@ import pytest
 
 from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.ledger.owner import Owner
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.states import Preparation
 from oact_dagster.ledger.store import Ledger
-from oact_dagster.maintenance.fsck import INVARIANTS, Found, fsck
+from oact_dagster.maintenance.fsck import INVARIANTS, Found, run_fsck
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.job_folders import age, made_job
 from oact_dagster_tests.ledger.samples import claim, structure
@@ -49,8 +49,8 @@ def test_jobs_that_the_scheduler_has_ended(tmp_path: Path, scheduler: ProcessSch
         ended = ledger.attempts(1)[0].token
 
         def found() -> Found:
-            with LedgerReader.open(tmp_path / "workflow.db") as reader:
-                every = list(fsck(reader, layout, lambda kind: scheduler))
+            with open_reader(tmp_path / "workflow.db") as reader:
+                every = list(run_fsck(reader, layout, lambda kind: scheduler))
             assert not any(one.count for one in every[:-1])
             return every[-1]
 
@@ -69,7 +69,7 @@ def test_to_repair_needs_a_ledger_that_can_be_written(tmp_path: Path) -> None:
     with Ledger(tmp_path / "workflow.db", create=True):
         pass
     with (
-        LedgerReader.open(tmp_path / "workflow.db") as reader,
+        open_reader(tmp_path / "workflow.db") as reader,
         pytest.raises(ValueError, match="open for writing"),
     ):
-        list(fsck(reader, JobLayout(tmp_path, "job_{id}"), lambda kind: None, repair=True))
+        list(run_fsck(reader, JobLayout(tmp_path, "job_{id}"), lambda kind: None, repair=True))

@@ -30,7 +30,7 @@ class ProcessScheduler:
     """A scheduler whose jobs are processes; it goes on when whoever submitted has gone."""
 
     kind = "processes"
-    survives = True
+    jobs_outlive_process = True
 
     def __init__(self) -> None:
         self.jobs: dict[str, subprocess.Popen[bytes]] = {}

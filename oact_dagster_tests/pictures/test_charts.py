@@ -15,7 +15,7 @@ from oact_dagster.pictures.frame import BOTTOM, LEFT, RIGHT, TOP
 from oact_dagster.pictures.histogram import histogram
 from oact_dagster.pictures.lines import lines
 from oact_dagster.pictures.palette import SERIES, STATUS
-from oact_dagster.pictures.scatter import MOST_POINTS, scatter
+from oact_dagster.pictures.scatter import MOST_DOTS, scatter
 from oact_dagster.pictures.status_bar import status_bar
 from oact_dagster_tests.pictures.checked import NAMESPACE, parsed, says_nothing, texts, tooltips
 
@@ -238,7 +238,7 @@ def test_many_points_are_thinned_out_and_it_says_so():
     random_numbers = np.random.default_rng(1)
     svg = scatter(random_numbers.random(50_000), random_numbers.random(50_000), "x", "y")
     root = parsed(svg)
-    assert len(dots_of(root)) == MOST_POINTS
+    assert len(dots_of(root)) == MOST_DOTS
     assert "50,000 points, 2,000 drawn" in texts(root)
     # Points on one spot are one.
     root = parsed(scatter([1, 2] * 5000, [1, 2] * 5000, "x", "y"))

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oact_dagster.orca.elements import SYMBOLS
-from oact_dagster.quality.limits import Limits
+from oact_dagster.quality.limits import QualityLimits
 from oact_dagster.quality.measured import Deviation, Measured, composition_of
-from oact_dagster.quality.rules import RULES, Severity, Verdict, judge, rules_in_force
+from oact_dagster.quality.rules import QUALITY_RULES, RuleResult, Severity, apply_rules, rules_in_force
 
 GOOD: dict[str, Any] = {
     "terminated_normally": True,
@@ -44,13 +44,13 @@ def measured(
     )  # fmt: skip
 
 
-def verdicts(one: Measured, limits: Limits | None = None) -> dict[str, Verdict]:
-    return {verdict.rule: verdict for verdict in judge(one, limits or Limits())}
+def verdicts(one: Measured, limits: QualityLimits | None = None) -> dict[str, RuleResult]:
+    return {verdict.rule: verdict for verdict in apply_rules(one, limits or QualityLimits())}
 
 
 def test_a_good_result_breaks_no_rule() -> None:
     found = verdicts(measured())
-    assert list(found) == [rule.name for rule in RULES]
+    assert list(found) == [rule.name for rule in QUALITY_RULES]
     assert all(verdict.passed for verdict in found.values()), found
     assert {name for name, one in found.items() if one.severity is Severity.ERROR} == {
         "terminated_normally", "scf_converged", "optimization_converged", "electron_parity",
@@ -151,22 +151,26 @@ def test_a_result_of_an_older_version_is_judged_by_what_it_has() -> None:
 
 
 def test_a_limit_that_is_null_switches_its_rule_off() -> None:
-    for one in fields(Limits):
-        names = {rule.name for rule in rules_in_force(Limits(**{one.name: None}))}
-        off = {rule.name for rule in RULES} - names
+    for one in fields(QualityLimits):
+        names = {rule.name for rule in rules_in_force(QualityLimits(**{one.name: None}))}
+        off = {rule.name for rule in QUALITY_RULES} - names
         assert len(off) == 1
-        assert {rule.setting for rule in RULES if rule.name in off} == {one.name}
-    assert verdicts(measured(s2=9.0), Limits(max_spin_contamination=None)).keys() == {
-        rule.name for rule in RULES if rule.name != "spin_contamination"
+        assert {rule.setting for rule in QUALITY_RULES if rule.name in off} == {one.name}
+    assert verdicts(measured(s2=9.0), QualityLimits(max_spin_contamination=None)).keys() == {
+        rule.name for rule in QUALITY_RULES if rule.name != "spin_contamination"
     }
 
 
 def test_a_limit_is_told_in_the_description() -> None:
-    [rule] = [rule for rule in RULES if rule.name == "forces_below_limit"]
+    [rule] = [rule for rule in QUALITY_RULES if rule.name == "forces_below_limit"]
     assert (
-        rule.described(Limits(max_gradient=0.5)) == "no component of the gradient is larger than 0.5 Eh/bohr"
+        rule.described(QualityLimits(max_gradient=0.5))
+        == "no component of the gradient is larger than 0.5 Eh/bohr"
     )
-    assert all(rule.described(Limits()) and "{" not in rule.described(Limits()) for rule in RULES)
+    assert all(
+        rule.described(QualityLimits()) and "{" not in rule.described(QualityLimits())
+        for rule in QUALITY_RULES
+    )
 
 
 def test_an_energy_near_its_like_is_good_however_narrow_their_spread() -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from oact_dagster.ledger.owner import Owner
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.states import Outcome
 from oact_dagster.ledger.store import Ledger
-from oact_dagster.report.writing import write_report
+from oact_dagster.report.writer import write_report
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.ledger.samples import claim, ending, result, structure
@@ -100,7 +100,7 @@ def large(folder: Path, structures: int) -> Campaign:
 
 def written(campaign: Campaign, target: Path | None = None, quality: Quality | None = None) -> Path:
     """The campaign's report."""
-    with LedgerReader.open(campaign.ledger) as ledger:
+    with open_reader(campaign.ledger) as ledger:
         return write_report(campaign, ledger, target, quality=quality, now=5000.0).path
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.report.charts import charts, status_chart
 from oact_dagster.status.figures import CampaignFigures, campaign_figures
@@ -15,7 +15,7 @@ def figures(folder: Path, host: str = "node9") -> CampaignFigures:
     campaign = small(folder)
     with Ledger(campaign.ledger) as ledger, ledger._transaction() as db:
         db.execute("UPDATE attempts SET host = ? WHERE host = 'node9'", (host,))
-    with LedgerReader.open(campaign.ledger) as reader:
+    with open_reader(campaign.ledger) as reader:
         return campaign_figures(campaign, reader, now=5000.0)
 
 
@@ -58,7 +58,7 @@ def test_a_campaign_that_has_not_begun_has_no_pictures(tmp_path: Path) -> None:
     campaign = write_campaign(tmp_path / "c", 1, tmp_path / "orca")
     with Ledger(campaign.ledger, create=True):
         pass
-    with LedgerReader.open(campaign.ledger) as reader:
+    with open_reader(campaign.ledger) as reader:
         assert list(charts(campaign_figures(campaign, reader))) == []
 
 

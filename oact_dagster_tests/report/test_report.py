@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.report.tables import tables
-from oact_dagster.report.writing import ReportError, write_report
+from oact_dagster.report.writer import ReportError, write_report
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.ledger.old_files import old_file
@@ -126,7 +126,7 @@ def test_without_checks_there_is_no_column_of_them(campaign: Campaign, tmp_path:
 
 
 def test_of_very_many_attempts_the_newest_are_there_and_it_says_so(campaign: Campaign) -> None:
-    with LedgerReader.open(campaign.ledger) as ledger:
+    with open_reader(campaign.ledger) as ledger:
         found = tables(ledger, most_attempts=3)[2]
     assert (found.rows, found.note) == (3, "The newest 3 of 7 attempts; the ledger holds them all.")
 
@@ -232,7 +232,7 @@ def test_pictures_and_last_lines_are_read_from_the_folders(tmp_path: Path, orca_
 def test_progress_is_told_to_its_end(tmp_path: Path) -> None:
     campaign = large(tmp_path / "c", 12_000)
     told: list[tuple[int, int]] = []
-    with LedgerReader.open(campaign.ledger) as ledger:
+    with open_reader(campaign.ledger) as ledger:
         write_report(campaign, ledger, told=lambda done, in_all: told.append((done, in_all)))
     assert told == [(5000, 24000), (10000, 24000), (17000, 24000), (22000, 24000)]
 
@@ -261,9 +261,9 @@ def stop(done: int, in_all: int) -> None:
 def test_a_report_is_written_whole_or_not_at_all(campaign: Campaign, tmp_path: Path) -> None:
     target = written(campaign, tmp_path / "r.html")
     before = target.read_bytes()
-    with LedgerReader.open(campaign.ledger) as ledger, pytest.raises(FileNotFoundError):
+    with open_reader(campaign.ledger) as ledger, pytest.raises(FileNotFoundError):
         write_report(campaign, ledger, tmp_path / "missing" / "r.html")
-    with LedgerReader.open(campaign.ledger) as ledger, pytest.raises(Stopped):
+    with open_reader(campaign.ledger) as ledger, pytest.raises(Stopped):
         write_report(campaign, ledger, target, told=stop)
     assert target.read_bytes() == before
     assert list(tmp_path.iterdir()) == [target]

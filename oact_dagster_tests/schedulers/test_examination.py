@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from oact_dagster.maintenance.check import Report, check_campaign
-from oact_dagster.schedulers.slurm.times import megabytes_of, seconds_of, span_of
+from oact_dagster.schedulers.slurm.times import megabytes_of, seconds_of, slurm_time
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.cli.command import oact
@@ -397,7 +397,7 @@ def test_amounts_of_memory(text: str, amount: float | None) -> None:
 
 
 def test_minutes_as_slurm_writes_them() -> None:
-    assert [span_of(minutes) for minutes in (2, 240, 1440, 1800)] == [
+    assert [slurm_time(minutes) for minutes in (2, 240, 1440, 1800)] == [
         "0:02:00",
         "4:00:00",
         "1-00:00:00",

@@ -10,7 +10,7 @@ import pytest
 
 from oact_dagster.ledger.history import Origin
 from oact_dagster.ledger.owner import Owner
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.orca.metals import main_metal
@@ -74,7 +74,7 @@ def known(ledger: Ledger) -> None:
 
 
 def figures(campaign: Campaign) -> CampaignFigures:
-    with LedgerReader.open(campaign.ledger) as reader:
+    with open_reader(campaign.ledger) as reader:
         return campaign_figures(campaign, reader, now=5000.0)
 
 

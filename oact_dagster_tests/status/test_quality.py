@@ -12,13 +12,13 @@ from oact_dagster.attempts.ending import result_of
 from oact_dagster.attempts.engine import ORCA_NAME, STANDIN_NAME
 from oact_dagster.intake.intake import take_in
 from oact_dagster.ledger.quality import QualityCounts
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.states import NewStructure, Outcome, Result, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.orca.geometry import Geometry
 from oact_dagster.orca.outputs.reader import read_evaluations, read_output
 from oact_dagster.quality.measured import composition_of
-from oact_dagster.quality.rules import RULES, Severity
+from oact_dagster.quality.rules import QUALITY_RULES, Severity
 from oact_dagster.settings.campaign import Campaign, read_campaign
 from oact_dagster.status.quality import (
     MODELS_KEY,
@@ -197,7 +197,7 @@ def test_each_rule_counts_and_shows_the_worst_first(tmp_path: Path) -> None:
     assert summary(quality, "scf_converged").checked == summary(quality, "metal_bound").checked == 29
     assert summary(quality, "spin_contamination").checked == 1
     assert [rule.name for rule in quality.rules] == [
-        *(rule.name for rule in RULES), "one_orca_version", "one_level_of_theory",
+        *(rule.name for rule in QUALITY_RULES), "one_orca_version", "one_level_of_theory",
     ]  # fmt: skip
 
 
@@ -263,7 +263,7 @@ def test_nothing_is_written_unless_that_is_asked_for(tmp_path: Path) -> None:
         before = ledger._connection.total_changes
         assert evaluate(campaign, ledger, store=True) == found
         assert ledger._connection.total_changes == before, "nothing differs"
-    with LedgerReader.open(campaign.ledger) as reader:
+    with open_reader(campaign.ledger) as reader:
         assert evaluate(campaign, reader) == found
         with pytest.raises(ValueError, match="open for writing"):
             evaluate(campaign, reader, store=True)

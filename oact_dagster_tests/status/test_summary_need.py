@@ -10,7 +10,14 @@ from oact_dagster.feed.state import BUDGET, PAUSED, first_time, let_go_on, no_lo
 from oact_dagster.intake.need import csv_stamp, note_refused
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign, load_campaign
-from oact_dagster.status.summary_need import ASK_AGAIN_S, KEY, MOST_TRIES, note_shown, standing, to_ask
+from oact_dagster.status.summary_need import (
+    ASK_AGAIN_S,
+    KEY,
+    MOST_SUMMARY_TRIES,
+    note_shown,
+    standing,
+    to_ask,
+)
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.feed.test_decisions import restarted
 from oact_dagster_tests.feed.test_supply import campaign_of
@@ -92,7 +99,7 @@ def test_a_run_that_failed_or_was_never_begun_is_asked_for_again_three_times_in_
     times = 1
     for number in range(1, 100):
         times += asks(campaign, ledger, T0 + number * ASK_AGAIN_S)
-    assert times == MOST_TRIES
+    assert times == MOST_SUMMARY_TRIES
     pause(ledger, "told before")
     first_time(ledger, BUDGET)
     assert asks(campaign, ledger, T0 + 1e6), "the next change is asked for anew"

@@ -6,10 +6,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from oact_dagster.launchers.parsl.config import block_label
 from oact_dagster.schedulers.command import run_command
 from oact_dagster.schedulers.jobs import LauncherError
 
+LABEL: Final = "oact"
 ANSWER_S: Final = 60.0
 """How long Slurm may take to answer, s."""
 
@@ -29,6 +29,11 @@ class QueuedBlock:
     """Slurm's short word: ``PD``, ``R``, ``CG``."""
     since: str
     """When it began, or is thought to begin, as Slurm prints it."""
+
+
+def block_label(run: str) -> str:
+    """The name of an executor with blocks of nodes, by which a scheduler's jobs are found: ``parsl.LABEL.block-0…``."""
+    return f"{LABEL}-{run}"
 
 
 def blocks_of(runs: Collection[str]) -> list[QueuedBlock]:

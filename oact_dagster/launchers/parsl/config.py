@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from oact_dagster.launchers.parsl.blocks import LABEL, block_label
 from oact_dagster.schedulers.jobs import LauncherError
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 NOT_INSTALLED: Final = "Parsl is not installed: pip install 'parsl>=2025.1.13'"
 
-LABEL: Final = "oact"
 
 POOL_VARIABLE: Final = "OACT_POOL"
 """Environment variable that names the pool to every process of it, so that leftovers can be found."""
@@ -171,11 +171,6 @@ def build_config(
         initialize_logging=False,
         usage_tracking=0,
     )
-
-
-def block_label(run: str) -> str:
-    """The name of an executor with blocks of nodes, by which a scheduler's jobs are found: ``parsl.LABEL.block-0…``."""
-    return f"{LABEL}-{run}"
 
 
 def worker_command() -> str:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from oact_dagster.counted import counted
 from oact_dagster.launchers.allocation_end import AllocationEnd
 from oact_dagster.launchers.attempt_files import read_exit, read_start
 from oact_dagster.launchers.leftovers import end_leftovers, end_marked
@@ -34,6 +33,7 @@ from oact_dagster.schedulers.jobs import (
     LauncherError,
     Phase,
 )
+from oact_dagster.text import pluralise
 
 AHEAD: Final = 2
 """Tasks that Parsl holds for each worker: one to run, and one to follow at once. The rest wait here, where they are
@@ -87,7 +87,7 @@ class ParslLauncher:
     """
 
     kind = "parsl"
-    survives = False
+    jobs_outlive_process = False
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class ParslLauncher:
                 self._notes.append(f"parsl: this allocation ends {self._end}")
         cores = self._options.cores_per_worker
         refused = {
-            job.token: f"it needs {counted(job.n_cores, 'core')}, and a worker has launcher.cores_per_worker {cores}"
+            job.token: f"it needs {pluralise(job.n_cores, 'core')}, and a worker has launcher.cores_per_worker {cores}"
             for job in jobs
             if job.n_cores > cores
         }
@@ -435,7 +435,7 @@ class ParslLauncher:
         if self._lost_in_a_row > RESTARTS:
             raise LauncherError(f"parsl: {trouble}; no calculation ends, nothing more was started")
         self._notes.append(
-            f"parsl: {trouble}; {counted(len(begun), 'structure')} that had begun"
+            f"parsl: {trouble}; {pluralise(len(begun), 'structure')} that had begun"
             f" {'ends' if len(begun) == 1 else 'end'} with it, and its workers start again"
         )
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from oact_dagster.counted import counted
 from oact_dagster.launchers.allocation_end import AllocationEnd, find_allocation_end
 from oact_dagster.launchers.attempt_files import StartRecord, claim_folder
 from oact_dagster.launchers.node_cores import cores_here, cores_missing
@@ -28,11 +27,12 @@ from oact_dagster.launchers.pilots.pilot_files import (
     PilotEnd,
     PilotSpec,
     beat,
-    read_spec,
+    read_pilot_spec,
     write_end,
 )
 from oact_dagster.launchers.pilots.shared_list import Entry, SharedList
 from oact_dagster.schedulers.jobs import NEVER_STARTED, OUT_OF_TIME, JobState, LauncherError, Phase
+from oact_dagster.text import pluralise
 
 _LOOK_S: Final = 1.0
 """How often a pilot looks whether it, or one of its attempts, is to end, s."""
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--token", required=True)
     token: str = parser.parse_args(arguments).token
     folder = Path()
-    spec = read_spec(folder)
+    spec = read_pilot_spec(folder)
     started = StartRecord(token, socket.gethostname(), os.getpid(), time.time(), scheduler_job_id())
     if spec is None or spec.token != token or not claim_folder(folder, started):
         print(f"pilot {token}: this folder belongs to another pilot; nothing was run", file=sys.stderr)
@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
         print(f"pilot {token}: {error}", file=sys.stderr)
         write_end(folder, PilotEnd(token, str(error), pilot.finished))
         return 1
-    print(f"pilot {token}: {reason}; {counted(pilot.finished, 'calculation', 'has', 'have')} ended")
+    print(f"pilot {token}: {reason}; {pluralise(pilot.finished, 'calculation', 'has', 'have')} ended")
     write_end(folder, PilotEnd(token, reason, pilot.finished))
     return 0
 

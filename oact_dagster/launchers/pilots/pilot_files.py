@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from oact_dagster.files import atomic_write
 from oact_dagster.launchers.attempt_files import START_FILE, read_record
-from oact_dagster.whole_file import write_whole
 
 PILOT: Final = (sys.executable, "-P", "-m", "oact_dagster.launchers.pilots.pilot")
 """The pilot's command."""
@@ -59,12 +59,12 @@ class PilotEnd:
     """Attempts whose payload it saw to its end."""
 
 
-def spec_text(spec: PilotSpec) -> str:
+def pilot_spec_text(spec: PilotSpec) -> str:
     """The content of ``pilot.json``."""
     return json.dumps(asdict(spec), indent=1)
 
 
-def read_spec(folder: Path) -> PilotSpec | None:
+def read_pilot_spec(folder: Path) -> PilotSpec | None:
     """What the pilot of a folder does; None where there is no such file that can be read."""
     return read_record(folder / SPEC_FILE, PilotSpec)
 
@@ -75,7 +75,7 @@ def write_end(folder: Path, end: PilotEnd) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    write_whole(folder / END_FILE, json.dumps(asdict(end), indent=1))
+    atomic_write(folder / END_FILE, json.dumps(asdict(end), indent=1))
 
 
 def strike_off(folder: Path) -> None:

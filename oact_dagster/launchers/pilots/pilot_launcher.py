@@ -15,16 +15,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TextIO
 
-from oact_dagster.counted import counted
 from oact_dagster.launchers.kinds import PILOTS
 from oact_dagster.launchers.pilots.pilot_files import (
     ALIVE_FILE,
     SPEC_FILE,
     PilotSpec,
     has_begun,
+    pilot_spec_text,
     read_end,
-    read_spec,
-    spec_text,
+    read_pilot_spec,
     strike_off,
 )
 from oact_dagster.launchers.pilots.shared_list import SharedList
@@ -32,6 +31,7 @@ from oact_dagster.launchers.protocol import Orphan, Submission
 from oact_dagster.launchers.scheduler_launcher import SchedulerLauncher
 from oact_dagster.orca.outputs.silence import silent_for_s
 from oact_dagster.schedulers.jobs import NEVER_STARTED, OUT_OF_TIME, Job, JobState, LauncherError, Phase
+from oact_dagster.text import pluralise
 
 LIST_LOOK_S: Final = 5.0
 """How often the list is looked at, at least, s."""
@@ -74,7 +74,7 @@ class PilotLauncher:
         clock: monotonic time, s.
     """
 
-    survives = True
+    jobs_outlive_process = True
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class PilotLauncher:
         if job.time_limit_s > longest:
             return f"its time limit of {job.time_limit_s:g} s does not fit into the {longest:g} s of a pilot"
         if job.n_cores > asked.cores_per_worker:
-            return f"it needs {counted(job.n_cores, 'core')}, and a worker has {asked.cores_per_worker}"
+            return f"it needs {pluralise(job.n_cores, 'core')}, and a worker has {asked.cores_per_worker}"
         return ""
 
     def by_hand(self, folders: Collection[Path]) -> Mapping[Path, str]:
@@ -207,7 +207,9 @@ class PilotLauncher:
             folder = self._folder / token
             try:
                 folder.mkdir()
-                (folder / SPEC_FILE).write_text(spec_text(replace(asked, token=token)), encoding="utf-8")
+                (folder / SPEC_FILE).write_text(
+                    pilot_spec_text(replace(asked, token=token)), encoding="utf-8"
+                )
             except OSError as error:
                 raise LauncherError(f"{folder}: cannot be written: {error.strerror or error}") from error
             cores = asked.max_workers * asked.cores_per_worker
@@ -350,7 +352,7 @@ class PilotLauncher:
         unknown = {
             path.name: path
             for path in self._folder.glob("[!.]*")
-            if path.name not in self._pilots and read_spec(path) is not None
+            if path.name not in self._pilots and read_pilot_spec(path) is not None
         }
         for name in [name for name, path in unknown.items() if read_end(path) is not None]:
             del unknown[name]

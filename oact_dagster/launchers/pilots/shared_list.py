@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from oact_dagster.files import atomic_write
 from oact_dagster.schedulers.jobs import Job
-from oact_dagster.whole_file import write_whole
 
 _DEAREST: Final = 10**10 - 1
 Fits = Callable[[float, float], bool]
@@ -90,7 +90,7 @@ class SharedList:
         """
         for job in jobs:
             name = _Name(job.token, job.time_limit_s, job.expected_cost)
-            write_whole(self._waiting / name.text(), json.dumps(asdict(Entry.of(job))))
+            atomic_write(self._waiting / name.text(), json.dumps(asdict(Entry.of(job))))
 
     def withdraw(self, tokens: Collection[str]) -> set[str]:
         """Take attempts off the list that no pilot has taken.
@@ -184,7 +184,7 @@ class SharedList:
         Raises:
             OSError: it cannot be written.
         """
-        write_whole(self._ended / token, json.dumps({"pilot": pilot, "final": final}))
+        atomic_write(self._ended / token, json.dumps({"pilot": pilot, "final": final}))
         with contextlib.suppress(OSError):
             (self._taken / f"{token}.{pilot}").unlink()
 

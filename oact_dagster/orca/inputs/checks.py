@@ -46,11 +46,11 @@ def check_settings(settings: InputSettings, elements: Iterable[str]) -> list[str
             basis, or with one that was made for another; a basis file that is none, or lacks an element.
     """
     wanted = frozenset(elements)
-    return [*checked(settings, wanted), *check_files(settings, wanted)]
+    return [*check_settings_once(settings, wanted), *check_files(settings, wanted)]
 
 
 @lru_cache(maxsize=4096)
-def checked(settings: InputSettings, elements: frozenset[str]) -> tuple[str, ...]:
+def check_settings_once(settings: InputSettings, elements: frozenset[str]) -> tuple[str, ...]:
     """Do what ``check_settings`` does, once for each combination."""
     if unknown := sorted(elements - ATOMIC_NUMBERS.keys()):
         raise InputRefused(

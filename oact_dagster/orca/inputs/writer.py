@@ -11,7 +11,7 @@ from typing import Final
 from oact_dagster.orca.elements import ATOMIC_NUMBERS
 from oact_dagster.orca.inputs import potentials
 from oact_dagster.orca.inputs.basis import is_all_electron, is_file, known_basis
-from oact_dagster.orca.inputs.checks import check_files, check_settings, checked
+from oact_dagster.orca.inputs.checks import check_files, check_settings, check_settings_once
 from oact_dagster.orca.inputs.keywords import keyword_line, names_a_guess
 from oact_dagster.orca.inputs.memory import estimate_maxcore, functions_on, number_of_basis_functions
 from oact_dagster.orca.inputs.settings import InputRefused, InputSettings
@@ -151,7 +151,7 @@ def input_hash(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _frame(settings: InputSettings, elements: frozenset[str], broken_singlet: bool) -> _Frame:
-    checked(settings, elements)
+    check_settings_once(settings, elements)
     template = settings.template
     restart = settings.scf_method.restart
     until_scf = [f"! {' '.join(keyword_line(settings, broken_singlet=broken_singlet))}"]

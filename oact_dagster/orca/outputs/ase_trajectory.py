@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from oact_dagster.orca.elements import SYMBOLS
 from oact_dagster.orca.outputs.evaluations import Vector
-from oact_dagster.orca.outputs.trajectory_frame import Frame
+from oact_dagster.orca.outputs.trajectory_frame import TrajectoryFrame
 
 _MAGIC: Final = b"- of Ulm"
 _HEADER: Final = struct.Struct("<8s16sqqq")
@@ -23,7 +23,7 @@ _DTYPES: Final = {"float64": "d", "float32": "f", "int64": "q", "int32": "i"}
 _MOST_FRAMES: Final = 1_000_000
 
 
-def read_ase_trajectory(data: bytes) -> tuple[Frame, ...]:
+def read_ase_trajectory(data: bytes) -> tuple[TrajectoryFrame, ...]:
     """Read the frames of a ``.traj`` file.
 
     Args:
@@ -32,7 +32,7 @@ def read_ase_trajectory(data: bytes) -> tuple[Frame, ...]:
     Returns:
         The frames up to the first that is damaged or cut.
     """
-    frames: list[Frame] = []
+    frames: list[TrajectoryFrame] = []
     numbers: tuple[int, ...] = ()
     try:
         magic, _, _, n_items, table = _HEADER.unpack_from(data)
@@ -59,13 +59,13 @@ def read_ase_trajectory(data: bytes) -> tuple[Frame, ...]:
     return tuple(frames)
 
 
-def _frame(data: bytes, item: dict[str, Any], numbers: tuple[int, ...]) -> Frame:
+def _frame(data: bytes, item: dict[str, Any], numbers: tuple[int, ...]) -> TrajectoryFrame:
     coordinates = _vectors(_array(data, item["positions."]), len(numbers))
     if coordinates is None:
         raise ValueError("a frame without coordinates")
     calculator = item.get("calculator.", {})
     energy = calculator.get("energy")
-    return Frame(
+    return TrajectoryFrame(
         symbols=tuple(SYMBOLS[number - 1] if 1 <= number <= len(SYMBOLS) else "X" for number in numbers),
         coordinates_angstrom=coordinates,
         energy_ev=float(energy) if isinstance(energy, int | float) and math.isfinite(energy) else None,

@@ -9,14 +9,14 @@ import re
 from typing import Final
 
 from oact_dagster.orca.outputs.evaluations import Vector
-from oact_dagster.orca.outputs.trajectory_frame import Frame
+from oact_dagster.orca.outputs.trajectory_frame import TrajectoryFrame
 
 _PROPERTIES: Final = re.compile(r"\bProperties=\"?([A-Za-z0-9_:]+)", re.IGNORECASE)
 _ENERGY: Final = re.compile(r"(?:^|\s)energy=\"?([-+]?\d[-+.\deE]*)", re.IGNORECASE)
 _PLAIN: Final = "species:S:1:pos:R:3"
 
 
-def read_extended_xyz(data: bytes) -> tuple[Frame, ...]:
+def read_extended_xyz(data: bytes) -> tuple[TrajectoryFrame, ...]:
     """Read the frames of an extended XYZ file.
 
     Args:
@@ -27,7 +27,7 @@ def read_extended_xyz(data: bytes) -> tuple[Frame, ...]:
     """
     # A last line without its newline may be cut in the middle of a number.
     lines = data[: data.rfind(b"\n") + 1].decode("latin-1").splitlines()
-    frames: list[Frame] = []
+    frames: list[TrajectoryFrame] = []
     position = 0
     try:
         while position < len(lines) and lines[position].strip():
@@ -42,7 +42,7 @@ def read_extended_xyz(data: bytes) -> tuple[Frame, ...]:
     return tuple(frames)
 
 
-def _frame(comment: str, atoms: list[list[str]]) -> Frame:
+def _frame(comment: str, atoms: list[list[str]]) -> TrajectoryFrame:
     named = _PROPERTIES.search(comment)
     words = (named.group(1) if named else _PLAIN).split(":")
     columns: dict[str, int] = {}
@@ -53,7 +53,7 @@ def _frame(comment: str, atoms: list[list[str]]) -> Frame:
     forces = columns.get("forces", columns.get("force"))
     energy = _ENERGY.search(comment)
     value = float(energy.group(1)) if energy else None
-    return Frame(
+    return TrajectoryFrame(
         symbols=tuple(atom[columns.get("species", 0)] for atom in atoms),
         coordinates_angstrom=tuple(_vector(atom, columns.get("pos", 1)) for atom in atoms),
         energy_ev=value if value is not None and math.isfinite(value) else None,

@@ -85,7 +85,7 @@ def read_echo(data: bytes, start: int) -> InputEcho | None:
         whole = re.compile(_LINES).match(data, begin, begin + _LARGEST_ECHO)
         stop = whole.end() if whole else first.end()
     lines = [line.strip() for line in re.compile(_LINE).findall(data, begin, stop)]
-    comments = tuple(text_of(line.lstrip(b"#").strip()) for line in lines if line.startswith(b"#"))
+    comments = tuple(decode_line(line.lstrip(b"#").strip()) for line in lines if line.startswith(b"#"))
     active = b"\n".join([line for line in lines if not line.startswith(b"#")]).lower()
     if b"#" in active:
         active = re.sub(_INLINE_COMMENT, b"", active)
@@ -113,7 +113,7 @@ def _own_end(data: bytes, begin: int) -> int:
     return -1
 
 
-def text_of(line: bytes) -> str:
+def decode_line(line: bytes) -> str:
     """Decode a line of an output: UTF-8, or Latin-1 where it is no UTF-8; control characters become blanks.
 
     Args:

@@ -14,14 +14,14 @@ from oact_dagster.orca.outputs.engrad import Engrad, read_engrad_file
 from oact_dagster.orca.outputs.evaluations import Evaluation, Vector, largest_component, largest_norm
 from oact_dagster.orca.outputs.file_blocks import FileBlocks, UnreadableFileError, last_bytes
 from oact_dagster.orca.outputs.files import JobFolder
-from oact_dagster.orca.outputs.input_echo import text_of
+from oact_dagster.orca.outputs.input_echo import decode_line
 from oact_dagster.orca.outputs.property_file import read_properties
 from oact_dagster.orca.outputs.scan import OutputScan
 from oact_dagster.orca.outputs.terminations import (
-    Evidence,
+    OutputEvidence,
     Termination,
-    Verdict,
-    judge,
+    TerminationReading,
+    classify_end,
     judge_scheduler_messages,
 )
 
@@ -138,7 +138,7 @@ def read_output(path: str | os.PathLike[str]) -> Output:
     return _read(*_located(path))
 
 
-def read_termination(path: str | os.PathLike[str]) -> Verdict:
+def read_termination(path: str | os.PathLike[str]) -> TerminationReading:
     """How a run ended, and nothing else: what a survey of thousands of folders needs.
 
     Of a large file only both ends are read, where they say enough.
@@ -154,7 +154,7 @@ def read_termination(path: str | os.PathLike[str]) -> Verdict:
     if scan is not None:
         return _verdict(scan, None)
     output = _read(folder, file, why)
-    return Verdict(output.termination, output.deciding_line, output.reason)
+    return TerminationReading(output.termination, output.deciding_line, output.reason)
 
 
 def read_engrad(path: str | os.PathLike[str]) -> Engrad:
@@ -210,7 +210,7 @@ def tail(path: str | os.PathLike[str], lines: int = 20) -> str:
         data = b"" if file is None or lines < 1 or not os.fspath(path) else last_bytes(file, _TAIL_READ)
     except (OSError, ValueError, UnreadableFileError):
         return ""
-    texts = [text_of(line)[:_LONGEST_LINE] for line in data.splitlines()]
+    texts = [decode_line(line)[:_LONGEST_LINE] for line in data.splitlines()]
     return "\n".join([text for text in texts if text][-lines:])
 
 
@@ -285,9 +285,9 @@ def _read_file(file: Path) -> Output:
     )
 
 
-def _verdict(scan: OutputScan, damage: str | None) -> Verdict:
-    verdict = judge(
-        Evidence(
+def _verdict(scan: OutputScan, damage: str | None) -> TerminationReading:
+    verdict = classify_end(
+        OutputEvidence(
             normal_end=scan.normal_end,
             final_energy=scan.energies[-1] if scan.energies else None,
             final_energy_line=scan.energy_line,
@@ -306,12 +306,14 @@ def _verdict(scan: OutputScan, damage: str | None) -> Verdict:
     if verdict.termination is not Termination.TRUNCATED or verdict.deciding_line is not None:
         return verdict
     if damage is not None:
-        return Verdict(Termination.TRUNCATED, scan.last_line, f"the file has no end: {damage}")
+        return TerminationReading(Termination.TRUNCATED, scan.last_line, f"the file has no end: {damage}")
     if scan.n_bytes == 0:
-        return Verdict(Termination.TRUNCATED, None, "the file is empty: the run has not begun to write")
+        return TerminationReading(
+            Termination.TRUNCATED, None, "the file is empty: the run has not begun to write"
+        )
     if not scan.is_orca:
-        return Verdict(Termination.TRUNCATED, scan.last_line, "nothing in the file is ORCA's")
-    return Verdict(Termination.TRUNCATED, scan.last_line, verdict.reason)
+        return TerminationReading(Termination.TRUNCATED, scan.last_line, "nothing in the file is ORCA's")
+    return TerminationReading(Termination.TRUNCATED, scan.last_line, verdict.reason)
 
 
 def _n_cores(scan: OutputScan, termination: Termination) -> int | None:

@@ -23,7 +23,7 @@ from oact_dagster.orca.outputs.evaluations import (
     gradient_table,
     largest_component,
 )
-from oact_dagster.orca.outputs.input_echo import InputEcho, read_echo, text_of
+from oact_dagster.orca.outputs.input_echo import InputEcho, decode_line, read_echo
 
 _BANNER: Final = b"* O   R   C   A *"
 _ENERGY: Final = b"FINAL SINGLE POINT ENERGY"
@@ -101,7 +101,7 @@ _NEVER_SPLIT: Final = 1 << 20
 MOST_KEPT: Final = 250_000
 """So many energies and SCFs are kept, the last ones: a file of any length needs bounded memory."""
 
-Geometry = tuple[tuple[str, ...], tuple[Vector, ...]]
+FoundGeometry = tuple[tuple[str, ...], tuple[Vector, ...]]
 
 
 def _positions(data: bytes, needle: bytes, low: int, high: int) -> list[int]:
@@ -239,7 +239,7 @@ class OutputScan:
         self._layered = False
         self._energy_at = -1
         self._nuls = 0
-        self._geometry: Geometry = ((), ())
+        self._geometry: FoundGeometry = ((), ())
         self._geometry_at: int | None = None
         self._energy: tuple[float, str | None] | None = None
         self._energy_owed = False
@@ -384,7 +384,7 @@ class OutputScan:
         position = data.find(_VERSION, low, high)
         version = re.compile(_VERSION_LINE).match(data, position) if position >= 0 else None
         if version:
-            self.version = text_of(version.group(1))
+            self.version = decode_line(version.group(1))
 
     def _take_scfs(self, data: bytes, hits: _Hits) -> None:
         energy_at = self._energy_at - self._base
@@ -497,7 +497,7 @@ class OutputScan:
         if line is None:
             return
         energy = float(line.group(1))
-        flag = text_of(line.group(2)) if line.group(2) else None
+        flag = decode_line(line.group(2)) if line.group(2) else None
         self.energies.append(energy)
         self.energy_flag, self.energy_line = flag, line.group()
         self._energy_at = self._base + position
@@ -552,7 +552,7 @@ class OutputScan:
         self._last_cycle = self._base + position
         self._last_result = max(self._last_result, self._last_cycle)
 
-    def _know_geometry(self, data: bytes) -> Geometry:
+    def _know_geometry(self, data: bytes) -> FoundGeometry:
         """The geometry of the present evaluation, read now if it has not been."""
         if self._geometry_at is not None:
             self._geometry = coordinate_table(data, self._geometry_at)
@@ -633,7 +633,7 @@ def _total_energy(data: bytes, scf: int) -> float | None:
 
 def _last_printable_line(end: bytes) -> str | None:
     for line in reversed(end[-_LINE_SEARCHED:].splitlines()):
-        text = text_of(line)
+        text = decode_line(line)
         if text:
             return text
     return None

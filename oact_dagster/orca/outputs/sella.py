@@ -23,7 +23,7 @@ from oact_dagster.orca.outputs.ase_trajectory import read_ase_trajectory
 from oact_dagster.orca.outputs.evaluations import Evaluation, Vector, largest_norm
 from oact_dagster.orca.outputs.extended_xyz import read_extended_xyz
 from oact_dagster.orca.outputs.file_blocks import FileBlocks, UnreadableFileError
-from oact_dagster.orca.outputs.trajectory_frame import Frame
+from oact_dagster.orca.outputs.trajectory_frame import TrajectoryFrame
 
 _LOG_LINE: Final = (
     rb"(?mi)^[ \t]*[A-Za-z]\w*:?[ \t]+(\d{1,9})(?:\*|\[[^\]\n]*\])?[ \t]+\d\d:\d\d:\d\d[ \t]+"
@@ -133,7 +133,7 @@ def read_sella_log(log: str | os.PathLike[str]) -> tuple[SellaStep, ...]:
     return tuple(steps)
 
 
-def read_trajectory(trajectory: str | os.PathLike[str]) -> tuple[Frame, ...]:
+def read_trajectory(trajectory: str | os.PathLike[str]) -> tuple[TrajectoryFrame, ...]:
     """The frames of a trajectory, told by its first bytes.
 
     Args:
@@ -153,7 +153,7 @@ def _whole(path: str | os.PathLike[str]) -> bytes:
         return b""
 
 
-def _step(number: int, frame: Frame) -> SellaStep:
+def _step(number: int, frame: TrajectoryFrame) -> SellaStep:
     return SellaStep(
         step=number,
         energy_ev=frame.energy_ev,

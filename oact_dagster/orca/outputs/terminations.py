@@ -1,9 +1,9 @@
 """How an ORCA run ended: the table of rules, and the judge that goes through it.
 
-To teach it a new message, add a row to ``RULES``: the first row that fits decides, so a specific one stands above a
-general one. The message itself goes into ``signs``, in small letters: a sign with a capital letter never fits. A row of
-``WITH_AN_ABORT`` counts only where one of the rows of ``ABORTED`` fits too: for words that harmless messages hold as
-well.
+To teach it a new message, add a row to ``TERMINATION_RULES``: the first row that fits decides, so a specific one
+stands above a general one. The message itself goes into ``signs``, in small letters: a sign with a capital letter never
+fits. A row of ``WITH_AN_ABORT`` counts only where one of the rows of ``ABORTED`` fits too: for words that harmless
+messages hold as well.
 """
 
 import re
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from oact_dagster.orca.outputs.input_echo import text_of
+from oact_dagster.orca.outputs.input_echo import decode_line
 from oact_dagster.orca.outputs.unphysical import why_unphysical
 
 
@@ -44,7 +44,7 @@ class Where(StrEnum):
     NO_END = "nothing: fits every run that did not end normally"
 
 
-class Rule(NamedTuple):
+class TerminationRule(NamedTuple):
     """One row of the table.
 
     Attributes:
@@ -68,26 +68,28 @@ class Rule(NamedTuple):
 _T = Termination
 _W = Where
 
-ABORTED: Final[tuple[Rule, ...]] = (
-    Rule(
+ABORTED: Final[tuple[TerminationRule, ...]] = (
+    TerminationRule(
         _T.ABORTED, _W.AFTER_LAST_RESULT, "a module of ORCA failed", ("orca finished by error termination",)
     ),
-    Rule(
+    TerminationRule(
         _T.ABORTED,
         _W.AFTER_LAST_RESULT,
         "ORCA aborted",
         ("aborting the", "aborted the", "aborts the"),
         rb"(?i)\babort\w+ the (?:run|calculation|job)",
     ),
-    Rule(
+    TerminationRule(
         _T.ABORTED,
         _W.AFTER_LAST_RESULT,
         "ORCA stopped in its code",
         ("[file ",),
         rb"^\s*\[file [^\]]+, line \d+[^\]]*\]:",
     ),
-    Rule(_T.ABORTED, _W.AFTER_LAST_RESULT, "a process was killed by a signal", ("exited on signal",)),
-    Rule(
+    TerminationRule(
+        _T.ABORTED, _W.AFTER_LAST_RESULT, "a process was killed by a signal", ("exited on signal",)
+    ),
+    TerminationRule(
         _T.ABORTED,
         _W.AFTER_LAST_RESULT,
         "ORCA crashed",
@@ -102,38 +104,38 @@ ABORTED: Final[tuple[Rule, ...]] = (
             "fatal error",
         ),
     ),
-    Rule(_T.ABORTED, _W.AFTER_LAST_RESULT, "ORCA called MPI_Abort", ("mpi_abort was invoked",)),
-    Rule(
+    TerminationRule(_T.ABORTED, _W.AFTER_LAST_RESULT, "ORCA called MPI_Abort", ("mpi_abort was invoked",)),
+    TerminationRule(
         _T.ABORTED,
         _W.AFTER_LAST_RESULT,
         "a process of ORCA failed",
         ("non-zero exit code", "non-zero status"),
     ),
-    Rule(
+    TerminationRule(
         _T.ABORTED,
         _W.AFTER_LAST_RESULT,
         "ORCA could not be started",
         ("error while loading shared libraries",),
     ),
-    Rule(
+    TerminationRule(
         _T.ABORTED,
         _W.AFTER_LAST_RESULT,
         "ORCA could not be started",
         ("not found", "no such file"),
         rb"^\S*sh: (?:(?:line )?\d+: )?\S*\borca: (?:(?:command )?not found|No such file)",
     ),
-    Rule(_T.ABORTED, _W.AFTER_LAST_RESULT, "ORCA says so", ("orca terminated not normally",)),
+    TerminationRule(_T.ABORTED, _W.AFTER_LAST_RESULT, "ORCA says so", ("orca terminated not normally",)),
 )
 """Any other error end: the last rows before ``NO_END``, and what ``WITH_AN_ABORT`` asks for."""
 
-SCHEDULER_RULES: Final[tuple[Rule, ...]] = (
-    Rule(
+SCHEDULER_RULES: Final[tuple[TerminationRule, ...]] = (
+    TerminationRule(
         _T.TRUNCATED,
         _W.AFTER_LAST_RESULT,
         "the scheduler ended the job at its time limit",
         ("due to time limit", "time limit exceeded", "type=timeout"),
     ),
-    Rule(
+    TerminationRule(
         _T.TRUNCATED,
         _W.AFTER_LAST_RESULT,
         "the scheduler ended the job",
@@ -142,38 +144,40 @@ SCHEDULER_RULES: Final[tuple[Rule, ...]] = (
 )
 """What a scheduler says of an output without an end, in it or in its own file (``slurm-*.out``, ``flux-*.out``)."""
 
-RULES: Final[tuple[Rule, ...]] = (
+TERMINATION_RULES: Final[tuple[TerminationRule, ...]] = (
     # Runs that ended normally: what they delivered may still be no result.
-    Rule(_T.UNPHYSICAL, _W.FINAL_ENERGY_VALUE, "ORCA ended normally with an impossible energy"),
-    Rule(
+    TerminationRule(_T.UNPHYSICAL, _W.FINAL_ENERGY_VALUE, "ORCA ended normally with an impossible energy"),
+    TerminationRule(
         _T.SCF_NOT_CONVERGED,
         _W.FINAL_ENERGY,
         "ORCA ended normally with an energy that is not converged",
         ("not fully converged", "not converged"),
     ),
-    Rule(
+    TerminationRule(
         _T.SCF_NOT_CONVERGED,
         _W.FINAL_SCF,
         "ORCA ended normally with an energy whose SCF did not converge",
         ("scf not converged after",),
     ),
-    Rule(
+    TerminationRule(
         _T.OPT_NOT_CONVERGED,
         _W.LAST_OPTIMISATION,
         "the optimisation reached its maximum number of cycles",
         ("the optimization did not converge but reached",),
     ),
-    Rule(_T.OPT_NOT_CONVERGED, _W.OPEN_OPTIMISATION, "the optimisation never said that it converged"),
-    Rule(_T.NORMAL, _W.NORMAL_END, "ORCA ended normally"),
+    TerminationRule(
+        _T.OPT_NOT_CONVERGED, _W.OPEN_OPTIMISATION, "the optimisation never said that it converged"
+    ),
+    TerminationRule(_T.NORMAL, _W.NORMAL_END, "ORCA ended normally"),
     # Runs that did not. The input first: ORCA then did not even start to calculate.
-    Rule(
+    TerminationRule(
         _T.INPUT_ERROR,
         _W.AFTER_LAST_RESULT,
         "ORCA does not know a keyword of the input, or it is there twice",
         ("unrecognized or duplicated keyword",),
         told_below=True,
     ),
-    Rule(
+    TerminationRule(
         _T.INPUT_ERROR,
         _W.AFTER_LAST_RESULT,
         "ORCA refused the input",
@@ -181,7 +185,7 @@ RULES: Final[tuple[Rule, ...]] = (
         rb"(?i)^\s*INPUT ERROR",
         told_below=True,
     ),
-    Rule(
+    TerminationRule(
         _T.INPUT_ERROR,
         _W.AFTER_LAST_RESULT,
         "a basis set lacks an element",
@@ -189,14 +193,14 @@ RULES: Final[tuple[Rule, ...]] = (
         rb"(?i)not available for this element|no (?:\w+ +)?basis functions on atom"
         rb"|no basis set (?:was )?(?:found|available)",
     ),
-    Rule(
+    TerminationRule(
         _T.INPUT_ERROR,
         _W.AFTER_LAST_RESULT,
         "charge and multiplicity cannot go together",
         ("multiplicity (",),
         rb"Error\s*:\s*multiplicity \(-?\d+\) is \w+ and number of electrons",
     ),
-    Rule(
+    TerminationRule(
         _T.INPUT_ERROR,
         _W.AFTER_LAST_RESULT,
         "ORCA's reader of the input stopped",
@@ -209,7 +213,7 @@ RULES: Final[tuple[Rule, ...]] = (
             "dummy atom or point charge expected in coords",
         ),
     ),
-    Rule(
+    TerminationRule(
         _T.INPUT_ERROR,
         _W.WITH_AN_ABORT,
         "ORCA does not understand the input",
@@ -221,54 +225,54 @@ RULES: Final[tuple[Rule, ...]] = (
             "invalid input",
         ),
     ),
-    Rule(
+    TerminationRule(
         _T.INPUT_ERROR,
         _W.AFTER_LAST_RESULT,
         "ORCA did not find its input",
         ("input file",),
         rb"(?i)(?:cannot|could ?n[o']t) open (?:the )?input file|input file .*(?:does not exist|not found)",
     ),
-    Rule(
+    TerminationRule(
         _T.DISK_FULL,
         _W.AFTER_LAST_RESULT,
         "the disk is full",
         ("no space left on device", "disk quota exceeded", "not enough disk space"),
     ),
-    Rule(
+    TerminationRule(
         _T.DISK_FULL,
         _W.WITH_AN_ABORT,
         "the disk is full",
         ("disk full", "not enough space for /dev/shm/"),
     ),
     # The line with the number of MB first: it is what a remedy needs.
-    Rule(
+    TerminationRule(
         _T.OUT_OF_MEMORY,
         _W.WITH_AN_ABORT,
         "ORCA asks for more memory than %maxcore gives",
         ("maxcore",),
         rb"(?i)increase\s+%?maxcore.*\d",
     ),
-    Rule(
+    TerminationRule(
         _T.OUT_OF_MEMORY,
         _W.WITH_AN_ABORT,
         "ORCA asks for more memory than %maxcore gives",
         ("maxcore",),
         rb"(?i)increase\s+%?maxcore",
     ),
-    Rule(
+    TerminationRule(
         _T.OUT_OF_MEMORY,
         _W.WITH_AN_ABORT,
         "ORCA asks for more memory than %maxcore gives",
         ("not a single batch is possible",),
     ),
-    Rule(
+    TerminationRule(
         _T.OUT_OF_MEMORY,
         _W.AFTER_LAST_RESULT,
         "ORCA did not get the memory it needs",
         ("enough memory", "insufficient memory", "out of memory", "std::bad_alloc", "cannot allocate memory"),
         rb"(?i)error.*(?:not enough|insufficient|out of) memory|std::bad_alloc|cannot allocate memory",
     ),
-    Rule(
+    TerminationRule(
         _T.OUT_OF_MEMORY,
         _W.WITH_AN_ABORT,
         "ORCA did not get the memory it needs",
@@ -276,7 +280,7 @@ RULES: Final[tuple[Rule, ...]] = (
         rb"(?i)(?:not enough|insufficient|out of|no more) memory|memory allocation fail|allocat\w+ (?:of )?memory fail"
         rb"|(?:fail\w*|unable|could not|cannot) (?:to )?allocate",
     ),
-    Rule(
+    TerminationRule(
         _T.OUT_OF_MEMORY,
         _W.AFTER_LAST_RESULT,
         "the system killed the job for its memory",
@@ -290,24 +294,26 @@ RULES: Final[tuple[Rule, ...]] = (
             "state: out_of_memory",
         ),
     ),
-    Rule(
+    TerminationRule(
         _T.SCF_NOT_CONVERGED,
         _W.AFTER_LAST_RESULT,
         "the wavefunction did not converge",
         ("wavefunction is not fully converged",),
     ),
-    Rule(
+    TerminationRule(
         _T.SCF_NOT_CONVERGED, _W.AFTER_LAST_RESULT, "the SCF did not converge", ("scf not converged after",)
     ),
-    Rule(_T.SCF_NOT_CONVERGED, _W.WITH_AN_ABORT, "the SCF went astray", ("serious problem in soscf",)),
-    Rule(
+    TerminationRule(
+        _T.SCF_NOT_CONVERGED, _W.WITH_AN_ABORT, "the SCF went astray", ("serious problem in soscf",)
+    ),
+    TerminationRule(
         _T.SCF_NOT_CONVERGED,
         _W.WITH_AN_ABORT,
         "the SCF did not converge",
         ("cas-scf", "casscf", "the scf has not converged"),
         rb"(?i)\bCAS-?SCF\b.*\bnot\b.*converge|the SCF has not converged",
     ),
-    Rule(
+    TerminationRule(
         _T.OPT_NOT_CONVERGED,
         _W.AFTER_LAST_RESULT,
         "the optimisation reached its maximum number of cycles",
@@ -317,7 +323,7 @@ RULES: Final[tuple[Rule, ...]] = (
     *SCHEDULER_RULES,
     # Open MPI's runtime (ORTE, PRTE) and PMIx. Some PMIx messages are harmless, hence the abort beside them; and an
     # ORCA that crashed by itself makes mpirun complain too, which is no fault of MPI's.
-    Rule(
+    TerminationRule(
         _T.MPI_ERROR,
         _W.AFTER_LAST_RESULT,
         "MPI failed",
@@ -344,7 +350,7 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     # As the runtime itself writes them, with host and process or the job's name: a run that goes on prints more results
     # below. Those of PMIx's shared memory are harmless.
-    Rule(
+    TerminationRule(
         _T.MPI_ERROR,
         _W.AFTER_LAST_RESULT,
         "MPI failed",
@@ -352,14 +358,14 @@ RULES: Final[tuple[Rule, ...]] = (
         rb"^\s*(?:\[[\w.-]+:\d+\]\s*)?\[\[\d+,\d+\],\d+\]\s*(?:ORTE|PRTE)_ERROR_LOG:"
         rb"|^\s*\[[\w.-]+:\d+\]\s*PMIX ERROR:(?!.*\bin file \S*(?:gds_|dstore_|psec_))",
     ),
-    Rule(
+    TerminationRule(
         _T.MPI_ERROR,
         _W.WITH_AN_ABORT,
         "MPI failed",
         ("orte_error_log", "prte_error_log", "pmix", "btl_tcp", "mpi_err_"),
         rb"(?i)(?:orte|prte)_error_log|pmix.*(?:error|fail)|btl_tcp.*(?:failed|reset|refused)|MPI_ERR_\w+",
     ),
-    Rule(
+    TerminationRule(
         _T.MPI_ERROR,
         _W.AFTER_LAST_RESULT,
         "MPI could not be started",
@@ -367,7 +373,7 @@ RULES: Final[tuple[Rule, ...]] = (
         rb"\b(?:mpirun|orted): (?:command )?not found",
     ),
     # ORCA's own message says more than the line of the abort that follows it.
-    Rule(
+    TerminationRule(
         _T.ABORTED,
         _W.WITH_AN_ABORT,
         "a module of ORCA failed",
@@ -375,7 +381,9 @@ RULES: Final[tuple[Rule, ...]] = (
         rb"(?i)\berror\s*\(ORCA[^)]*\)\s*:\s*(?!\.*\s*aborting)\S",
     ),
     *ABORTED,
-    Rule(_T.TRUNCATED, _W.NO_END, "the file has no end: the run is still going on, or it was cut off"),
+    TerminationRule(
+        _T.TRUNCATED, _W.NO_END, "the file has no end: the run is still going on, or it was cut off"
+    ),
 )
 """The table. The first row that fits decides."""
 
@@ -388,7 +396,7 @@ _NOT_OF_THE_MESSAGE: Final = r"INPUT FILE|NAME = |\|\s*\d+>|\*{3,}|ORCA finished
 _OF_THE_MACHINE: Final = frozenset({_T.MPI_ERROR, _T.ABORTED})
 
 
-class Evidence(NamedTuple):
+class OutputEvidence(NamedTuple):
     """What the judge looks at.
 
     Attributes:
@@ -420,7 +428,7 @@ class Evidence(NamedTuple):
     since_last_result: bytes
 
 
-class Verdict(NamedTuple):
+class TerminationReading(NamedTuple):
     """A termination, the line that decided it, and why.
 
     Attributes:
@@ -434,7 +442,7 @@ class Verdict(NamedTuple):
     reason: str
 
 
-def judge(evidence: Evidence) -> Verdict:
+def classify_end(evidence: OutputEvidence) -> TerminationReading:
     """Go through the table and return what its first fitting row says.
 
     Args:
@@ -453,11 +461,11 @@ def judge(evidence: Evidence) -> Verdict:
         texts[Where.FINAL_SCF] = Text(evidence.final_scf_line)
         if evidence.optimisation_converged is False:
             texts[Where.LAST_OPTIMISATION] = Text(evidence.since_last_cycle)
-    for rule in RULES:
+    for rule in TERMINATION_RULES:
         if rule.where in texts:
             line = texts[rule.where].line_of(rule)
             if line is not None:
-                return Verdict(rule.termination, line, rule.why)
+                return TerminationReading(rule.termination, line, rule.why)
         elif not rule.signs:
             verdict = _without_signs(rule, evidence)
             if verdict is not None:
@@ -465,10 +473,10 @@ def judge(evidence: Evidence) -> Verdict:
     raise AssertionError("the last row fits every run without a normal end, NORMAL_END every other")
 
 
-def _without_signs(rule: Rule, evidence: Evidence) -> Verdict | None:
+def _without_signs(rule: TerminationRule, evidence: OutputEvidence) -> TerminationReading | None:
     """What a row says that looks for no text."""
     if evidence.normal_end is None:
-        return Verdict(rule.termination, None, rule.why) if rule.where is Where.NO_END else None
+        return TerminationReading(rule.termination, None, rule.why) if rule.where is Where.NO_END else None
     if rule.where is Where.FINAL_ENERGY_VALUE and evidence.final_energy is not None:
         why = why_unphysical(
             evidence.final_energy,
@@ -478,10 +486,14 @@ def _without_signs(rule: Rule, evidence: Evidence) -> Verdict | None:
             scf_energy=evidence.scf_energy if evidence.correlated else evidence.final_energy,
             semiempirical=evidence.semiempirical,
         )
-        return Verdict(rule.termination, text_of(evidence.final_energy_line), why) if why else None
+        return (
+            TerminationReading(rule.termination, decode_line(evidence.final_energy_line), why)
+            if why
+            else None
+        )
     open_optimisation = rule.where is Where.OPEN_OPTIMISATION and evidence.optimisation_converged is False
     if open_optimisation or rule.where is Where.NORMAL_END:
-        return Verdict(rule.termination, text_of(evidence.normal_end), rule.why)
+        return TerminationReading(rule.termination, decode_line(evidence.normal_end), rule.why)
     return None
 
 
@@ -496,7 +508,7 @@ class Text:
         self._text = text
         self._small = text.lower()
 
-    def line_of(self, rule: Rule) -> str | None:
+    def line_of(self, rule: TerminationRule) -> str | None:
         """The first line that a rule's first fitting sign finds.
 
         Args:
@@ -512,7 +524,7 @@ class Text:
                 end = end if end >= 0 else len(self._text)
                 line = self._text[self._text.rfind(b"\n", 0, position) + 1 : end]
                 if rule.line is None or re.search(rule.line, line):
-                    return text_of(line) + (self._told_below(end) if rule.told_below else "")
+                    return decode_line(line) + (self._told_below(end) if rule.told_below else "")
                 position = self._small.find(sign.encode(), end)
         return None
 
@@ -520,7 +532,7 @@ class Text:
         """What the lines below the one that ends at ``end`` say of it, as ``: what``; empty where they say nothing."""
         told: list[str] = []
         for line in self._text[end : end + _BELOW].split(b"\n")[1 : 1 + _LINES_BELOW]:
-            text = text_of(re.sub(_PLACE_IN_THE_CODE, b"", line))
+            text = decode_line(re.sub(_PLACE_IN_THE_CODE, b"", line))
             if re.match(_NOT_OF_THE_MESSAGE, text):
                 break
             if any(map(str.isalnum, text)):
@@ -530,7 +542,7 @@ class Text:
         return f": {' '.join(told)[:_LONGEST_TOLD]}" if told else ""
 
 
-def judge_scheduler_messages(messages: Iterable[bytes]) -> Verdict | None:
+def judge_scheduler_messages(messages: Iterable[bytes]) -> TerminationReading | None:
     """Say what a scheduler's own messages add to an output without an end.
 
     Args:
@@ -539,7 +551,7 @@ def judge_scheduler_messages(messages: Iterable[bytes]) -> Verdict | None:
     Returns:
         A verdict, or None where they say nothing of an end.
     """
-    plain = [rule for rule in RULES if rule.where is Where.AFTER_LAST_RESULT]
+    plain = [rule for rule in TERMINATION_RULES if rule.where is Where.AFTER_LAST_RESULT]
     limits = [
         rule for rule in plain if rule.termination in (Termination.OUT_OF_MEMORY, Termination.DISK_FULL)
     ]
@@ -549,5 +561,5 @@ def judge_scheduler_messages(messages: Iterable[bytes]) -> Verdict | None:
         for rule in rules:
             line = text.line_of(rule)
             if line is not None:
-                return Verdict(rule.termination, line, rule.why)
+                return TerminationReading(rule.termination, line, rule.why)
     return None

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from oact_dagster.orca.outputs.evaluations import Vector
 
 
-class Frame(NamedTuple):
+class TrajectoryFrame(NamedTuple):
     """A geometry and what was calculated at it.
 
     Attributes:

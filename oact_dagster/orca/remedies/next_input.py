@@ -17,9 +17,9 @@ from oact_dagster.orca.inputs.checks import check_settings
 from oact_dagster.orca.inputs.settings import InputRefused, InputSettings
 from oact_dagster.orca.outputs.attempt_evidence import AttemptEvidence, read_evidence
 from oact_dagster.orca.remedies.ladders import AS_OFTEN_AS_IT_HELPS, DEFAULT_LADDERS, Ladders, check_ladders
-from oact_dagster.orca.remedies.plan import Limits, PastAttempt, Plan
+from oact_dagster.orca.remedies.plan import PastAttempt, Plan, ResourceLimits
 from oact_dagster.orca.remedies.restart import Leftovers, find_leftovers
-from oact_dagster.orca.remedies.steps import STEPS, Situation, Step
+from oact_dagster.orca.remedies.steps import STEPS, RemedyStep, Situation
 from oact_dagster.orca.structure import Structure
 
 __all__ = [
@@ -28,10 +28,10 @@ __all__ = [
     "AttemptEvidence",
     "Ladders",
     "Leftovers",
-    "Limits",
     "PastAttempt",
     "Plan",
-    "Step",
+    "RemedyStep",
+    "ResourceLimits",
     "Stop",
     "check_ladders",
     "find_leftovers",
@@ -83,7 +83,7 @@ def next_input(
     attempts: Sequence[PastAttempt],
     *,
     left: Leftovers = Leftovers(),  # noqa: B008 - it cannot be changed
-    limits: Limits = Limits(),  # noqa: B008
+    limits: ResourceLimits = ResourceLimits(),  # noqa: B008
     ladders: Ladders = DEFAULT_LADDERS,
     time_limit_s: float,
 ) -> Plan | Stop:

@@ -11,7 +11,7 @@ from oact_dagster.orca.outputs.attempt_evidence import AttemptEvidence
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ResourceLimits:
     """What the machine and the queue allow; None for what is not known, which then limits nothing.
 
     Attributes:

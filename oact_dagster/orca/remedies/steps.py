@@ -15,7 +15,7 @@ from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.inputs.scf_method import ScfMethod
 from oact_dagster.orca.inputs.settings import InputSettings
 from oact_dagster.orca.inputs.writer import maxcore_of
-from oact_dagster.orca.remedies.plan import Limits, PastAttempt, Plan
+from oact_dagster.orca.remedies.plan import PastAttempt, Plan, ResourceLimits
 from oact_dagster.orca.remedies.restart import Leftovers
 from oact_dagster.orca.structure import Structure
 
@@ -45,7 +45,7 @@ class Situation:
     structure: Structure
     attempts: tuple[PastAttempt, ...]
     left: Leftovers
-    limits: Limits
+    limits: ResourceLimits
     time_limit_s: float
 
     @property
@@ -105,7 +105,7 @@ Change = Callable[[Situation], Plan | str]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RemedyStep:
     """One step of a ladder.
 
     Attributes:
@@ -261,60 +261,62 @@ def _hours(seconds: float) -> str:
     return f"{seconds / 3600:.3g} h"
 
 
-STEPS: Final[Mapping[str, Step]] = MappingProxyType(
+STEPS: Final[Mapping[str, RemedyStep]] = MappingProxyType(
     {
         step.name: step
         for step in (
-            Step("again", "The same once more.", _again),
-            Step(
+            RemedyStep("again", "The same once more.", _again),
+            RemedyStep(
                 "restart",
                 "From the orbitals of an SCF that was near convergence, with twice the iterations.",
                 _restart,
                 needs_leftovers=True,
             ),
-            Step(
+            RemedyStep(
                 "slowconv",
                 "SlowConv in place of NormalConv: more damping.",
                 _with_method(_slow_conv),
                 changes_scf=True,
             ),
-            Step(
+            RemedyStep(
                 "veryslowconv",
                 "VerySlowConv in place of NormalConv: still more damping.",
                 _with_method(_very_slow_conv),
                 changes_scf=True,
             ),
-            Step("kdiis", "KDIIS in place of DIIS.", _with_method(_kdiis), changes_scf=True),
-            Step(
+            RemedyStep("kdiis", "KDIIS in place of DIIS.", _with_method(_kdiis), changes_scf=True),
+            RemedyStep(
                 "soscf",
                 "SOSCF in place of NOSOSCF, closed shells only.",
                 _with_method(_soscf, closed_shell_only=True),
                 changes_scf=True,
             ),
-            Step(
+            RemedyStep(
                 "trah",
                 "TRAH, the second-order SCF, in place of DIIS and NoTRAH.",
                 _with_method(_trah),
                 changes_scf=True,
             ),
-            Step(
+            RemedyStep(
                 "continue_geometry",
                 "An optimisation goes on from its last geometry and orbitals.",
                 _continue_geometry,
                 needs_leftovers=True,
             ),
-            Step("more_memory", "What ORCA asks for and 500 MB, or 1.5 times what it had.", _more_memory),
-            Step(
+            RemedyStep(
+                "more_memory", "What ORCA asks for and 500 MB, or 1.5 times what it had.", _more_memory
+            ),
+            RemedyStep(
                 "fewer_processes",
                 "More memory for each of as many processes as the node has it for.",
                 _fewer_processes,
             ),
-            Step(
+            RemedyStep(
                 "longer_limit",
                 "Twice the time, up to the queue's limit, from the last orbitals and geometry.",
                 _longer_limit,
             ),
-            Step(
+            RemedyStep(
                 "restart_in_limit",
                 "The same time, from the last orbitals and geometry.",
                 _restart_in_limit,

@@ -18,7 +18,7 @@ from oact_dagster.schedulers.flux.nodes import eligible_nodes
 from oact_dagster.schedulers.flux.states import HELD, job_state, read_jobs
 from oact_dagster.schedulers.job_array import JobArray, ResourceRequest
 from oact_dagster.schedulers.jobs import JobState, Phase
-from oact_dagster.schedulers.protocol import ArrayNames, Finding, Reply, SubmitAnswer, Wanted, is_ours
+from oact_dagster.schedulers.protocol import ArrayNames, Finding, PlannedJobs, Reply, SubmitAnswer, is_ours
 
 LARGEST_BULK: Final = 500
 """Jobs in one call, which takes some 10 ms for each of them."""
@@ -167,7 +167,7 @@ class Flux:
         nodes = eligible_nodes(self._asked(ResourceRequest(1, 1, None)), self._run, _words)
         return None if nodes is None else [node.host for node in nodes]
 
-    def examine(self, wanted: Sequence[Wanted]) -> Iterator[Finding]:
+    def examine(self, wanted: Sequence[PlannedJobs]) -> Iterator[Finding]:
         """See :func:`oact_dagster.schedulers.flux.examination.examine`."""
         return examine(wanted, bank=self._options.allocation, asked=self._asked, run=self._run, words=_words)
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from oact_dagster.counted import counted
 from oact_dagster.schedulers.command import NoAnswerError
 from oact_dagster.schedulers.flux.nodes import (
     Jobspec,
@@ -25,7 +24,8 @@ from oact_dagster.schedulers.flux.nodes import (
     read_nodes,
 )
 from oact_dagster.schedulers.job_array import ResourceRequest
-from oact_dagster.schedulers.protocol import Finding, Wanted
+from oact_dagster.schedulers.protocol import Finding, PlannedJobs
+from oact_dagster.text import pluralise
 
 _FIELDS: Final = (
     "queuem",
@@ -59,7 +59,7 @@ class _Queue:
 
 
 def examine(
-    wanted: Sequence[Wanted],
+    wanted: Sequence[PlannedJobs],
     *,
     bank: str | None,
     asked: Callable[[ResourceRequest], Sequence[str]],
@@ -101,7 +101,7 @@ def examine(
 
 
 def _of_job(
-    one: Wanted,
+    one: PlannedJobs,
     queues: Sequence[_Queue],
     asked: Callable[[ResourceRequest], Sequence[str]],
     run: Run,
@@ -160,7 +160,7 @@ def _no_such_queue(spec: Jobspec, queues: Sequence[_Queue]) -> Finding:
     return Finding(f"launcher.queue: {spec.queue}: Flux has no such queue; it has {there}", blocks=True)
 
 
-def _of_queue(one: Wanted, queue: _Queue) -> Iterator[Finding]:
+def _of_queue(one: PlannedJobs, queue: _Queue) -> Iterator[Finding]:
     request = one.request
     if queue.submission == "disabled":
         yield Finding(f"{queue.called} takes no jobs now (its submission is disabled)", blocks=True)
@@ -181,7 +181,7 @@ def _of_queue(one: Wanted, queue: _Queue) -> Iterator[Finding]:
         )
     if request.n_cores > queue.max_cores:
         yield Finding(
-            f"the jobs of {one.whose} ask for {counted(request.n_cores, 'core')}, and {queue.called} allows"
+            f"the jobs of {one.whose} ask for {pluralise(request.n_cores, 'core')}, and {queue.called} allows"
             f" {queue.max_cores:g}: Flux would refuse them",
             blocks=True,
         )
@@ -192,7 +192,7 @@ def _of_queue(one: Wanted, queue: _Queue) -> Iterator[Finding]:
 
 
 def _of_nodes(
-    one: Wanted, queue: _Queue | None, nodes: Sequence[Node], met: Sequence[Node]
+    one: PlannedJobs, queue: _Queue | None, nodes: Sequence[Node], met: Sequence[Node]
 ) -> Iterator[Finding]:
     where = "Flux" if queue is None or not queue.name else queue.called
     if not nodes:
@@ -207,7 +207,7 @@ def _of_nodes(
     elif not any(node.n_cores >= one.request.n_cores for node in met):
         largest = max(node.n_cores for node in met)
         yield Finding(
-            f"the jobs of {one.whose} ask for {counted(one.request.n_cores, 'core')} of one node, and {where} has at"
+            f"the jobs of {one.whose} ask for {pluralise(one.request.n_cores, 'core')} of one node, and {where} has at"
             f" most {largest}: they would never start",
             blocks=True,
         )

@@ -12,7 +12,7 @@ from typing import Final
 from oact_dagster.schedulers.command import Answer, NoAnswerError, run_command
 from oact_dagster.schedulers.job_array import JobArray, ResourceRequest
 from oact_dagster.schedulers.jobs import JobCosts, JobState, Phase
-from oact_dagster.schedulers.protocol import ArrayNames, Finding, Reply, SubmitAnswer, Wanted, is_ours
+from oact_dagster.schedulers.protocol import ArrayNames, Finding, PlannedJobs, Reply, SubmitAnswer, is_ours
 from oact_dagster.schedulers.slurm.accounting import RECORD, read_records
 from oact_dagster.schedulers.slurm.errors import reply_of, words_of
 from oact_dagster.schedulers.slurm.examination import examine
@@ -127,7 +127,7 @@ class Slurm:
             *options.extra,
         ]
 
-    def examine(self, wanted: Sequence[Wanted]) -> Iterator[Finding]:
+    def examine(self, wanted: Sequence[PlannedJobs]) -> Iterator[Finding]:
         """See :func:`oact_dagster.schedulers.slurm.examination.examine`."""
         options = self._options
         return examine(

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from oact_dagster.counted import counted
 from oact_dagster.schedulers.command import Answer, NoAnswerError
 from oact_dagster.schedulers.job_array import ResourceRequest
-from oact_dagster.schedulers.protocol import Finding, Reply, Wanted
+from oact_dagster.schedulers.protocol import Finding, PlannedJobs, Reply
 from oact_dagster.schedulers.slurm.errors import reply_of, words_of
-from oact_dagster.schedulers.slurm.times import seconds_of, span_of
+from oact_dagster.schedulers.slurm.times import seconds_of, slurm_time
+from oact_dagster.text import pluralise
 
 Run = Callable[[Sequence[str]], Answer]
 
@@ -41,7 +41,7 @@ class _Nodes:
 
 
 def examine(
-    wanted: Sequence[Wanted],
+    wanted: Sequence[PlannedJobs],
     *,
     queue: str | None,
     accounts: Mapping[str, str | None],
@@ -65,7 +65,7 @@ def examine(
     Raises:
         NoAnswerError: Slurm does not answer.
     """
-    told_of: list[Wanted] = []
+    told_of: list[PlannedJobs] = []
     if not any(
         option.startswith(_OWN_PARTITION)
         for option in asked(wanted[0].request)
@@ -117,13 +117,13 @@ def _partitions(run: Run) -> dict[str, dict[str, str]]:
     return found
 
 
-def _of_partitions(one: Wanted, partitions: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
+def _of_partitions(one: PlannedJobs, partitions: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
     limits = {name: seconds_of(settings.get("MaxTime", "")) for name, settings in partitions.items()}
     known = {name: limit / 60.0 for name, limit in limits.items() if limit is not None}
     if known and len(known) == len(limits) and all(limit < one.request.minutes for limit in known.values()):
-        allowed = " and ".join(f"{name} allows {span_of(limit)}" for name, limit in known.items())
+        allowed = " and ".join(f"{name} allows {slurm_time(limit)}" for name, limit in known.items())
         yield Finding(
-            f"launcher.n_hours: the jobs of {one.whose} ask for {span_of(one.request.minutes)}, and partition"
+            f"launcher.n_hours: the jobs of {one.whose} ask for {slurm_time(one.request.minutes)}, and partition"
             f" {allowed}: they would wait for ever",
             blocks=True,
         )
@@ -133,14 +133,14 @@ def _of_partitions(one: Wanted, partitions: Mapping[str, Mapping[str, str]]) -> 
         and len(known) == len(limits)
         and all(limit < one.longest_minutes for limit in known.values())
     ):
-        allowed = " and ".join(f"{name} allows {span_of(limit)}" for name, limit in known.items())
+        allowed = " and ".join(f"{name} allows {slurm_time(limit)}" for name, limit in known.items())
         yield Finding(
-            f"launcher.max_job_timeout_s: a retry after a timeout may ask for {span_of(one.longest_minutes)}, and"
+            f"launcher.max_job_timeout_s: a retry after a timeout may ask for {slurm_time(one.longest_minutes)}, and"
             f" partition {allowed}: it would wait for ever"
         )
 
 
-def _of_nodes(one: Wanted, names: Sequence[str], run: Run) -> Iterator[Finding]:
+def _of_nodes(one: PlannedJobs, names: Sequence[str], run: Run) -> Iterator[Finding]:
     answer = run(["sinfo", "-h", "-e", "-p", ",".join(names), "-o", "%c|%m|%T|%E"])
     if answer.returncode != 0:
         raise NoAnswerError(words_of(answer))
@@ -156,13 +156,13 @@ def _of_nodes(one: Wanted, names: Sequence[str], run: Run) -> Iterator[Finding]:
     elif not fitting:
         largest = ", ".join(
             dict.fromkeys(
-                f"{counted(node.cores, 'core')} with {node.memory_mb} MB"
+                f"{pluralise(node.cores, 'core')} with {node.memory_mb} MB"
                 for node in sorted(nodes, key=_size)[-2:]
             )
         )
         memory = "" if request.memory_mb is None else f" and {request.memory_mb} MB"
         yield Finding(
-            f"the jobs of {one.whose} ask for {counted(request.n_cores, 'core')}{memory} of one node, and {where} has"
+            f"the jobs of {one.whose} ask for {pluralise(request.n_cores, 'core')}{memory} of one node, and {where} has"
             f" at most {largest}",
             blocks=True,
         )

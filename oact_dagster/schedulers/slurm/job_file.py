@@ -8,7 +8,7 @@ from oact_dagster.schedulers.job_script import (
     PAYLOAD,
     JobEnvironment,
     by_hand_name,
-    one_line,
+    require_one_line,
     single_job_script,
     write_script,
 )
@@ -122,7 +122,7 @@ def in_directive(value: str) -> str:
     Raises:
         ValueError: it has more than one line.
     """
-    escaped = one_line(value).replace("\\", "\\\\").replace('"', '\\"')
+    escaped = require_one_line(value).replace("\\", "\\\\").replace('"', '\\"')
     plain = escaped.replace("=", "").replace("-", "").replace("_", "").replace("/", "").replace(".", "")
     return escaped if plain.isalnum() and plain.isascii() else f'"{escaped}"'
 

@@ -26,7 +26,7 @@ def megabytes_of(text: str) -> float | None:
     return None if found is None else float(found[1]) * _MB[found[2]]
 
 
-def span_of(minutes: float) -> str:
+def slurm_time(minutes: float) -> str:
     """Minutes as Slurm writes them: ``4:00:00``, ``1-00:00:00``."""
     whole = round(minutes)
     days, rest = divmod(whole, 1440)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from oact_dagster.orca.outputs.reader import Output, read_output, read_termination
-from oact_dagster.orca.outputs.terminations import RULES, Termination, Where
+from oact_dagster.orca.outputs.terminations import TERMINATION_RULES, Termination, Where
 from oact_dagster_tests.orca.outputs import made_outputs as made
 
 STARTED = (
@@ -369,6 +369,6 @@ def test_a_large_output_is_judged_from_both_ends(tmp_path: Path) -> None:
 
 
 def test_the_table_has_a_rule_for_every_termination_and_ends_with_the_one_that_always_fits() -> None:
-    assert {rule.termination for rule in RULES} == set(Termination)
-    assert RULES[-1].where is Where.NO_END
-    assert all(rule.why for rule in RULES)
+    assert {rule.termination for rule in TERMINATION_RULES} == set(Termination)
+    assert TERMINATION_RULES[-1].where is Where.NO_END
+    assert all(rule.why for rule in TERMINATION_RULES)

@@ -13,14 +13,14 @@ from oact_dagster.attempts.submission import (
     choose,
     node_settings,
     preview,
-    submit,
+    submit_structures,
 )
-from oact_dagster.counted import counted
 from oact_dagster.intake.bare_campaign import DEFAULT_PATTERN, campaign_beside, campaign_with
 from oact_dagster.settings.campaign import Campaign
+from oact_dagster.text import pluralise
 from oact_dagster.workflows.live_setup import named_setup
-from oact_dagster.workflows.orca_config import OrcaConfig, orca_settings
-from oact_dagster.workflows.preparing import SetupFunc
+from oact_dagster.workflows.orca_config import OrcaConfig, settings_from_config
+from oact_dagster.workflows.preparation import SetupFunc
 from oact_dagster.workflows.workflow import ArchitectorWorkflow
 
 
@@ -201,7 +201,7 @@ def _submit(
             workflow.db_path,
             Path(root_dir),
             job_dir_pattern=job_dir_pattern,
-            orca=orca_settings(orca_config, n_cores, beside),
+            orca=settings_from_config(orca_config, n_cores, beside),
             launcher={key: value for key, value in launcher.items() if value is not None},
             retry={"max_failures": WITHOUT_LIMIT if max_fail_count is None else max(1, max_fail_count)},
             batch_size=max(1, count),
@@ -226,11 +226,11 @@ def _submit(
             elif isinstance(event, NotRun):
                 left_out[event.reason] += 1
 
-        done = submit(campaign, workflow.ledger, indices, follow=follow, watch=watch)
+        done = submit_structures(campaign, workflow.ledger, indices, follow=follow, watch=watch)
     if done.problem is None and not done.stopped:
         # An empty list alone would not say why.
         told += [
-            f"{counted(number, 'job', 'was', 'were')} not submitted: {reason}"
+            f"{pluralise(number, 'job', 'was', 'were')} not submitted: {reason}"
             for reason, number in left_out.items()
         ]
         for line in dict.fromkeys(told):

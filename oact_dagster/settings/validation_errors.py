@@ -7,7 +7,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 
-def one_line(error: ValidationError, model: type[BaseModel]) -> str:
+def explain_errors(error: ValidationError, model: type[BaseModel]) -> str:
     """All that pydantic found, on one line, each with its key and what is allowed.
 
     Args:

@@ -3,7 +3,7 @@
 import errno
 from pathlib import Path
 
-from oact_dagster.intake.ingestion import ingest
+from oact_dagster.intake.ingestion import ingest_csv
 from oact_dagster.workflows.workflow import ArchitectorWorkflow
 
 
@@ -42,7 +42,7 @@ def create_workflow_db(
         raise FileNotFoundError(errno.ENOENT, "no such CSV", str(csv))
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be 1 or more")
-    report = ingest(
+    report = ingest_csv(
         csv,
         db,
         geometry_column=geometry_column,

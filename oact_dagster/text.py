@@ -1,7 +1,7 @@
 """How many there are of something, in words."""
 
 
-def counted(count: int, noun: str, one: str = "", many: str = "", *, form: str = "d") -> str:
+def pluralise(count: int, noun: str, one: str = "", many: str = "", *, form: str = "d") -> str:
     """``1 row``, and ``2 rows``; with what follows of it, ``1 row is new``, and ``2 rows are new``.
 
     Args:

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+from oact_dagster.files import atomic_file
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.report.charts import charts, status_chart
 from oact_dagster.report.details import MOST_STRUCTURES, details
@@ -22,7 +23,6 @@ from oact_dagster.report.tables import ATTEMPTS_SHOWN, Table, json_parts, tables
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.feed_status import feed_overview
 from oact_dagster.status.figures import CampaignFigures, campaign_figures
-from oact_dagster.whole_file import whole_file
 
 REPORT_FILE: Final = "report.html"
 """The report's name, beside ``campaign.yaml``."""
@@ -83,7 +83,7 @@ def write_report(
         else ("{}",)
     )
     parts = _parts(campaign, ledger, figures, found, json_parts(found, more), quality, at)
-    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="\n") as stream:
+    with atomic_file(path) as part, part.open("w", encoding="utf-8", newline="\n") as stream:
         stream.writelines(parts)
     return WrittenReport(path, path.stat().st_size, total)
 

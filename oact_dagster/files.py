@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @contextmanager
-def whole_file(target: Path) -> Iterator[Path]:
+def atomic_file(target: Path) -> Iterator[Path]:
     """A file in the making, beside the one that it takes the place of at the end.
 
     After an error nothing is left of it, and the target is as it was; so it is where the file was removed.
@@ -34,11 +34,11 @@ def whole_file(target: Path) -> Iterator[Path]:
         raise
 
 
-def write_whole(path: Path, text: str) -> None:
+def atomic_write(path: Path, text: str) -> None:
     """Write a text, in UTF-8.
 
     Raises:
         OSError: it cannot be written.
     """
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")

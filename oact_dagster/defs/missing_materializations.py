@@ -8,7 +8,9 @@ from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.settings.campaign import Campaign
 
 
-def unshown_results(instance: DagsterInstance, campaign: Campaign, ledger: LedgerReader) -> list[int]:
+def missing_materializations(
+    instance: DagsterInstance, campaign: Campaign, ledger: LedgerReader
+) -> list[int]:
     """``orig_index`` of completed structures whose partition of ``orca_results`` is not green, in the CSV's order.
 
     It is not when nobody followed the calculation, or when the run that did died before it could say so.

@@ -9,11 +9,11 @@ from oact_dagster.attempts.job_folder import FolderWriter
 from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.job_record import JobRecord
 from oact_dagster.attempts.setup_hook import run_setup
+from oact_dagster.files import atomic_write
 from oact_dagster.intake.bare_campaign import DEFAULT_PATTERN
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, INPUT_FILE, has_run
 from oact_dagster.ledger.states import StructureRecord
 from oact_dagster.settings.campaign import CampaignError
-from oact_dagster.whole_file import write_whole
 from oact_dagster.workflows.orca_config import OrcaConfig, campaign_of
 
 SetupFunc = Callable[[Path, JobRecord], Any]
@@ -58,7 +58,7 @@ def prepare_job_directory(
     except CampaignError as error:
         raise ValueError(str(error).removeprefix(f"{unnamed.expanduser().absolute()}: ")) from None
     layout = JobLayout(campaign.jobs_dir, campaign.job_dir_pattern)
-    record = structure_of(job_record)
+    record = structure_record(job_record)
     folder = layout.folder(record.orig_index, record.id, record.job_dir)
     fresh = not folder.exists() or has_run(folder) or (folder / ATTEMPT_FILE).exists()
     if record.geometry and fresh:
@@ -66,13 +66,13 @@ def prepare_job_directory(
     files = {INPUT_FILE: input_text(campaign, record, None)} if record.geometry else {}
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
-        write_whole(folder / name, text)
+        atomic_write(folder / name, text)
     if setup_func is not None:
         run_setup(setup_func, folder, job_record, files)
     return folder
 
 
-def structure_of(record: JobRecord) -> StructureRecord:
+def structure_record(record: JobRecord) -> StructureRecord:
     """A job's record as the structure that the rest of the program knows.
 
     Raises:
