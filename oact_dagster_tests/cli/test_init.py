@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from oact_dagster.cli.init import valid_name
+from oact_dagster.cli.campaign_folder import valid_name
 from oact_dagster.settings.campaign import Campaign, load_campaign
 from oact_dagster.settings.feed import FeedSettings
 from oact_dagster.settings.launcher import LauncherSettings

@@ -123,9 +123,7 @@ class House:
         )
         return folder
 
-    def export_campaign(
-        self, name: str = "out.extxyz", format_name: str = "extxyz", **wanted: Any
-    ) -> ExportReport:
+    def export(self, name: str = "out.extxyz", format_name: str = "extxyz", **wanted: Any) -> ExportReport:
         """Export, as a process of its own would: with a ledger that is only read."""
         chosen = FrameSelection(wanted.pop("all_steps", False), wanted.pop("include_flagged", False))
         wanted.setdefault("flagged", {})

@@ -13,9 +13,9 @@ from oact_dagster.orca.remedies.next_input import (
     DEFAULT_LADDERS,
     AttemptEvidence,
     Leftovers,
-    Limits,
     PastAttempt,
     Plan,
+    ResourceLimits,
     Stop,
     check_ladders,
     next_input,
@@ -194,7 +194,7 @@ def test_memory_without_a_number_grows_by_half():
 
 
 def test_memory_at_the_nodes_limit():
-    plans, stop = climb(F.OUT_OF_MEMORY, limits=Limits(memory_mb=10_000))
+    plans, stop = climb(F.OUT_OF_MEMORY, limits=ResourceLimits(memory_mb=10_000))
     assert [(plan.remedy, plan.maxcore, plan.n_cores) for plan in plans] == [
         ("fewer_processes", 3000, 3),
         ("fewer_processes", 4500, 2),
@@ -209,7 +209,7 @@ def test_memory_at_the_nodes_limit():
 
 def test_what_an_attempt_really_had_counts():
     attempt = PastAttempt(F.OUT_OF_MEMORY, Plan(), maxcore=4000, n_cores=2)
-    assert following([attempt], limits=Limits(memory_mb=12_000)) == Plan("more_memory", maxcore=6000)
+    assert following([attempt], limits=ResourceLimits(memory_mb=12_000)) == Plan("more_memory", maxcore=6000)
     timed = PastAttempt(F.TIMEOUT, Plan(), time_limit_s=2 * HOUR)
     assert following([timed]) == Plan("longer_limit", time_limit_s=4 * HOUR)
 
@@ -226,7 +226,7 @@ def test_other_axes_stay():
 
 
 def test_timeout_doubles_up_to_the_queues_limit():
-    plans, stop = climb(F.TIMEOUT, limits=Limits(time_limit_s=5 * HOUR))
+    plans, stop = climb(F.TIMEOUT, limits=ResourceLimits(time_limit_s=5 * HOUR))
     assert [(plan.remedy, plan.time_limit_s) for plan in plans] == [
         ("longer_limit", 2 * HOUR),
         ("longer_limit", 4 * HOUR),
@@ -241,15 +241,15 @@ def test_timeout_doubles_up_to_the_queues_limit():
 
 def test_timeout_starts_from_what_is_left():
     plans, stop = climb(
-        F.TIMEOUT, limits=Limits(time_limit_s=2 * HOUR), left=BOTH, base=InputSettings(opt=True)
+        F.TIMEOUT, limits=ResourceLimits(time_limit_s=2 * HOUR), left=BOTH, base=InputSettings(opt=True)
     )
     longer = Plan("longer_limit", time_limit_s=2 * HOUR, from_orbitals=True, from_geometry=True)
     assert plans == [longer, *[replace(longer, remedy="restart_in_limit")] * 2]
     assert isinstance(stop, Stop)
-    plans, _ = climb(F.TIMEOUT, limits=Limits(time_limit_s=2 * HOUR), left=BOTH)
+    plans, _ = climb(F.TIMEOUT, limits=ResourceLimits(time_limit_s=2 * HOUR), left=BOTH)
     assert plans[0] == replace(longer, from_geometry=False)
     # At the limit from the beginning.
-    plans, _ = climb(F.TIMEOUT, limits=Limits(time_limit_s=HOUR), left=GBW)
+    plans, _ = climb(F.TIMEOUT, limits=ResourceLimits(time_limit_s=HOUR), left=GBW)
     assert plans == [Plan("restart_in_limit", from_orbitals=True)] * 2
 
 
@@ -296,7 +296,7 @@ def test_a_fault_of_the_data_is_not_one_of_the_settings(failure, message, advice
 def test_what_helps_stands_in_the_first_160_characters():
     for failure in F:
         for evidence in (FAR, NEAR):
-            _, stop = climb(failure, evidence=evidence, left=GBW, limits=Limits(4000, 2 * HOUR))
+            _, stop = climb(failure, evidence=evidence, left=GBW, limits=ResourceLimits(4000, 2 * HOUR))
             if stop is not None:
                 advice = next(part for part in stop.reason.split("; ")[1:] if ":" not in part[:20])
                 assert stop.reason.index(advice) + len(advice) <= 160, stop.reason
@@ -305,7 +305,7 @@ def test_what_helps_stands_in_the_first_160_characters():
 def test_orbitals_of_the_users_own_bear_no_others():
     lines = ("! MORead", '%moinp "/orbitals/u.gbw"')
     single, optimised = (InputSettings(extra_lines=lines, opt=opt) for opt in (False, True))
-    plans, stop = climb(F.TIMEOUT, limits=Limits(time_limit_s=2 * HOUR), left=GBW, base=single)
+    plans, stop = climb(F.TIMEOUT, limits=ResourceLimits(time_limit_s=2 * HOUR), left=GBW, base=single)
     assert plans == [Plan("longer_limit", time_limit_s=2 * HOUR)]
     assert "restart_in_limit: the extra line" in stop.reason
     plans, stop = climb(F.SCF_NOT_CONVERGED, evidence=NEAR, left=GBW, base=single)
@@ -339,7 +339,7 @@ def test_an_abort_in_the_integrals_gets_more_memory_instead():
     plans, stop = climb(F.ABORTED, evidence=evidence)
     assert plans == [Plan("more_memory", maxcore=3000)]
     assert "again: the integrals need more memory" in stop.reason
-    plans, _ = climb(F.ABORTED, evidence=evidence, limits=Limits(memory_mb=10_000))
+    plans, _ = climb(F.ABORTED, evidence=evidence, limits=ResourceLimits(memory_mb=10_000))
     assert plans == [Plan("fewer_processes", maxcore=3000, n_cores=3)]
 
 

@@ -18,9 +18,9 @@ from oact_dagster.orca.remedies.next_input import (
     STEPS,
     AttemptEvidence,
     Leftovers,
-    Limits,
     PastAttempt,
     Plan,
+    ResourceLimits,
     Stop,
     check_ladders,
     next_input,
@@ -95,7 +95,10 @@ def test_every_step_of_every_ladder(template, kind):
     for failure in F:
         evidence = FAILURES.get(failure, AttemptEvidence(near_convergence=True))
         for left in (LEFT, Leftovers()):
-            for limits in (Limits(memory_mb=24_000, time_limit_s=7200.0), Limits(20_000, 3600.0)):
+            for limits in (
+                ResourceLimits(memory_mb=24_000, time_limit_s=7200.0),
+                ResourceLimits(20_000, 3600.0),
+            ):
                 attempts = [PastAttempt(failure, Plan(), evidence)]
                 for _ in range(8):
                     plan = next_input(
@@ -148,7 +151,9 @@ ANY_LADDERS = st.dictionaries(
     history=st.lists(st.tuples(st.none() | st.sampled_from(list(F)), ANY_EVIDENCE), min_size=1, max_size=12),
     left=st.sampled_from([LEFT, Leftovers(), Leftovers(gbw=LEFT.gbw), Leftovers(geometry=LEFT.geometry)]),
     limits=st.builds(
-        Limits, st.none() | st.integers(500, 400_000), st.none() | st.floats(600.0, 1e6, allow_nan=False)
+        ResourceLimits,
+        st.none() | st.integers(500, 400_000),
+        st.none() | st.floats(600.0, 1e6, allow_nan=False),
     ),
     ladders=st.just({}) | ANY_LADDERS,
 )
