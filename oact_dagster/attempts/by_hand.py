@@ -18,7 +18,6 @@ from oact_dagster.launchers.attempt_files import (
     spec_text,
 )
 from oact_dagster.ledger.states import Claim, Ending, Outcome, Preparation
-from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.inputs.writer import input_hash
 from oact_dagster.orca.outputs.attempt_evidence import read_evidence
 from oact_dagster.orca.outputs.reader import read_output
@@ -74,7 +73,7 @@ def ran_by_hand(
         token=claim.token,
         outcome=Outcome.COMPLETED if completed else Outcome.FAILED,
         ended_at=record.ended_at if record is not None else now,
-        failure_class=None if completed else FailureClass(str(output.termination)),
+        failure_class=None if completed else output.termination.failure_class,
         message=seen.message,
         host=record.host if record is not None else None,
         started_at=record.started_at if record is not None else None,

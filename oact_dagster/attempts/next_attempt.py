@@ -11,7 +11,7 @@ import psutil
 from oact_dagster.attempts.attempt_folders import attempt_folders
 from oact_dagster.attempts.input_text import chemistry, input_settings, input_text
 from oact_dagster.ledger.states import AttemptRecord, AttemptState, Outcome, StructureRecord
-from oact_dagster.orca.failures import FailureClass
+from oact_dagster.orca.failures import FailureClass, failure_classes, find_failure_class
 from oact_dagster.orca.inputs.settings import InputSettings
 from oact_dagster.orca.outputs.attempt_evidence import AttemptEvidence
 from oact_dagster.orca.remedies.next_input import PastAttempt, Plan, ResourceLimits, Stop, next_input
@@ -27,9 +27,6 @@ AVOID: Final = "avoid_hosts"
 
 BEGINS_AGAIN: Final = "begins_again"
 """Likewise: that its ladder was used up, and begins again with it."""
-
-_ELSEWHERE: Final = frozenset({FailureClass.DISK_FULL, FailureClass.MPI_ERROR, FailureClass.LOST})
-"""After these a next attempt is better made on another host."""
 
 _COUNTING: Final = (Outcome.FAILED, Outcome.TIMEOUT, Outcome.LOST)
 
@@ -163,10 +160,11 @@ def _memory_mb(campaign: Campaign) -> int | None:
 
 def _bad_hosts(ended: Sequence[AttemptRecord]) -> tuple[str, ...]:
     """Hosts on which attempts failed by no fault of their input, by the names that schedulers call them."""
+    avoided = failure_classes(lambda facts: facts.avoid_host)
     hosts = {
         one.host
         for one in ended
-        if one.failure_class in _ELSEWHERE
+        if one.failure_class in avoided
         # What was cancelled says nothing of its host, but for what a node took along when it failed.
         and (one.outcome in _COUNTING or one.failure_class == FailureClass.LOST)
         and one.host
@@ -185,14 +183,10 @@ def _folders_of(attempt: AttemptRecord) -> list[Path]:
 
 
 def _past(attempt: AttemptRecord, campaign: Campaign) -> PastAttempt:
-    kind: FailureClass | None
-    try:
-        kind = FailureClass(attempt.failure_class or "")
-    except ValueError:
-        kind = FailureClass.TIMEOUT if attempt.outcome is Outcome.TIMEOUT else None
+    timed_out = FailureClass.TIMEOUT if attempt.outcome is Outcome.TIMEOUT else None
     given = attempt.plan
     return PastAttempt(
-        failure_class=kind,
+        failure_class=find_failure_class(attempt.failure_class) or timed_out,
         plan=Plan.from_json(given.get("changes") or {}),
         evidence=AttemptEvidence.from_json(attempt.evidence),
         message=attempt.message or "",

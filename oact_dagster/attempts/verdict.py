@@ -11,12 +11,8 @@ from typing import Final
 from oact_dagster.launchers.attempt_files import TOKEN_COMMENT, ExitRecord, How
 from oact_dagster.ledger.states import Outcome
 from oact_dagster.orca.failures import FailureClass
-from oact_dagster.orca.outputs.reader import Output
+from oact_dagster.orca.outputs.reader import Output, Termination
 from oact_dagster.schedulers.jobs import NOT_STARTED, Cause, JobState
-
-_NO_END: Final = "truncated"
-_NO_REASON: Final = ("truncated", "aborted")
-"""Ends that an engine's output also has when it was ended from outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +43,22 @@ class Evidence:
     def good(self) -> bool:
         """Whether the output is this attempt's own, ended normally, and holds an energy."""
         output = self.output
-        return self.own_output and output.termination == "normal" and output.final_energy is not None
+        return (
+            self.own_output and output.termination is Termination.NORMAL and output.final_energy is not None
+        )
 
     @property
     def speaks(self) -> bool:
         """Whether the output is this attempt's own and says how it ended."""
-        return self.own_output and self.output.termination != _NO_END
+        return self.own_output and self.output.termination is not Termination.TRUNCATED
 
     @property
     def ended_by_itself(self) -> bool:
         """Whether the engine ended before its job was ended, and said why."""
         stopped = self.record is not None and self.record.how is How.STOPPED
-        return self.own_output and self.output.termination not in _NO_REASON and not stopped
+        failure = self.output.termination.failure_class
+        unclear = failure is not None and failure.facts.also_when_stopped
+        return self.own_output and not unclear and not stopped
 
     def ended_by(self, *causes: Cause) -> bool:
         """Whether the job was ended for one of these causes, and not the engine by itself before."""
@@ -94,8 +94,8 @@ def _failed_as_output_says(evidence: Evidence) -> Verdict:
     output = evidence.output
     # ORCA draws boxes of asterisks around some of its messages.
     line = output.deciding_line.strip(" *\t") if output.deciding_line else output.reason
-    kind = "aborted" if output.termination == "normal" else str(output.termination)
-    return Verdict(Outcome.FAILED, FailureClass(kind), f"{kind}: {line}")
+    failure = output.termination.failure_class or FailureClass.ABORTED
+    return Verdict(Outcome.FAILED, failure, f"{failure}: {line}")
 
 
 def _cancelled(evidence: Evidence) -> Verdict:

@@ -17,7 +17,7 @@ from oact_dagster.defs.metadata import (
 )
 from oact_dagster.defs.versions import version_tags
 from oact_dagster.ledger.reading import LedgerReader
-from oact_dagster.orca.failures import FailureClass
+from oact_dagster.orca.failures import failure_classes
 from oact_dagster.quality.energy_model import EnergyModel
 from oact_dagster.quality.rules import RuleResult
 from oact_dagster.settings.campaign import Campaign
@@ -79,11 +79,7 @@ class BatchReport:
             self._show(f"structure {index}: {event.message.splitlines()[0][:200] if event.message else ''}")
             # A red partition has no materialization of its own that could carry these.
             red = [self._keys.orca_results]
-            if event.failure_class in (
-                FailureClass.INPUT_REFUSED,
-                FailureClass.NOT_WRITTEN,
-                FailureClass.SETUP_FAILED,
-            ):
+            if event.failure_class in failure_classes(lambda facts: facts.no_input):
                 red.append(self._keys.orca_inputs)
             for key in red:
                 if key in self._selected:

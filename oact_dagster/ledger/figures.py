@@ -10,8 +10,10 @@ from oact_dagster.ledger.failures import UNCOUNTED
 from oact_dagster.ledger.ledger_file import LedgerFile
 from oact_dagster.ledger.metrics import METRIC_COLUMNS, Metrics, metrics_of
 from oact_dagster.ledger.states import AttemptTimes, Outcome, Status
+from oact_dagster.orca.failures import failure_classes
 
 _ROWS_AT_ONCE: Final = 10_000
+_CLASSES: Final = ", ".join(f"'{name}'" for name in failure_classes(lambda facts: facts.show_host))
 
 _LAST_OUTCOME: Final = (
     "COALESCE((SELECT COALESCE(a.failure_class, a.outcome) FROM attempts a WHERE a.structure_id = s.id"
@@ -163,11 +165,10 @@ class LedgerFigures(LedgerFile):
         return sorted(groups, key=lambda group: (-group[2], group[0], group[1]))
 
     def faults_by_host(self) -> list[tuple[str, int]]:
-        """``(host, attempts)`` that failed there by a fault of the host (its disk, its MPI); most first."""
+        """``(host, attempts)`` that failed there by a fault of the host, such as its disk or MPI; most first."""
         rows = self._rows(
-            "SELECT host, COUNT(*) AS n FROM attempts WHERE outcome = 'failed' AND failure_class IN"
-            " ('disk_full', 'mpi_error') AND host IS NOT NULL"
-            " GROUP BY host ORDER BY n DESC, host LIMIT 20"
+            f"SELECT host, COUNT(*) AS n FROM attempts WHERE outcome = 'failed' AND failure_class IN ({_CLASSES})"
+            " AND host IS NOT NULL GROUP BY host ORDER BY n DESC, host LIMIT 20"
         )
         return [(str(row[0]), int(row[1])) for row in rows]
 

@@ -7,17 +7,17 @@ from typing import Final
 from oact_dagster.ledger.failures import LAUNCHER_BY_HAND
 from oact_dagster.ledger.history import LedgerHistory
 from oact_dagster.ledger.states import EndedAttempt, Outcome
+from oact_dagster.orca.failures import FailureClass, failure_classes
 
 # A failure that was set by hand, or that a file of others had, is none of this campaign's attempts.
 _OURS: Final = f"launcher != '{LAUNCHER_BY_HAND}'"
-_REFUSED: Final = "COALESCE(failure_class, '') = 'input_refused'"
+_REFUSED: Final = f"COALESCE(failure_class, '') = '{FailureClass.INPUT_REFUSED}'"
 _COUNTED: Final = f"state = 'closed' AND outcome IN ('completed', 'failed', 'timeout') AND NOT {_REFUSED}"
 # A node that failed before it began what it had been given: outcome cancelled, class lost.
-_LOST: Final = "(outcome = 'lost' OR failure_class = 'lost')"
+_LOST: Final = f"(outcome = 'lost' OR failure_class = '{FailureClass.LOST}')"
+_CLASSES: Final = ", ".join(f"'{name}'" for name in failure_classes(lambda facts: facts.count_host))
 # A disk that was full before anything began is the campaign's: that attempt is a cancelled one.
-_HOST_FAULT: Final = (
-    f"({_LOST} OR (outcome != 'cancelled' AND failure_class IN ('disk_full', 'mpi_error', 'aborted')))"
-)
+_HOST_FAULT: Final = f"({_LOST} OR (outcome != 'cancelled' AND failure_class IN ({_CLASSES})))"
 # As a scheduler calls it: some of its names have the domain with them.
 _HOST: Final = "substr(host, 1, instr(host || '.', '.') - 1)"
 _LOOKED_AT: Final = 20_000

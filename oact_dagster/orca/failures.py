@@ -1,30 +1,245 @@
-"""The classes of failure: why an attempt gave no result."""
+"""The classes of failure: one table of why attempts give no result, and of what follows from it.
 
-from enum import StrEnum
+Whatever depends on the class of a failure asks this table. docs/architecture.md says how to add a class.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import Self
+
+
+class Fault(Enum):
+    """What is at fault, which decides on the steps that a ladder may hold."""
+
+    SCF = "the SCF"
+    CALCULATION = "the calculation"
+    """An SCF that does not converge may be behind it: it takes long, and may blow up."""
+    INPUT = "the input"
+    """No attempt can succeed before somebody changes the settings or the row."""
+    NOT_THE_STRUCTURE = "nothing of the structure"
+
+
+class SchedulerMessage(Enum):
+    """What a message of a class means in a scheduler's own files (``slurm-*.out``, ``flux-*.out``)."""
+
+    IGNORED = "nothing"
+    FIRST = "decides, even where the file also says that the scheduler ended the job"
+    LAST = "decides, unless the file also says that the scheduler ended the job"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureFacts:
+    """What holds for one class of failure.
+
+    Attributes:
+        looks_like: What has happened, in one line for users.
+        advice: What the user can do when no step is left, in one line.
+        fault: What is at fault.
+        ladder: The names of the steps, first to last. A step that stands there twice may be tried twice.
+        as_often_as_it_helps: Steps of the ladder that may be tried again and again: each time they change something,
+            or wait for the machine.
+        from_scratch: The next attempt starts from nothing that this one left, since that leads there again.
+        no_input: No input was written.
+        also_when_stopped: An engine that was ended from outside leaves such an output, too.
+        scheduler_message: What its messages mean in a scheduler's own files.
+        avoid_host: The structure's next attempts run on another host.
+        count_host: It counts towards ``feed.bad_host_after``.
+        show_host: The dashboard counts it by host.
+    """
+
+    looks_like: str
+    advice: str
+    fault: Fault
+    ladder: tuple[str, ...]
+    as_often_as_it_helps: frozenset[str] = frozenset()
+    from_scratch: bool = False
+    no_input: bool = False
+    also_when_stopped: bool = False
+    scheduler_message: SchedulerMessage = SchedulerMessage.IGNORED
+    avoid_host: bool = False
+    count_host: bool = False
+    show_host: bool = False
 
 
 class FailureClass(StrEnum):
-    """Why an attempt failed. Those that an output tells have the name of its termination."""
+    """Why an attempt failed. A class that an output tells has the name of its termination."""
 
-    SCF_NOT_CONVERGED = "scf_not_converged"
-    OPT_NOT_CONVERGED = "opt_not_converged"
-    UNPHYSICAL = "unphysical"
-    OUT_OF_MEMORY = "out_of_memory"
-    INPUT_ERROR = "input_error"
-    DISK_FULL = "disk_full"
-    MPI_ERROR = "mpi_error"
-    ABORTED = "aborted"
-    """Any other error end of ORCA, also a crash."""
-    TRUNCATED = "truncated"
-    """The output has no end, and the engine ended by itself without an error code."""
-    TIMEOUT = "timeout"
-    INPUT_REFUSED = "input_refused"
-    """No input was written: the structure and the settings do not go together."""
-    NOT_WRITTEN = "not_written"
-    """The job folder could not be written (disk full, no permission)."""
-    NOT_STARTED = "not_started"
-    """The engine, or the payload, could not be started."""
-    SETUP_FAILED = "setup_failed"
-    """The campaign's setup_func raised; nothing was run."""
-    LOST = "lost"
-    """The process or its node vanished."""
+    facts: FailureFacts
+
+    def __new__(cls, name: str, facts: FailureFacts) -> Self:
+        """Make a member that is its name, and has the facts beside it."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.facts = facts
+        return member
+
+    SCF_NOT_CONVERGED = (
+        "scf_not_converged",
+        FailureFacts(
+            looks_like="the SCF did not converge, or the energy is marked so",
+            advice="look at the geometry, charge and uhf, or name more steps under remedies in campaign.yaml",
+            fault=Fault.SCF,
+            ladder=("restart", "slowconv", "kdiis", "soscf", "trah"),
+        ),
+    )
+    OPT_NOT_CONVERGED = (
+        "opt_not_converged",
+        FailureFacts(
+            looks_like="the optimisation reached its maximum number of cycles",
+            advice="look at the geometry, or allow more cycles (%geom MaxIter in extra_lines)",
+            fault=Fault.CALCULATION,
+            ladder=("continue_geometry", "continue_geometry"),
+        ),
+    )
+    UNPHYSICAL = (
+        "unphysical",
+        FailureFacts(
+            looks_like="a normal end with an impossible energy: an SCF that blew up",
+            advice="look at the geometry, charge, uhf and bases, or name more steps under remedies in campaign.yaml",
+            fault=Fault.SCF,
+            ladder=("slowconv", "kdiis", "soscf", "trah"),
+            from_scratch=True,
+        ),
+    )
+    OUT_OF_MEMORY = (
+        "out_of_memory",
+        FailureFacts(
+            looks_like="ORCA asks for more than %maxcore, or the system killed it for its memory",
+            advice="use nodes with more memory",
+            fault=Fault.CALCULATION,
+            ladder=("more_memory", "fewer_processes"),
+            as_often_as_it_helps=frozenset({"more_memory", "fewer_processes"}),
+            scheduler_message=SchedulerMessage.FIRST,
+        ),
+    )
+    INPUT_ERROR = (
+        "input_error",
+        FailureFacts(
+            looks_like="ORCA refused the input",
+            advice="change the settings",
+            fault=Fault.INPUT,
+            ladder=(),
+        ),
+    )
+    DISK_FULL = (
+        "disk_full",
+        FailureFacts(
+            looks_like="there was no room where the calculation ran",
+            advice="make room where the jobs are",
+            fault=Fault.NOT_THE_STRUCTURE,
+            ladder=("again", "again"),
+            scheduler_message=SchedulerMessage.FIRST,
+            avoid_host=True,
+            count_host=True,
+            show_host=True,
+        ),
+    )
+    MPI_ERROR = (
+        "mpi_error",
+        FailureFacts(
+            looks_like="MPI could not start, or lost its processes",
+            advice="look at the output",
+            fault=Fault.NOT_THE_STRUCTURE,
+            ladder=("again", "again"),
+            scheduler_message=SchedulerMessage.LAST,
+            avoid_host=True,
+            count_host=True,
+            show_host=True,
+        ),
+    )
+    ABORTED = (
+        "aborted",
+        FailureFacts(
+            looks_like="any other error end of ORCA, also a crash",
+            advice="look at the output",
+            fault=Fault.CALCULATION,
+            # Where the integrals aborted, more memory takes the place of "again".
+            ladder=("again", "more_memory", "fewer_processes"),
+            also_when_stopped=True,
+            scheduler_message=SchedulerMessage.LAST,
+            count_host=True,
+        ),
+    )
+    TRUNCATED = (
+        "truncated",
+        FailureFacts(
+            looks_like="the engine ended without an error code, and its output has no end",
+            advice="look at the output",
+            fault=Fault.CALCULATION,
+            ladder=("again", "again"),
+            also_when_stopped=True,
+        ),
+    )
+    TIMEOUT = (
+        "timeout",
+        FailureFacts(
+            looks_like="it reached its time limit, or that of its job, or wrote nothing for launcher.silence_limit_s",
+            advice="the same attempt would only time out again: use more n_cores, or a queue with a longer limit",
+            fault=Fault.CALCULATION,
+            ladder=("longer_limit", "restart_in_limit", "restart_in_limit"),
+            as_often_as_it_helps=frozenset({"longer_limit"}),
+        ),
+    )
+    INPUT_REFUSED = (
+        "input_refused",
+        FailureFacts(
+            looks_like="no input was written: the structure and the settings do not go together",
+            advice="change the settings",
+            fault=Fault.INPUT,
+            ladder=(),
+            no_input=True,
+        ),
+    )
+    NOT_WRITTEN = (
+        "not_written",
+        FailureFacts(
+            looks_like="the job folder could not be written",
+            advice="make room where the jobs are, and see who may write there",
+            fault=Fault.NOT_THE_STRUCTURE,
+            ladder=("again", "again"),
+            no_input=True,
+        ),
+    )
+    NOT_STARTED = (
+        "not_started",
+        FailureFacts(
+            looks_like="the engine, or the payload, could not be started",
+            advice="see that the engine starts on the compute nodes",
+            fault=Fault.NOT_THE_STRUCTURE,
+            ladder=("again", "again"),
+        ),
+    )
+    SETUP_FAILED = (
+        "setup_failed",
+        FailureFacts(
+            looks_like="your own setup_func raised, and nothing was run",
+            advice="look at the setup_func",
+            fault=Fault.NOT_THE_STRUCTURE,
+            ladder=("again", "again"),
+            no_input=True,
+        ),
+    )
+    LOST = (
+        "lost",
+        FailureFacts(
+            looks_like="the payload vanished with its process or node, or was preempted",
+            advice="see what the scheduler says of the nodes",
+            fault=Fault.NOT_THE_STRUCTURE,
+            ladder=("again",),
+            # The ledger has a budget of its own for attempts that were lost.
+            as_often_as_it_helps=frozenset({"again"}),
+            avoid_host=True,
+            count_host=True,
+        ),
+    )
+
+
+def failure_classes(holds: Callable[[FailureFacts], bool]) -> tuple[FailureClass, ...]:
+    """Return the classes for whose facts something holds, in the order of the table."""
+    return tuple(failure for failure in FailureClass if holds(failure.facts))
+
+
+def find_failure_class(name: str | None) -> FailureClass | None:
+    """Return the class of this name, or None where there is none."""
+    return next((failure for failure in FailureClass if failure == name), None)

@@ -13,6 +13,7 @@ from oact_dagster.attempts.disk_estimate import Sizes
 from oact_dagster.ledger.history import EndedLine, Origin, StructureLine
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.states import Outcome, Status
+from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.inputs.settings import InputRefused
 from oact_dagster.orca.metals import main_metal
 from oact_dagster.settings.campaign import Campaign
@@ -236,8 +237,8 @@ class _Attempts:
                 times = self._completed
             elif line.outcome in (Outcome.FAILED, Outcome.TIMEOUT):
                 times = self._failed
-                timed_out = line.outcome is Outcome.TIMEOUT
-                self.classes[line.failure_class or ("timeout" if timed_out else UNKNOWN_CLASS)] += 1
+                unnamed = FailureClass.TIMEOUT if line.outcome is Outcome.TIMEOUT else UNKNOWN_CLASS
+                self.classes[line.failure_class or unnamed] += 1
             else:
                 continue
             if line.ended_at is not None:

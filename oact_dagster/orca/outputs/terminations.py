@@ -7,10 +7,11 @@ messages hold as well.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from oact_dagster.orca.failures import FailureClass, SchedulerMessage, find_failure_class
 from oact_dagster.orca.outputs.input_echo import decode_line
 from oact_dagster.orca.outputs.unphysical import why_unphysical
 
@@ -19,15 +20,20 @@ class Termination(StrEnum):
     """What an output file says of its end."""
 
     NORMAL = "normal"
-    SCF_NOT_CONVERGED = "scf_not_converged"
-    OPT_NOT_CONVERGED = "opt_not_converged"
-    UNPHYSICAL = "unphysical"
-    OUT_OF_MEMORY = "out_of_memory"
-    INPUT_ERROR = "input_error"
-    DISK_FULL = "disk_full"
-    MPI_ERROR = "mpi_error"
-    ABORTED = "aborted"
-    TRUNCATED = "truncated"
+    SCF_NOT_CONVERGED = FailureClass.SCF_NOT_CONVERGED
+    OPT_NOT_CONVERGED = FailureClass.OPT_NOT_CONVERGED
+    UNPHYSICAL = FailureClass.UNPHYSICAL
+    OUT_OF_MEMORY = FailureClass.OUT_OF_MEMORY
+    INPUT_ERROR = FailureClass.INPUT_ERROR
+    DISK_FULL = FailureClass.DISK_FULL
+    MPI_ERROR = FailureClass.MPI_ERROR
+    ABORTED = FailureClass.ABORTED
+    TRUNCATED = FailureClass.TRUNCATED
+
+    @property
+    def failure_class(self) -> FailureClass | None:
+        """The class of failure of the same name; None of a normal end."""
+        return find_failure_class(self)
 
 
 class Where(StrEnum):
@@ -393,8 +399,6 @@ _LONGEST_TOLD: Final = 200
 _PLACE_IN_THE_CODE: Final = rb"^\s*\[file [^\]]*\]:?"
 _NOT_OF_THE_MESSAGE: Final = r"INPUT FILE|NAME = |\|\s*\d+>|\*{3,}|ORCA finished|TOTAL RUN TIME"
 
-_OF_THE_MACHINE: Final = frozenset({_T.MPI_ERROR, _T.ABORTED})
-
 
 class OutputEvidence(NamedTuple):
     """What the judge looks at.
@@ -551,11 +555,7 @@ def judge_scheduler_messages(messages: Iterable[bytes]) -> TerminationReading | 
     Returns:
         A verdict, or None where they say nothing of an end.
     """
-    plain = [rule for rule in TERMINATION_RULES if rule.where is Where.AFTER_LAST_RESULT]
-    limits = [
-        rule for rule in plain if rule.termination in (Termination.OUT_OF_MEMORY, Termination.DISK_FULL)
-    ]
-    rules = (*limits, *SCHEDULER_RULES, *(rule for rule in plain if rule.termination in _OF_THE_MACHINE))
+    rules = (*_rules_for(SchedulerMessage.FIRST), *SCHEDULER_RULES, *_rules_for(SchedulerMessage.LAST))
     for message in messages:
         text = Text(message)
         for rule in rules:
@@ -563,3 +563,11 @@ def judge_scheduler_messages(messages: Iterable[bytes]) -> TerminationReading | 
             if line is not None:
                 return TerminationReading(rule.termination, line, rule.why)
     return None
+
+
+def _rules_for(meaning: SchedulerMessage) -> Iterator[TerminationRule]:
+    """Yield the rules for a scheduler's own files whose class gives their messages this meaning."""
+    for rule in TERMINATION_RULES:
+        failure = rule.termination.failure_class
+        if rule.where is Where.AFTER_LAST_RESULT and failure and failure.facts.scheduler_message is meaning:
+            yield rule

@@ -5,62 +5,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from oact_dagster.orca.failures import FailureClass
+from oact_dagster.orca.failures import FailureClass, Fault, find_failure_class
 from oact_dagster.orca.remedies.steps import STEPS
 
 Ladders = Mapping[FailureClass, tuple[str, ...]]
 
-_F: Final = FailureClass
-
 DEFAULT_LADDERS: Final[Ladders] = MappingProxyType(
-    {
-        _F.SCF_NOT_CONVERGED: ("restart", "slowconv", "kdiis", "soscf", "trah"),
-        _F.UNPHYSICAL: ("slowconv", "kdiis", "soscf", "trah"),
-        _F.OPT_NOT_CONVERGED: ("continue_geometry", "continue_geometry"),
-        _F.OUT_OF_MEMORY: ("more_memory", "fewer_processes"),
-        _F.TIMEOUT: ("longer_limit", "restart_in_limit", "restart_in_limit"),
-        # The next two cannot succeed before somebody changes the settings.
-        _F.INPUT_ERROR: (),
-        _F.INPUT_REFUSED: (),
-        # Where the integrals aborted, more memory stands in place of "again".
-        _F.ABORTED: ("again", "more_memory", "fewer_processes"),
-        _F.DISK_FULL: ("again", "again"),
-        _F.MPI_ERROR: ("again", "again"),
-        _F.TRUNCATED: ("again", "again"),
-        _F.NOT_WRITTEN: ("again", "again"),
-        _F.NOT_STARTED: ("again", "again"),
-        _F.SETUP_FAILED: ("again", "again"),
-        _F.LOST: ("again",),
-    }
+    {failure: failure.facts.ladder for failure in FailureClass}
 )
-"""The steps after each class of failure, first to last. A step that stands there twice may be tried twice."""
+"""The steps after each class of failure, first to last."""
 
-AS_OFTEN_AS_IT_HELPS: Final[Mapping[FailureClass, frozenset[str]]] = MappingProxyType(
-    {
-        _F.OUT_OF_MEMORY: frozenset({"more_memory", "fewer_processes"}),
-        _F.TIMEOUT: frozenset({"longer_limit"}),
-        # The ledger has a budget of its own for attempts that were lost.
-        _F.LOST: frozenset({"again"}),
-    }
-)
-"""Steps that may be tried again and again on the ladder of a class: each time they change something, or wait for the
-machine."""
-
-
-_OF_THE_INPUT: Final = frozenset({_F.INPUT_ERROR, _F.INPUT_REFUSED})
-NO_SCF_AT_FAULT: Final[frozenset[FailureClass]] = frozenset(
-    {
-        _F.LOST,
-        _F.DISK_FULL,
-        _F.MPI_ERROR,
-        _F.NOT_WRITTEN,
-        _F.NOT_STARTED,
-        _F.SETUP_FAILED,
-        *_OF_THE_INPUT,
-    }
-)
-"""Classes of failure that no other way to convergence helps against. After a timeout, an abort or an output without an
-end it may: an SCF that does not converge takes long, and may blow up."""
+NO_SCF_AT_FAULT: Final = (Fault.INPUT, Fault.NOT_THE_STRUCTURE)
+"""Where one of these is at fault, no other SCF method helps."""
 
 
 def check_ladders(raw: Mapping[str, Sequence[str]]) -> Ladders:
@@ -75,24 +31,24 @@ def check_ladders(raw: Mapping[str, Sequence[str]]) -> Ladders:
     """
     ladders = dict(DEFAULT_LADDERS)
     for name, steps in raw.items():
-        if name not in list(_F):
-            raise ValueError(f"{name!r} is no class of failure{_allowed(name, _F)}")
-        failure = _F(name)
+        failure = find_failure_class(name)
+        if failure is None:
+            raise ValueError(f"unknown failure class {name!r}{_allowed(name, FailureClass)}")
         if isinstance(steps, str) or not isinstance(steps, Sequence):
             raise ValueError(f"the ladder of {failure} is {steps!r}; expected a list of steps")
         for step in steps:
             if not isinstance(step, str) or step not in STEPS:
                 raise ValueError(f"{step!r} on the ladder of {failure} is no step{_allowed(step, STEPS)}")
-            if failure is _F.UNPHYSICAL and STEPS[step].needs_leftovers:
+            if failure.facts.from_scratch and STEPS[step].needs_leftovers:
                 raise ValueError(
-                    f"{step} on the ladder of {failure} would start from what an unphysical run left; "
+                    f"{step} on the ladder of {failure} would start from what an {failure} run left; "
                     f"expected some of {', '.join(name for name in STEPS if not STEPS[name].needs_leftovers)}"
                 )
-            if failure in _OF_THE_INPUT and step != "again":
+            if failure.facts.fault is Fault.INPUT and step != "again":
                 raise ValueError(
                     f"{step} on the ladder of {failure} leaves in the input what was refused; expected none, or again"
                 )
-            if failure in NO_SCF_AT_FAULT and STEPS[step].changes_scf:
+            if failure.facts.fault in NO_SCF_AT_FAULT and STEPS[step].changes_scf:
                 raise ValueError(
                     f"{step} on the ladder of {failure} changes how the SCF converges, which does nothing about it; "
                     f"expected some of {', '.join(name for name in STEPS if not STEPS[name].changes_scf)}"

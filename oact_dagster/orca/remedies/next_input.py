@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
-from oact_dagster.orca.failures import FailureClass
+from oact_dagster.orca.failures import FailureClass, Fault
 from oact_dagster.orca.inputs.checks import check_settings
 from oact_dagster.orca.inputs.settings import InputRefused, InputSettings
 from oact_dagster.orca.outputs.attempt_evidence import AttemptEvidence, read_evidence
-from oact_dagster.orca.remedies.ladders import AS_OFTEN_AS_IT_HELPS, DEFAULT_LADDERS, Ladders, check_ladders
+from oact_dagster.orca.remedies.ladders import DEFAULT_LADDERS, Ladders, check_ladders
 from oact_dagster.orca.remedies.plan import PastAttempt, Plan, ResourceLimits
 from oact_dagster.orca.remedies.restart import Leftovers, find_leftovers
 from oact_dagster.orca.remedies.steps import STEPS, RemedyStep, Situation
@@ -39,21 +39,6 @@ __all__ = [
     "read_evidence",
 ]
 
-_F: Final = FailureClass
-_ADVICE: Final = {
-    _F.SCF_NOT_CONVERGED: "look at the geometry, charge and uhf, or name more steps under remedies in campaign.yaml",
-    _F.UNPHYSICAL: "look at the geometry, charge, uhf and bases, or name more steps under remedies in campaign.yaml",
-    _F.OPT_NOT_CONVERGED: "look at the geometry, or allow more cycles (%geom MaxIter in extra_lines)",
-    _F.OUT_OF_MEMORY: "use nodes with more memory",
-    _F.TIMEOUT: "the same attempt would only time out again: use more n_cores, or a queue with a longer limit",
-    _F.INPUT_ERROR: "change the settings",
-    _F.INPUT_REFUSED: "change the settings",
-    _F.DISK_FULL: "make room where the jobs are",
-    _F.NOT_WRITTEN: "make room where the jobs are, and see who may write there",
-    _F.NOT_STARTED: "see that the engine starts on the compute nodes",
-    _F.SETUP_FAILED: "look at the setup_func",
-    _F.LOST: "see what the scheduler says of the nodes",
-}
 _ABOUT_THE_ROW: Final = (
     (
         re.compile(r"\batoms \d+ .*\bapart|^line \d+ |^the geometry |\bcoordinates?\b"),
@@ -91,7 +76,7 @@ def next_input(
 
     A step counts as tried once for each attempt that it led to from a failure of the present class: an attempt whose
     plan names it, and before which an attempt failed with that class. It may be tried as often as it stands on the
-    ladder; those of ``AS_OFTEN_AS_IT_HELPS`` as often as they change something. The same step on the ladder of another
+    ladder; those of ``as_often_as_it_helps`` as often as they change something. The same step on the ladder of another
     class counts apart from it, but no SCF method is tried twice from the same start.
 
     Args:
@@ -109,7 +94,7 @@ def next_input(
     """
     if not attempts:
         return Plan()
-    if attempts[-1].failure_class is FailureClass.UNPHYSICAL:
+    if attempts[-1].failed_as.facts.from_scratch:
         left = Leftovers()
     now = Situation(base, structure, tuple(attempts), left, limits, time_limit_s)
     ladder = ladders.get(now.failure, DEFAULT_LADDERS[now.failure])
@@ -155,11 +140,10 @@ def _not_tried(ladder: Sequence[str], now: Situation) -> Iterator[str]:
     )
     # The one that led here was filtered out, so this may have been its ladder.
     tried[now.attempts[0].plan.remedy] += 1
-    again_and_again = AS_OFTEN_AS_IT_HELPS.get(now.failure, frozenset())
     places: Counter[str] = Counter()
     for name in ladder:
         places[name] += 1
-        if name in again_and_again or tried[name] < places[name]:
+        if name in now.failure.facts.as_often_as_it_helps or tried[name] < places[name]:
             yield name
 
 
@@ -186,8 +170,8 @@ def _reason(now: Situation, refused: Sequence[str]) -> str:
 def _advice(failure: FailureClass, message: str) -> str:
     """Return what the user can do about a failure."""
     # A setting that asks for something the structure cannot have is named first in its message.
-    if failure in (_F.INPUT_ERROR, _F.INPUT_REFUSED) and not message.startswith("uks_singlet"):
+    if failure.facts.fault is Fault.INPUT and not message.startswith("uks_singlet"):
         for pattern, advice in _ABOUT_THE_ROW:
             if pattern.search(message):
                 return advice
-    return _ADVICE.get(failure, "look at the output")
+    return failure.facts.advice

@@ -11,7 +11,6 @@ from oact_dagster.orca.inputs.writer import RESTART_FILE
 from oact_dagster.orca.outputs.file_blocks import FileBlocks, UnreadableFileError
 from oact_dagster.orca.outputs.gbw import is_whole_gbw
 from oact_dagster.orca.outputs.reader import Output, read_output
-from oact_dagster.orca.outputs.terminations import Termination
 from oact_dagster.orca.structure import Structure
 
 _HEAD: Final = 2 << 20
@@ -58,7 +57,8 @@ def find_leftovers(folders: Sequence[Path], structure: Structure) -> Leftovers:
         if gbw is not None and geometry is not None:
             break
         output = read_output(folder)
-        if output.termination is Termination.UNPHYSICAL:
+        failure = output.termination.failure_class
+        if failure is not None and failure.facts.from_scratch:
             break
         gbw = gbw or _whole_gbw(folder, output, structure)
         geometry = geometry or _geometry(output, structure)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
-from oact_dagster.orca.failures import FailureClass
+from oact_dagster.orca.failures import FailureClass, Fault
 from oact_dagster.orca.inputs.scf_method import ScfMethod
 from oact_dagster.orca.inputs.settings import InputSettings
 from oact_dagster.orca.inputs.writer import maxcore_of
@@ -24,8 +24,6 @@ MEMORY_ON_TOP_MB: Final = 500
 
 MEMORY_FACTOR: Final = 1.5
 """How much more where ORCA names no number."""
-
-_SCF_FAILURES: Final = frozenset({FailureClass.SCF_NOT_CONVERGED, FailureClass.UNPHYSICAL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +160,7 @@ def _with_method(change: Callable[[ScfMethod], ScfMethod], *, closed_shell_only:
         if not plan.from_geometry and any(
             now.scf_of(past.plan) == now.scf_of(plan) and not past.plan.from_geometry
             for past in now.attempts
-            if past.failed_as in _SCF_FAILURES
+            if past.failed_as.facts.fault is Fault.SCF
         ):
             return "that failed already"
         return plan

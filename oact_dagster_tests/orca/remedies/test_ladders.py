@@ -383,7 +383,7 @@ def test_a_ladder_of_the_campaigns_own():
     [
         (
             {"scf_not_convergd": []},
-            "'scf_not_convergd' is no class of failure (did you mean scf_not_converged?); expected one of scf_",
+            "unknown failure class 'scf_not_convergd' (did you mean scf_not_converged?); expected one of scf_",
         ),
         (
             {"timeout": ["longer_limits"]},

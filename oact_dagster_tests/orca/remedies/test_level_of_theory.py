@@ -138,7 +138,9 @@ ANY_EVIDENCE = st.builds(
     error_in=st.sampled_from([None, "GTOInt", "SCF"]),
 )
 ANY_LADDERS = st.dictionaries(
-    st.sampled_from([each for each in F if each not in {F.UNPHYSICAL, *NO_SCF_AT_FAULT}]),
+    st.sampled_from(
+        [each for each in F if each is not F.UNPHYSICAL and each.facts.fault not in NO_SCF_AT_FAULT]
+    ),
     st.lists(st.sampled_from(sorted(STEPS)), max_size=6),
     max_size=4,
 )
