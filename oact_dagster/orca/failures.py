@@ -174,7 +174,7 @@ class FailureClass(StrEnum):
     TIMEOUT = (
         "timeout",
         FailureFacts(
-            looks_like="it reached its time limit, or that of its job, or wrote nothing for launcher.silence_limit_s",
+            looks_like="it ran into its time limit or that of its job, or wrote nothing for launcher.silence_limit_s",
             advice="the same attempt would only time out again: use more n_cores, or a queue with a longer limit",
             fault=Fault.CALCULATION,
             ladder=("longer_limit", "restart_in_limit", "restart_in_limit"),

@@ -1,55 +1,68 @@
-"""The page on remedies says what the ladders are, and what each failure looks like."""
+"""The page on remedies says of each class of failure what the table of classes says, and describes each step."""
 
 import re
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.outputs.reader import read_output
-from oact_dagster.orca.remedies.next_input import DEFAULT_LADDERS, STEPS
+from oact_dagster.orca.remedies.next_input import STEPS
 from oact_dagster_tests.orca.outputs import made_outputs as made
 
 PAGE = Path(__file__).parents[3] / "docs" / "remedies.md"
 
 
-def rows() -> list[tuple[list[str], list[str]]]:
-    """The names in the first and in the second column of each row of the tables."""
-    found = []
-    for line in PAGE.read_text().splitlines():
-        cells = line.split("|")
-        if len(cells) == 4 and "`" in cells[1]:
-            found.append((re.findall(r"`(\w+)`", cells[1]), re.findall(r"`(\w+)`", cells[2])))
-    return found
-
-
-def test_every_class_has_its_ladder_on_the_page() -> None:
-    told = {name: steps for names, steps in rows() for name in names if name in list(FailureClass)}
-    assert set(told) == {str(failure) for failure in FailureClass}
-    for failure, ladder in DEFAULT_LADDERS.items():
-        assert list(dict.fromkeys(ladder)) == [step for step in told[failure] if step in STEPS], failure
-
-
-def test_every_step_is_on_the_page() -> None:
-    told = [name for names, _ in rows() for name in names if name in STEPS]
-    assert told == list(STEPS)
-
-
-def looks() -> dict[str, list[str]]:
-    """What the page says that stands in the output, by the class of failure."""
-    found = {}
-    for line in PAGE.read_text().splitlines() if PAGE.is_file() else ():
-        cells = [cell.strip() for cell in line.split("|")]
-        if len(cells) == 6 and (name := re.fullmatch(r"`(\w+)`", cells[1])):
-            found[name[1]] = re.findall(r"`([^`]+)`", cells[3])
-    return found
+def table(head: str) -> list[list[str]]:
+    """The rows of the table whose first column has this head, each as its cells."""
+    text = PAGE.read_text() if PAGE.is_file() else ""
+    rows = text.partition(f"\n| {head} |")[2].partition("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
 
 def test_every_class_is_described() -> None:
-    assert set(looks()) == {str(failure) for failure in FailureClass}
+    rows = {name.strip("`"): rest for name, *rest in table("class")}
+    assert list(rows) == list(FailureClass)
+    for failure in FailureClass:
+        looks_like, _, advice = (cell.replace("`", "") for cell in rows[failure])
+        assert looks_like == failure.facts.looks_like, failure
+        # The page may say more.
+        assert advice.startswith(failure.facts.advice), failure
 
 
-MESSAGES = [(name, line) for name, lines in looks().items() for line in lines if line != "oact check"]
+def ladder(failure: FailureClass) -> str:
+    """The ladder of a class as the page writes it."""
+    words = []
+    for step, places in groupby(failure.facts.ladder):
+        again = " as often as it helps" if step in failure.facts.as_often_as_it_helps else ""
+        words.append(f"`{step}`{again or ['', ' twice'][len(list(places)) - 1]}")
+    return ", ".join(words + ["from scratch"] * failure.facts.from_scratch) or "none"
+
+
+def test_every_class_has_its_ladder_on_the_page() -> None:
+    rows = {name.strip("`"): rest for name, *rest in table("class of failure")}
+    assert list(rows) == list(FailureClass)
+    for failure in FailureClass:
+        steps, fault, host = rows[failure]
+        facts = failure.facts
+        assert re.match(re.escape(ladder(failure)) + "($|[:;,] )", steps), failure
+        assert fault == facts.fault.value, failure
+        marks = {"avoid": facts.avoid_host, "count": facts.count_host, "show": facts.show_host}
+        assert host == ", ".join(word for word, holds in marks.items() if holds), failure
+
+
+def test_every_step_is_on_the_page() -> None:
+    assert [name.strip("`") for name, _ in table("step")] == list(STEPS)
+    assert {step for failure in FailureClass for step in failure.facts.ladder} <= set(STEPS)
+
+
+MESSAGES = [
+    (name.strip("`"), line)
+    for name, _, output, _ in table("class")
+    for line in re.findall(r"`([^`]+)`", output)
+    if line != "oact check"
+]
 
 
 @pytest.mark.parametrize(("name", "line"), MESSAGES)
