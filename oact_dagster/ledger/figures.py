@@ -13,7 +13,7 @@ from oact_dagster.ledger.states import AttemptTimes, Outcome, Status
 from oact_dagster.orca.failures import failure_classes
 
 _ROWS_AT_ONCE: Final = 10_000
-_CLASSES: Final = ", ".join(f"'{name}'" for name in failure_classes(lambda facts: facts.show_host))
+_SHOWN_CLASSES: Final = ", ".join(f"'{name}'" for name in failure_classes(lambda facts: facts.show_host))
 
 _LAST_OUTCOME: Final = (
     "COALESCE((SELECT COALESCE(a.failure_class, a.outcome) FROM attempts a WHERE a.structure_id = s.id"
@@ -167,7 +167,7 @@ class LedgerFigures(LedgerFile):
     def faults_by_host(self) -> list[tuple[str, int]]:
         """``(host, attempts)`` that failed there by a fault of the host, such as its disk or MPI; most first."""
         rows = self._rows(
-            f"SELECT host, COUNT(*) AS n FROM attempts WHERE outcome = 'failed' AND failure_class IN ({_CLASSES})"
+            f"SELECT host, COUNT(*) AS n FROM attempts WHERE outcome = 'failed' AND failure_class IN ({_SHOWN_CLASSES})"
             " AND host IS NOT NULL GROUP BY host ORDER BY n DESC, host LIMIT 20"
         )
         return [(str(row[0]), int(row[1])) for row in rows]

@@ -15,9 +15,9 @@ _REFUSED: Final = f"COALESCE(failure_class, '') = '{FailureClass.INPUT_REFUSED}'
 _COUNTED: Final = f"state = 'closed' AND outcome IN ('completed', 'failed', 'timeout') AND NOT {_REFUSED}"
 # A node that failed before it began what it had been given: outcome cancelled, class lost.
 _LOST: Final = f"(outcome = 'lost' OR failure_class = '{FailureClass.LOST}')"
-_CLASSES: Final = ", ".join(f"'{name}'" for name in failure_classes(lambda facts: facts.count_host))
+_COUNTED_CLASSES: Final = ", ".join(f"'{name}'" for name in failure_classes(lambda facts: facts.count_host))
 # A disk that was full before anything began is the campaign's: that attempt is a cancelled one.
-_HOST_FAULT: Final = f"({_LOST} OR (outcome != 'cancelled' AND failure_class IN ({_CLASSES})))"
+_HOST_FAULT: Final = f"({_LOST} OR (outcome != 'cancelled' AND failure_class IN ({_COUNTED_CLASSES})))"
 # As a scheduler calls it: some of its names have the domain with them.
 _HOST: Final = "substr(host, 1, instr(host || '.', '.') - 1)"
 _LOOKED_AT: Final = 20_000
