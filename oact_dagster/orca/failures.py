@@ -33,6 +33,7 @@ class FailureFacts:
     """What holds for one class of failure.
 
     Attributes:
+        name: As users, ledgers and campaign.yaml call it.
         looks_like: What has happened, in one line for users.
         advice: What the user can do when no step is left, in one line.
         fault: What is at fault.
@@ -48,6 +49,7 @@ class FailureFacts:
         show_host: The dashboard counts it by host.
     """
 
+    name: str
     looks_like: str
     advice: str
     fault: Fault
@@ -67,171 +69,141 @@ class FailureClass(StrEnum):
 
     facts: FailureFacts
 
-    def __new__(cls, name: str, facts: FailureFacts) -> Self:
-        """Make a member that is its name, and has the facts beside it."""
-        member = str.__new__(cls, name)
-        member._value_ = name
+    def __new__(cls, facts: FailureFacts) -> Self:
+        """Make a member that is its name as text, and has the facts beside it."""
+        member = str.__new__(cls, facts.name)
+        member._value_ = facts.name
         member.facts = facts
         return member
 
-    SCF_NOT_CONVERGED = (
-        "scf_not_converged",
-        FailureFacts(
-            looks_like="the SCF did not converge, or the energy is marked so",
-            advice="look at the geometry, charge and uhf, or name more steps under remedies in campaign.yaml",
-            fault=Fault.SCF,
-            ladder=("restart", "slowconv", "kdiis", "soscf", "trah"),
-        ),
+    SCF_NOT_CONVERGED = FailureFacts(
+        name="scf_not_converged",
+        looks_like="the SCF did not converge, or the energy is marked so",
+        advice="look at the geometry, charge and uhf, or name more steps under remedies in campaign.yaml",
+        fault=Fault.SCF,
+        ladder=("restart", "slowconv", "kdiis", "soscf", "trah"),
     )
-    OPT_NOT_CONVERGED = (
-        "opt_not_converged",
-        FailureFacts(
-            looks_like="the optimisation reached its maximum number of cycles",
-            advice="look at the geometry, or allow more cycles (%geom MaxIter in extra_lines)",
-            fault=Fault.CALCULATION,
-            ladder=("continue_geometry", "continue_geometry"),
-        ),
+    OPT_NOT_CONVERGED = FailureFacts(
+        name="opt_not_converged",
+        looks_like="the optimisation reached its maximum number of cycles",
+        advice="look at the geometry, or allow more cycles (%geom MaxIter in extra_lines)",
+        fault=Fault.CALCULATION,
+        ladder=("continue_geometry", "continue_geometry"),
     )
-    UNPHYSICAL = (
-        "unphysical",
-        FailureFacts(
-            looks_like="a normal end with an impossible energy: an SCF that blew up",
-            advice="look at the geometry, charge, uhf and bases, or name more steps under remedies in campaign.yaml",
-            fault=Fault.SCF,
-            ladder=("slowconv", "kdiis", "soscf", "trah"),
-            from_scratch=True,
-        ),
+    UNPHYSICAL = FailureFacts(
+        name="unphysical",
+        looks_like="a normal end with an impossible energy: an SCF that blew up",
+        advice="look at the geometry, charge, uhf and bases, or name more steps under remedies in campaign.yaml",
+        fault=Fault.SCF,
+        ladder=("slowconv", "kdiis", "soscf", "trah"),
+        from_scratch=True,
     )
-    OUT_OF_MEMORY = (
-        "out_of_memory",
-        FailureFacts(
-            looks_like="ORCA asks for more than %maxcore, or the system killed it for its memory",
-            advice="use nodes with more memory",
-            fault=Fault.CALCULATION,
-            ladder=("more_memory", "fewer_processes"),
-            as_often_as_it_helps=frozenset({"more_memory", "fewer_processes"}),
-            scheduler_message=SchedulerMessage.FIRST,
-        ),
+    OUT_OF_MEMORY = FailureFacts(
+        name="out_of_memory",
+        looks_like="ORCA asks for more than %maxcore, or the system killed it for its memory",
+        advice="use nodes with more memory",
+        fault=Fault.CALCULATION,
+        ladder=("more_memory", "fewer_processes"),
+        as_often_as_it_helps=frozenset({"more_memory", "fewer_processes"}),
+        scheduler_message=SchedulerMessage.FIRST,
     )
-    INPUT_ERROR = (
-        "input_error",
-        FailureFacts(
-            looks_like="ORCA refused the input",
-            advice="change the settings",
-            fault=Fault.INPUT,
-            ladder=(),
-        ),
+    INPUT_ERROR = FailureFacts(
+        name="input_error",
+        looks_like="ORCA refused the input",
+        advice="change the settings",
+        fault=Fault.INPUT,
+        ladder=(),
     )
-    DISK_FULL = (
-        "disk_full",
-        FailureFacts(
-            looks_like="there was no room where the calculation ran",
-            advice="make room where the jobs are",
-            fault=Fault.NOT_THE_STRUCTURE,
-            ladder=("again", "again"),
-            scheduler_message=SchedulerMessage.FIRST,
-            avoid_host=True,
-            count_host=True,
-            show_host=True,
-        ),
+    DISK_FULL = FailureFacts(
+        name="disk_full",
+        looks_like="there was no room where the calculation ran",
+        advice="make room where the jobs are",
+        fault=Fault.NOT_THE_STRUCTURE,
+        ladder=("again", "again"),
+        scheduler_message=SchedulerMessage.FIRST,
+        avoid_host=True,
+        count_host=True,
+        show_host=True,
     )
-    MPI_ERROR = (
-        "mpi_error",
-        FailureFacts(
-            looks_like="MPI could not start, or lost its processes",
-            advice="look at the output",
-            fault=Fault.NOT_THE_STRUCTURE,
-            ladder=("again", "again"),
-            scheduler_message=SchedulerMessage.LAST,
-            avoid_host=True,
-            count_host=True,
-            show_host=True,
-        ),
+    MPI_ERROR = FailureFacts(
+        name="mpi_error",
+        looks_like="MPI could not start, or lost its processes",
+        advice="look at the output",
+        fault=Fault.NOT_THE_STRUCTURE,
+        ladder=("again", "again"),
+        scheduler_message=SchedulerMessage.LAST,
+        avoid_host=True,
+        count_host=True,
+        show_host=True,
     )
-    ABORTED = (
-        "aborted",
-        FailureFacts(
-            looks_like="any other error end of ORCA, also a crash",
-            advice="look at the output",
-            fault=Fault.CALCULATION,
-            # Where the integrals aborted, more memory takes the place of "again".
-            ladder=("again", "more_memory", "fewer_processes"),
-            also_when_stopped=True,
-            scheduler_message=SchedulerMessage.LAST,
-            count_host=True,
-        ),
+    ABORTED = FailureFacts(
+        name="aborted",
+        looks_like="any other error end of ORCA, also a crash",
+        advice="look at the output",
+        fault=Fault.CALCULATION,
+        # Where the integrals aborted, more memory takes the place of "again".
+        ladder=("again", "more_memory", "fewer_processes"),
+        also_when_stopped=True,
+        scheduler_message=SchedulerMessage.LAST,
+        count_host=True,
     )
-    TRUNCATED = (
-        "truncated",
-        FailureFacts(
-            looks_like="the engine ended without an error code, and its output has no end",
-            advice="look at the output",
-            fault=Fault.CALCULATION,
-            ladder=("again", "again"),
-            also_when_stopped=True,
-        ),
+    TRUNCATED = FailureFacts(
+        name="truncated",
+        looks_like="the engine ended without an error code, and its output has no end",
+        advice="look at the output",
+        fault=Fault.CALCULATION,
+        ladder=("again", "again"),
+        also_when_stopped=True,
     )
-    TIMEOUT = (
-        "timeout",
-        FailureFacts(
-            looks_like="it ran into its time limit or that of its job, or wrote nothing for launcher.silence_limit_s",
-            advice="the same attempt would only time out again: use more n_cores, or a queue with a longer limit",
-            fault=Fault.CALCULATION,
-            ladder=("longer_limit", "restart_in_limit", "restart_in_limit"),
-            as_often_as_it_helps=frozenset({"longer_limit"}),
-        ),
+    TIMEOUT = FailureFacts(
+        name="timeout",
+        looks_like="it ran into its time limit or that of its job, or wrote nothing for launcher.silence_limit_s",
+        advice="the same attempt would only time out again: use more n_cores, or a queue with a longer limit",
+        fault=Fault.CALCULATION,
+        ladder=("longer_limit", "restart_in_limit", "restart_in_limit"),
+        as_often_as_it_helps=frozenset({"longer_limit"}),
     )
-    INPUT_REFUSED = (
-        "input_refused",
-        FailureFacts(
-            looks_like="no input was written: the structure and the settings do not go together",
-            advice="change the settings",
-            fault=Fault.INPUT,
-            ladder=(),
-            no_input=True,
-        ),
+    INPUT_REFUSED = FailureFacts(
+        name="input_refused",
+        looks_like="no input was written: the structure and the settings do not go together",
+        advice="change the settings",
+        fault=Fault.INPUT,
+        ladder=(),
+        no_input=True,
     )
-    NOT_WRITTEN = (
-        "not_written",
-        FailureFacts(
-            looks_like="the job folder could not be written",
-            advice="make room where the jobs are, and see who may write there",
-            fault=Fault.NOT_THE_STRUCTURE,
-            ladder=("again", "again"),
-            no_input=True,
-        ),
+    NOT_WRITTEN = FailureFacts(
+        name="not_written",
+        looks_like="the job folder could not be written",
+        advice="make room where the jobs are, and see who may write there",
+        fault=Fault.NOT_THE_STRUCTURE,
+        ladder=("again", "again"),
+        no_input=True,
     )
-    NOT_STARTED = (
-        "not_started",
-        FailureFacts(
-            looks_like="the engine, or the payload, could not be started",
-            advice="see that the engine starts on the compute nodes",
-            fault=Fault.NOT_THE_STRUCTURE,
-            ladder=("again", "again"),
-        ),
+    NOT_STARTED = FailureFacts(
+        name="not_started",
+        looks_like="the engine, or the payload, could not be started",
+        advice="see that the engine starts on the compute nodes",
+        fault=Fault.NOT_THE_STRUCTURE,
+        ladder=("again", "again"),
     )
-    SETUP_FAILED = (
-        "setup_failed",
-        FailureFacts(
-            looks_like="your own setup_func raised, and nothing was run",
-            advice="look at the setup_func",
-            fault=Fault.NOT_THE_STRUCTURE,
-            ladder=("again", "again"),
-            no_input=True,
-        ),
+    SETUP_FAILED = FailureFacts(
+        name="setup_failed",
+        looks_like="your own setup_func raised, and nothing was run",
+        advice="look at the setup_func",
+        fault=Fault.NOT_THE_STRUCTURE,
+        ladder=("again", "again"),
+        no_input=True,
     )
-    LOST = (
-        "lost",
-        FailureFacts(
-            looks_like="the payload vanished with its process or node, or was preempted",
-            advice="see what the scheduler says of the nodes",
-            fault=Fault.NOT_THE_STRUCTURE,
-            ladder=("again",),
-            # The ledger has a budget of its own for attempts that were lost.
-            as_often_as_it_helps=frozenset({"again"}),
-            avoid_host=True,
-            count_host=True,
-        ),
+    LOST = FailureFacts(
+        name="lost",
+        looks_like="the payload vanished with its process or node, or was preempted",
+        advice="see what the scheduler says of the nodes",
+        fault=Fault.NOT_THE_STRUCTURE,
+        ladder=("again",),
+        # The ledger has a budget of its own for attempts that were lost.
+        as_often_as_it_helps=frozenset({"again"}),
+        avoid_host=True,
+        count_host=True,
     )
 
 
