@@ -165,12 +165,13 @@ def _polls(old: int, environment: dict[str, str]) -> Iterator[str]:
 def _poll(asked: str) -> dict[str, float]:
     """One look at jobs, or one at all of them."""
     from oact_dagster.schedulers.command import run_command
-    from oact_dagster.schedulers.flux.commands import Flux, FluxOptions
+    from oact_dagster.schedulers.flux.commands import Flux
+    from oact_dagster.schedulers.protocol import JobOptions
 
     began = time.monotonic()
     if asked:
         ids = json.loads(asked)
-        if len(Flux(FluxOptions()).states(dict.fromkeys(ids, "oact-polled"))) != len(ids):
+        if len(Flux(JobOptions()).states(dict.fromkeys(ids, "oact-polled"))) != len(ids):
             raise SystemExit("not all jobs were found")
     else:
         json.loads(run_command(["flux", "jobs", "-a", "-c0", "--json"], 600.0).stdout)

@@ -17,7 +17,7 @@ from oact_dagster.launchers.attempt_files import (
     START_FILE,
     read_spec,
 )
-from oact_dagster.schedulers.job_files import JOB_FILES
+from oact_dagster.schedulers.job_files import job_file_names
 
 INPUT_ONLY: Final = ".input_only"
 """Beside an input to look at: what was written with it, the files of the user's own function, too."""
@@ -42,7 +42,9 @@ def attempt_folders(job_dir: Path, number: int, token: str) -> list[Path]:
 
 def may_be_run_by_hand(job_dir: Path) -> bool:
     """Whether a folder holds a script that somebody may have submitted, and no attempt of ours."""
-    return any((job_dir / name).is_file() for name in JOB_FILES) and not (job_dir / ATTEMPT_FILE).exists()
+    return (
+        any((job_dir / name).is_file() for name in job_file_names()) and not (job_dir / ATTEMPT_FILE).exists()
+    )
 
 
 def retire(job_dir: Path) -> None:
@@ -57,7 +59,7 @@ def retire(job_dir: Path) -> None:
         return
     names = {entry.name for entry in job_dir.iterdir()}
     never_began = ATTEMPT_FILE in names and names.isdisjoint({START_FILE, OUTPUT_FILE, EXIT_FILE})
-    if never_began or names <= {INPUT_FILE, PAYLOAD_LOG, *JOB_FILES} or _only_looked_at(job_dir):
+    if never_began or names <= {INPUT_FILE, PAYLOAD_LOG, *job_file_names()} or _only_looked_at(job_dir):
         # An attempt that was given back before it began, or an input to look at: nothing that anybody computed.
         shutil.rmtree(job_dir)
         return

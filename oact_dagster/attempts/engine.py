@@ -61,12 +61,7 @@ def find_engine(campaign: Campaign) -> Engine:
             raise EngineError(f"{where}: no such program on PATH; give the absolute path of orca")
         path = Path(os.path.abspath(found))
     if not path.exists():
-        launcher = campaign.launcher
-        # Parsl's workers are on this node, but for those in blocks that it asks Slurm for.
-        elsewhere = launcher.kind in ("slurm", "flux") or (
-            launcher.kind == "parsl" and launcher.provider == "slurm"
-        )
-        if elsewhere and Path(command).expanduser().is_absolute():
+        if not campaign.launcher.on_this_machine and Path(command).expanduser().is_absolute():
             return Engine([str(path)], ORCA_NAME)
         raise EngineError(f"{where}: no such file; give the absolute path of orca")
     if not path.is_file() or not os.access(path, os.X_OK):

@@ -26,7 +26,9 @@ from oact_dagster.launchers.attempt_files import (
 from oact_dagster.launchers.worker_environment import calculation_environment
 from oact_dagster.ledger.states import Claim, Preparation, StructureRecord
 from oact_dagster.orca.inputs.writer import RESTART_FILE, input_hash
+from oact_dagster.schedulers.job_array import ResourceRequest
 from oact_dagster.schedulers.job_files import job_file
+from oact_dagster.schedulers.job_script import whole_minutes
 from oact_dagster.settings.campaign import Campaign
 
 _MAXCORE = re.compile(r"^%maxcore (\d+)$", re.MULTILINE)
@@ -155,15 +157,14 @@ class FolderWriter:
         self, record: StructureRecord, coming: NextAttempt, text: str, engine: Engine, token: str | None
     ) -> dict[str, str]:
         launcher, n_cores = self._campaign.launcher, coming.settings.n_cores
-        return job_file(
-            launcher,
-            self._layout.folder(record.orig_index, record.id, record.job_dir),
-            engine.command,
+        request = ResourceRequest(
             n_cores,
-            coming.time_limit_s,
+            whole_minutes(coming.time_limit_s),
             launcher.memory_request_mb(_maxcore(text), n_cores),
-            token,
+            coming.avoid,
         )
+        folder = self._layout.folder(record.orig_index, record.id, record.job_dir)
+        return job_file(launcher, folder, request, [*engine.command, INPUT_FILE], token)
 
     def setup_of(self, record: StructureRecord) -> str | None:
         """Return what the user's function returns for a structure now: called with a folder that is thrown away.

@@ -151,11 +151,10 @@ def _can_be_written_by_now(
 def _memory_mb(campaign: Campaign) -> int | None:
     """What one calculation may use with all its processes, MB; where it runs on this machine, what that has."""
     launcher = campaign.launcher
-    here = launcher.kind == "local" or (launcher.kind == "parsl" and launcher.provider == "local")
-    if launcher.memory_mb is not None or not here:
+    if launcher.memory_mb is not None or not launcher.on_this_machine:
         return launcher.memory_mb
     memory = int(psutil.virtual_memory().total) // 2**20
-    return memory if launcher.kind == "local" else memory // launcher.max_workers
+    return memory // launcher.max_workers if launcher.in_workers else memory
 
 
 def _bad_hosts(ended: Sequence[AttemptRecord]) -> tuple[str, ...]:

@@ -15,7 +15,6 @@ from oact_dagster.attempts.events import (
     NotRun,
 )
 from oact_dagster.attempts.monitor import Monitor
-from oact_dagster.launchers.kinds import settings_of
 from oact_dagster.launchers.leftovers import end_leftovers
 from oact_dagster.launchers.protocol import Orphan
 from oact_dagster.ledger.states import (
@@ -24,6 +23,7 @@ from oact_dagster.ledger.states import (
     Status,
 )
 from oact_dagster.schedulers.jobs import JobState, Phase
+from oact_dagster.settings.launcher_kinds import on_this_machine, settings_of
 from oact_dagster.text import pluralise
 
 FOLLOW_OTHERS_S: Final = 2.0
@@ -55,7 +55,7 @@ class PeerRuns:
                 )
             if alive[attempt.batch_id]:
                 batch.others.add(index)
-            elif attempt.launcher not in (batch.launcher.kind, "local"):
+            elif attempt.launcher != batch.launcher.kind and not on_this_machine(attempt.launcher):
                 # Its job may run, and only its own scheduler knows: to run it here would compute it twice.
                 yield NotRun(
                     index,
@@ -112,7 +112,7 @@ class PeerRuns:
         ours = [attempt for attempt in orphans if attempt.launcher == batch.launcher.kind]
         if len(ours) < len(orphans):
             # Left by processes of this machine, before launcher.kind was changed.
-            end_leftovers([attempt.token for attempt in orphans if attempt.launcher == "local"])
+            end_leftovers([attempt.token for attempt in orphans if on_this_machine(attempt.launcher)])
         if not ours:
             return {}
         adopted = batch.launcher.adopt(

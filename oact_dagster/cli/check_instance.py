@@ -44,7 +44,7 @@ def instance_notes(campaign: Campaign) -> Iterator[str]:
     Args:
         campaign: whose instance, and whose settings.
     """
-    if campaign.launcher.kind not in ("slurm", "flux"):
+    if campaign.launcher.kind_facts.program is None:
         return
     file = _home(campaign) / SETTINGS
     # An instance that is not there yet is made with the project's settings.

@@ -106,8 +106,8 @@ def _show_rejected(campaign: Campaign) -> str:
 
 def warn_of_cores(campaign: Campaign) -> None:
     """Warn where the calculations at once want more cores than this process may use."""
-    # With Parsl it is refused, and the launcher says so.
-    if campaign.launcher.kind != "local":
+    # Parsl's launcher refuses it, and says so.
+    if campaign.launcher.in_workers or not campaign.launcher.on_this_machine:
         return
     workers, cores = campaign.launcher.max_workers, campaign.orca.n_cores
     usable = usable_cores()

@@ -256,7 +256,7 @@ def _path(name: str, path: Path | None) -> dict[str, dg.MetadataValue[Any]]:
 def _kinds_of_results(campaign: Campaign) -> set[str]:
     """What computes, and what runs it."""
     launcher = campaign.launcher
-    found = {"orca"} if launcher.kind == "local" else {"orca", launcher.kind}
+    found = {"orca"} if launcher.kind_facts.on_this_machine else {"orca", launcher.kind}
     return found | ({"parsl"} if launcher.pilots else set())
 
 

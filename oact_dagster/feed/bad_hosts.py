@@ -29,8 +29,8 @@ def left_out(ledger: LedgerReader) -> dict[str, int]:
 
 
 def can_leave_out(campaign: Campaign) -> bool:
-    """Whether calculations can be kept from a host: only a scheduler can be asked for that, for jobs of ours."""
-    return campaign.launcher.kind in ("slurm", "flux")
+    """Whether calculations can be kept away from a host."""
+    return campaign.launcher.kind_facts.avoids_hosts
 
 
 def bad_hosts(campaign: Campaign, ledger: Ledger, now: float | None = None) -> dict[str, int]:

@@ -13,6 +13,7 @@ from oact_dagster.settings.campaign import (
     load_campaign,
     read_campaign,
 )
+from oact_dagster.settings.launcher_kinds import LAUNCHER_KINDS
 
 DEFAULT_PATTERN: Final = "job_{orig_index}"
 
@@ -59,7 +60,8 @@ def campaign_with(beside: Campaign | None, ledger: Path, jobs_dir: Path, **setti
     base = values.setdefault("launcher", {})
     # What its profile says is in the values already; read again, it would bring back what is taken out here.
     base.pop("profile", None)
-    if said.get("kind", "slurm") not in ("slurm", "flux") and base.pop("per_job", None) is not None:
+    kind = LAUNCHER_KINDS.get(said.get("kind", ""))
+    if kind is not None and not kind.can_be_pilots and base.pop("per_job", None) is not None:
         base.pop("n_hours", None)  # of a pilot
     if not {"n_hours", "job_timeout_s"}.isdisjoint(said):
         base.pop("n_hours", None)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Final
 
-from oact_dagster.launchers.kinds import PILOTS
 from oact_dagster.launchers.local import LocalLauncher
 from oact_dagster.launchers.parsl.choose import make_parsl_launcher
 from oact_dagster.launchers.pilots.pilot_files import PILOT, PilotSpec
@@ -30,7 +29,7 @@ def make_launcher(campaign: Campaign, *, only_asks: bool = False) -> Launcher:
         only_asks: it is to tell of jobs and end them, and submits nothing of its own, such as another pilot.
     """
     settings = campaign.launcher
-    if settings.kind == "parsl":
+    if settings.kind_facts.uses_workers:
         return make_parsl_launcher(campaign)
     scheduler = make_scheduler(settings)
     if scheduler is None:
@@ -38,12 +37,6 @@ def make_launcher(campaign: Campaign, *, only_asks: bool = False) -> Launcher:
     if settings.pilots:
         return make_pilot_launcher(campaign, scheduler, only_asks=only_asks)
     return _scheduler_launcher(campaign, scheduler, PAYLOAD)
-
-
-def launcher_kind(campaign: Campaign) -> str:
-    """The name under which the ledger keeps the attempts of :func:`make_launcher`."""
-    settings = campaign.launcher
-    return f"{settings.kind}{PILOTS}" if settings.pilots else settings.kind
 
 
 def make_pilot_launcher(campaign: Campaign, scheduler: Scheduler, *, only_asks: bool) -> PilotLauncher:

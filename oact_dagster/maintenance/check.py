@@ -287,7 +287,7 @@ class _Check:
                     f"{self._campaign.orca_said}: {engine.command[0]}: is not seen from this machine; whether"
                     " it is there on the nodes is not checked"
                 )
-        if self._campaign.launcher.kind == "parsl":
+        if self._campaign.launcher.kind_facts.uses_workers:
             self._look_at_workers()
         if refused := jobs_dir_refused(self._campaign.jobs_dir):
             self._blocking.append(refused)
@@ -490,8 +490,7 @@ class _Check:
                     f"{launcher.memory_mb}"
                 )
             at_once, there = launcher.max_workers * self._memory.amount, psutil.virtual_memory().total >> 20
-            here = launcher.kind == "local" or (launcher.kind == "parsl" and launcher.provider == "local")
-            if here and at_once > there:
+            if launcher.on_this_machine and at_once > there:
                 self._notes.append(
                     f"launcher.max_workers {launcher.max_workers} of the largest structures at once may need {at_once} "
                     f"MB, and this machine has {there}"
@@ -504,7 +503,7 @@ class _Check:
 
     def _look_at_scheduler(self) -> None:
         launcher = self._campaign.launcher
-        if launcher.kind in ("slurm", "flux") and launcher.longest_job_s is None:
+        if launcher.kind_facts.program is not None and launcher.longest_job_s is None:
             self._notes.append(
                 "launcher.max_job_timeout_s is not set: a retry after a timeout doubles the limit without end, and a"
                 " job above the queue's limit never runs; set it to that"

@@ -33,6 +33,7 @@ from oact_dagster.maintenance.fsck_folders import (
 )
 from oact_dagster.maintenance.update import GRACE_S, LauncherOf, last_sign, update_running
 from oact_dagster.schedulers.jobs import LauncherError, Phase
+from oact_dagster.settings.launcher_kinds import jobs_outlive_run
 
 _EXAMPLES: Final = 20
 _ASKED_AT_ONCE: Final = 500
@@ -216,9 +217,7 @@ def _jobs(ledger: LedgerReader, launcher_of: LauncherOf, now: float) -> Found:
     """Ask schedulers for the jobs of open attempts; processes of this machine are no scheduler's."""
     found = Found(_HAS_JOB)
     attempts = (
-        one
-        for one in ledger.every_open_attempt()
-        if one.scheduler_job_id and one.launcher not in ("local", "parsl")
+        one for one in ledger.every_open_attempt() if one.scheduler_job_id and jobs_outlive_run(one.launcher)
     )
     while chunk := list(islice(attempts, _ASKED_AT_ONCE)):
         for kind in dict.fromkeys(one.launcher for one in chunk):

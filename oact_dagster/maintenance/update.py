@@ -32,7 +32,7 @@ from oact_dagster.launchers.attempt_files import (
     has_run,
     read_exit,
 )
-from oact_dagster.launchers.choose import launcher_kind, make_launcher
+from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.launchers.local import LocalLauncher
 from oact_dagster.launchers.protocol import Launcher, Orphan
 from oact_dagster.ledger.owner import Owner
@@ -51,6 +51,7 @@ from oact_dagster.orca.outputs.silence import SILENCE_LIMIT_S, silent_for_s
 from oact_dagster.schedulers.jobs import Cause, JobState, LauncherError, Phase
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.settings.launcher import LauncherSettings
+from oact_dagster.settings.launcher_kinds import LAUNCHER_KINDS, on_this_machine
 from oact_dagster.settings.retry import RetrySettings
 
 _CHUNK: Final = 200
@@ -64,7 +65,6 @@ GRACE_S: Final = 300.0
 
 _EXAMPLES: Final = 5
 
-_COMMANDS: Final = {"slurm": "squeue", "flux": "flux"}
 _UNKNOWN: Final = JobState(Phase.UNKNOWN)
 _RUN_IS_GONE: Final = JobState(Phase.ENDED, "its run is gone")
 _SIGNS: Final = (ATTEMPT_FILE, START_FILE, OUTPUT_FILE, EXIT_FILE)
@@ -414,12 +414,12 @@ def launchers_of(campaign: Campaign | None, bare: Campaign | None = None) -> Lau
     """
 
     def launcher_of(kind: str) -> Launcher | None:
-        if campaign is not None and kind == launcher_kind(campaign):
+        if campaign is not None and kind == campaign.launcher.recorded_kind:
             return make_launcher(campaign, only_asks=True)
-        if kind == LocalLauncher.kind:
+        if on_this_machine(kind):
             return LocalLauncher(1)
-        command = _COMMANDS.get(kind)
-        if bare is None or command is None or shutil.which(command) is None:
+        facts = LAUNCHER_KINDS.get(kind)
+        if bare is None or facts is None or facts.program is None or shutil.which(facts.program) is None:
             return None
         # To ask and to cancel needs none of the settings that a submit needs.
         settings = LauncherSettings.model_validate({"kind": kind})

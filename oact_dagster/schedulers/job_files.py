@@ -1,16 +1,18 @@
-"""The script that lies in each job folder, by which a user can submit that calculation by hand."""
+"""The script in each job folder, by which a user can submit that calculation by hand."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
-from oact_dagster.schedulers.flux.job_file import FLUX_JOB_FILE, flux_job_text
-from oact_dagster.schedulers.job_script import JobEnvironment, whole_minutes
-from oact_dagster.schedulers.slurm.job_file import SLURM_JOB_FILE, slurm_job_text
+from oact_dagster.schedulers.job_array import ResourceRequest
+from oact_dagster.schedulers.job_script import PAYLOAD, JobEnvironment, quoted, require_one_line, script_text
+from oact_dagster.schedulers.protocol import Scheduler
+from oact_dagster.schedulers.registry import SCHEDULERS, make_scheduler
 from oact_dagster.settings.launcher import LauncherSettings
 
-JOB_FILES: Final = (SLURM_JOB_FILE, FLUX_JOB_FILE)
-"""The names of these scripts."""
+
+def job_file_names() -> set[str]:
+    """The names of these scripts, of all schedulers."""
+    return {scheduler.script_name for scheduler in SCHEDULERS.values()}
 
 
 def job_environment(settings: LauncherSettings) -> JobEnvironment:
@@ -23,57 +25,49 @@ def job_environment(settings: LauncherSettings) -> JobEnvironment:
 def job_file(
     settings: LauncherSettings,
     folder: Path,
-    engine: Sequence[str],
-    n_cores: int,
-    time_limit_s: float,
-    memory_mb: int | None,
+    request: ResourceRequest,
+    command: Sequence[str],
     token: str | None = None,
 ) -> dict[str, str]:
-    """The name and the text of a job folder's script; empty for processes of this machine.
+    """The name and the text of a job folder's script; empty for a launcher that is not a scheduler.
+
+    See :func:`job_file_text`.
+    """
+    scheduler = make_scheduler(settings)
+    if scheduler is None:
+        return {}
+    text = job_file_text(scheduler, folder, request, command, job_environment(settings), token)
+    return {scheduler.script_name: text}
+
+
+def job_file_text(
+    scheduler: Scheduler,
+    folder: Path,
+    request: ResourceRequest,
+    command: Sequence[str],
+    environment: JobEnvironment,
+    token: str | None = None,
+) -> str:
+    """The text of a job folder's script.
 
     Args:
-        settings: of the campaign.
-        folder: where the script will be.
-        engine: the program with its arguments.
-        n_cores: of the calculation.
-        time_limit_s: of the job, s.
-        memory_mb: of the job; None leaves it to the scheduler.
-        token: of the attempt. Where a scheduler runs that already, the script runs nothing.
+        scheduler: whose directives it holds.
+        folder: where the script will be; absolute.
+        request: what the job asks for.
+        command: the engine with its arguments.
+        environment: what is set up first.
+        token: of the attempt. Where a job of it runs already, the script runs nothing. None: there is no attempt.
 
     Raises:
         ValueError: a value has more than one line.
     """
-    minutes = whole_minutes(time_limit_s)
-    environment = job_environment(settings)
-    if settings.kind == "slurm":
-        text = slurm_job_text(
-            folder,
-            n_cores=n_cores,
-            minutes=minutes,
-            engine=engine,
-            token=token,
-            queue=settings.queue,
-            qos=settings.qos,
-            allocation=settings.allocation,
-            memory_mb=memory_mb,
-            constraint=settings.constraint,
-            extra_directives=settings.extra_directives,
-            signal_before_limit_s=round(settings.margin_s(minutes * 60.0)),
-            environment=environment,
-        )
-        return {SLURM_JOB_FILE: text}
-    if settings.kind == "flux":
-        text = flux_job_text(
-            folder,
-            n_cores=n_cores,
-            minutes=minutes,
-            engine=engine,
-            token=token,
-            queue=settings.queue,
-            allocation=settings.allocation,
-            constraint=settings.constraint,
-            extra_directives=settings.extra_directives,
-            environment=environment,
-        )
-        return {FLUX_JOB_FILE: text}
-    return {}
+    # The payload takes the script's place, so that signals reach it.
+    payload = [*PAYLOAD, *(["--token", token] if token is not None else []), "--", *command]
+    return script_text(
+        [*map(require_one_line, scheduler.script_lines(folder, request))],
+        [
+            f"cd -- {quoted(folder)} || exit 4",
+            *environment.lines(),
+            f"exec {' '.join(map(quoted, payload))}",
+        ],
+    )

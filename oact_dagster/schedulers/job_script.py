@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +56,48 @@ class JobEnvironment:
         return [*found, *map(require_one_line, self.setup_lines)]
 
 
+@dataclass(frozen=True, slots=True)
+class Directives:
+    """What a job asks its scheduler for: the same in a submit and in the script of a job folder."""
+
+    named: Mapping[str, str | int | None]
+    """Options with their values; an option without a value is left out."""
+    extra: Sequence[str] = ()
+    """Options as the user wrote them; they come last, and so win."""
+
+    def options(self) -> list[str]:
+        """As arguments of the command that submits."""
+        return [
+            *(
+                f"{name}={value}" if name.startswith("--") else f"{name}{value}"
+                for name, value in self.named.items()
+                if value is not None
+            ),
+            *self.extra,
+        ]
+
+    def lines(self, mark: str, quote: Callable[[str], str], short: Mapping[str, str]) -> list[str]:
+        """As lines of a script.
+
+        Args:
+            mark: what each begins with.
+            quote: makes one word of a value.
+            short: names of options that are written in another way.
+
+        Raises:
+            ValueError: a value has more than one line.
+        """
+        return [
+            *(
+                # What begins with a dash would be taken for another option.
+                f"{mark} {short.get(name, name)}{'=' if str(value).startswith('-') else ' '}{quote(str(value))}"
+                for name, value in self.named.items()
+                if value is not None
+            ),
+            *(f"{mark} {quote(option)}" for option in self.extra),
+        ]
+
+
 def whole_minutes(seconds: float) -> int:
     """A time limit as schedulers take it: 1 min at least, and rounded up."""
     # 0.55 h are 1980.0000000000002 s, and no minute more.
@@ -90,33 +132,6 @@ def by_hand_name(folder: Path) -> str:
     """
     digest = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:12]
     return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', folder.name)}-{digest}"
-
-
-def single_job_script(
-    directives: Sequence[str],
-    folder: Path,
-    environment: JobEnvironment,
-    payload: Sequence[str],
-) -> str:
-    """The text of a script that runs one calculation in its folder.
-
-    Args:
-        directives: the scheduler's lines, beginning with its mark.
-        folder: the job folder.
-        environment: what is set up first.
-        payload: the command at the end, which takes the script's place so that signals reach it.
-
-    Raises:
-        ValueError: a value has more than one line.
-    """
-    return script_text(
-        [*map(require_one_line, directives)],
-        [
-            f"cd -- {quoted(folder)} || exit 4",
-            *environment.lines(),
-            f"exec {' '.join(map(quoted, payload))}",
-        ],
-    )
 
 
 def script_text(directives: Sequence[str], body: Sequence[str]) -> str:

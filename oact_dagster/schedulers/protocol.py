@@ -3,10 +3,37 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, Self
 
 from oact_dagster.schedulers.job_array import NAME_PREFIX, JobArray, ResourceRequest
 from oact_dagster.schedulers.jobs import JobState
+from oact_dagster.settings.launcher import LauncherSettings
+
+
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """What every job of a campaign asks for besides cores, time and memory."""
+
+    queue: str | None = None
+    qos: str | None = None
+    allocation: str | None = None
+    constraint: str | None = None
+    extra: Sequence[str] = ()
+    signal_before_limit_s: float = 120.0
+    """How long before its time limit a job is told to end its calculation, s; at most a quarter of the limit."""
+
+    @classmethod
+    def of(cls, settings: LauncherSettings) -> Self:
+        """The options of a campaign's jobs."""
+        return cls(
+            settings.queue,
+            settings.qos,
+            settings.allocation,
+            settings.constraint,
+            settings.extra_directives,
+            settings.signal_before_limit_s,
+        )
 
 
 class Reply(StrEnum):
@@ -78,6 +105,18 @@ class Scheduler(Protocol):
     """Why it may not know jobs that were submitted to it, as a clause."""
     task_variable: str
     """Of a job's environment: its number in its array."""
+    script_name: str
+    """The name of the script in a job folder, by which a user submits it by hand."""
+
+    def __init__(self, options: JobOptions, timeout_s: float) -> None:
+        """Make it: with the options of every job, and the time limit of each command, s."""
+
+    def script_lines(self, folder: Path, request: ResourceRequest) -> Sequence[str]:
+        """The directives of that script, a line each: they ask for what a submit asks for.
+
+        Raises:
+            ValueError: a value has more than one line.
+        """
 
     def largest_array(self) -> int:
         """How many jobs one call may submit."""

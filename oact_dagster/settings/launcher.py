@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, field_validator, model_validator
 
 from oact_dagster.settings.base import Hours, Megabytes, Seconds, Settings, Whole
+from oact_dagster.settings.launcher_kinds import LAUNCHER_KINDS, PILOTS, LauncherKind
 
 FIRST_PORT: Final = 1024
 """Those below it belong to root."""
@@ -32,7 +33,7 @@ class LauncherSettings(Settings):
     profile: str | None = Field(
         default=None, description="name of a site's settings in the profiles file; null: none"
     )
-    kind: Literal["local", "parsl", "slurm", "flux"] = "local"
+    kind: str = "local"
     max_workers: Whole = Field(
         default=1, ge=1, description="local, parsl: calculations at once (on each node)"
     )
@@ -192,6 +193,14 @@ class LauncherSettings(Settings):
             return {**values, "job_timeout_s": hours * 3600.0}
         return values
 
+    @field_validator("kind")
+    @classmethod
+    def _kind_is_known(cls, value: str) -> str:
+        *first, last = map(repr, LAUNCHER_KINDS)
+        if value not in LAUNCHER_KINDS:
+            raise ValueError(f"input should be {', '.join(first)} or {last}")
+        return value
+
     @field_validator("mem", mode="before")
     @classmethod
     def _memory_is_said(cls, value: Any) -> Any:
@@ -274,7 +283,7 @@ class LauncherSettings(Settings):
                 f"heartbeat_threshold_s {self.heartbeat_threshold_s} must be above heartbeat_period_s"
                 f" {self.heartbeat_period_s}"
             )
-        if self.kind == "parsl" and self.provider == "slurm" and self.block_hours is None:
+        if self.kind_facts.uses_workers and self.provider == "slurm" and self.block_hours is None:
             raise ValueError(
                 "block_hours is missing; provider slurm needs the time limit of a block of nodes"
             )
@@ -294,8 +303,9 @@ class LauncherSettings(Settings):
     def _check_pilots(self) -> None:
         if self.per_job is None:
             return
-        if self.kind not in ("slurm", "flux"):
-            raise ValueError(f"per_job: {self.per_job} is for kind slurm and flux (given: {self.kind})")
+        if not self.kind_facts.can_be_pilots:
+            able = " and ".join(kind.name for kind in LAUNCHER_KINDS.values() if kind.can_be_pilots)
+            raise ValueError(f"per_job: {self.per_job} is for kind {able} (given: {self.kind})")
         if self.n_hours is None:
             raise ValueError(
                 "n_hours is missing; with per_job it is the time limit of each pilot, such as 12"
@@ -311,6 +321,16 @@ class LauncherSettings(Settings):
                 f" (job_timeout_s, or n_hours of resources), and {self.pilot_margin_s:g} s at its end"
                 " (signal_before_limit_s)"
             )
+
+    @property
+    def kind_facts(self) -> LauncherKind:
+        """What the launcher's kind can do, whatever the other settings say."""
+        return LAUNCHER_KINDS[self.kind]
+
+    @property
+    def recorded_kind(self) -> str:
+        """The launcher's name in the ledger."""
+        return f"{self.kind}{PILOTS}" if self.pilots else self.kind
 
     @property
     def pilots(self) -> bool:
@@ -337,12 +357,13 @@ class LauncherSettings(Settings):
     @property
     def on_this_machine(self) -> bool:
         """Whether calculations run where the run does, and all runs share its cores."""
-        return self.kind == "local" or (self.kind == "parsl" and self.provider == "local")
+        kind = self.kind_facts
+        return kind.on_this_machine or (kind.uses_workers and self.provider == "local")
 
     @property
     def in_workers(self) -> bool:
         """Whether calculations run in workers of Parsl's."""
-        return self.kind == "parsl" or self.pilots
+        return self.kind_facts.uses_workers or self.pilots
 
     def resources_of(self, natoms: int) -> SizedResources | None:
         """What ``resources`` say of a structure of this size; None where they say nothing."""
@@ -360,8 +381,8 @@ class LauncherSettings(Settings):
             maxcore: of the input, MB for each process.
             n_cores: its processes.
         """
-        if self.mem == "none" or self.kind == "flux":
-            return None  # Flux gives out cores, not memory
+        if self.mem == "none" or not self.kind_facts.reserves_memory:
+            return None
         # ORCA goes over MaxCore now and then, and its processes need memory that it does not count.
         needed = None if maxcore is None else math.ceil(1.15 * maxcore * n_cores) + 500
         if isinstance(self.mem, int):
@@ -370,7 +391,7 @@ class LauncherSettings(Settings):
 
     def margin_s(self, time_limit_s: float) -> float:
         """How long before its job's time limit a calculation is ended, s: at most a quarter of it."""
-        if self.in_workers or self.kind == "local":
+        if self.in_workers or self.on_this_machine:
             return 0.0
         return min(self.signal_before_limit_s, time_limit_s / 4)
 

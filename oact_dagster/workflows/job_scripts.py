@@ -1,13 +1,17 @@
 """Scripts by which job folders are submitted by hand."""
 
 import errno
+from collections.abc import Sequence
 from pathlib import Path
 
 from oact_dagster.launchers.attempt_files import INPUT_FILE, read_spec
 from oact_dagster.maintenance.fsck_folders import job_folders
-from oact_dagster.schedulers.flux.job_file import FluxJobOptions, write_flux_job
-from oact_dagster.schedulers.job_script import JobEnvironment, whole_minutes
-from oact_dagster.schedulers.slurm.job_file import write_slurm_job
+from oact_dagster.schedulers.flux.commands import Flux
+from oact_dagster.schedulers.job_array import ResourceRequest
+from oact_dagster.schedulers.job_files import job_file_text
+from oact_dagster.schedulers.job_script import JobEnvironment, whole_minutes, write_script
+from oact_dagster.schedulers.protocol import JobOptions, Scheduler
+from oact_dagster.schedulers.slurm.commands import Slurm
 from oact_dagster.workflows.orca_config import default_orca_paths
 
 
@@ -46,11 +50,10 @@ def write_flux_job_file(
         ValueError: a value has more than one line.
         OSError: it cannot be written.
     """
-    folder = _job_folder(job_dir)
-    engine = orca_path or default_orca_paths()["flux"]
     environment = JobEnvironment(conda_env=conda_env, ld_library_path=ld_library_path)
-    asked = _asked(folder, n_cores, n_hours, queue, allocation, engine, input_file, environment)
-    return write_flux_job(folder, **asked)
+    options = JobOptions(queue=queue, allocation=allocation, signal_before_limit_s=0.0)
+    command = [orca_path or default_orca_paths()["flux"], input_file]
+    return _write(Flux(options), job_dir, n_cores, n_hours, command, environment)
 
 
 def write_slurm_job_file(
@@ -68,11 +71,10 @@ def write_slurm_job_file(
 
     All else is as with :func:`write_flux_job_file`.
     """
-    folder = _job_folder(job_dir)
-    engine = orca_path or default_orca_paths()["slurm"]
     environment = JobEnvironment(conda_env=conda_env, ld_library_path=ld_library_path)
-    asked = _asked(folder, n_cores, n_hours, queue, allocation, engine, input_file, environment)
-    return write_slurm_job(folder, **asked)
+    options = JobOptions(queue=queue, allocation=allocation, signal_before_limit_s=0.0)
+    command = [orca_path or default_orca_paths()["slurm"], input_file]
+    return _write(Slurm(options), job_dir, n_cores, n_hours, command, environment)
 
 
 def write_flux_no_template(
@@ -106,35 +108,23 @@ def _job_folder(job_dir: str | Path) -> Path:
     return folder
 
 
-def _asked(
-    folder: Path,
+def _write(
+    scheduler: Scheduler,
+    job_dir: str | Path,
     n_cores: int,
     n_hours: float,
-    queue: str | None,
-    allocation: str | None,
-    engine: str,
-    input_file: str,
+    command: Sequence[str],
     environment: JobEnvironment,
-) -> FluxJobOptions:
-    """What a script of either scheduler asks for."""
-    return {
-        "n_cores": int(n_cores),
-        "minutes": _minutes(n_hours),
-        "engine": [engine],
-        "input_file": input_file,
-        "token": _token_of(folder),
-        "queue": queue,
-        "allocation": allocation,
-        "environment": environment,
-    }
+) -> Path:
+    folder = _job_folder(job_dir)
+    spec = read_spec(folder)
+    request = ResourceRequest(int(n_cores), _minutes(n_hours), None)
+    token = None if spec is None else spec.token
+    text = job_file_text(scheduler, folder, request, command, environment, token)
+    return write_script(folder / scheduler.script_name, text)
 
 
 def _minutes(hours: float) -> int:
     if not hours > 0:
         raise ValueError(f"n_hours is {hours}; it must be more than 0")
     return whole_minutes(hours * 3600)
-
-
-def _token_of(folder: Path) -> str | None:
-    spec = read_spec(folder)
-    return None if spec is None else spec.token

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,16 @@ from oact_dagster.launchers.scheduler_launcher import SchedulerLauncher
 from oact_dagster.ledger.queue import Due
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.schedulers.command import NoAnswerError
-from oact_dagster.schedulers.flux.commands import Flux, FluxOptions, requires
-from oact_dagster.schedulers.flux.job_file import write_flux_job
+from oact_dagster.schedulers.flux.commands import Flux
+from oact_dagster.schedulers.flux.directives import requires
 from oact_dagster.schedulers.flux.job_ids import f58
 from oact_dagster.schedulers.flux.states import job_state, read_jobs
+from oact_dagster.schedulers.job_array import ResourceRequest
+from oact_dagster.schedulers.job_files import job_file_text
 from oact_dagster.schedulers.job_script import JobEnvironment
 from oact_dagster.schedulers.jobs import Cause, LauncherError, Phase
+from oact_dagster.schedulers.protocol import JobOptions
+from oact_dagster.schedulers.slurm.commands import Slurm
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.launchers.running import prepared, worker
@@ -138,7 +141,7 @@ def test_a_long_history_is_not_listed(tmp_path: Path, flux: StandIn, engine: Tes
 
 
 def test_an_id_that_flux_does_not_know_is_no_verdict(flux: StandIn) -> None:
-    client = Flux(FluxOptions(), 20.0)
+    client = Flux(JobOptions(), 20.0)
     flux.history(3)
     known, unknown = f58(1), f58(10**12)
     assert set(client.states({known: "old", unknown: "old"})) == {known}, "the others are printed"
@@ -158,7 +161,7 @@ def test_a_job_is_followed_and_cancelled_only_while_it_bears_our_name(
     first.kill()
     first.wait()
     (job,) = flux.jobs()
-    client = Flux(FluxOptions(), 20.0)
+    client = Flux(JobOptions(), 20.0)
     array, _, _ = job["name"].rpartition("-")
     job_id = f58(job["id"])
     assert client.states({job_id: array})[job_id].phase is Phase.RUNNING
@@ -214,7 +217,7 @@ def test_a_constraint_that_is_refused_for_one_host_holds_for_the_others(
 
     flux.instance(nodes={f"fake{n}": {"cores": 16, "properties": []} for n in range(3)})
     launcher = SchedulerLauncher(
-        Older(FluxOptions(), 20.0), campaign.jobs_dir / ".batches", JobEnvironment(), 0.3
+        Older(JobOptions(), 20.0), campaign.jobs_dir / ".batches", JobEnvironment(), 0.3
     )
     events = list(batch(campaign, ledger, [6, 7], launcher=launcher))
     assert all(isinstance(word, Completed) for word in settled(events).values())
@@ -363,14 +366,14 @@ def test_final_states_are_read_as_they_were_recorded(job: dict[str, Any], cause:
 def test_a_job_that_is_held_waits_for_a_hand() -> None:
     held = job_state({"state": "SCHED", "urgency": 0})
     assert held.phase is Phase.QUEUED
-    assert "flux job urgency" in str(Flux(FluxOptions()).why_pending(held.reason))
+    assert "flux job urgency" in str(Flux(JobOptions()).why_pending(held.reason))
     waiting = job_state({"state": "SCHED", "urgency": 16})
-    assert (waiting.phase, Flux(FluxOptions()).why_pending(waiting.reason)) == (Phase.QUEUED, None)
+    assert (waiting.phase, Flux(JobOptions()).why_pending(waiting.reason)) == (Phase.QUEUED, None)
 
 
 def test_a_frozen_broker_hangs_no_run(tmp_path: Path, flux: StandIn, engine: TestEngine) -> None:
     flux.fault("hang")
-    client = Flux(FluxOptions(), 0.5)
+    client = Flux(JobOptions(), 0.5)
     with pytest.raises(NoAnswerError, match="gave no answer in its time limit"):
         client.states({"fAPQFGw9": ""})
 
@@ -551,21 +554,22 @@ def test_the_job_script(tmp_path: Path) -> None:
     folder = tmp_path / "it's $(touch pwned)"
     folder.mkdir()
     environment = JobEnvironment(modules=["openmpi/4.1"], conda_env="my env")
-    file = write_flux_job(
-        folder, n_cores=16, minutes=120, engine=["/opt/or ca/orca"], queue="pbatch", allocation="dnn-sim",
-        environment=environment,
-    )  # fmt: skip
-    text = file.read_text()
+    client = Flux(JobOptions(queue="pbatch", allocation="dnn-sim"))
+    command = ["/opt/or ca/orca", "orca.inp"]
+    text = job_file_text(client, folder, ResourceRequest(16, 120, None), command, environment)
     for line in ("-N 1", "-n 16", "-q pbatch", "-B dnn-sim", "-t 120m"):
         assert f"#flux: {line}\n" in text
     assert "module load openmpi/4.1 || exit 5\n" in text and "conda activate 'my env' || exit 5\n" in text
     assert text.rstrip().endswith("-- '/opt/or ca/orca' orca.inp")
-    bare = write_flux_job(folder, n_cores=1, minutes=1, engine=["orca"]).read_text()
+    bare = job_file_text(Flux(JobOptions()), folder, ResourceRequest(1, 1, None), ["orca"], JobEnvironment())
     assert "-q" not in bare and "-B" not in bare and "conda" not in bare
 
 
-@pytest.mark.parametrize("make", [lambda f, v: write_flux_job(f, n_cores=1, minutes=1, engine=[v])])
-def test_a_value_of_two_lines_is_refused(tmp_path: Path, make: Callable[[Path, str], Path]) -> None:
+def test_a_value_of_two_lines_is_refused(tmp_path: Path) -> None:
+    request, bad = ResourceRequest(1, 1, None), "orca\nrm -rf /"
     with pytest.raises(ValueError, match="must be one line"):
-        make(tmp_path, "orca\nrm -rf /")
-    assert list(tmp_path.iterdir()) == []
+        job_file_text(Flux(JobOptions()), tmp_path, request, [bad], JobEnvironment())
+    for scheduler in (Flux, Slurm):
+        for options in (JobOptions(queue=bad), JobOptions(extra=[bad])):
+            with pytest.raises(ValueError, match="must be one line"):
+                job_file_text(scheduler(options), tmp_path, request, ["orca"], JobEnvironment())

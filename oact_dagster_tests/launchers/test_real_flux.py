@@ -19,9 +19,11 @@ from oact_dagster.attempts.submission import preview
 from oact_dagster.feed.bad_hosts import bad_hosts
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.maintenance.check import check_campaign
-from oact_dagster.schedulers.flux.commands import Flux, FluxOptions, requires
+from oact_dagster.schedulers.flux.commands import Flux
+from oact_dagster.schedulers.flux.directives import requires
 from oact_dagster.schedulers.flux.job_ids import f58
 from oact_dagster.schedulers.jobs import LauncherError, Phase
+from oact_dagster.schedulers.protocol import JobOptions
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.launchers.running import prepared, worker
@@ -145,7 +147,7 @@ def test_10000_old_jobs(tmp_path: Path, flux: RealFlux, engine: TestEngine) -> N
     assert Counter(engine.runs) == dict.fromkeys(range(20), 1)
     assert len(flux.calls("submit")) == 1
     assert not any(" -a" in call for call in flux.calls("jobs"))
-    client = Flux(FluxOptions(), 60.0)
+    client = Flux(JobOptions(), 60.0)
     answer = client._run(["flux", "jobs", "--json", *(f58(job["id"]) for job in flux.jobs()[:20])])
     assert len(json.loads(answer.stdout)["jobs"]) == 20
 
@@ -405,7 +407,7 @@ def test_jobs_by_hand_that_wait_are_known(tmp_path: Path, flux: RealFlux, engine
     campaign, ledger = prepared(tmp_path, engine, 3, "flux")
     folders = [made.folder for made in preview(campaign, ledger, [0, 1, 2]) if made.folder is not None]
     (waiting,) = flux.run("batch", "--urgency=0", str(folders[0] / "flux_job.flux")).split()
-    assert Flux(FluxOptions()).states({waiting: ""}) == {}, "it is none of ours"
+    assert Flux(JobOptions()).states({waiting: ""}) == {}, "it is none of ours"
     # With one cancelled by hand it is as if it had never been submitted.
     (cancelled,) = flux.run("batch", str(folders[1] / "flux_job.flux")).split()
     flux.run("cancel", cancelled)
@@ -457,7 +459,7 @@ def test_a_constraint_with_hosts_to_avoid_is_read_as_it_is_meant(flux: RealFlux)
 
 
 def test_states_of_jobs_that_flux_knows_and_does_not_know(flux: RealFlux) -> None:
-    client = Flux(FluxOptions(), 20.0)
+    client = Flux(JobOptions(), 20.0)
     (ours,) = flux.run("submit", "--job-name=oact-a-0", "-n1", "sleep", "1000").split()
     assert client.states({ours: "oact-a", "f1235": "oact-a"})[ours].phase in (Phase.QUEUED, Phase.RUNNING)
     assert client.states({"f1235": "oact-a"}) == {} == client.states({"f1235": "", "f1236": ""})
@@ -466,4 +468,4 @@ def test_states_of_jobs_that_flux_knows_and_does_not_know(flux: RealFlux) -> Non
     until(lambda: client.states({ours: "oact-a"})[ours].phase is Phase.ENDED, "its end")
     client.cancel({ours: "oact-a", "f1235": "oact-a"})
     assert client.hosts() == ["fake0", "fake1", "fake2", "fake3"]
-    assert Flux(FluxOptions(constraint="big"), 20.0).hosts() == ["fake0"]
+    assert Flux(JobOptions(constraint="big"), 20.0).hosts() == ["fake0"]

@@ -24,10 +24,11 @@ from oact_dagster.launchers.protocol import Orphan
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.orca.outputs.reader import read_output
 from oact_dagster.schedulers.job_array import ResourceRequest, split
-from oact_dagster.schedulers.job_script import JobEnvironment
+from oact_dagster.schedulers.job_files import job_file_text
+from oact_dagster.schedulers.job_script import JobEnvironment, write_script
 from oact_dagster.schedulers.jobs import Job, LauncherError, Phase
-from oact_dagster.schedulers.slurm.commands import Slurm, SlurmOptions, task_ranges
-from oact_dagster.schedulers.slurm.job_file import write_slurm_job
+from oact_dagster.schedulers.protocol import JobOptions
+from oact_dagster.schedulers.slurm.commands import Slurm, task_ranges
 from oact_dagster.status.feed_status import feed_overview
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.cli.command import command, environment, oact
@@ -121,7 +122,7 @@ def test_arrays_are_split_by_request_and_at_the_largest_size(tmp_path: Path, slu
     assert [job.token for group in groups for job in group] != [], "none is left out"
     assert sorted(job.token for group in groups for job in group) == sorted(job.token for job in jobs)
     assert ResourceRequest.of(jobs[-1]).minutes == 61
-    assert Slurm(SlurmOptions()).largest_array() == 1001
+    assert Slurm(JobOptions()).largest_array() == 1001
     assert task_ranges(["12_0", "12_1", "12_3", "7_4"]) == ["7_[4]", "12_[0-1,3]"]
 
 
@@ -429,11 +430,11 @@ def test_a_job_script_that_is_submitted_by_hand(tmp_path: Path, slurm: RealSlurm
     folder = tmp_path / NASTY
     folder.mkdir()
     (folder / "orca.inp").write_text("# structure 0 of x\n* xyz 0 1\nO 0 0 0\n*\n")
-    file = write_slurm_job(
-        folder, n_cores=2, minutes=90, engine=[str(engine.path)], queue="main", allocation=NASTY,
-        environment=JobEnvironment(setup_lines=["echo set up"], ld_library_path="/opt/my lib"),
-    )  # fmt: skip
-    text = file.read_text()
+    client = Slurm(JobOptions(queue="main", allocation=NASTY))
+    environment = JobEnvironment(setup_lines=["echo set up"], ld_library_path="/opt/my lib")
+    command = [str(engine.path), "orca.inp"]
+    text = job_file_text(client, folder, ResourceRequest(2, 90, None), command, environment)
+    file = write_script(folder / client.script_name, text)
     assert os.access(file, os.X_OK)
     for line in ("-N 1", "--ntasks-per-node 2", "--partition main", "-t 1:30:00"):
         assert f"#SBATCH {line}\n" in text

@@ -18,7 +18,8 @@ from oact_dagster.ledger.store import Ledger
 from oact_dagster.maintenance.update import launchers_of, update_running
 from oact_dagster.schedulers.job_script import JobEnvironment
 from oact_dagster.schedulers.jobs import Cause, Job, JobState, Phase
-from oact_dagster.schedulers.slurm.commands import Slurm, SlurmOptions
+from oact_dagster.schedulers.protocol import JobOptions
+from oact_dagster.schedulers.slurm.commands import Slurm
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.engines import TestEngine
@@ -143,7 +144,7 @@ def test_nothing_is_concluded_before_its_files_have_had_the_time_to_show(
 ) -> None:
     late = 0.0
     jobs = [Job(name, tmp_path / name, 1) for name in ("cancelled", "began", "waits")]
-    client = Slurm(SlurmOptions(extra=["--hold"]))
+    client = Slurm(JobOptions(extra=["--hold"]))
     taken = SchedulerLauncher(client, tmp_path / "arrays", JobEnvironment(), 0.1).submit(jobs).taken
     launcher = SchedulerLauncher(
         client, tmp_path / "arrays", JobEnvironment(), 0.1, clock=lambda: time.monotonic() + late

@@ -20,8 +20,8 @@ from oact_dagster.schedulers.command import NoAnswerError
 from oact_dagster.schedulers.job_array import JobArray
 from oact_dagster.schedulers.job_script import JobEnvironment
 from oact_dagster.schedulers.jobs import Cause, Job, JobCosts, JobState, LauncherError, Phase
-from oact_dagster.schedulers.protocol import Reply
-from oact_dagster.schedulers.slurm.commands import Slurm, SlurmOptions
+from oact_dagster.schedulers.protocol import JobOptions, Reply
+from oact_dagster.schedulers.slurm.commands import Slurm
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.launchers.running import prepared, worker
@@ -65,7 +65,7 @@ FINAL: dict[str, tuple[str, list[str], str, Cause]] = {
 
 def test_final_states_are_what_they_were_recorded_to_be(tmp_path: Path, slurm: RealSlurm) -> None:
     """All at once: a time limit of a minute takes Slurm up to 90 s."""
-    client = Slurm(SlurmOptions())
+    client = Slurm(JobOptions())
     ids: dict[str, str] = {}
     seen: dict[str, JobState] = {}
 
@@ -74,7 +74,7 @@ def test_final_states_are_what_they_were_recorded_to_be(tmp_path: Path, slurm: R
         job = Job("t", tmp_path, 1, 60.0)
         array = JobArray.write(tmp_path / "arrays", [job], JobEnvironment(), "SLURM_ARRAY_TASK_ID")
         array.script.write_text(f"#!/bin/bash\n{script}\n")
-        taken = Slurm(SlurmOptions(extra=options), margin_s=lambda limit: 0.0).submit(array)
+        taken = Slurm(JobOptions(extra=options, signal_before_limit_s=0.0)).submit(array)
         assert taken.reply is Reply.TAKEN, (case, taken)
         ids[case] = taken.job_ids[0]
 
@@ -190,7 +190,7 @@ def test_trap_2_the_record_of_a_refused_submit_is_no_job(
         list(batch(campaign, ledger, [0, 1]))
     assert ledger.count_by_status() == {Status.TO_RUN: 2}
     name = next(word for word in slurm.calls_of("sbatch")[0].split() if word.startswith("--job-name="))
-    assert Slurm(SlurmOptions()).find([JobArray(Path(name.removeprefix("--job-name=")), [], [])]) == {}
+    assert Slurm(JobOptions()).find([JobArray(Path(name.removeprefix("--job-name=")), [], [])]) == {}
     assert engine.runs == []
 
 
@@ -208,7 +208,7 @@ def test_trap_3_a_job_that_the_queue_forgot_is_judged_by_its_files(
     # As if the payload of the third had been killed before it could say how it ended.
     (campaign.jobs_dir / "job_2" / "exit.json").unlink()
     (campaign.jobs_dir / "job_2" / "orca.out").write_text("")
-    client = Slurm(SlurmOptions())
+    client = Slurm(JobOptions())
     ids = [str(ledger.attempts(index)[0].scheduler_job_id) for index in range(3)]
     until(lambda: not client.states(named(ids[:1])))
     assert client.states(named(ids)) == {}, "one id that is gone is an error, several are silence"
@@ -241,7 +241,7 @@ def test_trap_4_the_queue_is_asked_for_a_batchs_own_jobs_and_never_for_json(
     array = str(ledger.attempts(0)[0].scheduler_job_id).partition("_")[0]
     asked = [call.split()[2:] for call in slurm.calls_of("squeue")]
     assert asked and all(call[call.index("-j") + 1] == array for call in asked)
-    client = Slurm(SlurmOptions())
+    client = Slurm(JobOptions())
     assert set(client.states(named([f"{array}_0"]))) <= {f"{array}_{task}" for task in range(10)}
 
 
@@ -251,7 +251,7 @@ def test_tasks_that_are_cancelled_before_any_began_are_told_one_by_one(
     array = JobArray.write(
         tmp_path, [Job(f"t{n}", tmp_path, 1) for n in range(3)], JobEnvironment(), "SLURM_ARRAY_TASK_ID"
     )
-    client = Slurm(SlurmOptions(extra=["--begin=now+1hour"]))
+    client = Slurm(JobOptions(extra=["--begin=now+1hour"]))
     ids = list(client.submit(array).job_ids.values())
     client.cancel(named(ids[:1]))
     until(lambda: client.states(named(ids)).get(ids[0], JobState(Phase.ENDED)).phase is Phase.ENDED)
@@ -262,7 +262,7 @@ def test_tasks_that_are_cancelled_before_any_began_are_told_one_by_one(
 
 
 def test_trap_5_cancelling_what_is_not_there_and_without_a_controller(slurm: RealSlurm) -> None:
-    client = Slurm(SlurmOptions())
+    client = Slurm(JobOptions())
     client.cancel(named(["999999_0", "999999_1"]))
     slurm.stop_controller()
     try:
@@ -290,7 +290,7 @@ def test_a_job_is_followed_and_cancelled_only_while_it_bears_our_name(
         str(script),
     ).strip()
     ids = [f"{array}_{task}" for task in range(3)]
-    client = Slurm(SlurmOptions())
+    client = Slurm(JobOptions())
     until(lambda: any(s.phase is Phase.RUNNING for s in client.states(named(ids, "oact-theirs")).values()))
     assert client.states(named(ids, "oact-ours")) == {}
     client.cancel(named(ids, "oact-ours"))
@@ -308,7 +308,7 @@ def test_a_job_is_followed_and_cancelled_only_while_it_bears_our_name(
 
 def test_a_few_arrays_are_asked_for_one_by_one(slurm: RealSlurm) -> None:
     """Of several at once squeue reads all jobs of the cluster."""
-    client = Slurm(SlurmOptions())
+    client = Slurm(JobOptions())
     client.states(named(["991_0", "991_1", "992_0"]))
     assert [call.split(" -j ")[1].split()[0] for call in slurm.calls_of("squeue")] == ["991", "992"]
     client.states(named([f"{990 + number}_0" for number in range(9)]))
@@ -416,7 +416,7 @@ def test_what_squeue_forgot_is_asked_of_sacct(slurm: RealSlurm) -> None:
         "990_2|RUNNING|0:0|00:00:05|00:00:00||n1|oact-a\n"
         "990_3|FAILED|7:0|00:00:05|00:00:00||n1|of somebody else\nEND",
     )
-    found = Slurm(SlurmOptions()).states(named([f"990_{task}" for task in range(5)]))
+    found = Slurm(JobOptions()).states(named([f"990_{task}" for task in range(5)]))
     assert {job_id: (state.phase, state.cause) for job_id, state in found.items()} == {
         "990_0": (Phase.ENDED, Cause.CANCELLED),
         "990_1": (Phase.ENDED, Cause.OUT_OF_MEMORY),
@@ -431,7 +431,7 @@ def test_trap_9_without_its_database_sacct_says_nothing(slurm: RealSlurm) -> Non
     slurm.put_fault(
         "sacct", "echo 'sacct: error: Problem talking to the database: Connection refused' >&2; exit 1"
     )
-    client = Slurm(SlurmOptions())
+    client = Slurm(JobOptions())
     assert client.states(named(["990_0"])) == {} == client.states(named(["990_0"]))
     assert len(slurm.calls_of("sacct")) == 1, "it is not asked again soon"
 

@@ -123,7 +123,7 @@ def test_jobs_that_slurm_would_not_run(
 def test_pilots_are_asked_for_in_place_of_structures(tmp_path: Path, slurm: RealSlurm) -> None:
     pilots = {"per_job": "parsl", "n_hours": 2.0, "job_timeout_s": 60.0, "cores_per_worker": 4, "mem": 60_000}
     assert checked(tmp_path / "good", "slurm", **pilots, max_workers=2).blocking == []
-    assert "--ntasks-per-node=8 --time=120 --mem=60000M" in slurm.calls_of("sbatch")[0]
+    assert "--ntasks-per-node=8 --time=2:00:00 --mem=60000M" in slurm.calls_of("sbatch")[0]
     assert checked(tmp_path / "bad", "slurm", **pilots, max_workers=3).blocking == [
         "the jobs of the pilots ask for 12 cores and 60000 MB of one node, and partition main has at most 8 cores with"
         " 64000 MB"

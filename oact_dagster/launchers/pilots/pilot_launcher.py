@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TextIO
 
-from oact_dagster.launchers.kinds import PILOTS
 from oact_dagster.launchers.pilots.pilot_files import (
     ALIVE_FILE,
     SPEC_FILE,
@@ -31,6 +30,7 @@ from oact_dagster.launchers.protocol import Orphan, Submission
 from oact_dagster.launchers.scheduler_launcher import SchedulerLauncher
 from oact_dagster.orca.outputs.silence import silent_for_s
 from oact_dagster.schedulers.jobs import NEVER_STARTED, OUT_OF_TIME, Job, JobState, LauncherError, Phase
+from oact_dagster.settings.launcher_kinds import PILOTS
 from oact_dagster.text import pluralise
 
 LIST_LOOK_S: Final = 5.0

@@ -8,17 +8,25 @@ import math
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from oact_dagster.schedulers.command import Answer, NoAnswerError, run_command
+from oact_dagster.schedulers.flux.directives import directives, script_lines
 from oact_dagster.schedulers.flux.examination import examine
 from oact_dagster.schedulers.flux.nodes import eligible_nodes
 from oact_dagster.schedulers.flux.states import HELD, job_state, read_jobs
 from oact_dagster.schedulers.job_array import JobArray, ResourceRequest
 from oact_dagster.schedulers.jobs import JobState, Phase
-from oact_dagster.schedulers.protocol import ArrayNames, Finding, PlannedJobs, Reply, SubmitAnswer, is_ours
+from oact_dagster.schedulers.protocol import (
+    ArrayNames,
+    Finding,
+    JobOptions,
+    PlannedJobs,
+    Reply,
+    SubmitAnswer,
+    is_ours,
+)
 
 LARGEST_BULK: Final = 500
 """Jobs in one call, which takes some 10 ms for each of them."""
@@ -32,16 +40,6 @@ _UNKNOWN_ID: Final = re.compile(r"JobID \S+ unknown")
 _UNKNOWN_HOST: Final = re.compile(r"host '([^']+)' not found")
 
 
-@dataclass(frozen=True, slots=True)
-class FluxOptions:
-    """What every job asks for besides cores and time."""
-
-    queue: str | None = None
-    allocation: str | None = None
-    constraint: str | None = None
-    extra: Sequence[str] = ()
-
-
 class Flux:
     """A Flux instance, as ``flux`` on PATH reaches it.
 
@@ -53,8 +51,9 @@ class Flux:
     kind = "flux"
     why_unknown = "another instance may have them; FLUX_URI says which one is asked"
     task_variable = "FLUX_JOB_CC"
+    script_name = "flux_job.flux"
 
-    def __init__(self, options: FluxOptions, timeout_s: float = 60.0) -> None:
+    def __init__(self, options: JobOptions, timeout_s: float = 60.0) -> None:
         self._options = options
         self._timeout_s = timeout_s
 
@@ -102,23 +101,13 @@ class Flux:
             array.script.name,
         ]
 
+    def script_lines(self, folder: Path, request: ResourceRequest) -> Sequence[str]:
+        """See :func:`oact_dagster.schedulers.flux.directives.script_lines`."""
+        return script_lines(self._options, folder, request)
+
     def _asked(self, request: ResourceRequest) -> list[str]:
         """What a job asks for, as options of ``flux submit``."""
-        options = self._options
-        named = {
-            "queue": options.queue,
-            "bank": options.allocation,
-            "requires": requires(options.constraint, request.avoid),
-        }
-        return [
-            # One node: without a number of them Flux takes no --exclusive.
-            "-N1",
-            "-n1",
-            f"-c{request.n_cores}",
-            f"-t{request.minutes}m",
-            *(f"--{name}={value}" for name, value in named.items() if value is not None),
-            *options.extra,
-        ]
+        return directives(self._options, request).options()
 
     def find(self, arrays: Collection[JobArray]) -> Mapping[str, Mapping[int, str]]:
         """Look jobs up by name, among those that are active or have ended since the first array was written."""
@@ -191,20 +180,6 @@ class Flux:
 
     def _run(self, command: Sequence[str], folder: Path | None = None) -> Answer:
         return run_command(command, self._timeout_s, folder=folder, environment=_ASCII_IDS)
-
-
-def requires(constraint: str | None, avoid: Sequence[str]) -> str | None:
-    """What ``--requires`` is given: terms with spaces between them must all hold, and ``-host:NAME`` excludes a host.
-
-    From flux-submit(1), section CONSTRAINTS, and RFC 35 (constraint query syntax).
-
-    Args:
-        constraint: the user's, perhaps with operators of its own.
-        avoid: hosts.
-    """
-    if not avoid:
-        return constraint
-    return " ".join([*([f"({constraint})"] if constraint else []), *(f"-host:{host}" for host in avoid)])
 
 
 def _array_and_task(job: Mapping[str, Any]) -> tuple[str, str]:

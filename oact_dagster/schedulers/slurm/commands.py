@@ -3,17 +3,27 @@
 import math
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
+from pathlib import Path
 from typing import Final
 
 from oact_dagster.schedulers.command import Answer, NoAnswerError, run_command
 from oact_dagster.schedulers.job_array import JobArray, ResourceRequest
 from oact_dagster.schedulers.jobs import JobCosts, JobState, Phase
-from oact_dagster.schedulers.protocol import ArrayNames, Finding, PlannedJobs, Reply, SubmitAnswer, is_ours
+from oact_dagster.schedulers.protocol import (
+    ArrayNames,
+    Finding,
+    JobOptions,
+    PlannedJobs,
+    Reply,
+    SubmitAnswer,
+    is_ours,
+)
 from oact_dagster.schedulers.slurm.accounting import RECORD, read_records
+from oact_dagster.schedulers.slurm.directives import directives, script_lines
 from oact_dagster.schedulers.slurm.errors import reply_of, words_of
 from oact_dagster.schedulers.slurm.examination import examine
 from oact_dagster.schedulers.slurm.states import job_state, why_pending
@@ -36,39 +46,22 @@ _REJECTED: Final = ("FAILED", "BadConstraints")
 """A submit that was refused may leave a record with this state and reason under its name: it is no job."""
 
 
-@dataclass(frozen=True, slots=True)
-class SlurmOptions:
-    """What every job asks for besides cores, time and memory."""
-
-    queue: str | None = None
-    qos: str | None = None
-    allocation: str | None = None
-    constraint: str | None = None
-    extra: Sequence[str] = ()
-
-
 class Slurm:
     """A Slurm cluster, as its commands on PATH reach it.
 
     Args:
         options: of every job.
         timeout_s: time limit of each command, s.
-        margin_s: for a time limit in s, how long before it the payload is told to end its calculation, s.
     """
 
     kind = "slurm"
     why_unknown = "Slurm forgets what has ended; another cluster may have them"
     task_variable = "SLURM_ARRAY_TASK_ID"
+    script_name = "slurm_job.sh"
 
-    def __init__(
-        self,
-        options: SlurmOptions,
-        timeout_s: float = 60.0,
-        margin_s: Callable[[float], float] = lambda limit: min(120.0, limit / 4),
-    ) -> None:
+    def __init__(self, options: JobOptions, timeout_s: float = 60.0) -> None:
         self._options = options
         self._timeout_s = timeout_s
-        self._margin_s = margin_s
         self._accounting_from = 0.0
 
     def largest_array(self) -> int:
@@ -99,33 +92,17 @@ class Slurm:
             # Logs are relative to it: its own name is then no pattern in which % means something.
             f"--chdir={array.folder}",
             "--output=%a.out",
-            # What an earlier run of the same job wrote stays; and no job runs twice behind our back.
-            "--open-mode=append",
-            "--no-requeue",
             *self._asked(array.request),
             str(array.script),
         ]
 
+    def script_lines(self, folder: Path, request: ResourceRequest) -> Sequence[str]:
+        """See :func:`oact_dagster.schedulers.slurm.directives.script_lines`."""
+        return script_lines(self._options, folder, request)
+
     def _asked(self, request: ResourceRequest) -> list[str]:
         """What a job asks for, as options of sbatch."""
-        options = self._options
-        margin = round(self._margin_s(request.minutes * 60.0))
-        named = {
-            "partition": options.queue,
-            "qos": options.qos,
-            "account": options.allocation,
-            "constraint": options.constraint,
-            "mem": None if request.memory_mb is None else f"{request.memory_mb}M",
-            "signal": f"B:USR1@{margin}" if margin else None,
-            "exclude": ",".join(request.avoid) or None,
-        }
-        return [
-            "--nodes=1",
-            f"--ntasks-per-node={request.n_cores}",
-            f"--time={request.minutes}",
-            *(f"--{name}={value}" for name, value in named.items() if value is not None),
-            *options.extra,
-        ]
+        return directives(self._options, request).options()
 
     def examine(self, wanted: Sequence[PlannedJobs]) -> Iterator[Finding]:
         """See :func:`oact_dagster.schedulers.slurm.examination.examine`."""

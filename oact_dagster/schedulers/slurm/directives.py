@@ -1,0 +1,60 @@
+"""What a Slurm job asks for: as options of sbatch, and as ``#SBATCH`` lines of a script."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from oact_dagster.schedulers.job_array import ResourceRequest
+from oact_dagster.schedulers.job_script import Directives, by_hand_name, require_one_line
+from oact_dagster.schedulers.protocol import JobOptions
+
+_SHORT: Final = {"--nodes": "-N", "--time": "-t"}
+
+
+def directives(options: JobOptions, request: ResourceRequest) -> Directives:
+    """What a job asks for, in a script and in a submit alike."""
+    margin = round(min(options.signal_before_limit_s, request.minutes * 60 / 4))
+    return Directives(
+        {
+            "--nodes": 1,
+            "--ntasks-per-node": request.n_cores,
+            "--time": f"{request.minutes // 60}:{request.minutes % 60:02d}:00",
+            "--partition": options.queue,
+            "--qos": options.qos,
+            "--account": options.allocation,
+            "--constraint": options.constraint,
+            "--mem": None if request.memory_mb is None else f"{request.memory_mb}M",
+            "--signal": f"B:USR1@{margin}" if margin else None,
+            "--exclude": ",".join(request.avoid) or None,
+            # What an earlier run of the same job wrote stays; and no job runs twice behind our back.
+            "--open-mode": "append",
+        },
+        ("--no-requeue", *options.extra),
+    )
+
+
+def script_lines(options: JobOptions, folder: Path, request: ResourceRequest) -> list[str]:
+    """The directives of the script in a job folder.
+
+    Raises:
+        ValueError: a value has more than one line.
+    """
+    asked = directives(options, request)
+    # In the name of a log file % begins a replacement.
+    log = f"{folder}/slurm-".replace("%", "%%") + "%j"
+    named = {"--job-name": by_hand_name(folder), **asked.named, "-o": f"{log}.out", "-e": f"{log}.err"}
+    return replace(asked, named=named).lines("#SBATCH", in_directive, _SHORT)
+
+
+def in_directive(value: str) -> str:
+    """A value that sbatch reads as one word of a ``#SBATCH`` line.
+
+    No shell reads these lines. sbatch takes quotes as a shell does, but a backslash escapes within all of them, and
+    a bare # begins a comment.
+
+    Raises:
+        ValueError: it has more than one line.
+    """
+    escaped = require_one_line(value).replace("\\", "\\\\").replace('"', '\\"')
+    plain = escaped.translate(str.maketrans("", "", "=-_/.:@,"))
+    return escaped if plain.isalnum() and plain.isascii() else f'"{escaped}"'
