@@ -111,6 +111,7 @@ class BatchRun:
         batch.ledger.open_batch(batch.batch_id, owner, batch.clock())
         try:
             yield Started(len(batch.pending) + batch.supply_left)
+            yield from (Note(text, warning=True) for text in batch.campaign.notices)
             for event in self._run():
                 # One word for each structure: what this batch has settled it does not touch again.
                 if isinstance(event, NotRun):

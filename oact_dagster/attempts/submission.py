@@ -29,8 +29,6 @@ from oact_dagster.ledger.store import Ledger
 from oact_dagster.schedulers.jobs import LauncherError
 from oact_dagster.settings.campaign import Campaign
 
-SCHEDULERS: Final = ("flux", "slurm")
-
 WITHOUT_LIMIT: Final = 10**9
 """``retry.max_failures`` where nobody has set a budget."""
 

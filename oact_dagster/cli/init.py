@@ -105,14 +105,16 @@ def _init_from_csv(
     site = None if profile is None else checked_profile(profile)
     columns = _columns(csv, geometry_column, charge_column, spin_column)
     text = campaign_text(
-        name=name or valid_name(csv.stem),
-        csv=str(csv.relative_to(folder) if csv.is_relative_to(folder) else csv),
-        geometry_column=columns.geometry,
-        charge_column=columns.charge,
-        spin_column=columns.spin,
-        annotate=columns.annotate,
-        orca_command=orca_command(orca, site),
-        profile=site,
+        {
+            "name": name or valid_name(csv.stem),
+            "csv": csv.relative_to(folder) if csv.is_relative_to(folder) else csv,
+            "geometry_column": columns.geometry,
+            "charge_column": columns.charge,
+            "spin_column": columns.spin,
+            "annotate": columns.annotate,
+            "orca.command": orca_command(orca, site),
+        },
+        site,
     )
     campaign = read_campaign(text, file)
     rows = list(write_first_inputs(campaign, DRY_ROWS))

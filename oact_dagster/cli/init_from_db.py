@@ -1,12 +1,11 @@
 """``oact init --from-db``: a campaign from a ledger that is there."""
 
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,8 +15,6 @@ from oact_dagster.text import pluralise
 
 if TYPE_CHECKING:
     from oact_dagster.maintenance.existing_ledger import Guess, ResultsChecked
-
-_SETTINGS: Final = ("ledger", "jobs_dir", "job_dir_pattern")
 
 
 def init_from_db(
@@ -61,19 +58,16 @@ def init_from_db(
             refuse_root(named)
         guess = guess_folders(ledger, named)
         text = campaign_text(
-            name=name or valid_name(folder.name if folder.name else db.stem),
-            csv=None,
-            geometry_column="aligned_csd_core",
-            charge_column="charge",
-            spin_column="uhf",
-            annotate=(),
-            orca_command=orca_command(orca, site),
-            profile=site,
+            {
+                "name": name or valid_name(folder.name if folder.name else db.stem),
+                "csv": None,
+                "ledger": _shown(db, folder),
+                "jobs_dir": _shown(guess.jobs_dir, folder),
+                "job_dir_pattern": guess.pattern,
+                "orca.command": orca_command(orca, site),
+            },
+            site,
         )
-        for key, value in zip(
-            _SETTINGS, (_shown(db, folder), _shown(guess.jobs_dir, folder), guess.pattern), strict=True
-        ):
-            text = _with(text, key, value)
         campaign = read_campaign(text, file)
         with _progress(total) as progress:
             checked = compare_results(ledger, JobLayout.of(campaign, ledger), progress)
@@ -119,14 +113,6 @@ def _tell(checked: "ResultsChecked") -> None:
 
 def _shown(path: Path, folder: Path) -> str:
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
-
-
-def _with(text: str, key: str, value: str) -> str:
-    """The settings' text with another value of a key at its top level; the comment behind it stays."""
-    from oact_dagster.cli.campaign_template import yaml_value
-
-    line = re.compile(rf"^{key}: .*?(?=  #|$)", re.MULTILINE)
-    return line.sub(lambda _: f"{key}: {yaml_value(value)}", text, count=1)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from oact_dagster.cli.submit_options import (
     without_effect,
     worker_settings,
 )
+from oact_dagster.settings.launcher_kinds import LAUNCHER_KINDS, scheduler_names
 from oact_dagster.text import pluralise
 
 if TYPE_CHECKING:
@@ -50,7 +51,6 @@ DEFAULT_HOURS: Final = 2.0
 DEFAULT_WORKERS: Final = 4
 DEFAULT_CORES_PER_WORKER: Final = 16
 _SHOWN: Final = 10
-_PROGRAMS: Final = {"slurm": "sbatch", "flux": "flux"}
 
 
 @click.command(epilog=_EXAMPLE)
@@ -105,7 +105,7 @@ def _settings(ledger: Path, jobs: Path, beside: "Campaign | None", flags: dict[s
 
     orca = orca_flags(flags)
     if flags["use_parsl"]:
-        on_node = beside is not None and beside.launcher.kind not in _PROGRAMS
+        on_node = beside is not None and beside.launcher.kind_facts.program is None
         cores = flags["cores_per_worker"] or flags["n_cores"]
         if cores is None and beside is None:
             cores = DEFAULT_CORES_PER_WORKER
@@ -145,10 +145,11 @@ def _settings(ledger: Path, jobs: Path, beside: "Campaign | None", flags: dict[s
 
 
 def _scheduler(settings: str | None) -> str:
-    """The scheduler where none is named: the settings', else the one that is there, else Flux, as ever."""
-    if settings in ("slurm", "flux"):
+    """The scheduler where no flag names one: the settings', else the first one on PATH, else Flux."""
+    names = scheduler_names()
+    if settings in names:
         return settings
-    return next((kind for kind in ("flux", "slurm") if shutil.which(_PROGRAMS[kind])), "flux")
+    return next((name for name in names if shutil.which(str(LAUNCHER_KINDS[name].program))), "flux")
 
 
 def _chosen(reader: "LedgerReader", campaign: "Campaign", flags: dict[str, Any]) -> list[int]:
@@ -247,8 +248,7 @@ def _check(campaign: "Campaign", beside: "Campaign | None", flags: dict[str, Any
     except RefusedError as error:
         unnamed = beside is None and flags["orca_path"] is None and "orca.command" in str(error)
         raise RefusedError(f"{error} (--orca-path)" if unnamed else str(error)) from None
-    kind = campaign.launcher.kind
-    program = _PROGRAMS.get(kind)
+    kind, program = campaign.launcher.kind, campaign.launcher.kind_facts.program
     if program is not None and shutil.which(program) is None:
         raise RefusedError(
             f"{program}: no such program on PATH; submit where {kind} is (--scheduler names it), run here with"

@@ -1,123 +1,78 @@
 """The flags of ``oact submit``, and the settings of a campaign that they stand for."""
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 import click
+from annotated_types import Ge, Gt
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from oact_dagster.settings.campaign import Campaign
+from oact_dagster.settings.descriptions import limits_of
+from oact_dagster.settings.launcher import LauncherSettings
+from oact_dagster.settings.launcher_kinds import scheduler_names
+from oact_dagster.settings.orca import OrcaSettings
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-_TEMPLATES: Final = ("omol", "x2c", "dk3")
-
 _COUNT: Final = click.IntRange(min=1)
-_TIME: Final = click.FloatRange(min=0, min_open=True)
+_PARSL: Final = "With --use-parsl: "
 
-_OPTIONS: Final = (
-    click.option("--batch-size", type=_COUNT, metavar="N", help="At most so many structures (default 10)."),
-    click.option(
-        "--max-fail-count", type=_COUNT, metavar="N", help="Leave out what has failed N times or more."
-    ),
-    click.option(
-        "--max-in-flight",
-        type=_COUNT,
-        metavar="N",
-        help="Submit only until so many run or wait, those of earlier calls included.",
-    ),
-    click.option(
-        "--randomize", is_flag=True, help="Take any of them; else the most urgent, in the order of the CSV."
-    ),
-    click.option(
-        "--job-dir-pattern",
-        metavar="PATTERN",
-        help="Names of the job folders, with {orig_index} or {id} (default job_{orig_index}).",
-    ),
-    click.option(
-        "--dry-run",
-        is_flag=True,
-        help="Write folders and scripts to be looked at; submit nothing, and change no status.",
-    ),
-    click.option(
-        "--take-over", is_flag=True, help="Take the ledger from another host that died while it had it."
-    ),
-    # What a job asks for.
-    click.option(
-        "--scheduler", type=click.Choice(["flux", "slurm"]), help="Default: the one that is on PATH."
-    ),
-    click.option(
-        "--profile",
-        metavar="NAME",
-        help="A site's settings, of ~/.config/oact/profiles.yaml or OACT_PROFILES.",
-    ),
-    click.option("--n-cores", type=_COUNT, metavar="N", help="Cores of one calculation (default 4)."),
-    click.option(
-        "--n-hours", type=_TIME, metavar="H", help="Time limit of a job, h, such as 0.5 (default 2)."
-    ),
-    click.option("--queue", metavar="NAME", help="Queue (Flux), or partition (Slurm)."),
-    click.option("--allocation", metavar="NAME", help="Bank (Flux), or account (Slurm)."),
-    click.option("--qos", metavar="NAME", help="Slurm: quality of service."),
-    click.option(
-        "--mem",
-        metavar="MB",
-        help="Slurm: memory of a job; auto: what its input needs (default); none: what the queue gives.",
-    ),
-    click.option("--constraint", metavar="FEATURES", help="What a node must have."),
-    click.option(
-        "--extra-directive",
-        multiple=True,
-        metavar="OPTION",
-        help="One more option of the scheduler, such as --extra-directive=--exclusive; repeatable.",
-    ),
-    click.option(
-        "--module", multiple=True, metavar="NAME", help="Loaded by each job (or worker); repeatable."
-    ),
-    click.option("--conda-env", metavar="NAME", help="Activated by each job (or worker)."),
-    click.option("--conda-base", metavar="FOLDER", help="Where conda is installed."),
-    click.option(
-        "--setup-line", multiple=True, metavar="BASH", help="Run first by each job (or worker); repeatable."
-    ),
-    click.option("--scratch-dir", metavar="FOLDER", help="Of the node, to run in, such as $TMPDIR."),
-    click.option(
-        "--poll-interval", type=_TIME, metavar="S", help="Between two looks at the queue (default 30)."
-    ),
-    click.option(
-        "--command-timeout",
-        type=_TIME,
-        metavar="S",
-        help="Time limit of each call of the scheduler (default 60).",
-    ),
-    # On this node.
-    click.option("--use-parsl", is_flag=True, help="Run several at once on this node, until all have ended."),
-    click.option(
-        "--max-workers", type=_COUNT, metavar="N", help="With --use-parsl: calculations at once (default 4)."
-    ),
-    click.option(
-        "--cores-per-worker",
-        type=_COUNT,
-        metavar="N",
-        help="With --use-parsl: cores of each (default --n-cores, else 16).",
-    ),
-    click.option(
-        "--oversubscribe", is_flag=True, help="With --use-parsl: also with more cores than the node has."
-    ),
-    click.option(
-        "--job-timeout", type=_TIME, metavar="S", help="With --use-parsl: time limit of each (default 7200)."
-    ),
-    # What ORCA computes.
-    click.option("--orca-path", metavar="PATH", help="The orca program (default: orca on PATH)."),
-    click.option("--functional", metavar="NAME", help="Default wB97M-V."),
-    click.option(
-        "--simple-input",
-        type=click.Choice(_TEMPLATES),
-        help="Template: omol (core potentials; default), x2c, dk3 (all electrons).",
-    ),
-    click.option("--actinide-basis", metavar="NAME", help="A name or a file (default: the template's)."),
-    click.option("--actinide-ecp", metavar="NAME", help="Default: the template's."),
-    click.option("--non-actinide-basis", metavar="NAME", help="A name or a file (default def2-TZVPD)."),
-    click.option("--scf-maxiter", type=_COUNT, metavar="N", help="Default: the template's 500."),
-    click.option("--nbo", is_flag=True, help="Natural bond orbitals (needs the NBO program)."),
-    click.option("--opt", is_flag=True, help="Optimise the geometry."),
-)
+
+def _setting(
+    flag: str,
+    model: type[BaseModel],
+    name: str,
+    metavar: str | None = None,
+    *,
+    when: str = "",
+    default: str | None = None,
+    **more: Any,
+) -> Callable[[_F], _F]:
+    """A flag that stands for a setting: its words, default and range are the setting's.
+
+    Args:
+        flag: of the command.
+        model: the section of the setting.
+        name: of the setting.
+        metavar: what stands for the value.
+        when: what stands before the help.
+        default: of the command, in place of the setting's.
+        **more: further arguments of ``click.option``.
+    """
+    field = model.model_fields[name]
+    about, _, null = str(field.description).partition("; null: ")
+    # A flag says yes, or one thing of a list.
+    about = re.sub(r"; false: .*|, such as \[.*", "", about)
+    if default is None:
+        default = null if field.default is None else _shown_default(field)
+    words = f"{when}{about}{'; repeatable' if more.get('multiple') else ''}"
+    words += f" (default: {default})." if default else "."
+    return click.option(
+        flag, metavar=metavar, help=words[:1].upper() + words[1:], **{"type": _type_of(field), **more}
+    )
+
+
+def _shown_default(field: FieldInfo) -> str:
+    default = field.default
+    return "" if default in (False, ()) else f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def _type_of(field: FieldInfo) -> "click.ParamType[Any] | None":
+    """What a flag of a setting takes: one of a list, or a number of a range; None for text and for yes or no."""
+    if get_origin(field.annotation) is Literal:
+        return click.Choice(get_args(field.annotation))
+    limits = list(limits_of(field))
+    for limit in limits:
+        if isinstance(limit, Ge):
+            return click.IntRange(min=limit.ge)  # type: ignore[arg-type]
+        if isinstance(limit, Gt):
+            return click.FloatRange(min=limit.gt, min_open=True)  # type: ignore[arg-type]
+    return None
+
 
 _ORCA: Final[Mapping[str, str]] = {
     "orca_path": "command",
@@ -147,6 +102,90 @@ _JOB: Final[Mapping[str, str]] = {
     "command_timeout": "command_timeout_s",
 }
 """Flags, and their names among a campaign's settings."""
+
+
+def _job(flag: str, metavar: str | None, **more: Any) -> Callable[[_F], _F]:
+    return _setting(f"--{flag}", LauncherSettings, _JOB[flag.replace("-", "_")], metavar, **more)
+
+
+def _orca(flag: str, metavar: str | None = None, **more: Any) -> Callable[[_F], _F]:
+    return _setting(f"--{flag}", OrcaSettings, _ORCA[flag.replace("-", "_")], metavar, **more)
+
+
+_OPTIONS: Final = (
+    click.option("--batch-size", type=_COUNT, metavar="N", help="Most structures to submit (default: 10)."),
+    click.option(
+        "--max-fail-count",
+        type=_COUNT,
+        metavar="N",
+        help="Leave out structures that have failed N times or more.",
+    ),
+    click.option(
+        "--max-in-flight",
+        type=_COUNT,
+        metavar="N",
+        help="Submit only until N structures run or wait, those of earlier calls included.",
+    ),
+    click.option(
+        "--randomize",
+        is_flag=True,
+        help="Pick structures at random, not the most urgent in the order of the CSV.",
+    ),
+    _setting("--job-dir-pattern", Campaign, "job_dir_pattern", "PATTERN"),
+    click.option(
+        "--dry-run",
+        is_flag=True,
+        help="Write folders and scripts to look at; submit nothing, and change no status.",
+    ),
+    click.option(
+        "--take-over", is_flag=True, help="Take the ledger from another host that died while it had it."
+    ),
+    # What a job asks for.
+    click.option(
+        "--scheduler",
+        type=click.Choice(scheduler_names()),
+        help="Scheduler to submit to (default: the one on PATH).",
+    ),
+    _setting("--profile", LauncherSettings, "profile", "NAME"),
+    _setting("--n-cores", OrcaSettings, "n_cores", "N"),
+    _job("n-hours", "H", default="2"),
+    _job("queue", "NAME"),
+    _job("allocation", "NAME"),
+    _job("qos", "NAME"),
+    _job("mem", "MB"),
+    _job("constraint", "FEATURES"),
+    _job("extra-directive", "OPTION", multiple=True),
+    _job("module", "NAME", multiple=True),
+    _job("conda-env", "NAME"),
+    _job("conda-base", "FOLDER"),
+    _job("setup-line", "BASH", multiple=True),
+    _job("scratch-dir", "FOLDER"),
+    _job("poll-interval", "S"),
+    _job("command-timeout", "S"),
+    # On this node.
+    click.option("--use-parsl", is_flag=True, help="Run several at once on this node, until all have ended."),
+    _setting("--max-workers", LauncherSettings, "max_workers", "N", when=_PARSL, default="4"),
+    _setting(
+        "--cores-per-worker",
+        LauncherSettings,
+        "cores_per_worker",
+        "N",
+        when=_PARSL,
+        default="--n-cores, else 16",
+    ),
+    _setting("--oversubscribe", LauncherSettings, "oversubscribe", when=_PARSL, is_flag=True),
+    _setting("--job-timeout", LauncherSettings, "job_timeout_s", "S", when=_PARSL),
+    # What ORCA computes.
+    _orca("orca-path", "PATH", default="orca on PATH"),
+    _orca("functional", "NAME"),
+    _orca("simple-input"),
+    _orca("actinide-basis", "NAME"),
+    _orca("actinide-ecp", "NAME"),
+    _orca("non-actinide-basis", "NAME"),
+    _orca("scf-maxiter", "N"),
+    _orca("nbo", is_flag=True),
+    _orca("opt", is_flag=True),
+)
 
 _ON_THIS_NODE: Final = ("max_workers", "cores_per_worker", "oversubscribe", "job_timeout")
 _OF_WORKERS: Final = ("module", "conda_env", "conda_base", "setup_line", "scratch_dir")

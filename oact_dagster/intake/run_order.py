@@ -59,7 +59,7 @@ class Order:
         cost = expected_cost(size.basis_functions, size.spins, opt=self._opt)
         if not cost:
             return Place(priority, 0.0, size.basis_functions)
-        return Place(priority, cost if self._order == "dear_first" else 1 / cost, size.basis_functions)
+        return Place(priority, cost if self._order == "costliest_first" else 1 / cost, size.basis_functions)
 
 
 def order_key(campaign: Campaign) -> str:

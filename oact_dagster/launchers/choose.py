@@ -67,7 +67,6 @@ def make_pilot_launcher(campaign: Campaign, scheduler: Scheduler, *, only_asks: 
         ),
         interval_s=settings.poll_interval_s,
         grace_s=settings.grace_s,
-        notices=campaign.notices,
     )
 
 

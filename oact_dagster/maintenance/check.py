@@ -287,6 +287,7 @@ class _Check:
                     f"{self._campaign.orca_said}: {engine.command[0]}: is not seen from this machine; whether"
                     " it is there on the nodes is not checked"
                 )
+        self._notes.extend(self._campaign.notices)
         if self._campaign.launcher.kind_facts.uses_workers:
             self._look_at_workers()
         if refused := jobs_dir_refused(self._campaign.jobs_dir):
@@ -305,7 +306,6 @@ class _Check:
             require_parsl()
         except LauncherError as error:
             self._blocking.append(f"{self._campaign.file}: {error}")
-        self._notes.extend(self._campaign.notices)
         if refused := workers_refused(self._campaign):
             # No reason to refuse it here: it may be checked on a login node, and run in an allocation.
             self._notes.append(f"on this machine it would not be run: {refused}")

@@ -62,26 +62,52 @@ class Campaign(Settings):
     """All settings of a campaign. Paths are absolute after loading."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9_]+$", max_length=60, description="a name of letters, digits and _, such as demo"
+        pattern=r"^[A-Za-z0-9_]+$",
+        max_length=60,
+        description="a name of letters, digits and _, such as demo; Dagster's partitions have it, too",
     )
     csv: Path | None = Field(
-        description="the path of the CSV; null for a campaign whose structures are in the ledger already"
+        description="the path of the CSV, which may only grow at its end after its intake; null: the structures are in"
+        " the ledger already"
     )
-    geometry_column: str = "aligned_csd_core"
-    charge_column: str | None = "charge"
-    spin_column: str | None = "uhf"
-    annotate: tuple[str, ...] = ()
-    ledger: Path = Path("workflow.db")
-    jobs_dir: Path = Path("jobs")
-    job_dir_pattern: str = "job_{orig_index}"
-    asset_prefix: tuple[str, ...] = ()
+    geometry_column: str = Field(
+        default="aligned_csd_core",
+        description="column of geometries: lines `El x y z` in Å, or XYZ with its count and comment line",
+    )
+    charge_column: str | None = Field(default="charge", description="column of charges; null: 0 for all")
+    spin_column: str | None = Field(
+        default="uhf", description="column of unpaired electrons (multiplicity - 1); null: 0 for all"
+    )
+    annotate: tuple[str, ...] = Field(
+        default=(),
+        description="columns to show, and to write into orca.inp as comments; for actinides standin needs metal_ox or"
+        " oxidation_state",
+    )
+    ledger: Path = Field(
+        default=Path("workflow.db"),
+        description="the SQLite file that records every structure; keep it on a local disk",
+    )
+    jobs_dir: Path = Field(default=Path("jobs"), description="the folder of the job folders")
+    job_dir_pattern: str = Field(
+        default="job_{orig_index}",
+        description="name of each job folder, with {orig_index} (row of the CSV, from 0) or {id} (row of the ledger)",
+    )
+    asset_prefix: tuple[str, ...] = Field(
+        default=(),
+        description="prefix of the assets' names, such as [project, batch1]; needed where campaigns share a Dagster"
+        " instance",
+    )
     owners: tuple[str, ...] = Field(
         default=(),
-        description="whom Dagster shows as the assets' owners: addresses, and teams such as team:actinides",
+        description="owners of the assets in Dagster: addresses (me@example.org) and teams (team:actinides)",
     )
-    batch_size: Whole = Field(default=500, ge=1, description="structures claimed at once")
+    batch_size: Whole = Field(
+        default=500,
+        ge=1,
+        description="structures that a run claims at once; a run that a sensor starts claims no more",
+    )
     max_in_flight: Whole = Field(
-        default=5000, ge=1, description="structures of a run that are claimed at a time"
+        default=5000, ge=1, description="most structures in flight at a time, waiting or running"
     )
     orca: OrcaSettings
     launcher: LauncherSettings = LauncherSettings()
@@ -91,16 +117,19 @@ class Campaign(Settings):
     quality: QualitySettings = QualitySettings()
     remedies: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
-        description="for a failure class the steps that its next attempts take, in their order",
+        description="steps of the next attempts after a failure, by failure class, instead of the defaults; such as"
+        " {scf_not_converged: [restart, slowconv, trah], aborted: []}",
         examples=["{aborted: [again], timeout: [longer_limit]}"],
-    )
-    setup_func: str | None = Field(
-        default=None,
-        description="module:function, called with each new job folder and its structure's record",
     )
     keep: tuple[Literal["out", "engrad", "gbw"], ...] = Field(
         default=("out", "engrad", "gbw"),
-        description="what stays in the folder of a completed structure beside its input and small files",
+        description="files that stay in the folder of a completed structure besides its input and small files; [out,"
+        " engrad], which must stay, drops the orbitals (gbw)",
+    )
+    setup_func: str | None = Field(
+        default=None,
+        description="your own module:function, called as f(job_dir, job_record) to add files to each new job folder;"
+        " null: none",
     )
 
     _file: Path = PrivateAttr(default=Path(CAMPAIGN_FILE))
@@ -225,13 +254,12 @@ class Campaign(Settings):
 
     @property
     def notices(self) -> list[str]:
-        """What its settings do that their author may not expect."""
-        if self.n_cores == self.orca.n_cores:
-            return []
-        return [
+        """What whoever wrote the settings may not expect."""
+        cores = (
             f"orca.n_cores {self.orca.n_cores} is not launcher.cores_per_worker {self.n_cores}: each calculation gets"
             f" {self.n_cores} cores"
-        ]
+        )
+        return [*([cores] if self.n_cores != self.orca.n_cores else []), *self.feed.notices]
 
     @property
     def partitions_name(self) -> str:

@@ -1,4 +1,4 @@
-"""How attempts are run."""
+"""The section ``launcher``: how calculations run."""
 
 import math
 import re
@@ -12,175 +12,186 @@ from oact_dagster.settings.base import Hours, Megabytes, Seconds, Settings, Whol
 from oact_dagster.settings.launcher_kinds import LAUNCHER_KINDS, PILOTS, LauncherKind
 
 FIRST_PORT: Final = 1024
-"""Those below it belong to root."""
+"""Ports below it belong to root."""
 LAST_PORT: Final = 65535
 
 
 class SizedResources(Settings):
-    """What structures up to a size get in place of the campaign's resources."""
+    """Cores and time limit of structures up to a size, instead of the campaign's."""
 
-    max_atoms: Whole = Field(ge=1, description="structures with at most so many atoms")
+    max_atoms: Whole = Field(ge=1, description="structures with at most this many atoms")
     n_cores: Whole | None = Field(default=None, ge=1, description="cores; null: the campaign's")
     n_hours: Hours | None = Field(default=None, gt=0, description="time limit, h; null: the campaign's")
 
 
 class LauncherSettings(Settings):
-    """How attempts are run: as processes of this machine (``local``), by Parsl, or as jobs of a scheduler.
+    """How calculations run: as processes on this machine, in Parsl's workers, or as jobs of a scheduler.
 
-    The settings of all kinds stand side by side, so that changing ``kind`` is all that it takes to move a campaign.
+    The settings of all kinds stand side by side: to move a campaign, change ``kind``.
     """
 
     profile: str | None = Field(
-        default=None, description="name of a site's settings in the profiles file; null: none"
+        default=None,
+        description="name of a site's settings in ~/.config/oact/profiles.yaml (or in the file that OACT_PROFILES"
+        " names); settings that are not null in campaign.yaml win",
     )
-    kind: str = "local"
-    max_workers: Whole = Field(
-        default=1, ge=1, description="local, parsl: calculations at once (on each node)"
+    kind: str = Field(
+        default="local",
+        description="how calculations run; "
+        + "; ".join(f"{kind.name}: {kind.about}" for kind in LAUNCHER_KINDS.values()),
     )
     job_timeout_s: Seconds = Field(default=7200.0, gt=0, description="time limit of one calculation, s")
     n_hours: Hours | None = Field(
         default=None,
         gt=0,
-        description="the same in hours, in place of job_timeout_s; null: job_timeout_s holds",
+        description="time limit of a job, h, instead of job_timeout_s; with per_job, that of a pilot; null:"
+        " job_timeout_s",
     )
     max_job_timeout_s: Seconds | None = Field(
         default=None,
         gt=0,
-        description="longest time limit that a retry may get (the queue's), s; null: no limit",
+        description="longest time limit that a retry may get, such as the queue's, s; null: no limit",
     )
     memory_mb: Whole | None = Field(
         default=None,
         ge=100,
-        description="memory that one calculation may use with all its processes (the node's), MB; null: no limit",
+        description="most memory of one calculation with all its processes, such as the node's, MB; null: no limit",
     )
     stop_grace_s: Seconds = Field(
-        default=10.0, ge=0, description="time that running calculations get to end when the run is stopped, s"
+        default=10.0, ge=0, description="time that running calculations get to end when a run is stopped, s"
     )
     environment: dict[str, str] = Field(
-        default_factory=dict, description="variables added to each calculation's environment"
+        default_factory=dict,
+        description="environment variables of each calculation, such as {LD_LIBRARY_PATH: /opt/openmpi/lib}",
     )
     resources: tuple[SizedResources, ...] = Field(
-        default=(), description="cores and time limit by size, the smallest max_atoms first"
+        default=(),
+        description="cores and time limit by size, the smallest max_atoms first, such as"
+        " [{max_atoms: 30, n_cores: 4, n_hours: 2}]",
+    )
+    scratch_dir: str | None = Field(
+        default=None,
+        description="folder on the node to run calculations in, such as $TMPDIR; null: they run in their job folders",
+    )
+    scratch_save_mb: Megabytes = Field(
+        default=4000.0, ge=0, description="most data copied back from scratch_dir into the job folder, MB"
+    )
+    progress_interval_s: Seconds | None = Field(
+        default=60.0,
+        ge=60.0,
+        description="time between two log lines of a running calculation, s; null: none",
+    )
+    silence_limit_s: Seconds = Field(
+        default=21600.0,
+        gt=0,
+        description="a running calculation whose output has not changed for this long is ended as timed out, s",
+    )
+
+    # With kind local or parsl, and of pilots.
+    max_workers: Whole = Field(
+        default=1, ge=1, description="calculations at once on this machine; with Parsl, on each node"
     )
 
     # Of Parsl's workers.
     cores_per_worker: Whole | None = Field(
-        default=None, ge=1, description="cores of each calculation, in place of orca.n_cores; null: those"
+        default=None, ge=1, description="cores of each calculation; null: orca.n_cores"
     )
     cpu_affinity: Literal["block", "block-reverse", "alternating", "none"] = Field(
-        default="block", description="which cores of the node each worker keeps to"
+        default="block",
+        description="which cores each worker keeps to: block, block-reverse, alternating or none",
     )
     oversubscribe: bool = Field(
-        default=False, description="let the workers have more cores in all than the node offers"
+        default=False, description="let the workers use more cores in total than the node has"
     )
     worker_init: tuple[str, ...] = Field(
         default=(), description="lines of bash that run before the workers start, after setup_lines"
     )
     heartbeat_period_s: Whole = Field(
-        default=10, ge=1, description="how often workers are looked for and give a sign of life, s"
+        default=10, ge=1, description="time between two signs of life of a worker, s"
     )
     heartbeat_threshold_s: Whole = Field(
-        default=60, ge=2, description="how long workers may be silent before they count as lost, s"
+        default=60, ge=2, description="workers that are silent for this long count as lost, s"
     )
     allocation_end: datetime | None = Field(
         default=None,
-        description="when the allocation ends, such as 2030-01-31T18:00:00; null: as Slurm or Flux say",
+        description="when the allocation ends, such as 2030-01-31T18:00:00; null: when Slurm or Flux says",
     )
     provider: Literal["local", "slurm"] = Field(
         default="local",
-        description="where the workers are: in this allocation or on this node, or in blocks of nodes that Parsl asks"
-        " Slurm for",
+        description="where the workers run; local: on this node or in this allocation; slurm: in blocks of nodes that"
+        " Parsl requests from Slurm",
     )
-    init_blocks: Whole = Field(default=1, ge=0, description="blocks that are asked for at the start")
-    min_blocks: Whole = Field(
-        default=0, ge=0, description="blocks that are kept also when there is little to do"
-    )
-    max_blocks: Whole = Field(default=1, ge=1, description="most blocks at a time")
-    nodes_per_block: Whole = Field(default=1, ge=1, description="nodes of a block")
     block_hours: Hours | None = Field(
-        default=None, gt=0, description="time limit of a block, h; needed with provider slurm"
+        default=None, gt=0, description="time limit of a block, h; required with provider slurm"
     )
+    init_blocks: Whole = Field(default=1, ge=0, description="blocks to request at the start")
+    min_blocks: Whole = Field(default=0, ge=0, description="blocks to keep even when there is little to do")
+    max_blocks: Whole = Field(default=1, ge=1, description="most blocks at a time")
+    nodes_per_block: Whole = Field(default=1, ge=1, description="nodes in each block")
     address: str | None = Field(
         default=None,
-        description="IP address of this host at which workers on other nodes reach the run; null: they try all that it"
-        " has",
+        description="IP address of this host that workers on other nodes can reach, such as 10.0.0.1; null: they try"
+        " all its addresses",
     )
     worker_ports: tuple[Whole, Whole] = Field(
         default=(54000, 55000),
-        description="first and last of the ports of this host of which a run takes one, or two, for workers on other"
-        " nodes",
+        description="first and last port of this host that is open to workers on other nodes; a run takes one or two",
     )
 
     # Of pilots.
     per_job: Literal["parsl"] | None = Field(
         default=None,
-        description="slurm, flux: parsl makes each job a pilot that runs many structures, max_workers at once, through"
-        " Parsl; null: a job for each structure",
+        description="parsl: each job is a pilot that runs many structures through Parsl, max_workers at once; null: one"
+        " job for each structure",
     )
-    jobs: Whole = Field(default=1, ge=1, description="pilots at once, in the queue and running")
+    jobs: Whole = Field(default=1, ge=1, description="pilots at once, waiting and running")
     idle_s: Seconds = Field(
-        default=60.0, ge=0, description="how long a pilot waits for more when nothing is left to run, s"
+        default=60.0, ge=0, description="how long a pilot with nothing left to run waits for more, s"
     )
 
-    # Of schedulers' jobs.
+    # Of a scheduler's jobs.
     queue: str | None = Field(
-        default=None, description="partition (Slurm) or queue (Flux); null: the default one"
+        default=None, description="queue (Flux) or partition (Slurm); null: the scheduler's own"
     )
-    qos: str | None = Field(default=None, description="Slurm: quality of service; null: the default one")
+    qos: str | None = Field(default=None, description="quality of service (Slurm); null: the scheduler's own")
     allocation: str | None = Field(
-        default=None, description="account (Slurm) or bank (Flux); null: the default"
+        default=None, description="bank (Flux) or account (Slurm); null: the scheduler's own"
     )
     mem: Whole | Literal["auto", "none"] = Field(
         default="auto",
-        description="Slurm: memory of a job, MB, or more where its input needs more; auto: what its input needs; none:"
+        description="memory of a job (Slurm), MB, or more where its input needs more; auto: what its input needs; none:"
         " what the queue gives",
     )
-    constraint: str | None = Field(default=None, description="features that a node must have")
+    constraint: str | None = Field(default=None, description="features that a node must have; null: any node")
     extra_directives: tuple[str, ...] = Field(
         default=(), description='more options of sbatch or flux submit, such as ["--exclusive"]'
     )
-    modules: tuple[str, ...] = Field(default=(), description="environment modules that a job loads")
-    conda_env: str | None = Field(default=None, description="conda environment that a job activates")
+    modules: tuple[str, ...] = Field(
+        default=(), description="environment modules that each job loads, such as [openmpi/4.1.8]"
+    )
+    conda_env: str | None = Field(
+        default=None, description="conda environment that each job activates; null: none"
+    )
     conda_base: str | None = Field(
-        default=None, description="folder where conda is installed; null: the one on the job's PATH"
+        default=None, description="folder where conda is installed; null: conda on the job's PATH"
     )
-    setup_lines: tuple[str, ...] = Field(default=(), description="lines of bash that a job runs first")
-    scratch_dir: str | None = Field(
-        default=None,
-        description="folder on the node in which calculations run, such as $TMPDIR or /scratch; null: they run in their"
-        " job folders",
-    )
-    scratch_save_mb: Megabytes = Field(
-        default=4000.0,
-        ge=0,
-        description="how much of what a calculation leaves in scratch_dir comes back into its job folder, MB",
-    )
-    progress_interval_s: Seconds | None = Field(
-        default=60.0,
-        ge=60.0,
-        description="time between two lines in the run's log about a running calculation, s; null: none",
-    )
+    setup_lines: tuple[str, ...] = Field(default=(), description="lines of bash that each job runs first")
     poll_interval_s: Seconds = Field(default=30.0, gt=0, description="time between two looks at the queue, s")
     command_timeout_s: Seconds = Field(
-        default=60.0, gt=0, description="time limit of each call of a scheduler's command, s"
-    )
-    silence_limit_s: Seconds = Field(
-        default=21600.0,
-        gt=0,
-        description="a running calculation whose output has not changed for so long is ended as timed out, s",
+        default=60.0, gt=0, description="time limit of each command of the scheduler, s"
     )
     grace_s: Seconds = Field(
         default=300.0,
         ge=0,
-        description="how long a job may be missing from the queue before it counts as lost, s",
+        description="a job that is missing from the queue for this long counts as lost, s",
     )
     max_array_size: Whole | None = Field(
-        default=None,
-        ge=1,
-        description="most jobs that are submitted in one call; null: what the scheduler allows",
+        default=None, ge=1, description="most jobs in one submit; null: what the scheduler allows"
     )
     signal_before_limit_s: Seconds = Field(
-        default=120.0, ge=0, description="how long before a job's time limit its calculation is ended, s"
+        default=120.0,
+        ge=0,
+        description="how long before its job's time limit a calculation is ended, s; at most a quarter of the limit",
     )
 
     @model_validator(mode="before")
@@ -188,7 +199,7 @@ class LauncherSettings(Settings):
     def _hours_are_seconds(cls, values: Any) -> Any:
         hours = values.get("n_hours") if isinstance(values, dict) else None
         if isinstance(values, dict) and values.get("per_job") is not None:
-            return values  # there they are those of a pilot, which runs many calculations
+            return values  # they are a pilot's, which runs many calculations
         if isinstance(hours, (int, float)) and not isinstance(hours, bool):
             return {**values, "job_timeout_s": hours * 3600.0}
         return values
@@ -283,7 +294,7 @@ class LauncherSettings(Settings):
                 f"heartbeat_threshold_s {self.heartbeat_threshold_s} must be above heartbeat_period_s"
                 f" {self.heartbeat_period_s}"
             )
-        if self.kind_facts.uses_workers and self.provider == "slurm" and self.block_hours is None:
+        if self.in_blocks and self.block_hours is None:
             raise ValueError(
                 "block_hours is missing; provider slurm needs the time limit of a block of nodes"
             )
@@ -357,8 +368,12 @@ class LauncherSettings(Settings):
     @property
     def on_this_machine(self) -> bool:
         """Whether calculations run where the run does, and all runs share its cores."""
-        kind = self.kind_facts
-        return kind.on_this_machine or (kind.uses_workers and self.provider == "local")
+        return self.kind_facts.on_this_machine or (self.kind_facts.uses_workers and not self.in_blocks)
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether calculations run in workers on blocks of nodes, for which Parsl asks a scheduler."""
+        return self.kind_facts.uses_workers and self.provider != "local"
 
     @property
     def in_workers(self) -> bool:

@@ -1,4 +1,4 @@
-"""Who is told."""
+"""The section ``notify``: who hears how the campaign goes."""
 
 from typing import Final
 
@@ -11,23 +11,23 @@ WEBHOOK: Final = "webhook"
 
 
 class NotifySettings(Settings):
-    """Who is told when a campaign pauses, has spent its budget, or is done."""
+    """Who hears when a campaign pauses, has spent its budget, or is done."""
 
     command: tuple[str, ...] = Field(
         default=(),
-        description='a program with arguments that gets the text on stdin: ["mail", "-s", "ORCA", "me"]',
+        description='program that gets the message on stdin, such as ["mail", "-s", "ORCA", "me"]',
     )
     webhook: str | None = Field(
         default=None,
         pattern=r"^https?://",
-        description="address to which the text is posted as JSON, such as https://example.org/hook",
+        description="address that the message is posted to as JSON, such as https://example.org/hook; null: none",
     )
 
     @property
     def ways(self) -> tuple[str, ...]:
-        """The ways of telling that are set: ``command``, ``webhook``."""
+        """The channels that are set: ``command``, ``webhook``."""
         return (COMMAND,) * bool(self.command) + (WEBHOOK,) * (self.webhook is not None)
 
     def only(self, way: str) -> "NotifySettings":
-        """The settings with one of the ways, and without the other."""
+        """The settings with one channel only."""
         return self.model_copy(update={"webhook": None} if way == COMMAND else {"command": ()})

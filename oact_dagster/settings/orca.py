@@ -1,9 +1,10 @@
-"""What ORCA computes."""
+"""The section ``orca``: what ORCA computes, and which ORCA."""
 
 from typing import Literal
 
 from pydantic import Field, field_validator
 
+from oact_dagster.orca.inputs.templates import DEFAULT_MAXITER
 from oact_dagster.settings.base import Settings, Whole
 
 
@@ -11,22 +12,43 @@ class OrcaSettings(Settings):
     """What ORCA computes, and which ORCA."""
 
     command: str = Field(
-        description="absolute path of the orca program (or a name on PATH), or 'standin' for the stand-in engine"
+        description="absolute path of the orca program, its name on PATH, or standin (NOT ORCA: for trying things out)"
     )
-    functional: str = "wB97M-V"
-    simple_input: Literal["omol", "x2c", "dk3"] = "omol"
-    actinide_basis: str | None = None
-    actinide_ecp: str | None = None
-    non_actinide_basis: str = "def2-TZVPD"
-    scf_maxiter: Whole | None = Field(default=None, ge=1)
-    nbo: bool = False
-    mbis: bool = False
-    kdiis: bool = False
-    opt: bool = False
-    uks_singlet: bool = False
-    n_cores: Whole = Field(default=4, ge=1, description="cores of one calculation (%pal nprocs)")
-    maxcore: Whole | None = Field(default=None, ge=100, description="MB for each process; null estimates it")
-    extra_lines: tuple[str, ...] = ()
+    functional: str = Field(
+        default="wB97M-V",
+        description='functional, as ORCA names it, perhaps with more keywords, such as "PBE0 D4"',
+    )
+    simple_input: Literal["omol", "x2c", "dk3"] = Field(
+        default="omol", description="template: omol (core potentials), x2c or dk3 (all electrons)"
+    )
+    actinide_basis: str | None = Field(
+        default=None,
+        description="basis of actinides, a name or a file (.bas, .gbs); null: the template's, which x2c and dk3 lack",
+    )
+    actinide_ecp: str | None = Field(
+        default=None,
+        description="core potential of actinides; null: the template's, def-ECP with omol and none with x2c and dk3",
+    )
+    non_actinide_basis: str = Field(
+        default="def2-TZVPD", description="basis of all other elements, a name or a file"
+    )
+    scf_maxiter: Whole | None = Field(
+        default=None, ge=1, description=f"most SCF iterations; null: the template's {DEFAULT_MAXITER}"
+    )
+    nbo: bool = Field(default=False, description="natural bond orbitals (needs the NBO program)")
+    mbis: bool = Field(default=False, description="MBIS charges")
+    kdiis: bool = Field(default=False, description="KDIIS instead of DIIS")
+    opt: bool = Field(default=False, description="optimise the geometry; false: one energy and gradient")
+    uks_singlet: bool = Field(default=False, description="broken-symmetry start for singlets")
+    n_cores: Whole = Field(default=4, ge=1, description="cores of one calculation")
+    maxcore: Whole | None = Field(
+        default=None,
+        ge=100,
+        description="memory of each process (%maxcore), MB; null: estimated from the basis",
+    )
+    extra_lines: tuple[str, ...] = Field(
+        default=(), description='lines to add to the input, such as ["%geom MaxIter 99 end"]'
+    )
 
     @field_validator("command")
     @classmethod

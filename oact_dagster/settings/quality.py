@@ -1,4 +1,4 @@
-"""When a result is called doubtful."""
+"""The section ``quality``: when a result is doubtful."""
 
 from typing import Annotated
 
@@ -17,28 +17,29 @@ _Limit = Annotated[Number, Field(gt=0)]
 
 
 class QualitySettings(Settings):
-    """The limits of the quality rules; they change no input and no result."""
+    """The limits of the quality rules. They change no input and no result."""
 
     max_gradient: _Limit | None = Field(
         default=MAX_GRADIENT,
-        description="limit of the largest gradient component, Eh/bohr; null: not looked at",
+        description="limit of the largest gradient component, Eh/bohr; 0.97 is 50 eV/Å; null: not checked",
     )
     max_spin_contamination: _Limit | None = Field(
         default=MAX_SPIN_CONTAMINATION,
-        description="how far <S²> may be from S(S+1); null: not looked at",
+        description="limit of the difference between <S²> and S(S+1); 1.1 allows broken-symmetry singlets; null: not"
+        " checked",
     )
     max_energy_deviation: _Limit | None = Field(
         default=MAX_ENERGY_DEVIATION,
-        description="how far an energy may be from that of its like, in robust standard deviations; null: not looked"
-        " at",
+        description="limit of the difference between an energy and that of similar structures, in robust standard"
+        " deviations; null: not checked",
     )
     max_bond_stretch: Annotated[Number, Field(gt=1)] | None = Field(
         default=MAX_BOND_STRETCH,
-        description="how far a metal's first neighbour may move away, as a ratio to its former distance; null: not"
-        " looked at",
+        description="limit of the distance of a metal's first neighbour, as a ratio to the distance in the CSV; null:"
+        " not checked",
     )
 
     @property
     def limits(self) -> QualityLimits:
-        """The same for the rules."""
+        """The limits as the rules take them."""
         return QualityLimits(**self.model_dump())

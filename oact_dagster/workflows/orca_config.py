@@ -7,6 +7,7 @@ from typing import Any, Final, TypedDict
 
 from oact_dagster.intake.bare_campaign import DEFAULT_PATTERN, bare_campaign
 from oact_dagster.settings.campaign import CAMPAIGN_FILE, Campaign, CampaignError, load_campaign
+from oact_dagster.settings.launcher_kinds import scheduler_names
 
 
 class OrcaConfig(TypedDict, total=False):
@@ -61,8 +62,6 @@ _NAMES: Final[Mapping[str, str]] = {
 }
 """Keys of :class:`OrcaConfig`, and their names among a campaign's settings."""
 
-_SCHEDULERS: Final = ("flux", "slurm")
-
 
 def default_orca_paths() -> dict[str, str]:
     """The command that runs ORCA, by scheduler.
@@ -77,7 +76,7 @@ def default_orca_paths() -> dict[str, str]:
             command = load_campaign(path).orca.command
         except CampaignError:
             command = "orca"
-    return dict.fromkeys(_SCHEDULERS, command)
+    return dict.fromkeys(scheduler_names(), command)
 
 
 def settings_from_config(

@@ -8,7 +8,6 @@ from typing import Any
 
 from oact_dagster.attempts.events import Event, Note, NotRun
 from oact_dagster.attempts.submission import (
-    SCHEDULERS,
     WITHOUT_LIMIT,
     choose,
     node_settings,
@@ -17,6 +16,7 @@ from oact_dagster.attempts.submission import (
 )
 from oact_dagster.intake.bare_campaign import DEFAULT_PATTERN, campaign_beside, campaign_with
 from oact_dagster.settings.campaign import Campaign
+from oact_dagster.settings.launcher_kinds import scheduler_names
 from oact_dagster.text import pluralise
 from oact_dagster.workflows.live_setup import named_setup
 from oact_dagster.workflows.orca_config import OrcaConfig, settings_from_config
@@ -74,8 +74,8 @@ def submit_batch(
         EngineError, LauncherError: ORCA or the scheduler is not there.
         LedgerError: the ledger cannot be written, or its results are of another level of theory.
     """
-    if scheduler not in SCHEDULERS:
-        raise ValueError(f"scheduler is {scheduler!r}; it must be one of {', '.join(SCHEDULERS)}")
+    if scheduler not in scheduler_names():
+        raise ValueError(f"scheduler is {scheduler!r}; it must be one of {', '.join(scheduler_names())}")
     launcher = {
         "kind": scheduler,
         "n_hours": float(n_hours),

@@ -46,18 +46,18 @@ def order(ledger: Ledger) -> list[int]:
     return ledger.select([Status.TO_RUN])
 
 
-def test_given_cheap_first_and_dear_first(tmp_path: Path) -> None:
+def test_given_cheapest_first_and_costliest_first(tmp_path: Path) -> None:
     path = csv_of(tmp_path)
     found = {}
-    for name in ("given", "cheap_first", "dear_first"):
+    for name in ("given", "cheapest_first", "costliest_first"):
         with Ledger(tmp_path / f"{name}.db", create=True) as ledger:
             take_in(ordered(path, order=name), ledger)
             found[name] = order(ledger)
             functions = ledger._connection.execute("SELECT n_basis_functions FROM structure_state").fetchall()
     assert found == {
         "given": [0, 1, 2, 3, 4, 5],
-        "cheap_first": [2, 5, 0, 3, 1, 4],
-        "dear_first": [1, 4, 0, 3, 2, 5],
+        "cheapest_first": [2, 5, 0, 3, 1, 4],
+        "costliest_first": [1, 4, 0, 3, 2, 5],
     }
     sizes = Sizes(ordered(path))
     pair, chain, atom = (sizes.of(symbols, 1).basis_functions for symbols in (["O"] * 2, ["C"] * 4, ["Ne"]))
@@ -67,9 +67,9 @@ def test_given_cheap_first_and_dear_first(tmp_path: Path) -> None:
 def test_open_shells_cost_more_and_what_has_no_cost_comes_last(tmp_path: Path, ledger: Ledger) -> None:
     unknown = row(2, aligned_csd_core="Fr 0 0 0", uhf=1)
     path = write_csv(tmp_path / "a.csv", [unknown, row(1, uhf=2), row(0)])
-    take_in(ordered(path, order="cheap_first"), ledger)
+    take_in(ordered(path, order="cheapest_first"), ledger)
     assert order(ledger) == [2, 1, 0]
-    take_in(ordered(path, order="dear_first"), ledger)
+    take_in(ordered(path, order="costliest_first"), ledger)
     assert order(ledger) == [1, 2, 0]
 
 
@@ -77,7 +77,7 @@ def test_the_column_comes_first_and_the_order_decides_among_equals(tmp_path: Pat
     path = csv_of(tmp_path, {0: "-1.5", 1: " 2e3 ", 4: 7, 5: 7})
     take_in(ordered(path, priority_column="urgency"), ledger)
     assert order(ledger) == [1, 4, 5, 2, 3, 0]
-    take_in(ordered(path, priority_column="urgency", order="cheap_first"), ledger)
+    take_in(ordered(path, priority_column="urgency", order="cheapest_first"), ledger)
     assert order(ledger) == [1, 5, 4, 2, 3, 0]
 
 
@@ -121,7 +121,7 @@ def test_a_changed_order_reaches_the_known_rows_with_the_next_intake(
         return f"{what}: {structures} structures known before have another place"
 
     taken(ordered(path))
-    assert taken(ordered(path, order="dear_first")) == (changed(6),)
+    assert taken(ordered(path, order="costliest_first")) == (changed(6),)
     assert order(ledger) == [1, 4, 0, 3, 2, 5]
     assert taken(ordered(path, priority_column="urgency")) == (changed(6),)
     assert order(ledger) == [3, 0, 1, 2, 4, 5]
@@ -153,25 +153,25 @@ def test_an_intake_that_is_cut_short_while_it_orders_is_begun_again(
 
     monkeypatch.setattr(ledger, "set_order", cut_short)
     with pytest.raises(KeyboardInterrupt):
-        take_in(ordered(path, order="cheap_first"), ledger)
-    take_in(ordered(path, order="cheap_first"), ledger)
+        take_in(ordered(path, order="cheapest_first"), ledger)
+    take_in(ordered(path, order="cheapest_first"), ledger)
     assert order(ledger) == [2, 5, 0, 3, 1, 4]
     assert calls == [2, 2, 2, 2, 2]
 
 
 def test_grown_rows_and_those_of_a_ledger_without_states_are_ordered(tmp_path: Path, ledger: Ledger) -> None:
     path = csv_of(tmp_path, rows=4)
-    take_in(ordered(path, order="cheap_first"), ledger)
+    take_in(ordered(path, order="cheapest_first"), ledger)
     ledger._connection.execute("DELETE FROM structure_state WHERE structure_id IN (1, 2)")
     csv_of(tmp_path, rows=12)
-    take_in(ordered(path, order="dear_first"), ledger)
+    take_in(ordered(path, order="costliest_first"), ledger)
     assert order(ledger) == [1, 4, 7, 10, 0, 3, 6, 9, 2, 5, 8, 11]
 
 
 def test_a_campaign_without_a_csv_is_ordered_from_its_ledger(tmp_path: Path, ledger: Ledger) -> None:
     path = csv_of(tmp_path)
     take_in(ordered(path), ledger)
-    bare = ordered(path, order="cheap_first", priority_column="urgency").model_copy(update={"csv": None})
+    bare = ordered(path, order="cheapest_first", priority_column="urgency").model_copy(update={"csv": None})
     assert not is_taken_in(bare, ledger)
     assert "feed.priority_column is not read: csv is null" in take_in(bare, ledger).notes
     assert order(ledger) == [2, 5, 0, 3, 1, 4]
@@ -181,10 +181,10 @@ def test_a_campaign_without_a_csv_is_ordered_from_its_ledger(tmp_path: Path, led
 def test_oact_ingest_keeps_the_order_of_the_campaign_beside_the_ledger(tmp_path: Path) -> None:
     path = csv_of(tmp_path, rows=3)
     (tmp_path / "campaign.yaml").write_text(
-        "name: a\ncsv: a.csv\norca: {command: standin}\nfeed: {order: cheap_first}\n"
+        "name: a\ncsv: a.csv\norca: {command: standin}\nfeed: {order: cheapest_first}\n"
     )
     with Ledger(tmp_path / "workflow.db", create=True) as ledger:
-        take_in(ordered(path, order="cheap_first"), ledger)
+        take_in(ordered(path, order="cheapest_first"), ledger)
     csv_of(tmp_path)
     ingest_csv(
         path, tmp_path / "workflow.db", geometry_column="aligned_csd_core", charge_column="charge",

@@ -23,7 +23,7 @@ def make_parsl_launcher(campaign: Campaign) -> ParslLauncher:
 
     def end() -> AllocationEnd | None:
         # A block has an end of its own, at which Parsl drains it.
-        return None if settings.provider == "slurm" else _allocation_end(settings)
+        return None if settings.in_blocks else _allocation_end(settings)
 
     return ParslLauncher(
         pool_options(campaign),
@@ -32,7 +32,6 @@ def make_parsl_launcher(campaign: Campaign) -> ParslLauncher:
         missing=lambda: workers_refused(campaign),
         allocation_end=end,
         end_margin_s=settings.signal_before_limit_s,
-        notices=campaign.notices,
         node=WorkerSlots(campaign.jobs_dir, "parsl", 1) if settings.on_this_machine else None,
     )
 
@@ -47,8 +46,8 @@ def pool_options(campaign: Campaign) -> PoolOptions:
         setup=[*job_environment(settings).lines(), *settings.worker_init],
         heartbeat_period_s=settings.heartbeat_period_s,
         heartbeat_threshold_s=settings.heartbeat_threshold_s,
-        nodes=1 if settings.provider == "slurm" else nodes_here(os.environ),
-        blocks=_blocks(settings) if settings.provider == "slurm" else None,
+        nodes=1 if settings.in_blocks else nodes_here(os.environ),
+        blocks=_blocks(settings) if settings.in_blocks else None,
         address=settings.address,
         ports=settings.worker_ports,
         look_s=settings.poll_interval_s,
@@ -58,10 +57,10 @@ def pool_options(campaign: Campaign) -> PoolOptions:
 def workers_refused(campaign: Campaign) -> str:
     """Say in one line why a campaign's workers do not fit here; empty where they do."""
     settings = campaign.launcher
-    on_other_nodes = settings.provider == "slurm" or nodes_here(os.environ) > 1
+    on_other_nodes = settings.in_blocks or nodes_here(os.environ) > 1
     if on_other_nodes and (refused := ports_refused(settings.address, settings.worker_ports)):
         return f"{campaign.file}: {refused}"
-    if settings.provider == "slurm":
+    if settings.in_blocks:
         return ""
     if (
         os.environ.get("SLURM_JOB_ID")

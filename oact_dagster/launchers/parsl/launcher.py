@@ -82,7 +82,6 @@ class ParslLauncher:
         missing: says why the workers do not fit on the node, empty where they do; asked at the first submit.
         allocation_end: when the allocation ends; asked at the first submit. None: it does not.
         end_margin_s: so long before that all calculations have ended, s.
-        notices: what whoever watches should know from the start.
         node: taken as long as there are workers: a second run waits for the cores of the first. None: no need.
     """
 
@@ -98,7 +97,6 @@ class ParslLauncher:
         missing: Callable[[], str] = lambda: "",
         allocation_end: Callable[[], AllocationEnd | None] = lambda: None,
         end_margin_s: float = 120.0,
-        notices: Sequence[str] = (),
         node: WorkerSlots | None = None,
     ) -> None:
         self._node = node
@@ -110,7 +108,7 @@ class ParslLauncher:
         self._missing = missing
         self._find_end = allocation_end
         self._end_margin_s = end_margin_s
-        self._notes = list(notices)
+        self._notes: list[str] = []
         self._run = secrets.token_hex(4)
         self._pool: Pool | None = None
         self._asked = False

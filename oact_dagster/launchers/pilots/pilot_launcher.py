@@ -70,7 +70,6 @@ class PilotLauncher:
         request: what is asked for.
         interval_s: how often the list is looked at, s.
         grace_s: how long a pilot may be missing from its scheduler's queue, s.
-        notices: what whoever watches should know from the start.
         clock: monotonic time, s.
     """
 
@@ -84,7 +83,6 @@ class PilotLauncher:
         *,
         interval_s: float,
         grace_s: float,
-        notices: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.kind = f"{pilots.kind}{PILOTS}"
@@ -107,7 +105,7 @@ class PilotLauncher:
         self._taken: dict[str, str] = {}
         self._ended: dict[str, JobState] = {}
         self._next_look = 0.0
-        self._notes = list(notices)
+        self._notes: list[str] = []
 
     # --- handing over ---------------------------------------------------------------------------------------
 
