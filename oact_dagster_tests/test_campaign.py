@@ -259,3 +259,17 @@ def test_what_is_called_doubtful_changes_no_input_and_no_level_of_theory(tmp_pat
     assert strict.settings_hash() == plain.settings_hash()
     assert strict.retry_key() == plain.retry_key()
     assert strict.level_of_theory() == plain.level_of_theory()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("cheap_first", "cheapest_first"), ("dear_first", "costliest_first")]
+)
+def test_an_old_name_of_an_order_works_with_a_notice(tmp_path: Path, old: str, new: str) -> None:
+    campaign = load_campaign(write(tmp_path, GOOD + f"feed: {{order: {old}}}\n"))
+    assert campaign.feed.order == new
+    assert campaign.notices == [f"feed.order: {old} is now called {new}; the old name still works"]
+    assert load_campaign(write(tmp_path, GOOD + f"feed: {{order: {new}}}\n")).notices == []
+    with pytest.raises(
+        CampaignError, match=r"feed\.order: input should be 'given', 'cheapest_first' or 'costliest_first'"
+    ):
+        load_campaign(write(tmp_path, GOOD + "feed: {order: cheap}\n"))

@@ -20,13 +20,14 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import click
 import psutil
 import pytest
 import yaml
 from click.testing import CliRunner
+from pydantic import BaseModel
 
 import oact_dagster.demo
 from oact_dagster.cli import main
@@ -34,7 +35,8 @@ from oact_dagster.cli.environment import variables
 from oact_dagster.quality.limits import QualityLimits
 from oact_dagster.quality.rules import QUALITY_RULES
 from oact_dagster.schedulers.slurm.states import why_pending
-from oact_dagster.settings.campaign import load_campaign, read_campaign
+from oact_dagster.settings.campaign import Campaign, load_campaign, read_campaign
+from oact_dagster.settings.descriptions import section_of, setting_text, yaml_value
 from oact_dagster.settings.profiles import PROFILES_VARIABLE
 from oact_dagster.status.quality import CAMPAIGN_RULES
 from oact_dagster_tests.cli.command import environment
@@ -395,22 +397,48 @@ def check_run_config(config: Mapping[str, Any], folder: Path) -> None:
     validate_run_config(run_structures_job(load_campaign(folder)), dict(config))
 
 
-def test_the_page_of_settings_has_each_key_and_no_other() -> None:
-    """A table for each section, keys in its first column."""
-    model = type(read(BASE, Path("/tmp")))
-    sections: dict[str, set[str]] = {}
+def rows_of(model: type[BaseModel]) -> list[str]:
+    """The rows of docs/settings.md for a section, from its fields."""
+    return [
+        f"| `{name}` | {'' if field.is_required() else f'`{yaml_value(field.get_default(call_default_factory=True))}`'}"
+        f" | {setting_text(field)} |"
+        for name, field in model.model_fields.items()
+        if section_of(field) is None
+    ]
+
+
+def test_the_page_of_settings_says_what_their_fields_say() -> None:
+    """A heading for each section, with one or more tables below it; put the expected rows into the page."""
+    rows: dict[str, list[str]] = {}
     section = ""
     for line in (ROOT / "docs" / "settings.md").read_text(encoding="utf-8").splitlines():
         if line.startswith("## "):
             section = line.removeprefix("## ").strip("`")
         elif line.startswith("| `"):
-            keys = re.findall(r"`(\w+)`", line.split("|")[1])
-            assert not sections.setdefault(section, set()).intersection(keys), f"{keys} stand there twice"
-            sections[section].update(keys)
-    real = {name: field.annotation for name, field in model.model_fields.items()}
-    nested = {name: kind for name, kind in real.items() if hasattr(kind, "model_fields")}
-    assert sections.pop("The campaign") == set(real) - set(nested)
-    assert sections == {name: set(kind.model_fields) for name, kind in nested.items()}
+            rows.setdefault(section, []).append(line)
+    sections = {name: section_of(field) for name, field in Campaign.model_fields.items()}
+    expected = {name: rows_of(model) for name, model in sections.items() if model is not None}
+    assert rows == {"The campaign": rows_of(Campaign), **expected}
+
+
+@pytest.mark.parametrize(
+    "model", [Campaign, *(one for f in Campaign.model_fields.values() if (one := section_of(f)) is not None)]
+)
+def test_the_words_of_a_setting_name_all_its_values(model: type[BaseModel]) -> None:
+    for name, field in model.model_fields.items():
+        if section_of(field) is not None:
+            continue
+        assert field.description, name
+        for value in literals_in(field.annotation):
+            assert re.search(rf"\b{value}\b", field.description), f"{name}: {value}"
+
+
+def literals_in(annotation: Any) -> Iterator[str]:
+    if get_origin(annotation) is Literal:
+        yield from get_args(annotation)
+        return
+    for inner in get_args(annotation):
+        yield from literals_in(inner)
 
 
 # --- tables and links -------------------------------------------------------------------------------------------

@@ -46,7 +46,6 @@ Example:
 
 EXIT_NOT_ALL: Final = 1
 DEFAULT_BATCH: Final = 10
-DEFAULT_CORES: Final = 4
 DEFAULT_HOURS: Final = 2.0
 DEFAULT_WORKERS: Final = 4
 DEFAULT_CORES_PER_WORKER: Final = 16
@@ -115,7 +114,7 @@ def _settings(ledger: Path, jobs: Path, beside: "Campaign | None", flags: dict[s
             flags["max_workers"] or (None if on_node else DEFAULT_WORKERS), cores, flags["job_timeout"]
         )
     else:
-        cores = flags["n_cores"] or (DEFAULT_CORES if beside is None else None)
+        cores = flags["n_cores"]
         launcher = job_settings(flags)
         site: dict[str, Any] = {}
         if flags["profile"] is not None and beside is not None:

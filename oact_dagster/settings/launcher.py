@@ -32,8 +32,7 @@ class LauncherSettings(Settings):
 
     profile: str | None = Field(
         default=None,
-        description="name of a site's settings in ~/.config/oact/profiles.yaml (or in the file that OACT_PROFILES"
-        " names); settings that are not null in campaign.yaml win",
+        description="a site's profile in ~/.config/oact/profiles.yaml; what campaign.yaml says wins; null: none",
     )
     kind: str = Field(
         default="local",
