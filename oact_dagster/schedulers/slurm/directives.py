@@ -1,5 +1,6 @@
 """What a Slurm job asks for: as options of sbatch, and as ``#SBATCH`` lines of a script."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -9,6 +10,8 @@ from oact_dagster.schedulers.job_script import Directives, by_hand_name, require
 from oact_dagster.schedulers.protocol import JobOptions
 
 _SHORT: Final = {"--nodes": "-N", "--time": "-t"}
+_ONE_WORD: Final = re.compile(r"[\w=/.-]+|[\d:]+", re.ASCII)
+"""Needs no quotes: a plain word, or a time."""
 
 
 def directives(options: JobOptions, request: ResourceRequest) -> Directives:
@@ -56,5 +59,4 @@ def in_directive(value: str) -> str:
         ValueError: it has more than one line.
     """
     escaped = require_one_line(value).replace("\\", "\\\\").replace('"', '\\"')
-    plain = escaped.translate(str.maketrans("", "", "=-_/.:@,"))
-    return escaped if plain.isalnum() and plain.isascii() else f'"{escaped}"'
+    return escaped if _ONE_WORD.fullmatch(escaped) else f'"{escaped}"'
