@@ -1,5 +1,6 @@
-"""Files that are there whole or not at all, also after a crash; standard library only, as compute nodes import it."""
+"""Files that are there whole or not at all, and locks on files; standard library only, as compute nodes import it."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,3 +43,38 @@ def atomic_write(path: Path, text: str) -> None:
     """
     with atomic_file(path) as part:
         part.write_text(text, encoding="utf-8", newline="\n")
+
+
+class FileLock:
+    """A lock on a file. It is held until it is closed or this process ends, however it ends.
+
+    On a file system without locks it counts as held, and :attr:`trouble` says why there is none.
+
+    Args:
+        path: the file; a missing one is made, and its content does not matter.
+        wait: wait until no other process holds the lock.
+        across_hosts: use the lock that most network file systems share between hosts. It does not keep two parts of
+            one process apart, and is lost when this process closes the file anywhere else.
+
+    Raises:
+        BlockingIOError: another process holds the lock.
+        OSError: the file cannot be made.
+    """
+
+    def __init__(self, path: Path, *, wait: bool = False, across_hosts: bool = False) -> None:
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self.trouble = ""
+        """Why the file system gives no lock; empty where it does."""
+        lock = fcntl.lockf if across_hosts else fcntl.flock
+        try:
+            lock(self._file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            # POSIX allows either for a lock that another process holds.
+            os.close(self._file)
+            raise BlockingIOError(error.errno, error.strerror, str(path)) from None
+        except OSError as error:
+            self.trouble = error.strerror or str(error)
+
+    def close(self) -> None:
+        """Release the lock."""
+        os.close(self._file)

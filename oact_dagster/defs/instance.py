@@ -1,13 +1,11 @@
 """The Dagster instance of a campaign."""
 
 import contextlib
-import fcntl
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from oact_dagster.files import FileLock
 from oact_dagster.settings.campaign import Campaign
 
 TEMPLATE = Path(__file__).with_name("dagster.yaml")
@@ -47,7 +45,7 @@ def make_instance(home: Path) -> None:
     """
     from oact_dagster.defs.storage_faults import telling_of_storage
 
-    with _alone(home), telling_of_storage(home):
+    with contextlib.closing(FileLock(home / ".making", wait=True)), telling_of_storage(home):
         if all((home / name).exists() for name in _DATABASES):
             return
         from dagster import DagsterInstance
@@ -56,12 +54,3 @@ def make_instance(home: Path) -> None:
             instance.get_runs_count()
             instance.all_asset_keys()
             instance.all_instigator_state()
-
-
-@contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    """Hold a lock; where the file system has none, go on without."""
-    with (home / ".making").open("w") as lock:
-        with contextlib.suppress(OSError):
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

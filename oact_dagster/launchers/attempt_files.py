@@ -2,12 +2,11 @@
 
 ``attempt.json`` says what to run and whose attempt the folder is; ``exit.json`` is the payload's word on how it
 ended. Both are written under another name and moved, so that one that exists is whole. Standard library
-only: the payload imports this on the compute node.
+only, and `files`: the payload imports this on the compute node.
 """
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -15,6 +14,8 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, TypeVar
+
+from oact_dagster.files import FileLock
 
 _T = TypeVar("_T")
 
@@ -198,11 +199,10 @@ def hold_folder(folder: Path) -> bool:
     Returns:
         False where another process holds it. On a file system without locks it is not known, and this is True.
     """
-    held = os.open(folder / START_FILE, os.O_RDWR | os.O_CREAT, 0o644)  # left open: the lock goes with it
     try:
-        fcntl.lockf(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in (errno.EACCES, errno.EAGAIN)
+        FileLock(folder / START_FILE, across_hosts=True)  # never closed
+    except BlockingIOError:
+        return False
     return True
 
 

@@ -1,10 +1,10 @@
 """How many calculations run on this machine at once, whichever runs of a campaign have started them."""
 
-import fcntl
-import os
 import socket
 from pathlib import Path
 from typing import Final
+
+from oact_dagster.files import FileLock
 
 _FOLDER: Final = ".workers"
 """In the jobs folder."""
@@ -26,7 +26,7 @@ class WorkerSlots:
         self._folder = None if jobs_dir is None else jobs_dir / _FOLDER / socket.gethostname()
         self._kind = kind
         self._count = count
-        self._held: dict[int, int] = {}
+        self._held: dict[int, FileLock | None] = {}
         self.trouble = ""
         """Why there are no locks; empty where there are."""
 
@@ -39,40 +39,35 @@ class WorkerSlots:
         for number in range(self._count):
             if number in self._held:
                 continue
-            lock = self._lock(number)
-            if lock is not None:
-                self._held[number] = lock
-                return number
+            try:
+                self._held[number] = self._lock(number)
+            except BlockingIOError:
+                continue
+            return number
         return None
 
     def give_back(self, number: int) -> None:
         """Leave a place to others."""
-        lock = self._held.pop(number)
-        if lock >= 0:
-            os.close(lock)
+        if lock := self._held.pop(number):
+            lock.close()
 
     def give_all_back(self) -> None:
         """Leave every place to others."""
         for number in list(self._held):
             self.give_back(number)
 
-    def _lock(self, number: int) -> int | None:
-        """An open file that is locked, -1 where there are no locks, None where another process has it."""
+    def _lock(self, number: int) -> FileLock | None:
+        """The lock of a place, None where there can be none; BlockingIOError where another process holds it."""
         if self._folder is None:
-            return -1
+            return None
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            file = os.open(self._folder / f"{self._kind}-{number}", os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            self.trouble = f"{self._folder}: {error.strerror or error}"
-            return -1
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock = FileLock(self._folder / f"{self._kind}-{number}")
         except BlockingIOError:
-            os.close(file)
-            return None
+            raise
         except OSError as error:
-            os.close(file)
             self.trouble = f"{self._folder}: {error.strerror or error}"
-            return -1
-        return file
+            return None
+        if lock.trouble:
+            self.trouble = f"{self._folder}: {lock.trouble}"
+        return lock

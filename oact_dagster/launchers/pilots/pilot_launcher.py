@@ -6,15 +6,15 @@ and its pilots: a node that has finished one run's structures goes on with anoth
 """
 
 import contextlib
-import fcntl
 import math
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
 
+from oact_dagster.files import FileLock
 from oact_dagster.launchers.pilots.pilot_files import (
     ALIVE_FILE,
     SPEC_FILE,
@@ -96,7 +96,7 @@ class PilotLauncher:
         self._pilots: dict[str, _Pilot] = {}
         self._gone: dict[str, JobState] = {}
         self._prepared: dict[str, Job] = {}
-        self._lock: TextIO | None = None
+        self._lock: FileLock | None = None
         self._avoid: tuple[str, ...] = ()
         self._barren = 0
         self._closing = ""
@@ -179,10 +179,8 @@ class PilotLauncher:
         """
         if self._lock is None:
             try:
-                self._lock = (self._folder / ".lock").open("w")
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._lock = FileLock(self._folder / ".lock")
             except BlockingIOError:
-                self._unlock()
                 yield False
                 return
             except OSError:
