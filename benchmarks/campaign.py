@@ -34,10 +34,10 @@ import yaml
 
 from oact_dagster.definitions import for_campaign
 from oact_dagster.defs import batch_step
+from oact_dagster.defs.dagster_internals import plan_partitions
 from oact_dagster.defs.in_process import run_intake
 from oact_dagster.defs.instance import dagster_home
 from oact_dagster.defs.keys import CampaignKeys
-from oact_dagster.defs.planned import plan_partitions
 from oact_dagster.launchers.attempt_files import (
     EXIT_FILE,
     INPUT_FILE,

@@ -147,7 +147,7 @@ def test_without_parsl_it_is_said() -> None:
         "try:\n    build_parsl_config_flux()\nexcept ImportError as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout == "Parsl is not installed: pip install 'parsl>=2025.1.13'\n", done.stderr
+    assert done.stdout == "Parsl is not installed: pip install 'parsl>=2025.1.13,<2026.11'\n", done.stderr
     assert builtins.__import__ is not None
 
 

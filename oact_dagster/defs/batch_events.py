@@ -7,6 +7,7 @@ from itertools import pairwise
 from dagster import AssetKey, AssetMaterialization, AssetObservation, Failure, MetadataValue
 
 from oact_dagster.attempts.events import Completed, Event, Failed, InputWritten, NotRun, Stuck
+from oact_dagster.defs.dagster_internals import version_tags
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.metadata import (
     Metadata,
@@ -15,7 +16,6 @@ from oact_dagster.defs.metadata import (
     metric_metadata,
     result_metadata,
 )
-from oact_dagster.defs.versions import version_tags
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.orca.failures import failure_classes
 from oact_dagster.quality.energy_model import EnergyModel

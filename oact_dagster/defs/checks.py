@@ -4,10 +4,8 @@ from collections.abc import Collection, Iterator
 from typing import Final
 
 import dagster as dg
-from dagster._core.definitions.asset_checks.asset_check_evaluation import (
-    AssetCheckEvaluationTargetMaterializationData,
-)
 
+from oact_dagster.defs.dagster_internals import AssetCheckEvaluationTargetMaterializationData
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.quality.rules import Severity, rules_in_force
 from oact_dagster.settings.campaign import Campaign

@@ -8,8 +8,8 @@ from typing import Final
 
 import dagster as dg
 import psutil
-from dagster._core.storage.tags import GRPC_INFO_TAG
 
+from oact_dagster.defs.dagster_internals import GRPC_INFO_TAG
 from oact_dagster.defs.keys import CampaignKeys, name_prefix, summarise_name
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.settings.campaign import Campaign

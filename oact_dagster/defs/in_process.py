@@ -19,13 +19,12 @@ from dagster import (
     InitLoggerContext,
     LoggerDefinition,
 )
-from dagster._core.instance.ref import InstanceRef
-from dagster_shared.error import SerializableErrorInfo
 
 from oact_dagster.attempts.selection import Selection
 from oact_dagster.attempts.stop_request import StopRequest, signals_stop
 from oact_dagster.defs.batch_step import Watch
 from oact_dagster.defs.campaign_definitions import campaign_definitions
+from oact_dagster.defs.dagster_internals import open_instance
 from oact_dagster.defs.dead_runs import HOST_TAG
 from oact_dagster.defs.instance import dagster_home, make_instance
 from oact_dagster.defs.keys import CampaignKeys
@@ -42,13 +41,6 @@ LOG_FILE: Final = "oact-run.log"
 # Under Dagster's own name, with its own settings: a run's configuration is good for the web page too.
 _CONSOLE: Final = "console"
 _LOGGERS: Final[dict[str, Any]] = {"loggers": {_CONSOLE: {"config": {"log_level": "DEBUG"}}}}
-_NO_CAPTURE: Final[dict[str, Any]] = {
-    # Dagster would put a file in place of the terminal, and copy from it with a process that Ctrl+C ends too.
-    "compute_logs": {
-        "module": "dagster._core.storage.noop_compute_log_manager",
-        "class": "NoOpComputeLogManager",
-    }
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,10 +216,7 @@ def _here() -> dict[str, str]:
 def _instance(campaign: Campaign) -> Iterator[DagsterInstance]:
     home = dagster_home(campaign)
     make_instance(home)
-    with (
-        telling_of_storage(home),
-        DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=_NO_CAPTURE)) as instance,
-    ):
+    with telling_of_storage(home), open_instance(home) as instance:
         guard = guarded(instance)
         try:
             yield instance
@@ -249,17 +238,14 @@ def _end(instance: DagsterInstance, result: ExecuteInProcessResult) -> RunEnd:
             data = event.step_failure_data
             # A Failure of ours speaks for itself; anything else is shown with its type.
             told = data.user_failure_data.description if data.user_failure_data is not None else None
-            message = told or (_innermost(data.error) if data.error is not None else "the step failed")
+            error = data.error
+            # Dagster wraps an error into others that only say where it happened.
+            while error is not None and error.cause is not None:
+                error = error.cause
+            message = told or ("the step failed" if error is None else error.message.strip())
     return RunEnd(
         run_id=result.run_id,
         success=status is DagsterRunStatus.SUCCESS,
         cancelled=status is DagsterRunStatus.CANCELED,
         message=message,
     )
-
-
-def _innermost(error: SerializableErrorInfo) -> str:
-    """What began it: Dagster wraps an error into others that only say where it happened."""
-    while error.cause is not None:
-        error = error.cause
-    return error.message.strip()

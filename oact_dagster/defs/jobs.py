@@ -14,10 +14,10 @@ from oact_dagster.attempts.stop_request import StopRequest
 from oact_dagster.defs.assets import open_ledger
 from oact_dagster.defs.batch_step import StepEvent, Watch, run_in_step
 from oact_dagster.defs.checks import as_evaluation, quality_check_results
+from oact_dagster.defs.dagster_internals import plan_partitions
 from oact_dagster.defs.keys import CampaignKeys, name_prefix
 from oact_dagster.defs.metadata import row_metadata
 from oact_dagster.defs.missing_materializations import missing_materializations
-from oact_dagster.defs.planned import plan_partitions
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.maintenance.update import launchers_of, update_running

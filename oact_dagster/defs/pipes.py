@@ -9,11 +9,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from dagster import AssetExecutionContext, OpExecutionContext, PipesMessageReader, PipesSession
-from dagster._core.pipes.context import PipesMessageHandler, build_external_execution_context_data
-from dagster._core.pipes.utils import PipesFileContextInjector
+from dagster import (
+    AssetExecutionContext,
+    OpExecutionContext,
+    PipesFileContextInjector,
+    PipesMessageHandler,
+    PipesMessageReader,
+    PipesSession,
+)
 from dagster_pipes import PipesDefaultMessageWriter, PipesParams
 
+from oact_dagster.defs.dagster_internals import build_external_execution_context_data
 from oact_dagster.launchers.attempt_files import MESSAGES_FILE
 
 FASTEST_S: Final = 0.1

@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from typing import Final
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from oact_dagster.defs.current_settings import current_settings
+from oact_dagster.defs.dagster_internals import UnresolvedAssetJobDefinition
 from oact_dagster.defs.dead_runs import close_dead_runs
 from oact_dagster.defs.keys import CampaignKeys, name_prefix, summarise_name
 from oact_dagster.defs.missing_materializations import missing_materializations
@@ -23,7 +22,7 @@ from oact_dagster.intake.identity import check_identity
 from oact_dagster.intake.need import TAKEN_IN, csv_stamp, is_taken_in, why_refused
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.store import Ledger
-from oact_dagster.settings.campaign import Campaign, CampaignError
+from oact_dagster.settings.campaign import Campaign, CampaignError, load_campaign
 from oact_dagster.text import pluralise
 
 RUN_KEY_TAG: Final = "dagster/run_key"
@@ -34,6 +33,9 @@ INTAKES: Final = 3
 """So often a CSV is taken in whose run dies each time."""
 
 _FEED, _RETRY, _HARVEST, _UPDATE = "feed", "retry", "harvest", "update"
+
+_IN_DEFINITIONS: Final = ("name", "asset_prefix", "csv", "ledger")
+"""Settings that the loaded definitions are made of."""
 
 Decide = Callable[..., Decision]
 
@@ -110,7 +112,7 @@ def _intake_sensor(
         if loaded.csv is None:
             return dg.SkipReason("the campaign was made from a ledger: there is no CSV")
         try:
-            campaign = current_settings(loaded)
+            campaign = _current_settings(loaded)
             stamp, refused, summary = csv_stamp(campaign), "", list[dg.RunRequest]()
             if campaign.ledger.exists():
                 with Ledger(campaign.ledger) as ledger:
@@ -269,7 +271,7 @@ def _ledger_of(loaded: Campaign) -> Iterator[tuple[Campaign, Ledger]]:
             f"there is no ledger yet: materialize intake, or switch {name_prefix(loaded)}intake_sensor on"
         )
     try:
-        campaign = current_settings(loaded)
+        campaign = _current_settings(loaded)
         with Ledger(campaign.ledger) as ledger:
             check_identity(campaign, ledger)
             yield campaign, ledger
@@ -290,3 +292,22 @@ def _result(
         return dg.SkipReason(said)
     context.log.info(said)
     return dg.SensorResult(run_requests=[*requests, *summary], cursor=said)
+
+
+def _current_settings(loaded: Campaign) -> Campaign:
+    """Read a campaign's settings again: a daemon lives for months, and they change meanwhile.
+
+    Args:
+        loaded: as they were when the definitions were made.
+
+    Raises:
+        CampaignError: they are wrong now, or something has changed by which assets and sensors are called.
+    """
+    now = load_campaign(loaded.file)
+    changed = [key for key in _IN_DEFINITIONS if getattr(now, key) != getattr(loaded, key)]
+    if changed:
+        raise CampaignError(
+            f"{loaded.file}: {', '.join(changed)} changed since this was started: start `oact web` again, or press"
+            " Reload in the web page"
+        )
+    return now

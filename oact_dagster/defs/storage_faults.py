@@ -14,6 +14,7 @@ from dagster import DagsterInstance, DagsterRun, EventLogEntry
 from sqlalchemy.exc import SQLAlchemyError
 
 from oact_dagster.attempts.full_disk import no_space_in, why_full
+from oact_dagster.defs.dagster_internals import intercept
 
 _FILES: Final = ("dagster.yaml", "history/runs.db", "history/runs/index.db", "schedules/schedules.db")
 """Of an instance; without the last three where it keeps its events in PostgreSQL."""
@@ -83,8 +84,7 @@ class StorageGuard:
         self._thread = threading.get_ident()
         self._runs: dict[str, DagsterRun] = {}
         self._write, self._read_run = instance.handle_new_event, instance.get_run_by_id
-        instance.handle_new_event = self._handle_new_event  # type: ignore[method-assign]
-        instance.get_run_by_id = self._get_run_by_id  # type: ignore[method-assign]
+        intercept(instance, self._handle_new_event, self._get_run_by_id)
 
     def then(self, run: DagsterRun, call: Callable[[], None]) -> None:
         """Call this as soon as the storage is lost: in the thread that the guard was made in.

@@ -6,8 +6,8 @@ from typing import Any
 
 from dagster import AssetKey, AssetMaterialization, MetadataValue, TableColumn, TableRecord, TableSchema
 
+from oact_dagster.defs.dagster_internals import version_tags
 from oact_dagster.defs.keys import CampaignKeys
-from oact_dagster.defs.versions import version_tags
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.pictures.markdown import as_markdown

@@ -440,7 +440,8 @@ def test_without_parsl_it_is_said_in_one_line(tmp_path: Path) -> None:
         str(campaign.file), "batch", "0-1",
     )  # fmt: skip
     assert (
-        told == "LauncherError launcher.kind: parsl: Parsl is not installed: pip install 'parsl>=2025.1.13'\n"
+        told
+        == "LauncherError launcher.kind: parsl: Parsl is not installed: pip install 'parsl>=2025.1.13,<2026.11'\n"
     )
     assert ledger.count_by_status() == {Status.TO_RUN: 2}
 

@@ -18,7 +18,7 @@ from oact_dagster.schedulers.jobs import LauncherError
 if TYPE_CHECKING:
     from parsl.config import Config
 
-NOT_INSTALLED: Final = "Parsl is not installed: pip install 'parsl>=2025.1.13'"
+NOT_INSTALLED: Final = "Parsl is not installed: pip install 'parsl>=2025.1.13,<2026.11'"
 
 
 POOL_VARIABLE: Final = "OACT_POOL"
