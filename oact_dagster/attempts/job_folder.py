@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 from oact_dagster.attempts.attempt_folders import mark_input_only, retire
 from oact_dagster.attempts.engine import Engine
@@ -23,13 +24,24 @@ from oact_dagster.launchers.attempt_files import (
     AttemptSpec,
     spec_text,
 )
-from oact_dagster.launchers.worker_environment import calculation_environment
 from oact_dagster.ledger.states import Claim, Preparation, StructureRecord
 from oact_dagster.orca.inputs.writer import RESTART_FILE, input_hash
 from oact_dagster.schedulers.job_array import ResourceRequest
 from oact_dagster.schedulers.job_files import job_file
 from oact_dagster.schedulers.job_script import whole_minutes
 from oact_dagster.settings.campaign import Campaign
+
+_UNBOUND_MPI: Final = {
+    # Each mpirun believes that it is alone on the node and binds its ranks to the first cores: four ORCAs on 64
+    # cores then share 16. Unbound, ranks stay on the cores of the worker that started them.
+    "OMPI_MCA_hwloc_base_binding_policy": "none",
+    "PRTE_MCA_hwloc_default_binding_policy": "none",
+    # It also counts its slots by whole cores of the node as it sees it, and starts nothing where a worker's cores are
+    # hardware threads.
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+}
+"""Open MPI 4 reads the first one of each pair, Open MPI 5 the other; other MPIs read none of them."""
 
 _MAXCORE = re.compile(r"^%maxcore (\d+)$", re.MULTILINE)
 
@@ -98,7 +110,7 @@ class FolderWriter:
             n_cores=coming.settings.n_cores,
             time_limit_s=coming.time_limit_s - launcher.margin_s(coming.time_limit_s),
             stop_grace_s=launcher.stop_grace_s,
-            environment=calculation_environment(launcher.environment, bound=launcher.workers_are_bound),
+            environment=_calculation_environment(launcher.environment, bound=launcher.workers_are_bound),
             pipes=dict(pipes),
             scratch_dir=launcher.scratch_dir,
             scratch_save_mb=launcher.scratch_save_mb,
@@ -240,3 +252,13 @@ def _replace(folder: Path, fill: Callable[[Path], None], mark: str) -> None:
         # Also when the run is interrupted here: nobody would ever look for it.
         shutil.rmtree(fresh, ignore_errors=True)
         raise
+
+
+def _calculation_environment(given: Mapping[str, str], *, bound: bool) -> dict[str, str]:
+    """The variables that are added to a calculation's environment.
+
+    Args:
+        given: by the user, whose word is the last one.
+        bound: whether its worker keeps to cores of its own.
+    """
+    return {**(_UNBOUND_MPI if bound else {}), **given}

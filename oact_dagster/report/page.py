@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib import resources
@@ -9,7 +10,13 @@ from string import Template
 from typing import Final
 
 from oact_dagster.report.html import escaped
-from oact_dagster.report.packing import packed
+
+_ZLIB_LEVEL: Final = 6
+"""9 takes five times as long for 2 % less."""
+_GZIP: Final = 31
+"""zlib's window bits for the format of gzip, which is what browsers unpack."""
+_AT_ONCE: Final = 3 << 16
+"""Bytes that are turned into letters at a time; three bytes are four letters."""
 
 _DATA: Final = "\0"
 """Stands for the data while the page around them is made."""
@@ -81,3 +88,23 @@ def _policy(script: str) -> str:
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:;"
         " base-uri 'none'; form-action 'none'"
     )
+
+
+def packed(parts: Iterable[str]) -> Iterator[str]:
+    """A text as base64 of its gzip, in parts.
+
+    Nothing in it can end the element of the page that holds it, or be read as markup.
+
+    Args:
+        parts: of the text.
+    """
+    press = zlib.compressobj(_ZLIB_LEVEL, zlib.DEFLATED, _GZIP)
+    waiting = bytearray()
+    for part in parts:
+        waiting += press.compress(part.encode("utf-8"))
+        whole = len(waiting) - len(waiting) % _AT_ONCE
+        if whole:
+            yield base64.b64encode(bytes(waiting[:whole])).decode("ascii")
+            del waiting[:whole]
+    waiting += press.flush()
+    yield base64.b64encode(bytes(waiting)).decode("ascii")

@@ -14,15 +14,17 @@ from oact_dagster.report.charts import charts, status_chart
 from oact_dagster.report.details import MOST_STRUCTURES, details
 from oact_dagster.report.failure_section import groups_html, hosts_html, metals_html
 from oact_dagster.report.head import banner, clock, sentence, tiles
-from oact_dagster.report.html import escaped
+from oact_dagster.report.html import escaped, structure_button, table
 from oact_dagster.report.page import page
 from oact_dagster.report.provenance import settings_html, versions_html
-from oact_dagster.report.quality_input import QualityFindings
-from oact_dagster.report.quality_section import quality_html
-from oact_dagster.report.tables import ATTEMPTS_SHOWN, Table, json_parts, tables
+from oact_dagster.report.quality_input import QualityFindings, RuleFindings
+from oact_dagster.report.tables import ATTEMPTS_SHOWN, Table, json_parts, tables, text_of
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.feed_status import feed_overview
 from oact_dagster.status.figures import CampaignFigures, campaign_figures
+from oact_dagster.text import pluralise
+
+_WORST_SHOWN = 10
 
 REPORT_FILE: Final = "report.html"
 """The report's name, beside ``campaign.yaml``."""
@@ -142,11 +144,11 @@ def _parts(
     if found_and_cost := _pictures(figures):
         sections["pictures"] = ("What was found, and what it cost", found_and_cost)
     if quality is not None:
-        sections["quality"] = ("Quality", quality_html(quality))
+        sections["quality"] = ("Quality", _quality_html(quality))
     summed = {"failures": groups_html(figures)}
-    for table in found:
-        body = f"{summed.get(table.key, '')}\n{_table_place(table)}"
-        sections[table.key] = (table.name.capitalize(), body)
+    for one in found:
+        body = f"{summed.get(one.key, '')}\n{_table_place(one)}"
+        sections[one.key] = (one.name.capitalize(), body)
     sections["settings"] = (
         "Settings and versions",
         f"{versions_html(campaign, ledger, figures)}\n{settings_html(campaign)}",
@@ -200,3 +202,24 @@ def _version() -> str:
         return metadata.version("oact-dagster")
     except metadata.PackageNotFoundError:
         return "unknown"
+
+
+def _quality_html(quality: QualityFindings) -> str:
+    """A row for each rule, and below it the worst structures of each that failed."""
+    rows = [
+        (rule.name, rule.severity, rule.checked, rule.failed, rule.description)
+        for rule in sorted(quality.rules, key=lambda rule: -rule.failed)
+    ]
+    overview = table(("rule", "severity", "checked", "failed", "what it asks"), rows, name="Quality rules")
+    worst = "\n".join(_worst_html(rule) for rule in quality.rules if rule.worst)
+    failed = len(quality.failed)
+    told = f"{pluralise(failed, 'structure', 'breaks', 'break', form=',')} a rule or more."
+    return f"<p>{escaped(told)}</p>\n{overview}\n{worst}"
+
+
+def _worst_html(rule: RuleFindings) -> str:
+    shown = rule.worst[:_WORST_SHOWN]
+    rows = [(structure_button(index), text_of(text)) for index, text in shown]
+    of = f"all {len(shown)}" if rule.failed <= len(shown) else f"the worst {len(shown)} of {rule.failed:,}"
+    body = table(("structure", "what is wrong"), rows, name=f"Worst of {rule.name}")
+    return f"<details><summary>{escaped(f'{rule.name}: {of}')}</summary>{body}</details>"

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from oact_dagster.orca.elements import ATOMIC_NUMBERS
 from oact_dagster.standin import energy_report, relaxation_report, report
 from oact_dagster.standin.engine import Iteration, ScfConvergenceError, SinglePoint, TbliteEngine, TbliteError
 from oact_dagster.standin.read_input import InputRequest
 from oact_dagster.standin.relaxation import NORMAL_THRESHOLDS, TOLERANCES, Relaxation
-from oact_dagster.standin.result_files import write_engrad, xyz_frame
 from oact_dagster.standin.surrogate import Surrogate
 from oact_dagster.standin.units import BOHR_IN_ANGSTROM
 
@@ -115,13 +115,13 @@ class Calculation:
 
     def _gradient(self, positions: Array, evaluation: SinglePoint) -> None:
         print(energy_report.gradient_section(self._job.symbols, positions, evaluation.gradient))
-        write_engrad(
+        _write_engrad(
             self._beside(".engrad"), self._job.symbols, positions, evaluation.energy, evaluation.gradient
         )
         self._spend("SCF Gradient evaluation", evaluation.gradient_seconds)
 
     def _write_geometry(self, positions: Array, energy: float, trajectory: Path | None = None) -> None:
-        frame = xyz_frame(self._path.stem, self._job.symbols, positions, energy)
+        frame = _xyz_frame(self._path.stem, self._job.symbols, positions, energy)
         self._beside(".xyz").write_text(frame, encoding="ascii")
         if trajectory is not None:
             with trajectory.open("a", encoding="ascii") as file:
@@ -136,3 +136,25 @@ class Calculation:
 
 def _print_iteration(iteration: Iteration) -> None:
     print(energy_report.scf_row(iteration))
+
+
+def _write_engrad(
+    path: Path, symbols: tuple[str, ...], positions: Array, energy: float, gradient: Array
+) -> None:
+    """Write energy (Eh), gradient (Eh/bohr) and coordinates (bohr) of N atoms; arrays have shape (N, 3)."""
+    lines = ["#", "# Number of atoms", "#", f" {len(symbols)}"]
+    lines += ["#", "# The current total energy in Eh", "#", f"{energy:20.12f}"]
+    lines += ["#", "# The current gradient in Eh/bohr", "#"]
+    lines += [f"{component:21.12f}" for component in gradient.ravel()]
+    lines += ["#", "# The atomic numbers and current coordinates in Bohr", "#"]
+    for symbol, (x, y, z) in zip(symbols, positions, strict=True):
+        lines.append(f"{ATOMIC_NUMBERS[symbol]:4d}  {x:12.7f} {y:12.7f} {z:12.7f} ")
+    path.write_text("\n".join([*lines, ""]), encoding="ascii")
+
+
+def _xyz_frame(name: str, symbols: tuple[str, ...], positions: Array, energy: float) -> str:
+    """Return one geometry in XYZ format, Å, with the job's name and the energy (Eh) in its comment line."""
+    lines = [str(len(symbols)), f"Coordinates from ORCA-job {name} E {energy:.12f}"]
+    for symbol, (x, y, z) in zip(symbols, positions * BOHR_IN_ANGSTROM, strict=True):
+        lines.append(f"  {symbol:<2s}{x:22.14f}{y:22.14f}{z:22.14f}")
+    return "\n".join([*lines, ""])

@@ -1,9 +1,13 @@
 """Submitting jobs, as old scripts ask for it: through the same execution and ledger as everything else."""
 
+import secrets
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from oact_dagster.attempts.events import Event, Note, NotRun
@@ -18,10 +22,11 @@ from oact_dagster.intake.bare_campaign import DEFAULT_PATTERN, campaign_beside, 
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.settings.launcher_kinds import scheduler_names
 from oact_dagster.text import pluralise
-from oact_dagster.workflows.live_setup import named_setup
 from oact_dagster.workflows.orca_config import OrcaConfig, settings_from_config
 from oact_dagster.workflows.preparation import SetupFunc
 from oact_dagster.workflows.workflow import ArchitectorWorkflow
+
+_SETUP = "setup"
 
 
 def submit_batch(
@@ -195,7 +200,7 @@ def _submit(
     if count < 0:
         raise ValueError(f"{count} jobs cannot be submitted")
     beside = campaign_beside(workflow.db_path)
-    with named_setup(setup_func) as setup:
+    with _named_setup(setup_func) as setup:
         campaign = campaign_with(
             beside,
             workflow.db_path,
@@ -246,3 +251,18 @@ def _previewed(workflow: ArchitectorWorkflow, campaign: Campaign, indices: Seque
             yield one.structure_id
         else:
             warnings.warn(f"structure {one.orig_index}: no input is written: {one.refused}", stacklevel=4)
+
+
+@contextmanager
+def _named_setup(function: SetupFunc | None) -> Iterator[str | None]:
+    """Give a function a name ``module:function`` while the block runs; None stays None."""
+    if function is None:
+        yield None
+        return
+    module = ModuleType(f"oact_live_setup_{secrets.token_hex(8)}")
+    setattr(module, _SETUP, function)
+    sys.modules[module.__name__] = module
+    try:
+        yield f"{module.__name__}:{_SETUP}"
+    finally:
+        del sys.modules[module.__name__]

@@ -26,8 +26,7 @@ from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.schedulers.command import NoAnswerError
 from oact_dagster.schedulers.flux.commands import Flux
 from oact_dagster.schedulers.flux.directives import requires
-from oact_dagster.schedulers.flux.job_ids import f58
-from oact_dagster.schedulers.flux.states import job_state, read_jobs
+from oact_dagster.schedulers.flux.states import f58, job_state, read_jobs
 from oact_dagster.schedulers.job_array import ResourceRequest
 from oact_dagster.schedulers.job_files import job_file_text
 from oact_dagster.schedulers.job_script import JobEnvironment

@@ -13,9 +13,9 @@ from oact_dagster.launchers.parsl import blocks
 from oact_dagster.launchers.parsl.app import CANCELLED, run_attempt
 from oact_dagster.launchers.parsl.block_watch import Block, BlockPhase, BlockWatch
 from oact_dagster.launchers.parsl.blocks import QueuedBlock, blocks_of
+from oact_dagster.launchers.parsl.config import ports_refused
 from oact_dagster.launchers.parsl.control import ControlFolder
 from oact_dagster.launchers.parsl.lost import MARGIN_S, SEEN_S, LostAttempts
-from oact_dagster.launchers.parsl.ports import ports_refused
 from oact_dagster.schedulers.command import Answer
 from oact_dagster.schedulers.jobs import Job, LauncherError
 

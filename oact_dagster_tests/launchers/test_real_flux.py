@@ -21,7 +21,7 @@ from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.maintenance.check import check_campaign
 from oact_dagster.schedulers.flux.commands import Flux
 from oact_dagster.schedulers.flux.directives import requires
-from oact_dagster.schedulers.flux.job_ids import f58
+from oact_dagster.schedulers.flux.states import f58
 from oact_dagster.schedulers.jobs import LauncherError, Phase
 from oact_dagster.schedulers.protocol import JobOptions
 from oact_dagster_tests.batches import batch, settled

@@ -16,8 +16,7 @@ from oact_dagster.orca.covalent_radii import COVALENT_RADII
 from oact_dagster.orca.elements import SYMBOLS
 from oact_dagster.orca.geometry import parse_geometry
 from oact_dagster.pictures.bonds import bonds, trails
-from oact_dagster.pictures.element_colours import ELEMENT_COLOURS
-from oact_dagster.pictures.geometry import SIZE, geometry_picture
+from oact_dagster.pictures.geometry import ELEMENT_COLOURS, SIZE, geometry_picture
 from oact_dagster.pictures.markdown import as_markdown
 from oact_dagster_tests.pictures.checked import NAMESPACE, parsed, says_nothing, texts
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oact_dagster.report.columns import Column, DerivedColumn, NumberColumn, WordColumn
-from oact_dagster.report.packing import packed
+from oact_dagster.report.page import packed
 
 
 def read(column: Column) -> Any:

@@ -5,9 +5,8 @@ from typing import Final
 
 from oact_dagster.launchers.allocation_end import AllocationEnd, find_allocation_end
 from oact_dagster.launchers.node_cores import cores_here, cores_missing, nodes_here
-from oact_dagster.launchers.parsl.config import Blocks, PoolOptions
+from oact_dagster.launchers.parsl.config import Blocks, PoolOptions, ports_refused
 from oact_dagster.launchers.parsl.launcher import ParslLauncher
-from oact_dagster.launchers.parsl.ports import ports_refused
 from oact_dagster.launchers.worker_slots import WorkerSlots
 from oact_dagster.schedulers.job_files import job_environment
 from oact_dagster.settings.campaign import Campaign

@@ -5,8 +5,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from oact_dagster.schedulers.flux.job_ids import f58
 from oact_dagster.schedulers.jobs import NOT_STARTED, Cause, JobCosts, JobState, Phase
+
+_DIGITS: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 _QUEUED: Final = frozenset({"NEW", "DEPEND", "PRIORITY", "SCHED"})
 _CAUSES: Final = {"TIMEOUT": Cause.TIME_LIMIT, "CANCELED": Cause.CANCELLED}
@@ -60,3 +61,13 @@ def _node(job: Mapping[str, Any], note: str) -> str | None:
     failed = _FAILED_NODE.search(note)
     node = failed[1] if failed is not None else str(job.get("nodelist") or "")
     return node if node and not re.search(r"[\[,]", node) else None
+
+
+def f58(job_id: int) -> str:
+    """A job id in the ASCII form of base 58, the one that is stored (``fAPQFGw9`` for 357321146368)."""
+    digits = ""
+    while True:
+        job_id, digit = divmod(job_id, 58)
+        digits = _DIGITS[digit] + digits
+        if not job_id:
+            return f"f{digits}"
