@@ -1,6 +1,6 @@
-"""The command ``oact``: a thin layer over ``execution`` and ``defs``.
+"""The command ``oact``, a thin layer over the rooms of a campaign and ``defs``.
 
-Dagster, pandas, numpy and the like take seconds to import: each command imports what it needs when it runs, so that
+Dagster, pandas, numpy and the like take seconds to import. Each command imports what it needs when it runs, so that
 ``--help`` answers at once.
 """
 

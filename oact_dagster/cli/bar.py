@@ -1,4 +1,4 @@
-"""A bar for work that tells what is done and what there is in all."""
+"""A progress bar for work of a known size."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -7,13 +7,13 @@ from contextlib import contextmanager
 
 @contextmanager
 def bar_on_stderr(label: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on stderr where that is a terminal, so that stdout holds the report alone; it is gone at the end.
+    """Show a progress bar on stderr if stderr is a terminal, and remove it at the end; stdout holds the report alone.
 
     Args:
-        label: what is done, before the bar.
+        label: text before the bar.
 
     Yields:
-        What is called with the work done and the work in all; None where there is no terminal.
+        A callback that takes the work done and the total work; None without a terminal.
     """
     if not sys.stderr.isatty():
         yield None

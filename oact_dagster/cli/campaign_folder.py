@@ -1,4 +1,4 @@
-"""The folder of a new campaign: its files, the engine that it names, and what to do with it next."""
+"""The folder of a new campaign: its files, its engine, and the next steps."""
 
 import os
 import re
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def new_file(folder: Path, name: str, *, force: bool) -> Path:
-    """The file to be written.
+    """Return the path of the file to write.
 
     Raises:
-        RefusedError: it is there, and is not to be overwritten.
+        RefusedError: the file exists, and ``force`` is not set.
     """
     file = folder / name
     if file.exists() and not force:
-        raise RefusedError(f"{file}: is there already; --force overwrites it, --folder writes elsewhere")
+        raise RefusedError(f"{file}: already exists; --force overwrites it, --folder writes elsewhere")
     return file
 
 
@@ -48,12 +48,12 @@ def write_files(file: Path, text: str, *, force: bool) -> list[str]:
 
 
 def valid_name(stem: str) -> str:
-    """A campaign's name from that of a file: letters, digits and underscores."""
+    """Make a campaign's name from a file's: letters, digits and underscores."""
     return re.sub(r"[^A-Za-z0-9]+", "_", stem).strip("_")[:60] or "campaign"
 
 
 def orca_command(given: str | None, profile: "Profile | None" = None) -> str | None:
-    """The value of ``orca.command`` for what the user gave, or for the orca on PATH; None leaves it to the profile."""
+    """The value of ``orca.command``: what the user gave, else the orca on PATH; None leaves it to the profile."""
     from oact_dagster.settings.campaign import STANDIN
 
     if given is None and profile is not None and profile.orca_command is not None:
@@ -68,7 +68,7 @@ def orca_command(given: str | None, profile: "Profile | None" = None) -> str | N
 
 
 def say_what_next(campaign: "Campaign") -> None:
-    """Tell what the user can do with a new campaign, and warn where ORCA is not there yet."""
+    """Print what the user can do with a new campaign; warn if ORCA cannot run yet."""
     from oact_dagster.attempts.engine import EngineError, find_engine
     from oact_dagster.cli.environment import export_lines, shown_path
     from oact_dagster.settings.campaign import STANDIN

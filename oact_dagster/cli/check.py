@@ -7,9 +7,9 @@ import click
 
 _EXAMPLE: Final = """\
 \b
-Exit code: 0 when nothing is refused and nothing is in the way, 1 when some structures
-would be refused (the others can be run) or something is in the way of all, 2 when the
-settings cannot be read.
+Exit code: 0 if nothing is refused and nothing stops the campaign; 1 if some structures
+would be refused (the others can be run) or something stops all of them; 2 if the settings
+cannot be read.
 
 \b
 Example:
@@ -22,14 +22,14 @@ EXIT_FOUND: Final = 1
 
 @click.command(epilog=_EXAMPLE)
 @click.argument("campaign")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def check(ctx: click.Context, campaign: str, as_json: bool) -> None:
-    """Check a whole campaign before it runs: every structure, the settings, and what it will need.
+    """Check a whole campaign before it runs.
 
-    CAMPAIGN is a campaign.yaml or its folder. Every input is made as for a run and thrown away: nothing is written,
-    and nothing is run. It tells which structures would be refused and why, what is doubtful, whether ORCA is there and
-    the scheduler would take the jobs, and estimates disk space, files and memory.
+    CAMPAIGN is a campaign.yaml or its folder. Makes every input as a run would and throws it away; writes and runs
+    nothing. Reports which structures would be refused and why, what is doubtful, whether ORCA is there and whether the
+    scheduler would take the jobs, and estimates disk space, files and memory.
     """
     from oact_dagster.cli.bar import bar_on_stderr
     from oact_dagster.cli.check_instance import instance_notes, instance_problems

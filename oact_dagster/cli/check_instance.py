@@ -1,4 +1,4 @@
-"""Whether a campaign's Dagster instance lies where its database is safe, and lets enough runs at work."""
+"""Checks of a campaign's Dagster instance: is its database safe, and does it allow enough concurrent runs."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -12,18 +12,18 @@ from oact_dagster.settings.campaign import Campaign
 
 SETTINGS: Final = "dagster.yaml"
 PROJECTS_SETTINGS: Final = Path(__file__).parents[1] / "defs" / SETTINGS
-"""With which an instance is made."""
+"""Settings with which a new instance is made."""
 _OLD_KEYS: Final = ("run_storage", "event_log_storage", "schedule_storage")
 
 
 def instance_problems(campaign: Campaign) -> Iterator[str]:
-    """Tell in a line where the instance's SQLite files would lie on a network file system.
+    """Yield a line if the instance's SQLite files would be on a network file system.
 
-    SQLite loses and corrupts data there when several processes write, and Dagster's web page, daemon and runs do.
-    An instance that keeps its data in PostgreSQL is fine anywhere.
+    SQLite loses and corrupts data there when several processes write, as Dagster's web page, daemon and runs do.
+    An instance that keeps its data in PostgreSQL is safe anywhere.
 
     Args:
-        campaign: whose instance: ``DAGSTER_HOME`` if set, else ``.dagster`` beside ``campaign.yaml``.
+        campaign: its instance is in ``DAGSTER_HOME`` if set, else in ``.dagster`` beside ``campaign.yaml``.
     """
     home = _home(campaign)
     place = _sqlite_folder(home)
@@ -32,22 +32,18 @@ def instance_problems(campaign: Campaign) -> Iterator[str]:
     named = os.environ.get("DAGSTER_HOME")
     what = "DAGSTER_HOME" if named else "Dagster's instance (DAGSTER_HOME is not set)"
     yield (
-        f"{place}: {what} lies on a network file system ({kind}), where Dagster's SQLite corrupts: set DAGSTER_HOME to "
+        f"{place}: {what} is on a network file system ({kind}), which corrupts Dagster's SQLite: set DAGSTER_HOME to "
         f"a folder on a local disk, or name PostgreSQL as storage in {home / SETTINGS} (pip install "
         "'oact-dagster[postgres]')"
     )
 
 
 def instance_notes(campaign: Campaign) -> Iterator[str]:
-    """Tell in a line where fewer structures can be in a scheduler's queue than ``max_in_flight`` says.
-
-    Args:
-        campaign: whose instance, and whose settings.
-    """
+    """Yield a line if the instance allows too few runs at once for ``max_in_flight`` jobs of a scheduler."""
     if campaign.launcher.kind_facts.program is None:
         return
     file = _home(campaign) / SETTINGS
-    # An instance that is not there yet is made with the project's settings.
+    # A new instance is made with the project's settings.
     runs = _concurrent_runs(_settings(file if file.exists() else PROJECTS_SETTINGS))
     if runs is not None and campaign.max_in_flight > campaign.batch_size * runs:
         yield (
@@ -58,7 +54,7 @@ def instance_notes(campaign: Campaign) -> Iterator[str]:
 
 
 def _concurrent_runs(settings: Mapping[str, Any]) -> int | None:
-    """How many runs an instance lets at work at once; None for no limit, or where that is not said."""
+    """How many runs an instance allows at once; None without a limit or a setting."""
     for keys in (
         ("concurrency", "runs", "max_concurrent_runs"),
         ("run_coordinator", "config", "max_concurrent_runs"),
@@ -78,7 +74,7 @@ def _home(campaign: Campaign) -> Path:
 
 
 def _settings(file: Path) -> Mapping[str, Any]:
-    """An instance's settings; none where they cannot be read."""
+    """An instance's settings; empty if they cannot be read."""
     try:
         settings: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
@@ -87,7 +83,7 @@ def _settings(file: Path) -> Mapping[str, Any]:
 
 
 def _sqlite_folder(home: Path) -> Path | None:
-    """Where an instance keeps its SQLite files; None where it keeps its data elsewhere."""
+    """The folder of an instance's SQLite files; None if it keeps its data elsewhere."""
     settings = _settings(home / SETTINGS)
     if all(isinstance(settings.get(key), Mapping) for key in _OLD_KEYS):
         modules = [str(settings[key].get("module", "")) for key in _OLD_KEYS]

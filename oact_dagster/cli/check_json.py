@@ -8,7 +8,7 @@ from oact_dagster.settings.campaign import Campaign
 
 
 def check_json(campaign: Campaign, report: Report) -> dict[str, Any]:
-    """The report as values that JSON has. Sizes in bytes, memory in MB."""
+    """The report as JSON values. Sizes in bytes, memory in MB."""
     atoms, largest, memory, kept = report.atoms, report.largest, report.memory, report.kept
     return {
         "campaign": campaign.name,

@@ -14,7 +14,7 @@ _WIDTH: Final = 14
 
 
 def check_lines(campaign: Campaign, report: Report) -> Iterator[str]:
-    """The report, a line at a time; nothing in it depends on the width of a terminal.
+    """Yield the lines of the report; none depends on the width of the terminal.
 
     Args:
         campaign: its settings.
@@ -35,7 +35,7 @@ def check_lines(campaign: Campaign, report: Report) -> Iterator[str]:
     yield from _groups("Refused", report.refused, with_messages=True)
     yield from _groups("Warnings", report.warnings, with_messages=False)
     yield from _lines("Notes", report.notes)
-    yield from _lines("In the way of the whole campaign", report.blocking)
+    yield from _lines("Stops the whole campaign", report.blocking)
     yield ""
     yield _verdict(report)
 
@@ -92,7 +92,7 @@ def _ledger(kept: Kept, *, can_run: bool) -> str:
     if kept.rejected:
         parts.append(f"{pluralise(kept.rejected, 'row', form=',')} rejected")
     if kept.stale:
-        # Where something is in the way, such as another level of theory, that run would be refused, too.
+        # If the campaign cannot run, `oact run --stale` would be refused, too.
         advice = " (`oact run --stale`)" if can_run else ""
         parts.append(
             f"{pluralise(kept.stale, 'result', form=',')} made with other settings than the present{advice}"

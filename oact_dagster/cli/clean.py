@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 _EXAMPLE: Final = """\
 \b
-Removed are ORCA's temporary files, those of its atomic guesses, core dumps and the basis files
-that were written for a run (not those that an input names). Inputs, outputs, .engrad files and
-whatever is not known stay. Orbitals (.gbw, densities) of completed structures go only where
-`keep` of the campaign.yaml beside the ledger leaves gbw out; those of failed ones always stay.
+Removes ORCA's temporary files, the files of its atomic guesses, core dumps, and basis files
+that were written for a run (not those that an input names). Keeps inputs, outputs, .engrad
+files and unknown files. Removes orbitals (.gbw, densities) of completed structures only if
+`keep` in the campaign.yaml beside the ledger leaves out gbw; never those of failed ones.
 
 \b
 Example:
@@ -32,15 +32,15 @@ Example:
 @click.command(epilog=_EXAMPLE)
 @click.argument("db", metavar="DB|CAMPAIGN")
 @click.argument("jobs_dir", metavar="JOBS_DIR", required=False, type=click.Path(path_type=Path))
-@click.option("--execute", is_flag=True, help="Remove the files; otherwise they are only counted.")
+@click.option("--execute", is_flag=True, help="Remove the files; without it they are only counted.")
 @click.option(
     "--purge-failed",
     is_flag=True,
-    help="Of failed attempts leave the input, orbitals to start from, and failure.json with the output's end.",
+    help="Purge failed attempts, too: keep only the input, start orbitals, and the output's end in failure.json.",
 )
-@click.option("--job-dir-pattern", metavar="PATTERN", help="Names of the job folders; job_{orig_index}.")
+@click.option("--job-dir-pattern", metavar="PATTERN", help="Job folders' names (default: job_{orig_index}).")
 @click.option("--verbose", is_flag=True, help="List every file.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def clean(
     db: str,
     jobs_dir: Path | None,
@@ -50,10 +50,10 @@ def clean(
     verbose: bool,
     as_json: bool,
 ) -> None:
-    """Remove scratch and basis files of finished jobs; without --execute only count them.
+    """Remove scratch files of finished jobs.
 
-    JOBS_DIR may be left out for a campaign. Nothing outside of it is touched, and links are not followed. The ledger is
-    only read.
+    Only counts them without --execute. JOBS_DIR may be left out for a campaign. Touches nothing outside JOBS_DIR, and
+    follows no links. Only reads the ledger.
     """
     from oact_dagster.attempts.job_layout import JobLayout
     from oact_dagster.cli.shown_text import printable

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _EXAMPLE: Final = """\
 \b
-Pure reading changes nothing, not even an old file. --update and the resets write; they come
-first, in this order, and what is shown is how things are afterwards.
+Showing a campaign changes nothing, not even an old file. --update and the resets write; they
+run first, in this order, and the dashboard shows the result.
 
 \b
 Example:
@@ -39,41 +39,51 @@ Example:
     "--update",
     metavar="JOBS_DIR",
     type=click.Path(path_type=Path),
-    help="First judge the running jobs by what is in their folders.",
+    help="First update running jobs from the files in their folders.",
 )
 @click.option(
     "--job-dir-pattern",
     metavar="PATTERN",
-    help="Names of the job folders below JOBS_DIR, with {orig_index} or {id}; job_{orig_index}.",
+    help="Job folders' names below JOBS_DIR, with {orig_index} or {id} (default: job_{orig_index}).",
 )
-@click.option("--show-metrics", is_flag=True, help="Forces, SCF steps, times and cores of completed jobs.")
+@click.option(
+    "--show-metrics", is_flag=True, help="Show forces, SCF steps, times and cores of completed jobs."
+)
 @click.option("--show-failed", is_flag=True, help="List failed jobs with their fail counts.")
-@click.option("--show-timeout", is_flag=True, help="List timed-out jobs (no output for 6 h, or their limit).")
-@click.option("--show-ready", is_flag=True, help="List jobs that are ready to be run.")
+@click.option(
+    "--show-timeout", is_flag=True, help="List timed-out jobs (no output for 6 h, or over their limit)."
+)
+@click.option("--show-ready", is_flag=True, help="List jobs that are ready to run.")
 @click.option(
     "--show-chronic-failures",
     metavar="N",
     type=click.IntRange(min=1),
-    help="List jobs that have failed N times or more, and those that are set aside.",
+    help="List jobs that have failed at least N times, and those that are set aside.",
 )
-@click.option("--show-rejected", is_flag=True, help="List all rejected rows of the CSV with the reasons.")
+@click.option("--show-rejected", is_flag=True, help="List all rejected rows of the CSV and why.")
 @click.option("--reset-failed", is_flag=True, help="Set failed jobs back to to_run.")
 @click.option("--reset-timeout", is_flag=True, help="Set timed-out jobs back to to_run.")
-@click.option("--include-timeout-in-reset", is_flag=True, help="--reset-failed resets timed-out jobs, too.")
+@click.option(
+    "--include-timeout-in-reset", is_flag=True, help="Let --reset-failed reset timed-out jobs, too."
+)
 @click.option(
     "--max-retries",
     metavar="N",
     type=click.IntRange(min=0),
-    help="Reset only what has failed less than N times: N attempts in all.",
+    help="Reset only jobs that have failed fewer than N times: N attempts in all.",
 )
 @click.option(
-    "--limit", default=20, show_default=True, type=click.IntRange(min=0), help="Jobs that a list shows."
+    "--limit", default=20, show_default=True, type=click.IntRange(min=0), help="Most jobs in a list."
 )
-@click.option("--verbose", is_flag=True, help="Longer messages, and the folders of the jobs.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-@click.option("--watch", is_flag=True, help="Look again and again, until Ctrl+C.")
+@click.option("--verbose", is_flag=True, help="Show longer messages, and the job folders.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--watch", is_flag=True, help="Refresh until Ctrl+C.")
 @click.option(
-    "--every", default=10.0, show_default=True, type=click.FloatRange(min=0.1), help="With --watch: seconds."
+    "--every",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(min=0.1),
+    help="Seconds between refreshes.",
 )
 def dashboard(
     db: str,
@@ -95,20 +105,21 @@ def dashboard(
     watch: bool,
     every: float,
 ) -> None:
-    """Show what a campaign has done so far, also while it runs; bring it up to date; reset failed jobs.
+    """Show a campaign's progress and failures.
 
-    The first argument is a ledger (workflow.db), a campaign.yaml, or a campaign's folder.
+    Works while runs are at work. --update brings running jobs up to date, and the reset flags set failed jobs back.
+    The argument is a ledger (workflow.db), a campaign.yaml, or a campaign's folder.
     """
     from oact_dagster.cli.dashboard_jobs import Lists
 
     if include_timeout_in_reset and not reset_failed:
-        raise click.UsageError("--include-timeout-in-reset goes with --reset-failed")
+        raise click.UsageError("--include-timeout-in-reset needs --reset-failed")
     if max_retries is not None and not (reset_failed or reset_timeout):
-        raise click.UsageError("--max-retries goes with --reset-failed or --reset-timeout")
+        raise click.UsageError("--max-retries needs --reset-failed or --reset-timeout")
     if job_dir_pattern is not None and update is None:
-        raise click.UsageError("--job-dir-pattern goes with --update")
+        raise click.UsageError("--job-dir-pattern needs --update")
     if watch and (update is not None or reset_failed or reset_timeout):
-        raise click.UsageError("--watch only looks; --update and the resets are for a call of their own")
+        raise click.UsageError("--watch only reads; run --update and the resets without it")
     ledger, campaign = found_ledger(db)
     lists = Lists(
         failed=show_failed,
@@ -156,7 +167,7 @@ def dashboard(
 
 
 def _check_readable(ledger: Path) -> None:
-    """Find a file that cannot be read, or a row of an unknown status, before anything is changed."""
+    """Find an unreadable file, or a row with an unknown status, before changing anything."""
     from oact_dagster.ledger.read_only import open_reader
 
     with open_reader(ledger) as reader:
@@ -170,7 +181,7 @@ def _update(ledger: Path, campaign: "Campaign | None", jobs_dir: Path, pattern: 
     from oact_dagster.maintenance.update import launchers_of, update_running
 
     if not jobs_dir.is_dir():
-        raise RefusedError(f"{jobs_dir}: no such folder; name the one that holds the job folders")
+        raise RefusedError(f"{jobs_dir}: no such folder; name the folder that holds the job folders")
     known = pattern or (campaign.job_dir_pattern if campaign is not None else None)
     settings = bare_campaign(ledger, jobs_dir, job_dir_pattern=known)
     with Ledger(ledger) as open_ledger:

@@ -18,7 +18,7 @@ _WIDTH_VERBOSE: Final = 400
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """Which lists, and how long."""
+    """Which lists to show, and how long they may be."""
 
     failed: bool
     timeout: bool
@@ -28,9 +28,9 @@ class Lists:
     limit: int
     verbose: bool
     budgets: tuple[int, int] | None = None
-    """The most failures and losses of a structure, where they are known."""
+    """The most failures and losses of a structure, if known."""
     retry_key: str | None = None
-    """Of the campaign's settings, where they are known: whether anything is left to try depends on them."""
+    """Key of the campaign's settings, if known; whether a remedy is left depends on them."""
 
     def lines(self, ledger: LedgerReader) -> Iterator[str]:
         """The lists as text."""
@@ -54,7 +54,7 @@ class Lists:
             yield from rejection_lines(ledger.rejections())
 
     def as_json(self, ledger: LedgerReader) -> dict[str, Any]:
-        """The lists as values that JSON has."""
+        """The lists as JSON values."""
         found: dict[str, Any] = {}
         jobs = {
             "_".join(title.lower().split()): self._rows(ledger, statuses)[0]
@@ -70,7 +70,7 @@ class Lists:
         return found
 
     def _rows(self, ledger: LedgerReader, statuses: list[Status]) -> tuple[list[StoredStructure], int]:
-        """The first rows with these statuses, and how many there are; what is set aside is not ready."""
+        """The first rows with these statuses, and their number; structures that are set aside are not ready."""
         counts = ledger.count_by_status()
         in_all = sum(counts.get(status, 0) for status in statuses)
         aside: set[int] = set()

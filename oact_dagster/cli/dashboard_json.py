@@ -19,11 +19,11 @@ _METRICS = (
 
 
 def dashboard_json(overview: Overview, feed: FeedOverview | None = None) -> dict[str, Any]:
-    """The dashboard as values that JSON has. Energies in Eh, gradients in Eh/bohr, times in s.
+    """The dashboard as JSON values. Energies in Eh, gradients in Eh/bohr, times in s.
 
     Args:
         overview: of the campaign.
-        feed: how it runs itself; None where its settings are not known.
+        feed: how the campaign runs itself; None if its settings are not known.
     """
     found = overview.throughput
     return {
@@ -74,7 +74,7 @@ def rejections_json(rejections: Sequence[Rejection]) -> list[dict[str, Any]]:
 
 
 def jobs_json(jobs: Mapping[str, Sequence[StoredStructure]]) -> dict[str, list[dict[str, Any]]]:
-    """The lists that flags ask for; without geometries, and with whole messages."""
+    """The lists that flags ask for, without geometries and with whole messages."""
     left_out = {"geometry", "elements"}
     return {
         name: [{key: value for key, value in asdict(row).items() if key not in left_out} for row in rows]

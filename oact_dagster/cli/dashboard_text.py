@@ -35,13 +35,13 @@ def dashboard_lines(
     groups: int = GROUPS_SHOWN,
     feed: FeedOverview | None = None,
 ) -> Iterator[str]:
-    """The dashboard, a line at a time; with the metrics where the overview has them.
+    """Yield the lines of the dashboard; with metrics if the overview has them.
 
     Args:
         overview: of the campaign.
-        encoding: of where it is printed; None for one that has all characters.
-        groups: of failures by message, at most so many.
-        feed: how it runs itself, where that is to be told.
+        encoding: of the output; None if it can show all characters.
+        groups: most failures by message that are shown.
+        feed: how the campaign runs itself; None leaves it out.
     """
     yield from title_lines("Workflow Status Summary")
     yield f"{'Status':<15} {'Count':>5} {'Percent':>10}"
@@ -116,7 +116,7 @@ def _completion(overview: Overview, encoding: str | None) -> str:
 
 
 def _beside(overview: Overview, feed: FeedOverview | None) -> Iterator[str]:
-    """What the statuses do not tell."""
+    """What the counts by status do not show."""
     if overview.not_orca:
         yield (
             f"NOT ORCA: {overview.not_orca} of {pluralise(overview.completed, 'result')}"
@@ -146,7 +146,7 @@ def _beside(overview: Overview, feed: FeedOverview | None) -> Iterator[str]:
         yield f"rejected rows {overview.rejected} (in no count above; `oact dashboard --show-rejected` says why)"
     if overview.throughput is not None:
         yield _throughput(overview.throughput)
-        # Of one that begins nothing more nobody can say when it ends.
+        # A campaign that begins nothing more has no end that could be estimated.
         if overview.ends_at is not None and (feed is None or not feed.stopped):
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(overview.ends_at))
             span = duration_text(overview.ends_at - overview.at)
@@ -158,7 +158,7 @@ def _beside(overview: Overview, feed: FeedOverview | None) -> Iterator[str]:
         yield "Failures by class: " + ", ".join(f"{kind} {count}" for kind, count in overview.failures)
     if overview.host_faults:
         hosts = ", ".join(f"{host} {count}" for host, count in overview.host_faults[:_HOSTS_SHOWN])
-        yield f"Attempts that failed by a fault of their host: {hosts}"
+        yield f"Attempts that failed through their host's fault: {hosts}"
 
 
 def _throughput(found: Throughput) -> str:
@@ -213,7 +213,7 @@ def _hours(value: float) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """A length of time in the unit that fits it."""
+    """A duration in a fitting unit."""
     for size, name in ((86_400, "days"), (3_600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {name}"

@@ -10,7 +10,7 @@ _WIDTH: Final = 160
 
 
 def update_lines(report: UpdateReport, *, verbose: bool = False) -> list[str]:
-    """The report, a line for what changed and one for each reason why structures stay running."""
+    """One line for what changed, and one for each reason why structures stay running."""
     changed = ", ".join(f"{count} {status}" for status, count in sorted(report.changed.items()))
     lines = [
         f"Updated {report.changed.total()} of {pluralise(report.looked_at, 'running job')}"
@@ -27,7 +27,7 @@ def update_lines(report: UpdateReport, *, verbose: bool = False) -> list[str]:
 
 
 def update_json(report: UpdateReport) -> dict[str, Any]:
-    """The report as values that JSON has."""
+    """The report as JSON values."""
     return {
         "looked_at": report.looked_at,
         "changed": dict(report.changed),

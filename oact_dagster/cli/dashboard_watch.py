@@ -1,4 +1,4 @@
-"""Looking at the dashboard again and again."""
+"""The dashboard, refreshed until Ctrl+C."""
 
 import sys
 import time
@@ -12,18 +12,18 @@ _CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 
 
 def watch_until_stopped(page: Callable[[], str], every_s: float) -> None:
-    """Show a page again and again, until Ctrl+C; on a terminal in place, in a pipe one after the other.
+    """Show a page again and again until Ctrl+C: in place on a terminal, one after another in a pipe.
 
     Args:
-        page: gives the page as it is now.
-        every_s: seconds in between.
+        page: returns the page as it is now.
+        every_s: seconds between two pages.
     """
     in_place = sys.stdout.isatty()
     try:
         while True:
             text = printable(page(), sys.stdout.encoding)
             if in_place:
-                # In one piece, so that the screen is never seen empty.
+                # Written at once, so that the screen never looks empty.
                 stamp = time.strftime("%H:%M:%S")
                 sys.stdout.write(f"{_CLEAR}{text}\n\n{stamp}, again in {every_s:g} s; Ctrl+C ends this\n")
                 sys.stdout.flush()

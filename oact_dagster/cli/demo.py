@@ -20,10 +20,10 @@ Example:
 @click.argument("folder", default="oact-demo", type=click.Path(path_type=Path))
 @click.pass_context
 def demo(ctx: click.Context, folder: Path) -> None:
-    """Run 31 real metal complexes from a CSV to a summary, with a stand-in engine instead of ORCA.
+    """Run 31 real metal complexes without ORCA.
 
-    Makes FOLDER (oact-demo) with campaign.yaml, the CSV, the ledger and the job folders. Run again, it computes only
-    what is missing.
+    A stand-in engine takes ORCA's place. Makes FOLDER (oact-demo) with campaign.yaml, the CSV, the ledger and the job
+    folders, and runs it from CSV to summary. Run again, it computes only what is missing.
     """
     _check_standin()
     folder = folder.expanduser()
@@ -52,10 +52,10 @@ def _check_standin() -> None:
 
 
 def _make(folder: Path) -> None:
-    """Make the demo's folder, or complete one that was begun.
+    """Make the demo's folder, or complete an unfinished one.
 
     Raises:
-        RefusedError: the folder is something else.
+        RefusedError: the folder holds something else.
     """
     from oact_dagster import demo as package
     from oact_dagster.files import atomic_file
@@ -65,7 +65,9 @@ def _make(folder: Path) -> None:
     if (folder / CAMPAIGN_FILE).exists():
         _check_is_demo(folder)
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RefusedError(f"{folder}: is there already and is no demo; name another folder: oact demo OTHER")
+        raise RefusedError(
+            f"{folder}: already exists and is not a demo; name another folder: oact demo OTHER"
+        )
     else:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / CAMPAIGN_FILE, folder / CAMPAIGN_FILE)
@@ -81,6 +83,6 @@ def _check_is_demo(folder: Path) -> None:
     settings = load_campaign(folder)
     if settings.name != "demo" or settings.orca.command != STANDIN:
         raise RefusedError(
-            f"{folder}: holds the campaign {settings.name}, which is no demo; name another folder: oact demo OTHER,"
+            f"{folder}: holds the campaign {settings.name}, which is not a demo; name another folder: oact demo OTHER,"
             f" or run that campaign: oact run {folder}"
         )

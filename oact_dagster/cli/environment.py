@@ -1,4 +1,4 @@
-"""The environment variables by which Dagster's own commands find a campaign."""
+"""The environment variables through which Dagster's own commands find a campaign."""
 
 import shlex
 from pathlib import Path
@@ -7,10 +7,10 @@ from oact_dagster.settings.campaign import Campaign
 
 
 def variables(campaign: Campaign) -> dict[str, str]:
-    """``OACT_CAMPAIGN`` and ``DAGSTER_HOME`` of a campaign, as absolute paths, and the module with its definitions.
+    """A campaign's ``OACT_CAMPAIGN`` and ``DAGSTER_HOME`` as absolute paths, and the module of its definitions.
 
-    The third saves an ``-m oact_dagster.definitions`` in ``dagster asset materialize``, which reads no pyproject.toml.
-    The general ``DAGSTER_MODULE_NAME`` would keep ``dagster dev`` from starting.
+    The third saves typing ``-m oact_dagster.definitions`` after ``dagster asset materialize``, which does not read
+    pyproject.toml. The general ``DAGSTER_MODULE_NAME`` would keep ``dagster dev`` from starting.
 
     Raises:
         OSError: the folder of Dagster's instance cannot be made.
@@ -25,11 +25,11 @@ def variables(campaign: Campaign) -> dict[str, str]:
 
 
 def export_lines(campaign: Campaign) -> list[str]:
-    """Lines for the shell, before ``dagster …`` is called by hand."""
+    """Shell lines to run before ``dagster …`` is called by hand."""
     return [f"export {name}={shlex.quote(value)}" for name, value in variables(campaign).items()]
 
 
 def shown_path(path: Path) -> str:
-    """A path for a command that is to be copied: relative where it lies below the current folder, and quoted."""
+    """A path to paste into a command: relative if below the current folder, and quoted."""
     here = Path.cwd()
     return shlex.quote(str(path.relative_to(here)) if path.is_relative_to(here) else str(path))

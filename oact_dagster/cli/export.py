@@ -14,13 +14,12 @@ if TYPE_CHECKING:
 
 _EXAMPLE: Final = """\
 \b
-Each frame is one gradient evaluation: its geometry (Å), its energy (eV) and its forces
-(eV/Å). Of an optimisation that is the last evaluation that has a gradient, not the final
-energy, which has none.
+A frame is one gradient evaluation: its geometry (Å), energy (eV) and forces (eV/Å). From an
+optimisation comes the last evaluation with a gradient, not the final energy, which has none.
 
 \b
-Exit code: 0 when the file is written; 1 when there is nothing to export, and no file is
-written; 2 when it cannot be.
+Exit code: 0 if the file is written; 1 if there is nothing to export, and no file is written;
+2 if the file cannot be written.
 
 \b
 Example:
@@ -39,23 +38,23 @@ _WIDTH: Final = 160
     "--format",
     "format_name",
     type=click.Choice(["extxyz", "parquet", "ase-db"]),
-    help="Of the file; by the ending of its name, else extxyz. ase-db needs ASE: pip install 'oact-dagster[ase]'.",
+    help="File format; taken from the file's name, else extxyz. ase-db needs ASE: pip install 'oact-dagster[ase]'.",
 )
 @click.option(
     "-o",
     "--output",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="The file; NAME.extxyz, NAME.parquet or NAME.db in the current folder, NAME being the campaign's.",
+    help="File to write; default: CAMPAIGN'S_NAME.extxyz, .parquet or .db in the current folder.",
 )
 @click.option(
-    "--all-steps", is_flag=True, help="Every evaluation with a gradient, not only each output's last."
+    "--all-steps", is_flag=True, help="Write every evaluation with a gradient, not only each output's last."
 )
-@click.option("--include-flagged", is_flag=True, help="Also structures that have failed checks.")
+@click.option("--include-flagged", is_flag=True, help="Include structures that have failed checks.")
 @click.option(
     "--structures", metavar="0-9,15", help="Only these structures (row numbers of the CSV, from 0)."
 )
-@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @click.pass_context
 def export(
     ctx: click.Context,
@@ -67,10 +66,11 @@ def export(
     structures: str | None,
     force: bool,
 ) -> None:
-    """Write the training set of a campaign: geometries, energies and forces of what is completed and passed its checks.
+    """Write the training set of a campaign.
 
-    CAMPAIGN is a campaign.yaml or its folder. What is left out is counted with the reason. The file is written whole or
-    not at all; ledger and job folders are only read.
+    Writes geometries, energies and forces of the structures that are completed and passed their checks. CAMPAIGN is a
+    campaign.yaml or its folder. Counts what it leaves out, by reason. Writes the file whole or not at all, and only
+    reads the ledger and the job folders.
     """
     from oact_dagster.attempts.selection import parse_indices
     from oact_dagster.cli.bar import bar_on_stderr
@@ -113,8 +113,8 @@ def _lines(report: "ExportReport") -> list[str]:
     if report.not_orca:
         lines.append(
             f"NOT ORCA: {report.not_orca} of {pluralise(report.structures, 'structure')}"
-            f" {'is' if report.not_orca == 1 else 'are'} the stand-in engine's, whose numbers"
-            " mean nothing for chemistry: no model should learn from them"
+            f" {'comes' if report.not_orca == 1 else 'come'} from the stand-in engine, whose numbers"
+            " mean nothing for chemistry: train no model on them"
         )
     if report.frames:
         flagged = f", {report.flagged} of them with failed checks" if report.flagged else ""

@@ -1,4 +1,4 @@
-"""Taking a CSV in and running its structures in the foreground: what ``oact run`` and ``oact demo`` share."""
+"""Intake and runs in the foreground, as ``oact run`` and ``oact demo`` share them."""
 
 import os
 import sys
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 SHOWN_REJECTIONS: Final = 10
 SHOWN_GROUPS: Final = 3
-"""Groups of structures that are one calculation."""
+"""Groups of structures with the same calculation that are shown."""
 
 
 def check_before(campaign: Campaign) -> None:
-    """Find all that would keep any structure from being run, before anything is marked running.
+    """Find everything that would stop all structures, before any is marked running.
 
     Raises:
-        RefusedError: with a line for each thing.
+        RefusedError: with a line for each problem.
     """
     from oact_dagster.attempts.engine import EngineError, find_engine
     from oact_dagster.attempts.input_text import input_settings
@@ -59,7 +59,7 @@ def check_before(campaign: Campaign) -> None:
 
 
 def take_in_if_needed(campaign: Campaign) -> None:
-    """Take the CSV in where it is new or has changed, and say what came of it.
+    """Take in the CSV if it is new or has changed, and print the result.
 
     Raises:
         RefusedError: the CSV is refused, or cannot be taken in.
@@ -77,7 +77,7 @@ def take_in_if_needed(campaign: Campaign) -> None:
 
 
 def intake_lines(campaign: Campaign) -> Iterator[str]:
-    """What there is in the ledger of a campaign whose CSV has just been taken in, a line at a time."""
+    """Yield lines on the ledger of a campaign whose CSV has just been taken in."""
     from oact_dagster.ledger.store import Ledger
 
     with Ledger(campaign.ledger) as ledger:
@@ -101,39 +101,39 @@ def intake_lines(campaign: Campaign) -> Iterator[str]:
 
 
 def _show_rejected(campaign: Campaign) -> str:
-    return f"`oact dashboard {shown_path(campaign.file)} --show-rejected` lists all with the reasons"
+    return f"`oact dashboard {shown_path(campaign.file)} --show-rejected` lists them with the reasons"
 
 
 def warn_of_cores(campaign: Campaign) -> None:
-    """Warn where the calculations at once want more cores than this process may use."""
-    # Parsl's launcher refuses it, and says so.
+    """Warn if the concurrent calculations want more cores than this process may use."""
+    # Parsl's launcher refuses such settings itself.
     if campaign.launcher.in_workers or not campaign.launcher.on_this_machine:
         return
     workers, cores = campaign.launcher.max_workers, campaign.orca.n_cores
     usable = usable_cores()
     if workers * cores > usable:
         warn(
-            f"launcher.max_workers {workers} times orca.n_cores {cores} is {workers * cores} cores, and this process"
-            f" may use {usable}: calculations will get in each other's way"
+            f"launcher.max_workers {workers} times orca.n_cores {cores} is {workers * cores} cores, but this process"
+            f" may use only {usable}: calculations will slow each other down"
         )
 
 
 def usable_cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def run_structures(campaign: Campaign, selection: "Selection") -> int:
-    """Run structures with a progress bar, then show the dashboard and what is left to do.
+    """Run structures with a progress bar; then show the dashboard and what is left to do.
 
     Args:
         campaign: its settings.
         selection: which structures.
 
     Returns:
-        The exit code: 0 when every structure asked for is completed, 1 when not, 130 after Ctrl+C.
+        The exit code: 0 if every structure asked for is completed, 1 if not, 130 after Ctrl+C.
 
     Raises:
         RefusedError: nothing could be run.
@@ -153,9 +153,7 @@ def run_structures(campaign: Campaign, selection: "Selection") -> int:
         wanted = len(resolve(campaign, ledger, selection).orig_indices)
     unshown = count_unshown(campaign) if not wanted and selection.whole else 0
     if unshown:
-        click.echo(
-            f"{pluralise(unshown, 'result')} that Dagster does not show {'is' if unshown == 1 else 'are'} shown"
-        )
+        click.echo(f"showing {pluralise(unshown, 'result')} that Dagster does not show yet")
     elif not wanted:
         click.echo("nothing to compute")
         return _finish(campaign, [], whole=True)
@@ -164,7 +162,7 @@ def run_structures(campaign: Campaign, selection: "Selection") -> int:
         end = run_selection(campaign, selection, watch=progress.watch)
     tally = progress.tally
     if not tally.began and not end.success and not end.cancelled:
-        raise RefusedError(end.message or f"the run {end.run_id} did not begin")
+        raise RefusedError(end.message or f"the run {end.run_id} did not start")
     if not tally.computed and not tally.failed and tally.reused == tally.asked:
         click.echo("nothing to compute")
     problems = tally.problem_lines()
@@ -174,13 +172,13 @@ def run_structures(campaign: Campaign, selection: "Selection") -> int:
         problems.append(f"the run did not succeed: {end.message}")
     code = _finish(campaign, problems, whole=selection.whole)
     if end.cancelled:
-        click.echo("oact: interrupted; the same command goes on where it stopped", err=True)
+        click.echo("oact: interrupted; the same command continues where it stopped", err=True)
         return EXIT_INTERRUPTED
     return code
 
 
 def _finish(campaign: Campaign, problems: list[str], *, whole: bool) -> int:
-    """Show the dashboard, the problems and what to do about them; return the exit code."""
+    """Show the dashboard, the problems and their remedies; return the exit code."""
     from oact_dagster.cli.dashboard_text import dashboard_lines
     from oact_dagster.ledger.store import Ledger
     from oact_dagster.status.overview import overview_of
@@ -211,7 +209,7 @@ def _finish(campaign: Campaign, problems: list[str], *, whole: bool) -> int:
         )
     if stale:
         click.echo(
-            f"oact: {pluralise(stale, 'result', 'was', 'were')} made with other settings than the present ones:"
+            f"oact: {pluralise(stale, 'result', 'was', 'were')} made with settings other than the present ones:"
             f" `{command} --stale` computes {'it' if stale == 1 else 'them'} again",
             err=True,
         )
@@ -224,8 +222,8 @@ def _finish(campaign: Campaign, problems: list[str], *, whole: bool) -> int:
         told = ", ".join(f"{kind} {count}" for kind, count in reasons)
         whose = "its" if set_aside == 1 else "their"
         click.echo(
-            f"oact: {set_aside} set aside, {whose} budget (retry) is used up ({told}): `{command} --ignore-budget` goes"
-            f" on with {whose} remedies, and so does a larger retry.max_failures (of lost ones: retry.max_losses)",
+            f"oact: {set_aside} set aside, {whose} budget (retry) is used up ({told}): `{command} --ignore-budget`"
+            f" continues with {whose} remedies, as does a larger retry.max_failures (for lost ones: retry.max_losses)",
             err=True,
         )
     return 1 if problems or (whole and (left or not summary.total)) else 0

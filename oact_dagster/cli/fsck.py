@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 _EXAMPLE: Final = """\
 \b
-Exit code: 0 when ledger, folders and scheduler agree, or all that differed was mended;
-1 when a difference is left; 2 when they cannot be looked at.
+Exit code: 0 if ledger, folders and scheduler agree, or every difference was repaired; 1 if a
+difference is left; 2 if the check cannot be made.
 
 \b
 Example:
@@ -33,10 +33,12 @@ _WIDTH: Final = 200
 @click.command(epilog=_EXAMPLE)
 @click.argument("db", metavar="DB|CAMPAIGN", required=False)
 @click.argument("jobs_dir", metavar="JOBS_DIR", required=False, type=click.Path(path_type=Path))
-@click.option("--repair", is_flag=True, help="Mend what is safe, and say what was mended.")
-@click.option("--job-dir-pattern", metavar="PATTERN", help="Names of the job folders; job_{orig_index}.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-@click.option("--list", "only_list", is_flag=True, help="List what is looked at, and what --repair does.")
+@click.option("--repair", is_flag=True, help="Repair what is safe to repair, and report it.")
+@click.option("--job-dir-pattern", metavar="PATTERN", help="Job folders' names (default: job_{orig_index}).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--list", "only_list", is_flag=True, help="List the invariants, and what --repair does for each."
+)
 @click.pass_context
 def fsck(
     ctx: click.Context,
@@ -47,9 +49,9 @@ def fsck(
     as_json: bool,
     only_list: bool,
 ) -> None:
-    """Find where the ledger, the job folders and the scheduler disagree, and explain each difference.
+    """Compare ledger, job folders and scheduler.
 
-    JOBS_DIR may be left out for a campaign. Without --repair nothing is changed.
+    Explains each difference. JOBS_DIR may be left out for a campaign. Changes nothing without --repair.
     """
     from oact_dagster.maintenance.fsck import is_clean
     from oact_dagster.maintenance.fsck import run_fsck as look
@@ -81,8 +83,8 @@ def fsck(
     else:
         left = sum(one.left for one in found)
         mended = sum(one.mended for one in found)
-        told = f"{pluralise(len(found), 'invariant')} looked at: {pluralise(left, 'difference')}"
-        click.echo(told + (f" left, {mended} mended" if mended else ""))
+        told = f"{pluralise(len(found), 'invariant')} checked: {pluralise(left, 'difference')}"
+        click.echo(told + (f" left, {mended} repaired" if mended else ""))
     ctx.exit(0 if is_clean(found) else EXIT_DIFFERENT)
 
 
@@ -91,7 +93,7 @@ def _list() -> None:
 
     for one in INVARIANTS:
         click.echo(f"{one.name}: {one.holds}")
-        click.echo(f"  --repair {one.mends}" if one.mends else "  not mended by --repair")
+        click.echo(f"  --repair {one.mends}" if one.mends else "  not repaired by --repair")
 
 
 def _show(found: "Found", *, repair: bool) -> None:
@@ -101,12 +103,10 @@ def _show(found: "Found", *, repair: bool) -> None:
         click.echo(printable(text, sys.stdout.encoding))
 
     if found.skipped is not None:
-        say(f"{found.invariant.name}: not looked at: {one_line(found.skipped, 3 * _WIDTH)}")
+        say(f"{found.invariant.name}: not checked: {one_line(found.skipped, 3 * _WIDTH)}")
     if not found.count:
         return
-    say(
-        f"{found.invariant.name}: {pluralise(found.count, 'difference')}; it should be that {found.invariant.holds}"
-    )
+    say(f"{found.invariant.name}: {pluralise(found.count, 'difference')}; expected: {found.invariant.holds}")
     for one in found.examples[:_SHOWN]:
         which = "" if one.orig_index is None else f"structure {one.orig_index}: "
         if one.orig_index is None and one.structure_id is not None:
@@ -115,9 +115,9 @@ def _show(found: "Found", *, repair: bool) -> None:
     if found.count > _SHOWN:
         say(f"  and {found.count - min(_SHOWN, len(found.examples))} more")
     if found.mended:
-        say(f"  mended: {found.mended}")
+        say(f"  repaired: {found.mended}")
     if found.left:
-        offer = "--repair mends what is safe of it; else " if found.invariant.mends and not repair else ""
+        offer = "--repair repairs what is safe; otherwise " if found.invariant.mends and not repair else ""
         say(f"  {offer}{found.invariant.advice}")
 
 

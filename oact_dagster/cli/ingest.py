@@ -14,8 +14,8 @@ from oact_dagster.text import pluralise
 
 _EXAMPLE: Final = """\
 \b
-Exit code: 0 when the CSV is taken in, with or without refused rows; 2 when it is refused
-whole, and nothing was written.
+Exit code: 0 if the CSV is taken in, with or without refused rows; 2 if the whole CSV is
+refused, and nothing was written.
 
 \b
 Example:
@@ -35,27 +35,27 @@ _NULL: Final = "null"
     metavar="COLUMN",
     default="aligned_csd_core",
     show_default=True,
-    help="Holds the geometries: `El x y z` lines in Å, or XYZ.",
+    help="Column of geometries: `El x y z` lines in Å, or XYZ.",
 )
 @click.option(
     "--charge-column",
     metavar="COLUMN",
     default="charge",
     show_default=True,
-    help="Holds the charges; null: 0 for all.",
+    help="Column of charges; null: 0 for all.",
 )
 @click.option(
     "--spin-column",
     metavar="COLUMN",
     default="uhf",
     show_default=True,
-    help="Holds the unpaired electrons; null: 0 for all.",
+    help="Column of unpaired electrons; null: 0 for all.",
 )
 @click.option(
     "--annotate",
     metavar="COLUMN",
     multiple=True,
-    help="Written into each input as a comment, such as metal_ox, which the stand-in engine needs; repeatable.",
+    help="Column to write into each input as a comment, such as metal_ox for the stand-in engine; repeatable.",
 )
 @click.pass_context
 def ingest(
@@ -67,11 +67,11 @@ def ingest(
     spin_column: str,
     annotate: tuple[str, ...],
 ) -> None:
-    """Take a CSV into a ledger that has no campaign.yaml, or a campaign's into its own, and run nothing.
+    """Take a CSV into a ledger; run nothing.
 
-    Of a ledger that is there the rows that are new. CAMPAIGN is a campaign.yaml or its folder, which says where the CSV
-    and the ledger are and how the columns are called. Every row is checked; one that cannot be computed is kept apart
-    with the reason. The CSV may only grow at its end afterwards.
+    The ledger DB needs no campaign.yaml. Adds only new rows to an existing ledger. CAMPAIGN is a campaign.yaml or its
+    folder, which names the CSV, its columns and the ledger. Checks every row, and keeps a row that cannot be computed
+    apart with the reason. The CSV may only grow at its end afterwards.
     """
     from oact_dagster.intake.ingestion import ingest_campaign
     from oact_dagster.intake.ingestion import ingest_csv as take_in
@@ -83,7 +83,7 @@ def ingest(
         for name in ("geometry_column", "charge_column", "spin_column", "annotate"):
             if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT:
                 raise click.UsageError(
-                    f"--{name.replace('_', '-')} has no effect: {campaign.file} says the columns"
+                    f"--{name.replace('_', '-')} has no effect: {campaign.file} names the columns"
                 )
         with bar_on_stderr("taking in") as progress:
             report = ingest_campaign(campaign, progress)

@@ -31,26 +31,35 @@ Example:
     "--from-db",
     metavar="WORKFLOW_DB",
     type=click.Path(path_type=Path),
-    help="Make the campaign from a ledger that is there, also of the older tool, without its CSV.",
+    help="Make the campaign from an existing ledger, also the older tool's, without its CSV.",
 )
 @click.option(
     "--jobs-dir",
     metavar="JOBS_DIR",
     type=click.Path(path_type=Path),
-    help="With --from-db: the job folders; from the ledger's rows.",
+    help="With --from-db: folder of the job folders (default: from the ledger's rows).",
 )
 @click.option(
-    "--folder", default=".", type=click.Path(path_type=Path), help="Where to write; the current one."
+    "--folder",
+    default=".",
+    type=click.Path(path_type=Path),
+    help="Folder to write to (default: the current one).",
 )
-@click.option("--name", help="The campaign's name; from the CSV's name.")
-@click.option("--orca", metavar="PATH", help="The orca program, or standin; from PATH.")
+@click.option("--name", help="The campaign's name (default: from the CSV's name).")
+@click.option("--orca", metavar="PATH", help="The orca program, or standin (default: the orca on PATH).")
 @click.option(
-    "--profile", metavar="NAME", help="A site's settings, of ~/.config/oact/profiles.yaml or OACT_PROFILES."
+    "--profile", metavar="NAME", help="A site's settings, from ~/.config/oact/profiles.yaml or OACT_PROFILES."
 )
-@click.option("--geometry-column", metavar="COLUMN", help="Geometries, instead of the guessed one.")
-@click.option("--charge-column", metavar="COLUMN", help="Charges; null for 0 in all rows.")
-@click.option("--spin-column", metavar="COLUMN", help="Unpaired electrons; null for 0 in all rows.")
-@click.option("--force", is_flag=True, help="Overwrite a campaign.yaml that is there.")
+@click.option("--geometry-column", metavar="COLUMN", help="Column of geometries (default: guessed).")
+@click.option(
+    "--charge-column", metavar="COLUMN", help="Column of charges; null: 0 for all (default: guessed)."
+)
+@click.option(
+    "--spin-column",
+    metavar="COLUMN",
+    help="Column of unpaired electrons; null: 0 for all (default: guessed).",
+)
+@click.option("--force", is_flag=True, help="Overwrite an existing campaign.yaml.")
 def init(
     csv: Path | None,
     from_db: Path | None,
@@ -64,22 +73,24 @@ def init(
     spin_column: str | None,
     force: bool,
 ) -> None:
-    """Write a campaign.yaml for your own CSV, and show what its first inputs would be.
+    """Write a campaign.yaml for your own CSV.
 
-    Columns that are not given are guessed from the CSV and shown with the reasons. Nothing is run, and no job folder is
-    made. With --from-db the structures are those of a ledger: their results are compared with their folders and stay.
+    Guesses the columns that you do not name, says why, and shows the first inputs. Runs nothing, and makes no job
+    folders. With --from-db the structures come from a ledger: their results are compared with their folders and kept.
     """
     if (csv is None) == (from_db is None):
         raise click.UsageError("give a CSV, or a ledger with --from-db")
     if from_db is not None:
         if any(value is not None for value in (geometry_column, charge_column, spin_column)):
-            raise click.UsageError("columns are a CSV's; with --from-db the structures are in the ledger")
+            raise click.UsageError(
+                "column options need a CSV; with --from-db the structures are in the ledger"
+            )
         from oact_dagster.cli.init_from_db import init_from_db
 
         init_from_db(from_db, folder, name=name, orca=orca, jobs_dir=jobs_dir, force=force, profile=profile)
         return
     if jobs_dir is not None:
-        raise click.UsageError("--jobs-dir goes with --from-db")
+        raise click.UsageError("--jobs-dir needs --from-db")
     _init_from_csv(csv, folder, name, orca, profile, geometry_column, charge_column, spin_column, force=force)
 
 
@@ -133,10 +144,10 @@ def _init_from_csv(
 
 
 def _columns(csv: Path, geometry: str | None, charge: str | None, spin: str | None) -> "GuessedColumns":
-    """The columns: those given, and for the rest a guess.
+    """The columns that were given; the others are guessed.
 
     Raises:
-        IntakeRefused: a given column is not there, or one that was not given cannot be guessed.
+        IntakeRefused: a given column does not exist, or one that was not given cannot be guessed.
     """
     from oact_dagster.intake.column_guess import guess_columns
 

@@ -1,4 +1,4 @@
-"""``oact init --from-db``: a campaign from a ledger that is there."""
+"""``oact init --from-db``: a campaign from an existing ledger."""
 
 import os
 import sys
@@ -27,12 +27,12 @@ def init_from_db(
     force: bool,
     profile: str | None = None,
 ) -> None:
-    """Write a ``campaign.yaml`` for a ledger, after its keys and results were checked; the ledger is only read.
+    """Write a ``campaign.yaml`` for a ledger, after checking its keys and results; only read the ledger.
 
     Raises:
-        RefusedError: a campaign.yaml is there already, or ``jobs_dir`` is the whole file system.
-        CampaignError: there is no such profile, or it is wrong.
-        FromLedgerRefused: rows have no ``orig_index``, or share one; or their folders tell no jobs folder.
+        RefusedError: a campaign.yaml exists already, or ``jobs_dir`` is the whole file system.
+        CampaignError: the profile does not exist, or is wrong.
+        FromLedgerRefused: rows have no ``orig_index``, or share one; or their folders do not show the jobs folder.
         LedgerError: the file cannot be read.
     """
     from oact_dagster.attempts.job_layout import JobLayout
@@ -82,7 +82,7 @@ def init_from_db(
     _tell(checked)
     click.echo("\n" + "\n".join(written))
     click.echo(
-        "The level of theory in it is the default: make it that of the ledger's results before the first run."
+        "The file has the default level of theory: change it to that of the ledger's results before the first run."
     )
     say_what_next(campaign)
 
@@ -94,7 +94,7 @@ def _tell_elsewhere(guess: "Guess") -> None:
     more = ", ..." if guess.elsewhere > len(guess.first_elsewhere) else ""
     warn(
         f"{pluralise(guess.elsewhere, 'structure', 'has its job folder', 'have their job folder')} outside"
-        f" {guess.jobs_dir}, and {'its' if guess.elsewhere == 1 else 'their'} next attempt in it"
+        f" {guess.jobs_dir}; {'its' if guess.elsewhere == 1 else 'their'} next attempt will be inside"
         f" (orig_index {shown}{more})"
     )
 
@@ -117,7 +117,7 @@ def _shown(path: Path, folder: Path) -> str:
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None] | None]:
-    """A bar on stderr where that is a terminal; it is gone at the end."""
+    """Show a progress bar on stderr if stderr is a terminal; remove it at the end."""
     if not sys.stderr.isatty():
         yield None
         return

@@ -1,4 +1,4 @@
-"""The argument that is a ledger, a ``campaign.yaml`` or a campaign's folder."""
+"""An argument that names a ledger, a ``campaign.yaml`` or a campaign's folder."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def found_ledger(given: str | Path) -> tuple[Path, "Campaign | None"]:
-    """The ledger, and the campaign that it belongs to where one is known.
+    """Return the ledger, and its campaign if one is known.
 
     Raises:
         RefusedError: there is no such ledger.
@@ -25,11 +25,11 @@ def found_ledger(given: str | Path) -> tuple[Path, "Campaign | None"]:
     if is_ledger_file(path):
         return path, campaign_beside(path)
     if path.is_file() and path.suffix not in (".yaml", ".yml"):
-        # No SQLite file and no settings: the ledger says so, or that it is empty.
+        # Neither SQLite nor settings: opening it as a ledger says what is wrong, or that it is empty.
         return path, None
     if not path.exists() and path.suffix == ".db":
         raise RefusedError(
-            f"{path}: no such ledger; `oact ingest CSV {path.name}` makes one, or `oact ingest campaign.yaml` that of a"
+            f"{path}: no such ledger; `oact ingest CSV {path.name}` makes one, or `oact ingest campaign.yaml` for a"
             " campaign"
         )
     campaign = load_campaign(path)
@@ -37,26 +37,26 @@ def found_ledger(given: str | Path) -> tuple[Path, "Campaign | None"]:
 
 
 def found_jobs_dir(given: Path | None, campaign: "Campaign | None") -> Path:
-    """The folder that holds the job folders: the one given, or the campaign's.
+    """Return the folder that holds the job folders: the given one, else the campaign's.
 
     Raises:
-        click.UsageError: there is neither.
+        click.UsageError: neither is known.
         RefusedError: there is no such folder, or it is the whole file system.
     """
     jobs = given or (campaign.jobs_dir if campaign is not None else None)
     if jobs is None:
-        raise click.UsageError("name the JOBS_DIR, too: no campaign.yaml lies beside the ledger")
+        raise click.UsageError("name the JOBS_DIR, too: there is no campaign.yaml beside the ledger")
     if not jobs.is_dir():
-        raise RefusedError(f"{jobs}: no such folder; name the one that holds the job folders")
+        raise RefusedError(f"{jobs}: no such folder; name the folder that holds the job folders")
     refuse_root(jobs)
     return jobs
 
 
 def refuse_root(jobs: Path) -> None:
-    """Refuse the whole file system as a jobs folder: everything in it would be taken for job folders.
+    """Refuse the root of the file system as a jobs folder: everything in it would pass for job folders.
 
     Raises:
-        RefusedError: it is that.
+        RefusedError: the folder is the root.
     """
     resolved = jobs.expanduser().resolve()
     if resolved == resolved.parent:

@@ -1,4 +1,4 @@
-"""Showing how a batch goes on: a bar in a terminal, a line now and then everywhere else."""
+"""Progress of a batch: a bar in a terminal, an occasional line everywhere else."""
 
 import sys
 import time
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LINE_EVERY_S: Final = 10.0
-"""Time between two lines where there is no terminal, s."""
+"""Seconds between two lines without a terminal."""
 
 
 class BatchProgress(Protocol):
-    """A context that is told of every event of a batch."""
+    """A context that shows the events of a batch."""
 
     tally: Tally
 
     def __enter__(self) -> Self:
-        """Begin to show."""
+        """Start to show."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -33,7 +33,7 @@ class BatchProgress(Protocol):
 
 
 def make_progress() -> BatchProgress:
-    """A bar where stdout is a terminal that can show one, else plain lines."""
+    """A bar if stdout is a terminal that can show one, else plain lines."""
     from rich.console import Console
 
     console = Console(file=sys.stdout, highlight=False, markup=False)
@@ -41,10 +41,10 @@ def make_progress() -> BatchProgress:
 
 
 class Lines:
-    """Plain lines, at most one every ``LINE_EVERY_S`` besides the first, the last, and notes.
+    """Plain lines, at most one every ``every_s`` besides the first, the last, and notes.
 
     Args:
-        every_s: time between two lines, s.
+        every_s: seconds between two lines.
     """
 
     def __init__(self, every_s: float = LINE_EVERY_S) -> None:

@@ -25,14 +25,15 @@ Example:
 
 @click.command(epilog=_EXAMPLE)
 @click.argument("campaign", metavar="CAMPAIGN|DB")
-@click.option("--structures", metavar="0-9,15", help="Only these; all held ones otherwise.")
-@click.option("--feed", is_flag=True, help="Let a campaign that has paused go on; held structures stay held.")
-@click.option("--host", metavar="NAME", multiple=True, help="Let in a host that is left out; repeatable.")
+@click.option("--structures", metavar="0-9,15", help="Release only these (default: all held ones).")
+@click.option("--feed", is_flag=True, help="Let a paused campaign go on; held structures stay held.")
+@click.option("--host", metavar="NAME", multiple=True, help="Stop avoiding this host; repeatable.")
 def release(campaign: str, structures: str | None, feed: bool, host: tuple[str, ...]) -> None:
-    """Release held structures, so that runs take them again; or a campaign that has paused; or a host that is left out.
+    """Let held structures run again.
 
-    The argument is a campaign.yaml, its folder, or a ledger (workflow.db). Structures are held when their run is
-    terminated in the web page, or their job is cancelled by hand, in the queue or while it runs (scancel, flux cancel).
+    Also lets a paused campaign go on (--feed), or stops avoiding a host (--host). The argument is a campaign.yaml, its
+    folder, or a ledger (workflow.db). Structures are held when their run is terminated in the web page, or when their
+    job is cancelled by hand, in the queue or while it runs (scancel, flux cancel).
     """
     from oact_dagster.attempts.selection import known_structures, parse_indices
     from oact_dagster.feed.bad_hosts import let_in
@@ -53,22 +54,20 @@ def release(campaign: str, structures: str | None, feed: bool, host: tuple[str, 
                 _tell_set_aside(settings, ledger)
         for name in host:
             was_out = let_in(ledger, name)
-            click.echo(f"{name} is let in again" if was_out else f"{name} was not left out")
+            click.echo(f"{name} is no longer avoided" if was_out else f"{name} was not avoided")
         if (feed or host) and named is None:
             return
         released = ledger.release(named)
         paused = read_feed_state(ledger).paused
-    others = (
-        f" of {len(named)} named ones; the others were not held" if named and released < len(named) else ""
-    )
+    others = f" of {len(named)} named; the others were not held" if named and released < len(named) else ""
     click.echo(f"{pluralise(released, 'structure')} released{others}")
     if paused:
         go_on = f"oact release {shlex.quote(campaign)} --feed"
-        click.echo(f"the campaign is paused, and begins nothing: {paused}; `{go_on}` lets it go on")
+        click.echo(f"the campaign is paused and starts nothing: {paused}; `{go_on}` lets it go on")
 
 
 def _tell_set_aside(campaign: "Campaign", ledger: "Ledger") -> None:
-    """Say how what was set aside before the cause was mended is run once more."""
+    """Say how to run structures once more that were set aside before their cause was mended."""
     from oact_dagster.feed.decisions import due_of
 
     due = due_of(campaign, time.time())
@@ -76,7 +75,7 @@ def _tell_set_aside(campaign: "Campaign", ledger: "Ledger") -> None:
     if aside:
         folder = shlex.quote(str(campaign.folder))
         click.echo(
-            f"{pluralise(aside, 'structure')} set aside; to run once more those that only met a cause that is mended:"
-            f" oact run {folder} --structures 0-9,15 --ignore-budget (listed by oact dashboard {folder}"
-            " --show-chronic-failures 1)"
+            f"{pluralise(aside, 'structure')} set aside; to run those whose cause is mended once more:"
+            f" oact run {folder} --structures 0-9,15 --ignore-budget (`oact dashboard {folder}"
+            " --show-chronic-failures 1` lists them)"
         )

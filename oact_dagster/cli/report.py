@@ -23,13 +23,13 @@ Example:
     "--output",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="The file to write; report.html beside campaign.yaml.",
+    help="File to write (default: report.html beside campaign.yaml).",
 )
 def report(campaign: str, output: Path | None) -> None:
-    """Write a whole campaign into one HTML file, to look at and to mail.
+    """Write one HTML report of a campaign.
 
-    CAMPAIGN is a campaign.yaml or its folder. The file asks the network for nothing. The ledger is only read, also
-    while runs are at work. An older report is replaced; a file that is none is not.
+    CAMPAIGN is a campaign.yaml or its folder. The file needs no network. The ledger is only read, even while runs are
+    at work. Overwrites an earlier report, but never any other file.
     """
     from oact_dagster.cli.bar import bar_on_stderr
     from oact_dagster.ledger.read_only import open_reader

@@ -6,8 +6,8 @@ import click
 
 _EXAMPLE: Final = """\
 \b
-Exit code: 0 when all structures asked for are completed, 1 when not, 2 when nothing could
-be run, 130 after Ctrl+C.
+Exit code: 0 if all structures asked for are completed, 1 if not, 2 if nothing could be run,
+130 after Ctrl+C.
 
 \b
 Example:
@@ -19,18 +19,16 @@ Example:
 @click.command(epilog=_EXAMPLE)
 @click.argument("campaign")
 @click.option(
-    "--structures", metavar="0-9,15", help="Only these structures (row numbers of the CSV, from 0)."
+    "--structures", metavar="0-9,15", help="Run only these structures (row numbers of the CSV, from 0)."
 )
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many, most urgent first.")
-@click.option("--ignore-budget", is_flag=True, help="Run also what has used up its budget of retries.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Run at most N, most urgent first.")
+@click.option("--ignore-budget", is_flag=True, help="Also run structures that have used up their retries.")
 @click.option(
     "--stale",
     is_flag=True,
-    help="Compute again the results that were made with other settings than the present.",
+    help="Recompute results that were made with other settings.",
 )
-@click.option(
-    "--take-over", is_flag=True, help="Take the ledger from another host that died while it had it."
-)
+@click.option("--take-over", is_flag=True, help="Take over the ledger from a host that died while it had it.")
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -41,10 +39,11 @@ def run(
     stale: bool,
     take_over: bool,
 ) -> None:
-    """Run a campaign's structures in the foreground: all that are not completed, or those named.
+    """Run a campaign in the foreground.
 
-    CAMPAIGN is a campaign.yaml or its folder. The CSV is taken in first where it is new or has grown. Ctrl+C lets
-    running calculations end in launcher.stop_grace_s; a second one ends them now. The same command goes on later.
+    Runs all structures that are not completed, or those named. CAMPAIGN is a campaign.yaml or its folder. Takes in the
+    CSV first if it is new or has grown. After Ctrl+C, running calculations may end within launcher.stop_grace_s; a
+    second Ctrl+C ends them now. The same command continues later.
     """
     from oact_dagster.attempts.selection import STALE, Selection, parse_indices
     from oact_dagster.cli.foreground import check_before, run_structures, take_in_if_needed

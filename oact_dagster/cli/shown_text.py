@@ -1,4 +1,4 @@
-"""Text of others, as it may be shown on a terminal: one line, cut, and without what a terminal would obey."""
+"""Text from elsewhere, made safe for a terminal: one line, cut, and without control characters."""
 
 from typing import Final
 
@@ -6,10 +6,10 @@ CUT: Final = "..."
 
 
 def one_line(text: str | None, width: int) -> str:
-    """A text of any length and content on one line of at most ``width`` characters; the ledger keeps it whole."""
+    """A text of any length and content, on one line of at most ``width`` characters; the ledger keeps it whole."""
     if not text:
         return ""
-    # Only as much as can be seen is looked at: messages of a megabyte are there.
+    # Only the visible part is processed: some messages are a megabyte long.
     line = " ".join(text[: 4 * width + 200].split())
     line = "".join(character if character.isprintable() else "?" for character in line)
     whole = len(line) <= width and len(text) <= 4 * width + 200
@@ -17,7 +17,7 @@ def one_line(text: str | None, width: int) -> str:
 
 
 def printable(text: str, encoding: str | None) -> str:
-    """A text with what the place where it is printed cannot show replaced."""
+    """A text with the characters replaced that its output cannot show."""
     try:
         return text.encode(encoding or "utf-8", "replace").decode(encoding or "utf-8")
     except LookupError:

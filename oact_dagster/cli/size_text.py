@@ -1,4 +1,4 @@
-"""Sizes as people read them."""
+"""Sizes in readable units."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ _UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 def size_text(number: float) -> str:
-    """Bytes in decimal units, as disks are sold and quotas are given."""
+    """Bytes in decimal units, as disks are sold and quotas are set."""
     exponent = 0
     while number >= 999.5 and exponent < len(_UNITS) - 1:
         number /= 1000

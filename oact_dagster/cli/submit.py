@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 _EXAMPLE: Final = """\
 \b
-Exit code: 0 when all were submitted (with --use-parsl: completed) or there was nothing to
-submit; 1 when some were not; 2 when nothing could be; 130 after Ctrl+C, which leaves the
-jobs that were submitted in the queue.
+Exit code: 0 if all were submitted (with --use-parsl: completed) or there was nothing to
+submit; 1 if some were not; 2 if none could be; 130 after Ctrl+C, which leaves submitted jobs
+in the queue.
 
 \b
 Example:
@@ -58,16 +58,17 @@ _SHOWN: Final = 10
 @submit_options
 @click.pass_context
 def submit(ctx: click.Context, /, db: str, jobs_dir: Path | None, **flags: Any) -> None:
-    """Submit structures that are to be run to a scheduler, and return; or run them here with --use-parsl.
+    """Submit structures to Slurm or Flux.
 
-    What a flag does not say is that of the campaign.yaml beside DB, else the default. JOBS_DIR may be left out for a
-    campaign, whose CSV is taken in first where there is no ledger yet. What was submitted is recorded by `oact
-    dashboard DB --update JOBS_DIR`, and followed by any later run of the campaign.
+    Submits structures that are to be run, and returns; with --use-parsl, runs them on this node. Flags you leave out
+    come from the campaign.yaml next to DB, then from the defaults. JOBS_DIR may be left out for a campaign; its CSV is
+    taken in first if there is no ledger yet. `oact dashboard DB --update JOBS_DIR` records the results, and any later
+    run of the campaign follows the jobs.
     """
     ledger, beside = found_ledger(db)
     jobs = jobs_dir or (beside.jobs_dir if beside is not None else None)
     if jobs is None:
-        raise click.UsageError("name the JOBS_DIR, too: no campaign.yaml lies beside the ledger")
+        raise click.UsageError("name the JOBS_DIR, too: there is no campaign.yaml beside the ledger")
     for flag in without_effect(flags):
         warn(f"{flag} has no effect {'with' if flags['use_parsl'] else 'without'} --use-parsl")
     campaign = _settings(ledger, jobs, beside, flags)
@@ -82,7 +83,7 @@ def _take_in_first(campaign: "Campaign") -> None:
     """Make the ledger of a new campaign.
 
     Raises:
-        IntakeRefused: the CSV is refused whole; no ledger is left behind.
+        IntakeRefused: the whole CSV is refused; no ledger is left behind.
     """
     from oact_dagster.cli.bar import bar_on_stderr
     from oact_dagster.cli.foreground import intake_lines
@@ -109,7 +110,7 @@ def _settings(ledger: Path, jobs: Path, beside: "Campaign | None", flags: dict[s
         if cores is None and beside is None:
             cores = DEFAULT_CORES_PER_WORKER
         if flags["n_cores"] is not None and flags["n_cores"] != cores:
-            warn(f"--n-cores {flags['n_cores']} gives way to --cores-per-worker {cores}")
+            warn(f"--n-cores {flags['n_cores']} is overridden by --cores-per-worker {cores}")
         launcher = worker_settings(flags) | node_settings(
             flags["max_workers"] or (None if on_node else DEFAULT_WORKERS), cores, flags["job_timeout"]
         )
@@ -129,7 +130,7 @@ def _settings(ledger: Path, jobs: Path, beside: "Campaign | None", flags: dict[s
             launcher.setdefault("n_hours", DEFAULT_HOURS)
     if cores is not None:
         orca["n_cores"] = cores
-    # Without a campaign nobody has set a budget.
+    # Without a campaign, nobody has set a budget.
     budget = flags["max_fail_count"] or (WITHOUT_LIMIT if beside is None else None)
     return campaign_with(
         beside,
@@ -144,7 +145,7 @@ def _settings(ledger: Path, jobs: Path, beside: "Campaign | None", flags: dict[s
 
 
 def _scheduler(settings: str | None) -> str:
-    """The scheduler where no flag names one: the settings', else the first one on PATH, else Flux."""
+    """The default scheduler: that of the settings, else the first one on PATH, else Flux."""
     names = scheduler_names()
     if settings in names:
         return settings
@@ -152,7 +153,7 @@ def _scheduler(settings: str | None) -> str:
 
 
 def _chosen(reader: "LedgerReader", campaign: "Campaign", flags: dict[str, Any]) -> list[int]:
-    """The structures to submit; where there are none, why."""
+    """The structures to submit; if there are none, print why."""
     from oact_dagster.attempts.submission import READY, choose, room_for
     from oact_dagster.ledger.states import Status
 
@@ -175,11 +176,11 @@ def _chosen(reader: "LedgerReader", campaign: "Campaign", flags: dict[str, Any])
         why = f"{busy} {do} already, and max_in_flight is {campaign.max_in_flight}"
     elif ready:
         held = (
-            "is to_run, and is held, still runs, or has used up its budget"
+            "is to_run, but is held, still runs, or has used up its budget"
             if ready == 1
-            else "are to_run, and are held, still run, or have used up their budget"
+            else "are to_run, but are held, still run, or have used up their budget"
         )
-        why = f"{ready} {held} (`oact dashboard` tells)"
+        why = f"{ready} {held} (`oact dashboard` shows which)"
     else:
         why = "no structure is to_run"
     click.echo(f"nothing to submit: {why}")
@@ -235,10 +236,10 @@ def _submit(ledger: Path, campaign: "Campaign", beside: "Campaign | None", flags
 
 
 def _check(campaign: "Campaign", beside: "Campaign | None", flags: dict[str, Any]) -> None:
-    """Find what would keep every structure from being run, before anything is marked running.
+    """Find everything that would stop all structures, before any is marked running.
 
     Raises:
-        RefusedError: with a line for each thing.
+        RefusedError: with a line for each problem.
     """
     from oact_dagster.cli.foreground import check_before
 
@@ -250,17 +251,17 @@ def _check(campaign: "Campaign", beside: "Campaign | None", flags: dict[str, Any
     kind, program = campaign.launcher.kind, campaign.launcher.kind_facts.program
     if program is not None and shutil.which(program) is None:
         raise RefusedError(
-            f"{program}: no such program on PATH; submit where {kind} is (--scheduler names it), run here with"
-            " --use-parsl, or let --dry-run write the scripts"
+            f"{program}: no such program on PATH; submit where {kind} is installed, name another --scheduler, run here"
+            " with --use-parsl, or write the scripts only with --dry-run"
         )
     if beside is not None and program is not None:
         if beside.launcher.kind != kind:
             warn(
-                f"{beside.file}: launcher.kind is {beside.launcher.kind}: `oact run` follows these jobs once it is"
+                f"{beside.file}: launcher.kind is {beside.launcher.kind}: `oact run` follows these jobs only once it is"
                 f" {kind}"
             )
         if beside.jobs_dir != campaign.jobs_dir:
-            warn(f"{beside.file}: jobs_dir is {beside.jobs_dir}, and these jobs run in {campaign.jobs_dir}")
+            warn(f"{beside.file}: jobs_dir is {beside.jobs_dir}, but these jobs run in {campaign.jobs_dir}")
 
 
 def _run_here(campaign: "Campaign", ledger: "Ledger", chosen: list[int], flags: dict[str, Any]) -> int:
@@ -271,7 +272,7 @@ def _run_here(campaign: "Campaign", ledger: "Ledger", chosen: list[int], flags: 
         done = run(campaign, ledger, chosen, follow=True, take_over=flags["take_over"], watch=progress.watch)
     problems = _tell_problems(done, progress.tally)
     if done.stopped:
-        click.echo("oact: interrupted; the same command goes on where it stopped", err=True)
+        click.echo("oact: interrupted; the same command continues where it stopped", err=True)
     return _exit_code(done, problems, progress.tally)
 
 
@@ -306,14 +307,14 @@ def _hand_over(
         click.echo(f"  to cancel them: {done.how_to_cancel}")
     problems = _tell_problems(done, tally)
     if done.stopped:
-        click.echo("oact: interrupted; what was submitted goes on in the queue", err=True)
+        click.echo("oact: interrupted; submitted jobs stay in the queue", err=True)
     return _exit_code(done, problems, tally)
 
 
 def _tell_problems(done: "Submitted", tally: "Tally") -> bool:
     lines = [] if done.stopped else tally.problem_lines()
     if done.problem is not None:
-        # What it kept from being run says the same.
+        # The reasons why structures were not run repeat the problem.
         told = str(done.problem)
         lines = [line for line in lines if line.partition(": ")[2] not in told] + [told]
     for line in lines:

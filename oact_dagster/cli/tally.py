@@ -1,4 +1,4 @@
-"""Counting what happens in a batch."""
+"""The counts of a batch."""
 
 import re
 import textwrap
@@ -10,22 +10,22 @@ from oact_dagster.attempts.events import Completed, Event, Failed, NotRun, Runni
 
 _EXAMPLES: Final = 10
 REASONS: Final = 5
-"""Reasons that are told of each class of failure; the rest is counted."""
+"""Reasons shown for each failure class; the others are only counted."""
 LONGEST: Final = 500
 _NUMBER: Final = re.compile(r"[-+]?\d+(?:\.\d+)?")
 
 
 @dataclass(slots=True)
 class Failures:
-    """Structures that failed for one reason."""
+    """Structures that failed for the same reason."""
 
     message: str
-    """Of the first one."""
+    """Message of the first one."""
     count: int = 0
     first: list[int] = field(default_factory=list)
 
     def line(self, kind: str) -> str:
-        """What is told of them."""
+        """The line shown for them."""
         shown = ", ".join(map(str, self.first)) + (", …" if self.count > len(self.first) else "")
         named = f"{'structure' if self.count == 1 else 'structures'} {shown}"
         return f"{self.count} failed, {kind} ({named}): {self.message.removeprefix(f'{kind}: ')}"
@@ -36,30 +36,30 @@ class Tally:
     """What a batch has done so far."""
 
     asked: int = 0
-    """Structures that the batch was asked for."""
+    """Number of structures that the batch was asked for."""
     began: bool = False
     computed: int = 0
     reused: int = 0
-    """Those whose result was there before."""
+    """Number whose result existed before."""
     followed: int = 0
-    """Those that another run computed meanwhile."""
+    """Number that another run computed in the meantime."""
     failures: Counter[str] = field(default_factory=Counter)
     """Structures by failure class."""
     reasons: dict[str, dict[str, Failures]] = field(default_factory=lambda: defaultdict(dict))
-    """Of each failure class the structures by their message, numbers aside."""
+    """For each failure class, its structures by message without numbers."""
     not_run: Counter[str] = field(default_factory=Counter)
-    """Structures that were left alone, by the reason."""
+    """Structures that were not run, by reason."""
     running: set[int] = field(default_factory=set)
-    """``orig_index`` of what computes now."""
+    """``orig_index`` of each running structure."""
 
     @property
     def failed(self) -> int:
-        """Structures without a result after the batch."""
+        """Number of structures without a result after the batch."""
         return self.failures.total()
 
     @property
     def done(self) -> int:
-        """Structures that the batch has settled."""
+        """Number of structures that the batch has settled."""
         return self.computed + self.reused + self.followed + self.failed + self.not_run.total()
 
     def add(self, event: Event) -> None:
@@ -91,7 +91,7 @@ class Tally:
         return ", ".join([*parts, f"{len(self.running)} running"])
 
     def problem_lines(self) -> list[str]:
-        """One line for each reason of each class of failure, and for each why structures were not run."""
+        """A line for each reason of each failure class, and for each reason why structures were not run."""
         lines = []
         for kind, count in self.failures.most_common():
             told = sorted(self.reasons[kind].values(), key=lambda failures: -failures.count)
@@ -104,7 +104,7 @@ class Tally:
         kind = event.failure_class
         self.failures[kind] += 1
         message = textwrap.shorten(event.message, LONGEST, placeholder=" …")
-        # The same reason names other numbers in each structure.
+        # The same reason contains other numbers for each structure.
         reasons, key = self.reasons[kind], _NUMBER.sub("#", message)
         if key not in reasons:
             if len(reasons) == REASONS:

@@ -18,14 +18,15 @@ Example:
 @click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--read-only", is_flag=True, help="Only look: nobody can start or end runs, and no daemon runs."
+    "--read-only", is_flag=True, help="Only show: nobody can start or end runs, and no daemon runs."
 )
 @click.pass_context
 def web(ctx: click.Context, folder: Path, port: int, host: str, read_only: bool) -> None:
-    """Open a campaign in Dagster's web page, with the daemon that its schedules and queued runs need.
+    """Open a campaign in Dagster's web page.
 
-    FOLDER is the campaign's folder (or its campaign.yaml); docs/web-page.md has the commands for several campaigns in
-    one page. Ctrl+C ends the page and all its processes. Of those one that dies is started again.
+    Also runs the daemon, which sensors and queued runs need. FOLDER is the campaign's folder (or its campaign.yaml);
+    docs/web-page.md has the commands for several campaigns in one page. Ctrl+C ends the page and all its processes.
+    Restarts the page or the daemon if one of them dies.
     """
     from oact_dagster.cli.environment import export_lines, variables
     from oact_dagster.cli.errors import RefusedError
@@ -36,8 +37,8 @@ def web(ctx: click.Context, folder: Path, port: int, host: str, read_only: bool)
 
     if (folder / "workspace.yaml").is_file() and not (folder / CAMPAIGN_FILE).exists():
         raise RefusedError(
-            f"{folder}: has a workspace.yaml and no campaign.yaml: `oact web` opens one campaign; for several, `dagster"
-            " instance migrate` once, then `dagster-webserver -w workspace.yaml` and `dagster-daemon run -w"
+            f"{folder}: has a workspace.yaml but no campaign.yaml: `oact web` opens one campaign; for several, run"
+            " `dagster instance migrate` once, then `dagster-webserver -w workspace.yaml` and `dagster-daemon run -w"
             " workspace.yaml`, all with the same DAGSTER_HOME"
         )
     settings = load_campaign(folder)

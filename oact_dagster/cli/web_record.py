@@ -1,4 +1,4 @@
-"""What an open web page consists of, kept in a file, so that a later call finds what a ``kill -9`` has left."""
+"""A file that records an open web page's processes, so that a later call finds them after a ``kill -9``."""
 
 import contextlib
 import json
@@ -14,16 +14,16 @@ from oact_dagster.ledger.owner import Owner
 
 @dataclass(frozen=True, slots=True)
 class OpenPage:
-    """A web page, and what keeps it open."""
+    """A web page and its processes."""
 
     address: str
     owner: Owner
-    """Its ``oact web``."""
+    """The ``oact web`` process."""
     programs: list[Owner]
     """The web server and the daemon."""
 
     def alive(self) -> list[psutil.Process]:
-        """Its programs that still run."""
+        """Its programs that are still running."""
         found = []
         for one in self.programs:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -33,12 +33,12 @@ class OpenPage:
 
 
 def record_file(home: Path, campaign: str) -> Path:
-    """Where a campaign's page is kept, in the folder of its Dagster instance."""
+    """Path of the record, in the folder of the campaign's Dagster instance."""
     return home / f"oact-web-{campaign}.json"
 
 
 def record_page(file: Path, page: OpenPage) -> None:
-    """Keep it, whole or not at all.
+    """Write the record, whole or not at all.
 
     Raises:
         OSError: it cannot be written.
@@ -47,10 +47,10 @@ def record_page(file: Path, page: OpenPage) -> None:
 
 
 def left_by_a_dead_one(file: Path) -> OpenPage | None:
-    """The page that is kept there, where its ``oact web`` does not run any more.
+    """The recorded page if its ``oact web`` no longer runs.
 
     Raises:
-        RefusedError: it runs.
+        RefusedError: ``oact web`` still runs.
     """
     try:
         kept = json.loads(file.read_text())
@@ -61,7 +61,7 @@ def left_by_a_dead_one(file: Path) -> OpenPage | None:
         return None
     if page.owner.lives():
         raise RefusedError(
-            f"the campaign is open already at {page.address} (process {page.owner.pid}); with --read-only and another"
-            " --port there is a second page to look at"
+            f"the campaign is already open at {page.address} (process {page.owner.pid}); with --read-only and another"
+            " --port you can open a second page to look at"
         )
     return page

@@ -1,4 +1,4 @@
-"""Dagster's web page and daemon as child processes, which are started again when they die."""
+"""Dagster's web page and daemon as child processes that are restarted when they die."""
 
 import contextlib
 import errno
@@ -25,13 +25,13 @@ from oact_dagster.cli.web_record import OpenPage, left_by_a_dead_one, record_pag
 from oact_dagster.ledger.owner import Owner
 
 END_S: Final = 20.0
-"""Time that Dagster's processes get to end after Ctrl+C, s."""
+"""Seconds that Dagster's processes get to end after Ctrl+C."""
 
 STEADY_S: Final = 30.0
-"""What dies sooner after its first start has never worked: that ends the page, s."""
+"""A program that dies sooner than this after its first start has never worked, which ends the page; in s."""
 
 LONGEST_REST_S: Final = 60.0
-"""Between the death of a program that dies again and again and its next start, at most, s."""
+"""Longest wait before a program that keeps dying is restarted, s."""
 
 _CODE_SERVER: Final = "code server"
 _SOCKET: Final = "code"
@@ -42,12 +42,12 @@ def check_port(host: str, port: int) -> None:
     """Make sure that the port is free.
 
     Raises:
-        RefusedError: it is in use, or the address is none of this machine.
+        RefusedError: the port is in use, or the address does not belong to this machine.
     """
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as probe:
-            # As the web server does: a port whose last connections are still closing is free.
+            # As the web server does: a port with closing connections is free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
@@ -56,19 +56,19 @@ def check_port(host: str, port: int) -> None:
 
 
 def end_left_servers(record: Path) -> None:
-    """End the web page and the daemon that a killed ``oact web`` has left; runs that they have started go on.
+    """End the web page and the daemon that a killed ``oact web`` left behind; runs that they started go on.
 
     Args:
-        record: the campaign's, as :func:`serve` keeps it.
+        record: the campaign's file, as :func:`serve` writes it.
 
     Raises:
-        RefusedError: the campaign's page is open, and its ``oact web`` lives.
+        RefusedError: the campaign's page is open, and its ``oact web`` runs.
     """
     page = left_by_a_dead_one(record)
     programs = [] if page is None else page.alive()
     if page is None or not programs:
         return
-    click.echo(f"oact: ending what an earlier page, which was killed, has left at {page.address}", err=True)
+        click.echo(f"oact: ending the processes of a killed page at {page.address}", err=True)
     for one in programs:
         with contextlib.suppress(psutil.NoSuchProcess):
             one.terminate()
@@ -88,12 +88,12 @@ class _Child:
     process: "subprocess.Popen[bytes]"
     started: float = field(default_factory=time.monotonic)
     deaths: int = 0
-    """In a row, each soon after its start."""
+    """Number of deaths in a row, each soon after a start."""
     again_at: float | None = None
-    """When it is started again; None while it runs."""
+    """When it is restarted; None while it runs."""
 
     def dies(self, now: float) -> float:
-        """Note that it has died; returns after how long it is started again, s."""
+        """Note that the program has died; return the seconds until its restart."""
         steady = now - self.started >= STEADY_S
         self.deaths = 1 if steady else self.deaths + 1
         rest = 0.0 if steady else min(LONGEST_REST_S, 2.0**self.deaths)
@@ -110,17 +110,17 @@ def serve(
     read_only: bool,
     record: Path | None = None,
 ) -> int:
-    """Run the web page, and the daemon, until a signal ends them; no process of theirs is left then.
+    """Run the web page and the daemon until a signal ends them and all their processes.
 
-    One that dies is started again: the runs that the daemon has started go on, and so does the page.
+    Restarts either of them if it dies; the runs that the daemon has started go on.
 
     Args:
         folder: the campaign's.
         variables: added to the environment.
         host: address to listen on.
         port: port to listen on.
-        read_only: the web page alone, in which nothing can be started.
-        record: where it is kept what runs, so that a later call finds what a kill -9 has left; None: nowhere.
+        read_only: run only the web page, in which nothing can be started.
+        record: file that lists the processes, so that a later call finds them after a kill -9; None: no file.
 
     Returns:
         The exit code: 0 after Ctrl+C or SIGTERM, else that of the program that does not stay alive.
@@ -133,7 +133,7 @@ def serve(
     def on_signal(number: int, frame: FrameType | None) -> None:
         asked.append(number)
 
-    # Before the start: a Ctrl+C in between would leave the page running.
+    # Set before the start: a Ctrl+C in between would leave the page running.
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     children: list[_Child] = []
     sessions: set[int] = set()
@@ -143,7 +143,7 @@ def serve(
             [sys.executable, "-m", *arguments],
             cwd=folder,
             env=environment,
-            # The terminal's Ctrl+C is for us: Dagster's processes would otherwise get it twice.
+            # Only this process handles the terminal's Ctrl+C: Dagster's processes would otherwise get it twice.
             start_new_session=True,
         )
         sessions.add(process.pid)
@@ -155,7 +155,7 @@ def serve(
             children.append(_Child(name, arguments, start(arguments)))
             _keep(record, host, port, children)
             if name == _CODE_SERVER:
-                # The others give up on one that does not answer yet.
+                # The other programs give up if this one does not answer yet.
                 _wait_for(sockets / _SOCKET, children[0].process, asked)
         while not asked and code == 0:
             time.sleep(0.2)
@@ -171,7 +171,7 @@ def serve(
                         break
                     rest = child.dies(now)
                     when = f" in {rest:g} s" if rest else ""
-                    click.echo(f"oact: the {child.name} has died; it is started again{when}", err=True)
+                    click.echo(f"oact: the {child.name} has died; restarting it{when}", err=True)
                 if child.again_at is not None and now >= child.again_at:
                     child.process, child.started, child.again_at = start(child.arguments), now, None
                     _keep(record, host, port, children)
@@ -186,9 +186,9 @@ def serve(
 
 
 def _programs(sockets: Path, host: str, port: int, *, read_only: bool) -> dict[str, list[str]]:
-    """What is run, by its name: each a module of Python's with its arguments.
+    """The programs to run, by name: each a Python module with its arguments.
 
-    Page and daemon share one server of the campaign's definitions: a daemon that has its own makes a new one each
+    The page and the daemon share one server of the campaign's definitions: a daemon with its own makes a new one each
     minute, which costs some seconds of CPU.
     """
     socket_file, workspace = sockets / _SOCKET, sockets / "workspace.yaml"
@@ -205,7 +205,7 @@ def _programs(sockets: Path, host: str, port: int, *, read_only: bool) -> dict[s
 
 
 def _wait_for(socket_file: Path, process: "subprocess.Popen[bytes]", asked: list[int]) -> None:
-    """Wait until a program answers at its socket; not longer than it lives, or nobody ends us."""
+    """Wait until a program answers at its socket, dies, or we are asked to stop."""
     while process.poll() is None and not asked:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
             probe.connect(str(socket_file))
@@ -223,14 +223,14 @@ def _keep(record: Path | None, host: str, port: int, children: list[_Child]) -> 
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
-    # Dagster starts run workers by the bare word `dagster`, also where the environment is not activated.
+    # Dagster starts run workers by the bare name `dagster`, even if the environment is not activated.
     programs = str(Path(sys.executable).parent)
     path = os.pathsep.join(filter(None, [programs, os.environ.get("PATH", os.defpath)]))
     return {**os.environ, **variables, "PATH": path}
 
 
 def _end(processes: list["subprocess.Popen[bytes]"], sessions: set[int], asked: list[int]) -> None:
-    """End the processes and all that they have started; a second signal hurries."""
+    """End the processes and all that they started; a second signal ends them at once."""
     family = _family(sessions)
     alive = [process for process in processes if process.poll() is None]
     if alive:
@@ -242,7 +242,7 @@ def _end(processes: list["subprocess.Popen[bytes]"], sessions: set[int], asked: 
         family |= _family(sessions)
         time.sleep(0.2)
     family |= _family(sessions)
-    # A run that was started in the page ends its calculations, and gives their structures back.
+    # A run that was started in the page ends its calculations, and gives back their structures.
     _signal_all(family, signal.SIGTERM)
     limit = time.monotonic() + END_S
     while any(one.is_running() for one in family) and time.monotonic() < limit and len(asked) < 2:
@@ -263,7 +263,7 @@ def _signal_all(family: set[psutil.Process], number: signal.Signals) -> None:
 
 
 def _family(sessions: set[int]) -> set[psutil.Process]:
-    """The processes that ours have started, also those whose parent has died."""
+    """The processes that ours started, including those whose parent has died."""
     found: set[psutil.Process] = set()
     for pid in sessions:
         with contextlib.suppress(psutil.NoSuchProcess):

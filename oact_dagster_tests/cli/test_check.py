@@ -130,7 +130,7 @@ def test_what_is_in_the_way_of_all(tmp_path: Path) -> None:
     campaign = write_campaign(tmp_path / "campaign", 2, tmp_path / "nowhere" / "orca")
     done = oact("check", campaign.file)
     assert done.returncode == 1
-    assert "\nIn the way of the whole campaign:\n  " in done.stdout
+    assert "\nStops the whole campaign:\n  " in done.stdout
     assert "orca.command" in done.stdout and "  can be run    2\n" in done.stdout
     assert done.stdout.endswith("\nThe campaign cannot be run as it is.\n")
 

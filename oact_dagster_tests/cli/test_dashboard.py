@@ -143,7 +143,7 @@ def test_what_the_example_does_not_have() -> None:
     assert "(in 16 days, 9740 structures left at this pace)" in shown
     assert "\nCore-hours of attempts: good 54.56, failed 12.50, timed out 160.00\n" in shown
     assert "\nFailures by class: scf_not_converged 30, timeout 20\n" in shown
-    assert "\nAttempts that failed by a fault of their host: n7 3, n2 1\n" in shown
+    assert "\nAttempts that failed through their host's fault: n7 3, n2 1\n" in shown
     assert "     30  scf_not_converged: not converged after 500 cycles (structure 7)\n" in shown
 
 
@@ -418,9 +418,9 @@ def test_three_retries_are_three_attempts_in_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--include-timeout-in-reset"], "goes with --reset-failed"),
-        (["--max-retries", "3"], "goes with --reset-failed or --reset-timeout"),
-        (["--job-dir-pattern", "x_{id}"], "goes with --update"),
+        (["--include-timeout-in-reset"], "needs --reset-failed"),
+        (["--max-retries", "3"], "needs --reset-failed or --reset-timeout"),
+        (["--job-dir-pattern", "x_{id}"], "needs --update"),
         (["--watch", "--reset-failed"], "only looks"),
         (["--update", "nowhere"], "nowhere: no such folder"),
         (["--update", ".", "--job-dir-pattern", "../x_{id}"], "must stay inside jobs_dir"),

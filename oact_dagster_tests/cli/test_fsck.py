@@ -86,7 +86,7 @@ def test_what_agrees(house: House) -> None:
     assert code == 0 and not any(one["differences"] for one in found.values())
     assert list(found) == [one.name for one in INVARIANTS]
     done = oact("fsck", house.db, house.jobs)
-    assert done.exit_code == 0 and done.stdout == f"{len(INVARIANTS)} invariants looked at: 0 differences\n"
+    assert done.exit_code == 0 and done.stdout == f"{len(INVARIANTS)} invariants checked: 0 differences\n"
     assert house.db.read_bytes() == before
     assert house.fsck("--repair")[0] == 0
 
@@ -94,7 +94,7 @@ def test_what_agrees(house: House) -> None:
 def test_the_list_says_what_is_looked_at() -> None:
     shown = oact("fsck", "--list").stdout
     for one in INVARIANTS:
-        assert f"{one.name}: {one.holds}\n  {'--repair' if one.mends else 'not mended'}" in shown
+        assert f"{one.name}: {one.holds}\n  {'--repair' if one.mends else 'not repaired'}" in shown
 
 
 def no_energy(house: House) -> None:
@@ -313,7 +313,7 @@ def test_what_is_mended_is_right(house: House) -> None:
     half_a_folder(house)
     done = oact("fsck", house.db, house.jobs, "--repair")
     assert done.exit_code == 0, done.stdout
-    assert done.stdout.endswith("invariants looked at: 0 differences left, 4 mended\n")
+    assert done.stdout.endswith("invariants checked: 0 differences left, 4 repaired\n")
     with Ledger(house.db) as ledger:
         rows = {row.orig_index: row for row in ledger.stored_by_status()}
     assert (rows[0].final_energy, rows[0].scf_steps, rows[0].max_forces) == (-76.0, 12, 0.001)
@@ -366,7 +366,7 @@ def test_a_scheduler_that_cannot_be_asked_is_said(house: House) -> None:
     house.sql("UPDATE attempts SET launcher = 'pbs' WHERE state != 'closed'")
     code, found = house.fsck()
     assert code == 0 and "no launcher of kind pbs" in found["attempt-has-job"]["skipped"]
-    assert "attempt-has-job: not looked at" in oact("fsck", house.db, house.jobs).stdout
+    assert "attempt-has-job: not checked" in oact("fsck", house.db, house.jobs).stdout
 
 
 def test_what_cannot_be_looked_at(house: House, tmp_path: Path) -> None:

@@ -34,6 +34,14 @@ def test_each_option_is_explained() -> None:
                 assert parameter.help, f"oact {command.name} {parameter.opts}"
 
 
+def test_summaries_are_shown_whole() -> None:
+    with click.Context(main, info_name="oact", terminal_width=80) as context:
+        shown = main.get_help(context)
+    for name in COMMANDS:
+        (summary,) = re.findall(rf"^  {name} +(.*)$", shown, re.MULTILINE)
+        assert summary.endswith(".") and not summary.endswith("..."), f"oact {name}: {summary}"
+
+
 @pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
 def test_help_imports_nothing_slow(arguments: list[str]) -> None:
     code = (

@@ -66,7 +66,7 @@ def test_a_campaign_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
     file = tmp_path / "campaign.yaml"
     file.write_text("# mine\n")
     (tmp_path / "definitions.py").write_text("mine = 1\n")
-    assert_one_line(oact("init", csv, cwd=tmp_path), "campaign.yaml: is there already", "--force")
+    assert_one_line(oact("init", csv, cwd=tmp_path), "campaign.yaml: already exists", "--force")
     assert file.read_text() == "# mine\n"
     file.unlink()
     done = oact("init", csv, cwd=tmp_path)

@@ -72,7 +72,7 @@ def test_folders_can_be_named(tmp_path: Path, old: Path) -> None:
     campaign = load_campaign(old.parent)
     assert (campaign.name, campaign.jobs_dir, campaign.ledger) == ("mine", tmp_path / "jobs2", old)
     assert "ledger: workflow.db" in campaign.file.read_text()
-    assert_one_line(oact("init", "--from-db", old, "--folder", old.parent), "is there already")
+    assert_one_line(oact("init", "--from-db", old, "--folder", old.parent), "already exists")
 
 
 def test_a_ledger_without_folders(tmp_path: Path) -> None:
@@ -100,8 +100,8 @@ def test_keys_that_are_missing_or_there_twice_are_listed(tmp_path: Path) -> None
 def test_a_csv_or_a_ledger(tmp_path: Path, old: Path) -> None:
     assert "give a CSV, or a ledger" in oact("init").stderr
     assert "give a CSV, or a ledger" in oact("init", "a.csv", "--from-db", old).stderr
-    assert "columns are a CSV's" in oact("init", "--from-db", old, "--charge-column", "q").stderr
-    assert "--jobs-dir goes with --from-db" in oact("init", "a.csv", "--jobs-dir", "j").stderr
+    assert "column options need a CSV" in oact("init", "--from-db", old, "--charge-column", "q").stderr
+    assert "--jobs-dir needs --from-db" in oact("init", "a.csv", "--jobs-dir", "j").stderr
     assert_one_line(
         oact("init", "--from-db", tmp_path / "no.db", "--folder", tmp_path / "c"), "no.db: no such ledger"
     )

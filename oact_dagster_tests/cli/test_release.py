@@ -18,7 +18,7 @@ def test_held_structures_are_released(tmp_path: Path) -> None:
         ledger.add_structures([structure(n) for n in range(5)])
         ledger.hold([0, 1, 2])
     done = oact("release", file, "--structures", "0,4")
-    assert done.stdout == "1 structure released of 2 named ones; the others were not held\n", done.stderr
+    assert done.stdout == "1 structure released of 2 named; the others were not held\n", done.stderr
     unknown = "1 structure is not in the ledger (refused or unknown): 99"
     assert_one_line(oact("release", file, "--structures", "1,99"), unknown)
     (tmp_path / "campaign.yaml").write_text("name: a\ncsv: null\norca: {command: orca}\n")
@@ -42,9 +42,9 @@ def test_what_a_broken_engine_cost_is_told_when_a_paused_campaign_goes_on(tmp_pa
     assert first == "the campaign goes on; it was paused: the module is broken"
     shown = shlex.quote(str(folder))
     assert second == (
-        "1 structure set aside; to run once more those that only met a cause that is mended:"
-        f" oact run {shown} --structures 0-9,15 --ignore-budget (listed by oact dashboard {shown}"
-        " --show-chronic-failures 1)"
+        "1 structure set aside; to run those whose cause is mended once more:"
+        f" oact run {shown} --structures 0-9,15 --ignore-budget (`oact dashboard {shown}"
+        " --show-chronic-failures 1` lists them)"
     )
     assert oact("release", folder, "--feed").stdout == "the campaign was not paused\n"
 
@@ -55,7 +55,7 @@ def test_a_paused_campaign_is_told_of(tmp_path: Path) -> None:
         ledger.add_structures([structure(n) for n in range(2)])
         pause(ledger, "5 of the last 5 attempts failed")
     told = (
-        "0 structures released\nthe campaign is paused, and begins nothing: 5 of the last 5 attempts failed;"
+        "0 structures released\nthe campaign is paused and starts nothing: 5 of the last 5 attempts failed;"
         " `oact release workflow.db --feed` lets it go on\n"
     )
     assert oact("release", "workflow.db", cwd=tmp_path).stdout == told

@@ -99,8 +99,8 @@ def test_failures_are_told_by_class_and_neighbours_do_not_care(tmp_path: Path, e
     assert sorted(engine.runs) == [0, 1, 1, 2, 3, 3, 4, 4, 5]
     assert done.stderr.splitlines()[-1] == (
         "oact: 2 set aside, their budget (retry) is used up (scf_not_converged 2): "
-        f"`oact run {campaign.file} --ignore-budget` goes on with their remedies, and so does a larger"
-        " retry.max_failures (of lost ones: retry.max_losses)"
+        f"`oact run {campaign.file} --ignore-budget` continues with their remedies, as does a larger"
+        " retry.max_failures (for lost ones: retry.max_losses)"
     )
 
     done = oact("run", campaign.file)
@@ -125,7 +125,7 @@ def test_held_structures_are_left_alone_until_named_or_released(tmp_path: Path, 
     assert oact("run", campaign.file, "--structures", "1").returncode == 0
     released = oact("release", campaign.file, "--structures", "0-2")
     assert (released.returncode, released.stdout) == (
-        0, "1 structure released of 3 named ones; the others were not held\n",
+        0, "1 structure released of 3 named; the others were not held\n",
     )  # fmt: skip
     released = oact("release", campaign.folder)
     assert (released.returncode, released.stdout) == (0, "1 structure released\n")
@@ -317,7 +317,7 @@ def test_all_rejected_rows_are_listed(tmp_path: Path, engine: TestEngine) -> Non
     done = oact("run", campaign.file)
     assert done.returncode == 0, done.stderr
     flag = f"`oact dashboard {campaign.file} --show-rejected`"
-    assert f"  and 2 more: {flag} lists all with the reasons\n" in done.stdout
+    assert f"  and 2 more: {flag} lists them with the reasons\n" in done.stdout
     shown = oact("dashboard", campaign.file, "--show-rejected")
     assert shown.returncode == 0, shown.stderr
     listed = [line for line in shown.stdout.splitlines() if line.startswith("row ")]
@@ -339,7 +339,7 @@ def test_more_cores_than_there_are(tmp_path: Path, engine: TestEngine) -> None:
     done = oact("run", campaign.file)
     assert done.returncode == 0
     assert done.stderr.startswith(
-        f"oact: warning: launcher.max_workers {workers} times orca.n_cores 1 is {workers} cores, and this process may"
-        f" use {workers - 1}: "
+        f"oact: warning: launcher.max_workers {workers} times orca.n_cores 1 is {workers} cores, but this process may"
+        f" use only {workers - 1}: "
     )
     assert done.stderr.count("\n") == 1

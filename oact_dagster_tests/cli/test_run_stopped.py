@@ -63,7 +63,7 @@ def left_behind(campaign: Campaign) -> list[psutil.Process]:
 def assert_stopped(campaign: Campaign, process: "subprocess.Popen[str]") -> str:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, (out, err)
-    assert "oact: interrupted; the same command goes on where it stopped" in err
+    assert "oact: interrupted; the same command continues where it stopped" in err
     assert "Traceback" not in out + err
     assert left_behind(campaign) == []
     with Ledger(campaign.ledger) as ledger:

@@ -235,7 +235,7 @@ def test_ctrl_c_while_a_submit_is_under_way(tmp_path: Path, engine: TestEngine, 
     assert process.returncode == 130 and "Traceback" not in err, err
     # What Slurm has taken is known, and goes on.
     assert "submitted 3 of 3 structures to slurm" in out
-    assert "oact: interrupted; what was submitted goes on in the queue\n" in err
+    assert "oact: interrupted; submitted jobs stay in the queue\n" in err
     slurm.mend()
     assert oact("submit", db, jobs, *flags).stdout.startswith("nothing to submit")
     until(ended(jobs, 0, 1, 2))
@@ -389,7 +389,7 @@ def test_what_the_user_cancels_is_held(tmp_path: Path, engine: TestEngine, slurm
     shown = oact("dashboard", db, "--update", jobs).stdout
     assert shown.startswith("Updated 1 of 2 running jobs: 1 to_run\n")
     assert "its job was cancelled: it is held until `oact release`" in shown
-    assert oact("submit", db, jobs, *flags).stdout.startswith("nothing to submit: 1 is to_run, and is held")
+    assert oact("submit", db, jobs, *flags).stdout.startswith("nothing to submit: 1 is to_run, but is held")
     with Ledger(db) as ledger:
         structure = ledger.structures([0])[0]
         assert (structure.held, structure.fail_count, structure.loss_count) == (True, 0, 0)
@@ -593,7 +593,7 @@ def test_running_here(tmp_path: Path, engine: TestEngine) -> None:
     # Chronic failures are left out, whoever counted them.
     assert "Reset 2 " in oact("dashboard", db, "--reset-failed", "--include-timeout-in-reset").stdout
     left = oact("submit", db, jobs, *flags, "--max-fail-count", "1")
-    assert left.returncode == 0 and left.stdout.startswith("nothing to submit: 2 are to_run, and are held")
+    assert left.returncode == 0 and left.stdout.startswith("nothing to submit: 2 are to_run, but are held")
 
 
 @pytest.mark.parsl
@@ -613,7 +613,7 @@ def test_ctrl_c_ends_what_runs_here(tmp_path: Path, engine: TestEngine) -> None:
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in err, (out, err)
-    assert "oact: interrupted; the same command goes on where it stopped\n" in err
+    assert "oact: interrupted; the same command continues where it stopped\n" in err
     assert counts(db) == {Status.TO_RUN: 4}
     with Ledger(db) as ledger:
         ended_attempts = [one for found in ledger.attempts_of(range(4)).values() for one in found]
@@ -633,7 +633,7 @@ def test_the_command_of_old(tmp_path: Path, engine: TestEngine) -> None:
         env=environment(), capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "oact: warning: --n-cores 16 gives way to --cores-per-worker 1\n" in done.stderr
+    assert "oact: warning: --n-cores 16 is overridden by --cores-per-worker 1\n" in done.stderr
     assert counts(db) == {Status.COMPLETED: 1}
 
 
@@ -701,6 +701,6 @@ def test_a_campaign_that_runs_elsewhere_is_told(tmp_path: Path, engine: TestEngi
     assert oact("ingest", campaign.csv_file, campaign.ledger).returncode == 0
     done = oact("submit", campaign.file, tmp_path / "other", "--scheduler", "flux")
     assert done.returncode == 0, done.stderr
-    assert "launcher.kind is local: `oact run` follows these jobs once it is flux\n" in done.stderr
-    assert f"jobs_dir is {campaign.jobs_dir}, and these jobs run in {tmp_path / 'other'}\n" in done.stderr
+    assert "launcher.kind is local: `oact run` follows these jobs only once it is flux\n" in done.stderr
+    assert f"jobs_dir is {campaign.jobs_dir}, but these jobs run in {tmp_path / 'other'}\n" in done.stderr
     until(ended(tmp_path / "other", 0))

@@ -116,7 +116,7 @@ def test_the_page_runs_structures_and_ctrl_c_ends_all(tmp_path: Path) -> None:
         assert "run_structures" in [job["name"] for job in found]
         again = oact("web", campaign.file, "--port", str(free_port()))
         assert_one_line(
-            again, f"the campaign is open already at http://127.0.0.1:{port} (process {process.pid})"
+            again, f"the campaign is already open at http://127.0.0.1:{port} (process {process.pid})"
         )
         other = write_campaign(tmp_path / "other", 1, engine.path)
         assert_one_line(oact("web", other.file, "--port", str(port)), f"port {port} of 127.0.0.1 is in use")
@@ -160,11 +160,11 @@ def test_a_daemon_that_is_killed_is_started_again_and_its_runs_go_on(
         until(lambda: time.monotonic() - began > STEADY_S, seconds=2 * STEADY_S)
         first.kill()
         until(lambda: daemons(process.pid) not in ([], [first]), seconds=30)
-        assert "oact: the daemon has died; it is started again" in (tmp_path / "log").read_text()
+        assert "oact: the daemon has died; restarting it" in (tmp_path / "log").read_text()
         # One that dies again soon is given a rest; it does not end the page.
         (second,) = daemons(process.pid)
         second.kill()
-        until(lambda: "the daemon has died; it is started again in 4 s" in (tmp_path / "log").read_text())
+        until(lambda: "the daemon has died; restarting it in 4 s" in (tmp_path / "log").read_text())
         until(lambda: daemons(process.pid) not in ([], [second]), seconds=30)
         (engine.control / "go").touch()
         until(lambda: statuses(campaign.file).get("completed") == 1, seconds=60)
@@ -200,7 +200,7 @@ def test_what_a_killed_page_has_left_is_ended_by_the_next_one_and_its_run_goes_o
         process.wait()
     assert daemon.is_running()
     with web(tmp_path / "log2", campaign.folder, "--port", str(port)) as process:
-        told = f"ending what an earlier page, which was killed, has left at http://127.0.0.1:{port}"
+        told = f"ending the processes of a killed page at http://127.0.0.1:{port}"
         until(lambda: told in (tmp_path / "log2").read_text())
         until(lambda: not daemon.is_running())
         until(lambda: len(daemons(process.pid)) == 1)

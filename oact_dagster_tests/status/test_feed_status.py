@@ -123,7 +123,7 @@ def test_a_bad_host_and_its_release(tmp_path: Path, engine: TestEngine) -> None:
     assert "bad hosts: n17" in decide_feed(campaign, ledger, 0).said
     ledger.hold([3])
     done = oact("release", campaign.file, "--host", "n17", "--host", "n18")
-    assert done.stdout == "n17 is let in again\nn18 was not left out\n"
+    assert done.stdout == "n17 is no longer avoided\nn18 was not avoided\n"
     assert ledger.count_held() == 1
     assert "Bad hosts" not in oact("dashboard", campaign.file).stdout
 
