@@ -17,19 +17,19 @@ class Chart(NamedTuple):
     """A picture."""
 
     key: str
-    """Names it among the others."""
+    """Key that distinguishes it from other charts."""
     svg: str
-    """On a transparent background, for light and dark pages alike; its title is in it."""
+    """Picture with a title, on a transparent background for light and dark pages."""
 
 
 def status_chart(figures: CampaignFigures) -> Chart:
-    """How many structures have which status."""
+    """Number of structures with each status."""
     counts = {str(status): count for status, count in figures.overview.counts.items()}
     return Chart("status", status_bar(counts))
 
 
 def charts(figures: CampaignFigures) -> Iterator[Chart]:
-    """What was found, what it cost and what went wrong; those for which there is nothing yet are left out."""
+    """Results, cost and failures; charts without data are left out."""
     summary = figures.summary
     second, unit = _unit_of(summary.wall_times)
     if (progress := figures.progress) is not None:
@@ -63,7 +63,7 @@ def charts(figures: CampaignFigures) -> Iterator[Chart]:
         )
     spent = [(str(outcome), hours) for outcome, hours in figures.overview.spent.items() if hours > 0]
     if spent:
-        yield Chart("core_hours", bars(spent, "core-hours", title="Core-hours by what became of the attempt"))
+        yield Chart("core_hours", bars(spent, "core-hours", title="Core-hours by outcome of the attempt"))
     for key, items, label, title in (
         ("failures_by_class", list(figures.failed_attempts), "attempts", "Failed attempts by class"),
         (
@@ -84,6 +84,6 @@ def charts(figures: CampaignFigures) -> Iterator[Chart]:
 
 
 def _unit_of(seconds: Numbers) -> tuple[float, str]:
-    """The unit in which such times are read best: its length in s, and its name."""
+    """The most readable unit for such times: its length in s, and its name."""
     largest = float(seconds.max()) if seconds.size else 0.0
     return (3600.0, "h") if largest >= 7200.0 else (60.0, "min") if largest >= 300.0 else (1.0, "s")

@@ -1,7 +1,7 @@
 """Columns of the report's tables: small in the file, quick to read in the browser.
 
-Numbers keep the digits that make sense, a word that repeats is stored once, and what rises row by row is stored as
-steps. ``page.js`` reads what :meth:`json_parts` writes.
+Numbers keep their significant digits, a repeated word is stored once, and rising numbers are stored as steps.
+``page.js`` reads what :meth:`json_parts` writes.
 """
 
 import json
@@ -15,7 +15,7 @@ Shown = Literal["integer", "fixed", "significant", "duration", "time"]
 
 _NAN: Final = float("nan")
 _JOINED: Final = 10_000
-"""Values that are written at once."""
+"""Number of values that are written at once."""
 
 
 class Column(Protocol):
@@ -23,7 +23,7 @@ class Column(Protocol):
 
     @property
     def head(self) -> dict[str, Any]:
-        """What the browser is told of the column."""
+        """The column's description for the browser."""
 
     def json_parts(self) -> Iterator[str]:
         """The column as JSON, in parts."""
@@ -34,14 +34,14 @@ class NumberColumn:
     """Numbers; 8 bytes each in memory.
 
     Attributes:
-        key: Its name in searches (``scf>100``).
-        label: Its heading.
-        shown: ``integer``; ``fixed`` digits behind the point; ``significant`` digits; ``duration`` (s, shown as
+        key: name in searches (``scf>100``).
+        label: heading.
+        shown: ``integer``; ``fixed`` digits after the point; ``significant`` digits; ``duration`` (s, shown as
             h:mm:ss); ``time`` (Unix time in s, shown in the reader's time zone).
-        digits: Of ``fixed`` and ``significant``.
-        width: In the table, in characters.
-        title: What it is and in which unit, for those who point at the heading.
-        steps: Store the differences from row to row: for columns of whole numbers that hardly change or rise.
+        digits: for ``fixed`` and ``significant``.
+        width: in the table, in characters.
+        title: meaning and unit, shown when the mouse is over the heading.
+        steps: store the differences from row to row, for whole numbers that rise or hardly change.
     """
 
     key: str
@@ -54,12 +54,12 @@ class NumberColumn:
     values: "array[float]" = field(default_factory=lambda: array("d"))
 
     def add(self, value: float | None) -> None:
-        """Add the value of the next row; None and what is no finite number are shown as nothing."""
+        """Add the value of the next row; None and non-finite numbers are shown as nothing."""
         self.values.append(_NAN if value is None or not math.isfinite(value) else value)
 
     @property
     def head(self) -> dict[str, Any]:
-        """What the browser is told of the column."""
+        """The column's description for the browser."""
         return {
             "kind": "number",
             "key": self.key,
@@ -84,7 +84,7 @@ class NumberColumn:
         if self.shown in ("integer", "time"):
             return str(round(value))
         if self.shown == "duration":
-            # Nobody needs tenths of a second of what took minutes.
+            # Tenths of a second do not matter in durations of minutes.
             return str(round(value)) if value >= 100 else f"{value:.1f}"
         if self.shown == "significant":
             return repr(float(f"{value:.{self.digits}g}"))
@@ -103,13 +103,13 @@ class NumberColumn:
 
 @dataclass(slots=True)
 class WordColumn:
-    """Texts, each different one stored once.
+    """Texts; each distinct text is stored once.
 
     Attributes:
-        key: Its name in searches (``status:failed``).
-        label: Its heading.
-        width: In the table, in characters.
-        title: What it is, for those who point at the heading.
+        key: name in searches (``status:failed``).
+        label: heading.
+        width: in the table, in characters.
+        title: meaning, shown when the mouse is over the heading.
     """
 
     key: str
@@ -120,12 +120,12 @@ class WordColumn:
     words: dict[str, int] = field(default_factory=dict)
 
     def add(self, text: str | None) -> None:
-        """Add the text of the next row; None and an empty one are shown as nothing."""
+        """Add the text of the next row; None and empty texts are shown as nothing."""
         self.codes.append(self.words.setdefault(text, len(self.words)) if text else -1)
 
     @property
     def head(self) -> dict[str, Any]:
-        """What the browser is told of the column."""
+        """The column's description for the browser."""
         return {
             "kind": "word",
             "key": self.key,
@@ -148,16 +148,16 @@ class DerivedColumn:
     """A column that the browser computes from two others: a quotient, or a product times a factor.
 
     Attributes:
-        key: Its name in searches.
-        label: Its heading.
-        first: Key of the first column.
-        second: Key of the second one.
+        key: name in searches.
+        label: heading.
+        first: key of the first column.
+        second: key of the second column.
         operation: ``/`` or ``*``.
-        factor: Of the result.
-        shown: As of a :class:`NumberColumn`.
-        digits: Likewise.
-        width: In the table, in characters.
-        title: What it is and in which unit.
+        factor: multiplies the result.
+        shown: as in :class:`NumberColumn`.
+        digits: as in :class:`NumberColumn`.
+        width: in the table, in characters.
+        title: meaning and unit.
     """
 
     key: str
@@ -173,7 +173,7 @@ class DerivedColumn:
 
     @property
     def head(self) -> dict[str, Any]:
-        """What the browser is told of the column."""
+        """The column's description for the browser."""
         return {
             "kind": "derived",
             "key": self.key,
@@ -194,7 +194,7 @@ class DerivedColumn:
 
 
 def _joined(items: Iterator[str]) -> Iterator[str]:
-    """The items with commas between them, many at a time."""
+    """The items separated by commas, many at a time."""
     chunk: list[str] = []
     comma = ""
     for item in items:

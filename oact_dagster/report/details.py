@@ -1,4 +1,4 @@
-"""What the report shows of single structures beyond its tables, where there are few of them."""
+"""Details of single structures beyond the tables, for small campaigns."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +15,7 @@ from oact_dagster.pictures.convergence import convergence_picture
 from oact_dagster.pictures.geometry import geometry_picture
 
 MOST_STRUCTURES: Final = 1_000
-"""Of a larger campaign the report has no pictures of single structures: they would make it too large to be mailed."""
+"""A larger campaign's report has no pictures of single structures: they would make it too large to mail."""
 
 _AT_ONCE: Final = 100
 _FAILED: Final = (Status.FAILED, Status.TIMEOUT)
@@ -24,14 +24,14 @@ _FAILED: Final = (Status.FAILED, Status.TIMEOUT)
 def details(
     ledger: LedgerReader, *, optimised: bool = False, told: Callable[[int], None] | None = None
 ) -> Iterator[str]:
-    """Pictures of every structure's convergence and geometry, and the last lines of what failed, as JSON in parts.
+    """Pictures of every structure's convergence and geometry, and the last lines of failures, as JSON in parts.
 
-    They are read from the job folders, as far as those are there.
+    They are read from the job folders that exist.
 
     Args:
         ledger: of a campaign of at most :data:`MOST_STRUCTURES`.
-        optimised: whether geometries were optimised; their last ones are shown, too.
-        told: called with how many structures have been read.
+        optimised: whether geometries were optimised; if so, the last ones are shown, too.
+        told: called with the number of structures read so far.
 
     Raises:
         LedgerError: the ledger cannot be read.

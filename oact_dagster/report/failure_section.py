@@ -1,4 +1,4 @@
-"""What went wrong, summed up: groups of like failures, metals and hosts."""
+"""A summary of failures: groups of similar failures, metals and hosts."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ METALS_SHOWN: Final = 12
 
 
 def groups_html(figures: CampaignFigures) -> str:
-    """Structures that are failed or timed out now, by class and message; the largest groups."""
+    """The largest groups of structures that are now failed or timed out, by class and message."""
     groups = figures.overview.groups
     rows = [
         (
@@ -24,7 +24,7 @@ def groups_html(figures: CampaignFigures) -> str:
         )
         for group in groups[:_GROUPS_SHOWN]
     ]
-    heads = ("structures", "class", "message", "one of them")
+    heads = ("structures", "class", "message", "example")
     return table(heads, rows, name="Failures by message") + _more(len(groups) - len(rows), "smaller groups")
 
 

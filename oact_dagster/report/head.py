@@ -1,4 +1,4 @@
-"""The top of the report: how far the campaign is, how fast, when it ends, and what one should know of it."""
+"""The top of the report: progress, pace, estimated end, and what the reader should know."""
 
 import time
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def clock(at: float) -> str:
 
 
 def banner(figures: CampaignFigures) -> str:
-    """What must not be overlooked: results that are none of ORCA's; empty where there are none."""
+    """A banner if results do not come from ORCA; else empty."""
     overview = figures.overview
     if not overview.not_orca:
         return ""
@@ -53,13 +53,13 @@ def _tiles(figures: CampaignFigures) -> Iterator[tuple[str, str, str]]:
             continue
         share = f"{100 * count / total:.1f} %" if total else ""
         if status is Status.RUNNING and count:
-            share = f"{overview.running_started:,} compute, {overview.queued:,} queued"
+            share = f"{overview.running_started:,} computing, {overview.queued:,} queued"
         yield name, f"{count:,}", share
     if overview.held:
         yield "held", f"{overview.held:,}", "until `oact release`"
     if overview.set_aside or overview.without_remedy:
         aside = (overview.set_aside or 0) + overview.without_remedy
-        yield "set aside", f"{aside:,}", "no attempt is left"
+        yield "set aside", f"{aside:,}", "no attempt left"
     if overview.rejected:
         yield "rejected rows", f"{overview.rejected:,}", "of the CSV"
     if (pace := overview.throughput) is not None:
@@ -70,8 +70,8 @@ def _tiles(figures: CampaignFigures) -> Iterator[tuple[str, str, str]]:
         )
     if overview.ends_at is not None:
         day, hour, zone = clock(overview.ends_at).split(" ", 2)
-        yield "ends about", day, f"{hour} {zone}, with {overview.left:,} left at this pace"
-    yield "core-hours, good", number_text(figures.good_core_hours), "of attempts that gave results"
+        yield "estimated end", day, f"{hour} {zone}, with {overview.left:,} left at this pace"
+    yield "core-hours, good", number_text(figures.good_core_hours), "of attempts with results"
     lost = {
         outcome: hours
         for outcome, hours in overview.spent.items()
@@ -82,7 +82,7 @@ def _tiles(figures: CampaignFigures) -> Iterator[tuple[str, str, str]]:
 
 
 def sentence(figures: CampaignFigures) -> str:
-    """How far it is, in a sentence."""
+    """The campaign's progress in one sentence."""
     overview = figures.overview
     if not overview.total:
         return "The ledger holds no structures yet."

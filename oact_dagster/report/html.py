@@ -1,4 +1,4 @@
-"""HTML by a few lines: escaped text, and tables of a few rows."""
+"""Helpers for HTML: escaped text, and small tables."""
 
 import html
 from collections.abc import Iterable, Sequence
@@ -13,13 +13,13 @@ def escaped(text: object) -> str:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, name: str) -> str:
-    """A small table, all of it in the page; empty where it has no rows.
+    """A small table, written whole into the page; an empty string without rows.
 
     Args:
         heads: of its columns.
-        rows: of its cells. A number or :class:`Figure` is set to the right; :class:`Markup` is taken as it is, all
+        rows: of its cells. A number or :class:`Figure` is right-aligned; :class:`Markup` is used as it is, everything
             else is escaped.
-        name: what it shows, its caption for those who hear it.
+        name: what it shows, as a label for screen readers.
     """
     lines, number = [], [False] * len(heads)
     for row in rows:
@@ -45,11 +45,11 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, name: str) 
 
 
 class Figure(str):
-    """A number that is written already."""
+    """A number that is already formatted."""
 
 
 class Markup:
-    """HTML that is made already.
+    """Finished HTML.
 
     Args:
         text: the HTML.
@@ -65,7 +65,7 @@ def structure_button(orig_index: int) -> Markup:
 
 
 def number_text(value: float) -> str:
-    """A number with thousands apart; of a fraction three digits that count."""
+    """A number with thousands separators; a fraction with three significant digits."""
     if isinstance(value, int) or value.is_integer() or abs(value) >= 1000:
         return f"{round(value):,}"
     return f"{value:.3g}"

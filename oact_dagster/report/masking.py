@@ -1,4 +1,4 @@
-"""The text of ``campaign.yaml`` as others may read it: as it is, but without what may be secret."""
+"""The text of ``campaign.yaml`` without what may be secret, for other readers."""
 
 import re
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ import yaml
 MASK: Final = "(hidden)"
 
 SECRET_KEYS: Final = ("environment", "webhook")
-"""What stands below such a key, wherever it is, is hidden: variables of calculations, and an address to post to."""
+"""Keys whose values are hidden at any level: variables of calculations, and an address to post to."""
 
-# Where a text says so itself: password=…, a token in a header, https://user:password@host.
+# Secrets that the text itself shows: password=…, a token in a header, https://user:password@host.
 _ASSIGNED: Final = re.compile(
     r"(?i)(\b[\w-]*(?:token|secret|passw(?:or)?d|api[_-]?key|authorization)[\w-]*[\"']?\s*[=:]\s*)"
     r"(\"[^\"\n]*\"|'[^'\n]*'|(?:bearer\s+|basic\s+)?[^\s\"',}\]]+)"
@@ -21,15 +21,15 @@ _COMMENTED: Final = re.compile(rf"(?m)(^[^\S\n]*#.*?\b(?:{'|'.join(SECRET_KEYS)}
 
 
 def without_secrets(text: str) -> str:
-    """The text of a settings file with what may be secret replaced by :data:`MASK`.
+    """Replace everything in a settings file that may be secret with :data:`MASK`.
 
-    That are the values below ``environment`` and ``webhook``, and what is called a token, secret, password or key.
+    Hides the values below ``environment`` and ``webhook``, and anything called a token, secret, password or key.
 
     Args:
         text: YAML.
 
     Raises:
-        ValueError: it is not YAML, so that nobody can say what is secret in it.
+        ValueError: the text is not YAML, so secrets in it cannot be found.
     """
     try:
         root = yaml.compose(text, yaml.SafeLoader)
@@ -37,7 +37,7 @@ def without_secrets(text: str) -> str:
         raise ValueError(f"not YAML: {getattr(error, 'problem', None) or error}") from None
     spans = sorted(set(_secret_spans(root)), reverse=True) if root is not None else []
     for start, end in spans:
-        # That of a block takes the line's end with it.
+        # A block's span includes the end of the line.
         end = start + len(text[start:end].rstrip())
         text = text[:start] + MASK + text[end:]
     text = _COMMENTED.sub(rf"\g<1>{MASK}", text)
@@ -50,12 +50,12 @@ def _hidden(found: re.Match[str]) -> str:
 
 
 def _secret_spans(root: yaml.Node) -> Iterator[tuple[int, int]]:
-    """Where the values begin and end that are below a key of :data:`SECRET_KEYS`."""
+    """Yield start and end of each value below a key of :data:`SECRET_KEYS`."""
     waiting: list[tuple[yaml.Node, bool]] = [(root, False)]
     seen: set[tuple[int, bool]] = set()
     while waiting:
         node, secret = waiting.pop()
-        # An alias is its anchor's node, which may hold itself.
+        # An alias is the same node as its anchor, which may contain itself.
         if (id(node), secret) in seen:
             continue
         seen.add((id(node), secret))

@@ -1,4 +1,4 @@
-"""The page of the report: its template, style, script and data in one file."""
+"""The page of the report: template, style, script and data in one file."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ _AT_ONCE: Final = 3 << 16
 """Bytes that are turned into letters at a time; three bytes are four letters."""
 
 _DATA: Final = "\0"
-"""Stands for the data while the page around them is made."""
+"""Placeholder for the data while the page around them is made."""
 
 
 @cache
@@ -40,22 +40,22 @@ def page(
 ) -> Iterator[str]:
     """The whole page, in parts.
 
-    Nothing in it asks the network for anything, and its policy forbids it: what a text of others might smuggle in could
-    neither run nor fetch.
+    It asks the network for nothing, and its policy forbids it to: text from elsewhere that smuggled in markup could
+    neither run nor fetch anything.
 
     Args:
         title: of the window; escaped here, as are ``heading``, ``when``, ``footer`` and ``generator``.
         heading: the name of the campaign.
-        when: when it was written, and where.
-        banner: HTML that must not be overlooked; empty where there is none.
-        sections: title and HTML by key, in their order.
+        when: when and where it was written.
+        banner: HTML that must not be overlooked; may be empty.
+        sections: title and HTML by key, in order.
         footer: the last line.
         generator: the program and its version.
         data: JSON for the tables, in parts.
     """
     script = _file("page.js").strip()
     whole = Template(_file("page.html")).substitute(
-        # Lines above and below it are part of what a browser hashes.
+        # Browsers also hash the line breaks around the script.
         policy=_policy(f"\n{script}\n"),
         generator=escaped(generator),
         title=escaped(title),
@@ -74,7 +74,7 @@ def page(
         script=script,
         data=_DATA,
     )
-    # A text of others may hold that letter; the data come last.
+    # Text from elsewhere may contain the placeholder; the data come last.
     before, _, after = whole.rpartition(_DATA)
     yield before.replace(_DATA, "\ufffd")
     yield from packed(data)
@@ -82,7 +82,7 @@ def page(
 
 
 def _policy(script: str) -> str:
-    """Content security policy: nothing from the network, the one script by its hash, styles, pictures in the page."""
+    """Content security policy: no network, only this script (by its hash), inline styles and pictures."""
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     return (
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:;"

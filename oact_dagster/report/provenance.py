@@ -1,4 +1,4 @@
-"""What produced the results: settings, versions, level of theory."""
+"""Origin of the results: settings, versions, level of theory."""
 
 import json
 import platform
@@ -19,12 +19,12 @@ def settings_html(campaign: Campaign) -> str:
         text = without_secrets(campaign.file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         return f'<p class="note">{escaped(f"{campaign.file}: cannot be shown: {error}")}</p>'
-    hidden = f'<p class="quiet">{escaped(MASK)} stands for what may be secret.</p>' if MASK in text else ""
+    hidden = f'<p class="quiet">{escaped(MASK)} replaces what may be secret.</p>' if MASK in text else ""
     return f"<h3>{escaped(campaign.file.name)}</h3>\n{hidden}<pre>{escaped(text)}</pre>"
 
 
 def versions_html(campaign: Campaign, ledger: LedgerReader, figures: CampaignFigures) -> str:
-    """Tables of what computed the results, of the level of theory, and of the programs that wrote this."""
+    """Tables of the engines that computed the results, the level of theory, and the programs that wrote the report."""
     present = campaign.level_of_theory()
     level = json.loads(ledger.meta("level_of_theory") or "null") or present
     in_order = {key: level[key] for key in (*present, *level) if key in level}
@@ -52,7 +52,7 @@ def versions_html(campaign: Campaign, ledger: LedgerReader, figures: CampaignFig
 
 
 def programs() -> Iterator[tuple[str, str]]:
-    """``(program, version)`` of what wrote the report."""
+    """``(program, version)`` of the programs that wrote the report."""
     yield "oact-dagster", _version("oact-dagster")
     yield "dagster", _version("dagster")
     yield "Python", platform.python_version()
@@ -68,7 +68,7 @@ def _version(package: str) -> str:
 
 
 def _mixed(campaign: Campaign, figures: CampaignFigures) -> Iterator[str]:
-    """Words on results that were not all computed in one way."""
+    """Notes if not all results were computed in the same way."""
     versions = {(origin.engine, origin.engine_version) for origin in figures.origins if origin.engine_version}
     if len(versions) > 1:
         told = ", ".join(sorted(f"{engine or 'unknown'} {version}" for engine, version in versions))
@@ -77,10 +77,10 @@ def _mixed(campaign: Campaign, figures: CampaignFigures) -> Iterator[str]:
     if len(hashes) > 1:
         told = f"Results were made with {len(hashes)} different settings"
     elif hashes and hashes != {campaign.settings_hash()}:
-        told = "All results were made with other settings than those below"
+        told = "All results were made with settings other than those below"
     else:
         return
-    again = "; `oact run CAMPAIGN --stale` computes again those that were not made with the present ones."
+    again = "; `oact run CAMPAIGN --stale` recomputes those that were not made with the present settings."
     yield f'<p class="note">{escaped(told + again)}</p>'
 
 

@@ -1,4 +1,4 @@
-"""What the report shows of the checks on the results' quality; ``execution.quality`` makes such a thing."""
+"""What the report needs from the quality checks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -9,27 +9,27 @@ class RuleFindings(Protocol):
 
     @property
     def name(self) -> str:
-        """Of the rule."""
+        """Name of the rule."""
 
     @property
     def description(self) -> str:
-        """What it asks of a result, in a sentence."""
+        """What the rule requires of a result, in a sentence."""
 
     @property
     def severity(self) -> str:
-        """How much a failure means, such as ``error`` or ``warn``."""
+        """Severity of a failure, such as ``error`` or ``warn``."""
 
     @property
     def checked(self) -> int:
-        """Structures that it could judge."""
+        """Number of structures that the rule could judge."""
 
     @property
     def failed(self) -> int:
-        """How many of these failed."""
+        """Number of these that failed."""
 
     @property
     def worst(self) -> Sequence[tuple[int, str]]:
-        """``(orig_index, what is wrong)`` of the worst ones, the worst first."""
+        """``(orig_index, what is wrong)`` of the worst structures, the worst first."""
 
 
 class QualityFindings(Protocol):
@@ -41,4 +41,4 @@ class QualityFindings(Protocol):
 
     @property
     def failed(self) -> Mapping[int, tuple[str, ...]]:
-        """Names of the rules that a structure failed, by its ``orig_index``; only of those that failed one."""
+        """Names of the rules that a structure failed, by ``orig_index``; only for structures that failed a rule."""

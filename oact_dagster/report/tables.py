@@ -13,16 +13,16 @@ from oact_dagster.orca.metals import main_metal
 from oact_dagster.report.columns import Column, DerivedColumn, NumberColumn, WordColumn
 
 ATTEMPTS_SHOWN: Final = 200_000
-"""Attempts in the table, at most: the newest."""
+"""Most attempts in the table; the newest are shown."""
 
 ANNOTATIONS_SHOWN: Final = 5
-"""Columns of the CSV in the table, at most."""
+"""Most CSV columns in the table."""
 
 _MESSAGE_SHOWN: Final = 160
-"""Characters of a message."""
+"""Most characters of a message."""
 
 TOLD_EVERY: Final = 5_000
-"""Rows between two words on the progress."""
+"""Rows between two reports of progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,13 @@ class Table:
     """One table of the report."""
 
     key: str
-    """Names its section of the page."""
+    """Key of its section of the page."""
     name: str
     """What its rows are, in the plural."""
     rows: int
     columns: Sequence[Column]
     note: str = ""
-    """What a reader should know of it, in a sentence."""
+    """A note for the reader, in a sentence."""
 
 
 def tables(
@@ -46,15 +46,15 @@ def tables(
     most_attempts: int = ATTEMPTS_SHOWN,
     annotate: Sequence[str] = (),
 ) -> list[Table]:
-    """Read the tables; rows are streamed, and of each some 150 bytes are kept.
+    """Read the tables; rows are streamed, and some 150 bytes are kept of each.
 
     Args:
         ledger: of the campaign.
-        failed_checks: names of the rules that a structure's result failed, by ``orig_index``; None where nothing was
-            checked, and there is no such column then.
-        told: called with how many rows have been read.
-        most_attempts: of which the table has the newest.
-        annotate: columns of the CSV that are shown with each structure, such as its name; the first few.
+        failed_checks: names of the rules that a structure's result failed, by ``orig_index``; None if nothing was
+            checked, which leaves out the column.
+        told: called with the number of rows read so far.
+        most_attempts: most attempts in the table; the newest are shown.
+        annotate: columns of the CSV to show with each structure, such as its name; only the first few are shown.
 
     Raises:
         LedgerError: the ledger cannot be read.
@@ -82,7 +82,7 @@ def tables(
 
 
 def text_of(value: str | None, width: int = _MESSAGE_SHOWN) -> str:
-    """A text of others on one line, cut."""
+    """A text from elsewhere on one line, cut."""
     line = " ".join((value or "").split())
     line = "".join(character if character.isprintable() else "?" for character in line)
     return line if len(line) <= width else f"{line[: width - 1].rstrip()}…"
@@ -113,7 +113,7 @@ class _Structures:
         self.wall = NumberColumn("wall", "wall time", "duration", 0, 9, "h:mm:ss; in searches s (wall>3600)")
         self.cores = NumberColumn("cores", "cores", width=3)
         self.attempts = NumberColumn("attempts", "attempts", width=3)
-        self.host = WordColumn("host", "host", 14, "of its last attempt")
+        self.host = WordColumn("host", "host", 14, "host of its last attempt")
         self.checks = WordColumn("checks", "failed checks", 24, "rules that its result failed")
         self.message = WordColumn("message", "message", 60, "why it failed")
 
@@ -169,8 +169,8 @@ class _Failures:
         self.kind = WordColumn("class", "class", 20, "failure class of its last attempt")
         self.message = WordColumn("message", "message", 80)
         self.attempts = NumberColumn("attempts", "attempts", width=3)
-        self.host = WordColumn("host", "host", 14, "of its last attempt")
-        self.folder = WordColumn("folder", "folder", 48, "of its last attempt")
+        self.host = WordColumn("host", "host", 14, "host of its last attempt")
+        self.folder = WordColumn("folder", "folder", 48, "folder of its last attempt")
 
     def add(self, line: StructureLine) -> None:
         self._count += 1
@@ -188,7 +188,7 @@ class _Failures:
             "failures",
             self._count,
             columns,
-            "Structures that are failed or timed out now." * bool(self._count),
+            "Structures that are now failed or timed out." * bool(self._count),
         )
 
 
@@ -199,11 +199,9 @@ class _Attempts:
             "structure", "structure", width=7, title="orig_index: row of the CSV", steps=True
         )
         self.number = NumberColumn("number", "attempt", width=3, title="number of the attempt, from 1")
-        self.outcome = WordColumn("outcome", "outcome", 9, "open: it has not ended")
+        self.outcome = WordColumn("outcome", "outcome", 9, "open: it has not ended yet")
         self.kind = WordColumn("class", "class", 20, "failure class")
-        self.remedy = WordColumn(
-            "remedy", "remedy", 22, "what its input changed after the attempts before it"
-        )
+        self.remedy = WordColumn("remedy", "remedy", 22, "what its input changed from earlier attempts")
         self.host = WordColumn("host", "host", 14)
         self.started = NumberColumn("started", "started", "time", 0, 16, "in your time zone", steps=True)
         self.elapsed = NumberColumn(
@@ -239,7 +237,7 @@ def json_parts(found: Sequence[Table], details: Iterable[str] = ("{}",)) -> Iter
 
     Args:
         found: the tables.
-        details: what is shown of single structures, as JSON in parts.
+        details: details of single structures, as JSON in parts.
     """
     yield '{"tables": ['
     for place, table in enumerate(found):

@@ -1,4 +1,4 @@
-"""Writing the report, whole or not at all."""
+"""Writes the report, whole or not at all."""
 
 import platform
 import time
@@ -35,7 +35,7 @@ _HINT: Final = "words, status:failed, scf>100 …"
 
 
 class ReportError(ValueError):
-    """The report would overwrite what is no report; the text is one line."""
+    """The report would overwrite a file that is not a report; the text is one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +62,14 @@ def write_report(
     Args:
         campaign: its settings.
         ledger: of the campaign; runs may be at work on it.
-        target: the file; None for ``report.html`` beside ``campaign.yaml``. An older report is replaced.
-        quality: what the checks on the results found; None where nothing was checked.
-        told: called with the work done and the work in all.
+        target: the file; None for ``report.html`` beside ``campaign.yaml``. Overwrites an earlier report.
+        quality: findings of the quality checks; None if nothing was checked.
+        told: called with the work done and the total work.
         now: Unix time, s.
 
     Raises:
         LedgerError: the ledger cannot be read.
-        ReportError: the file is there already and no report, or it is a folder.
+        ReportError: the file exists and is not a report, or it is a folder.
         OSError: it cannot be written.
     """
     path = campaign.folder / REPORT_FILE if target is None else target
@@ -91,33 +91,33 @@ def write_report(
 
 
 class _Work:
-    """Tells how much of the work is done."""
+    """Reports how much of the work is done."""
 
     def __init__(
         self, ledger: LedgerReader, structures: int, told: Callable[[int, int], None] | None
     ) -> None:
         self._rows = structures + min(ledger.count_attempts(), ATTEMPTS_SHOWN)
-        # To read an output and draw two pictures takes as long as some hundred rows of a table.
+        # Reading an output and drawing two pictures takes as long as some hundred rows of a table.
         self._each = _ROWS_OF_A_PICTURE
         self._all = self._rows + (structures * self._each if structures <= MOST_STRUCTURES else 0)
         self._told = told
 
     def rows(self, done: int) -> None:
-        """So many rows of the tables have been read."""
+        """Note the number of table rows read."""
         if self._told is not None:
             self._told(done, self._all)
 
     def details(self, done: int) -> None:
-        """So many structures have their pictures."""
+        """Note the number of structures with pictures."""
         if self._told is not None:
             self._told(self._rows + done * self._each, self._all)
 
 
 def refuse_others(path: Path) -> None:
-    """Refuse to write over what is no report.
+    """Refuse to overwrite a file that is not a report.
 
     Raises:
-        ReportError: the file is there already and no HTML, or it is a folder.
+        ReportError: the file exists and is not HTML, or it is a folder.
         OSError: it cannot be read.
     """
     if path.is_dir():
@@ -127,7 +127,7 @@ def refuse_others(path: Path) -> None:
     with path.open("rb") as stream:
         begin = stream.read(len(_BEGIN))
     if begin and begin.lower() != _BEGIN:
-        raise ReportError(f"{path}: is there already and is no report; name another file with -o")
+        raise ReportError(f"{path}: already exists and is not a report; name another file with -o")
 
 
 def _parts(
@@ -140,9 +140,9 @@ def _parts(
     at: float,
 ) -> Iterator[str]:
     name, when = campaign.name, clock(at)
-    sections = {"overview": ("How far it is", _overview(campaign, ledger, figures, at))}
+    sections = {"overview": ("Progress", _overview(campaign, ledger, figures, at))}
     if found_and_cost := _pictures(figures):
-        sections["pictures"] = ("What was found, and what it cost", found_and_cost)
+        sections["pictures"] = ("Results and cost", found_and_cost)
     if quality is not None:
         sections["quality"] = ("Quality", _quality_html(quality))
     summed = {"failures": groups_html(figures)}
@@ -159,7 +159,7 @@ def _parts(
         when=f"{when}, on {platform.node() or 'an unknown host'}, from {campaign.ledger}",
         banner=banner(figures),
         sections=sections,
-        footer="One file without anything from the network: it can be mailed and kept.",
+        footer="This file needs no network: it can be mailed and kept.",
         generator=f"oact-dagster {_version()}",
         data=data,
     )
@@ -174,7 +174,7 @@ def _overview(campaign: Campaign, ledger: LedgerReader, figures: CampaignFigures
 
 
 def _pictures(figures: CampaignFigures) -> str:
-    """The pictures, and below them the numbers by metal and host; empty where there is nothing yet."""
+    """The pictures, then the numbers by metal and host; empty if there are none yet."""
     drawn = "\n".join(f'<figure id="picture-{chart.key}">{chart.svg}</figure>' for chart in charts(figures))
     small = "\n".join(
         f"<div><h3>{title}</h3>{body}</div>"
@@ -187,13 +187,13 @@ def _pictures(figures: CampaignFigures) -> str:
 
 
 def _table_place(table: Table) -> str:
-    """Where the browser puts a table."""
+    """The element that the browser fills with a table."""
     note = f'<p class="quiet">{escaped(table.note)}</p>\n' if table.note else ""
     if not table.rows:
         return f"{note}<p>None.</p>"
     return (
         f'{note}<div data-table="{escaped(table.key)}" data-hint="{escaped(_HINT)}">'
-        f'<p class="note">{table.rows:,} rows, for a browser with JavaScript.</p></div>'
+        f'<p class="note">{table.rows:,} rows; your browser needs JavaScript to show them.</p></div>'
     )
 
 

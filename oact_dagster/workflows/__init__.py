@@ -1,7 +1,7 @@
-"""The programmatic API: what scripts on ``workflow.db`` files call.
+"""The programmatic API for scripts that work on ``workflow.db`` files.
 
-Every call is thin: ledger, execution, orca and launchers do the work. Nothing here imports Dagster, and pandas only
-where a table is asked for.
+Every call is thin: the other packages do the work. Nothing here imports Dagster, and pandas is imported only when a
+table is requested.
 """
 
 from typing import Any
@@ -44,7 +44,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """``DEFAULT_ORCA_PATHS`` is read from the settings when it is asked for, and not when this is imported."""
+    """Read ``DEFAULT_ORCA_PATHS`` from the settings when it is used, not when this module is imported."""
     if name == "DEFAULT_ORCA_PATHS":
         from oact_dagster.workflows.orca_config import default_orca_paths
 

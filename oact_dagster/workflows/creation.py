@@ -1,4 +1,4 @@
-"""Making a workflow's database from a CSV."""
+"""Makes a workflow's database from a CSV."""
 
 import errno
 from pathlib import Path
@@ -16,16 +16,16 @@ def create_workflow_db(
     batch_size: int = 10000,
     debug: bool = False,
 ) -> Path:
-    """Make a database from an architector CSV, or take the new rows of one that has grown into it.
+    """Make a database from an Architector CSV, or add the new rows of a CSV that has grown.
 
     Args:
         csv_path: the CSV.
         db_path: the database.
-        geometry_column: holds the geometries.
-        charge_column: holds the charges; None: 0 for all.
-        spin_column: holds the unpaired electrons, which become multiplicities; None: 0 for all.
-        batch_size: rows written at once in the tool of old; the intake chooses by itself, and needs no more memory
-            for a larger file.
+        geometry_column: column of geometries.
+        charge_column: column of charges; None: 0 for all.
+        spin_column: column of unpaired electrons, which become multiplicities; None: 0 for all.
+        batch_size: rows that the old tool wrote at once; the intake chooses by itself, and needs no more memory for a
+            larger file.
         debug: print what the intake found.
 
     Returns:
@@ -34,7 +34,7 @@ def create_workflow_db(
 
     Raises:
         FileNotFoundError: there is no such CSV.
-        ValueError: a column is missing, or the CSV is refused whole; nothing was written.
+        ValueError: a column is missing, or the whole CSV is refused; nothing was written.
         LedgerError: the database cannot be written.
     """
     csv, db = Path(csv_path).expanduser(), Path(db_path).expanduser()
@@ -63,7 +63,7 @@ def create_workflow(
     spin_column: str | None = "uhf",
     batch_size: int = 10000,
 ) -> tuple[Path, ArchitectorWorkflow]:
-    """As :func:`create_workflow_db`, and open it.
+    """Do as :func:`create_workflow_db` does, and open the database.
 
     Returns:
         The database's path, and the open workflow.

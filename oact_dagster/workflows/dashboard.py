@@ -1,4 +1,4 @@
-"""``python -m oact_dagster.workflows.dashboard workflow.db …``: the command of old; it is ``oact dashboard``."""
+"""``python -m oact_dagster.workflows.dashboard workflow.db …``: the old name of ``oact dashboard``."""
 
 import sys
 

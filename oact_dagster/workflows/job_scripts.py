@@ -1,4 +1,4 @@
-"""Scripts by which job folders are submitted by hand."""
+"""Scripts for submitting job folders by hand."""
 
 import errno
 from collections.abc import Sequence
@@ -28,22 +28,22 @@ def write_flux_job_file(
 ) -> Path:
     """Write ``flux_job.flux`` into a job folder.
 
-    In the folder of an attempt the script runs that attempt: submitted by hand it counts as such, and it stops at once
-    where another job of it has begun.
+    In the folder of an attempt, the script runs that attempt: submitted by hand, it counts as the attempt's job, and it
+    stops at once if another job of the attempt has begun.
 
     Args:
         job_dir: the job folder.
         n_cores: cores of the calculation.
         n_hours: time limit, h.
-        queue: of Flux; None leaves the directive out.
-        allocation: bank; likewise.
+        queue: Flux's queue; None leaves the directive out.
+        allocation: bank; None leaves the directive out.
         orca_path: the ORCA program; None: that of the settings, else ``orca``.
-        conda_env: activated first, where one is given.
+        conda_env: conda environment to activate first, if any.
         input_file: ORCA's argument.
-        ld_library_path: put before what is there.
+        ld_library_path: prepended to the existing value.
 
     Returns:
-        The script, which can be executed.
+        The path of the script, which is executable.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -69,7 +69,7 @@ def write_slurm_job_file(
 ) -> Path:
     """Write ``slurm_job.sh`` into a job folder; ``queue`` is a partition, ``allocation`` an account.
 
-    All else is as with :func:`write_flux_job_file`.
+    Everything else is as in :func:`write_flux_job_file`.
     """
     environment = JobEnvironment(conda_env=conda_env, ld_library_path=ld_library_path)
     options = JobOptions(queue=queue, allocation=allocation, signal_before_limit_s=0.0)
@@ -84,7 +84,7 @@ def write_flux_no_template(
     queue: str | None = None,
     allocation: str | None = None,
 ) -> list[Path]:
-    """Write ``flux_job.flux`` into each job folder below a folder: each that holds an ``orca.inp``.
+    """Write ``flux_job.flux`` into each job folder below a folder, that is, each that holds an ``orca.inp``.
 
     Returns:
         The scripts, in the order of their folders' names.

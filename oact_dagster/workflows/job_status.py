@@ -1,4 +1,4 @@
-"""How jobs ended, by their folders."""
+"""How jobs ended, judged by their folders."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -13,32 +13,31 @@ NOT_FOUND: Final = "Job directory not found"
 
 
 def check_job_termination(path: str | Path) -> int:
-    """How a job ended.
+    """Tell how a job ended.
 
     Args:
         path: a job folder, or an output, plain or gzipped.
 
     Returns:
-        1 where it ended normally, -1 where it failed, -2 where its output has no end and has not changed for 6 h, and 0
-        where it runs, is incomplete, or there is nothing. A normal end counts only with a converged result:
-        an optimisation or SCF that did not converge has failed.
+        1 if it ended normally, -1 if it failed, -2 if its output has no end and has not changed for 6 h, and 0 if it
+        runs, is incomplete, or there is nothing. A normal end counts only with a converged result: an optimisation or
+        SCF that did not converge has failed.
     """
     return see_output(Path(path)).code
 
 
 def parse_job_metrics(job_dir: str | Path, unzip: bool = False) -> dict[str, Any]:
-    """What a job's output delivers.
+    """Read a job's numbers from its output.
 
-    The old documentation calls ``.engrad`` files binary; they are text, and are read where an output holds no
-    gradient.
+    The old documentation calls ``.engrad`` files binary; they are text, and are read if an output holds no gradient.
 
     Args:
         job_dir: the job folder.
-        unzip: kept for old scripts; gzipped files are read in any case.
+        unzip: kept for old scripts; gzipped files are always read.
 
     Returns:
-        ``max_forces`` (the largest Cartesian component of the gradient, Eh/bohr), ``scf_steps`` (SCF cycles in all),
-        ``final_energy`` (Eh), each None where there is none; ``success``; and, where it is no success, ``error``.
+        ``max_forces`` (the largest Cartesian component of the gradient, Eh/bohr), ``scf_steps`` (SCF cycles in all)
+        and ``final_energy`` (Eh), each None if unknown; ``success``; and ``error`` if there is no success.
     """
     folder = Path(job_dir)
     found: dict[str, Any] = {"max_forces": None, "scf_steps": None, "final_energy": None, "success": False}
@@ -66,11 +65,11 @@ def update_job_status(
         job_dir: the job's folder.
         job_id: its id.
         extract_metrics: keep forces, SCF steps, energy, wall time and cores of a job that ended normally.
-        unzip: kept for old scripts; gzipped files are read in any case.
+        unzip: kept for old scripts; gzipped files are always read.
 
     Returns:
-        The status that it has now. A missing folder means ``failed``; a folder without an output tells nothing, and
-        leaves the status as it is.
+        The new status. A missing folder means ``failed``; a folder without an output proves nothing, and leaves the
+        status as it is.
 
     Raises:
         ValueError: there is no such job.

@@ -1,4 +1,4 @@
-"""How old scripts say what ORCA computes, and where ORCA is."""
+"""How old scripts say what ORCA computes and where ORCA is."""
 
 import os
 from collections.abc import Mapping
@@ -13,11 +13,11 @@ from oact_dagster.settings.launcher_kinds import scheduler_names
 class OrcaConfig(TypedDict, total=False):
     """What ORCA computes.
 
-    A key that is left out, or None, is that of a ``campaign.yaml`` beside the database, else the template's.
+    A missing or None key takes its value from a ``campaign.yaml`` beside the database, else from the template.
 
     With ``x2c`` and ``dk3``, which treat all electrons, an actinide needs an all-electron basis by name
     (``SARC-DKH-TZVP``) and no core potential. The old documentation shows them with ``ma-def-TZVP``, whose core
-    potential contradicts them: an input of that kind is refused, and the message names what is right.
+    potential contradicts them: such an input is refused, and the message names what is right.
     """
 
     functional: str | None
@@ -44,8 +44,8 @@ DEFAULT_ORCA_CONFIG: Final[OrcaConfig] = {
     "nbo": False,
     "opt": False,
 }
-"""What is computed where a script says nothing. The old documentation's table says that there is no core potential
-on actinides; ``ma-def-TZVP`` is made for one, ``def-ECP``."""
+"""What is computed if a script says nothing. The old documentation's table says that actinides have no core potential;
+``ma-def-TZVP`` is made for one, ``def-ECP``."""
 
 _NAMES: Final[Mapping[str, str]] = {
     "functional": "functional",
@@ -60,14 +60,14 @@ _NAMES: Final[Mapping[str, str]] = {
     "opt": "opt",
     "orca_path": "command",
 }
-"""Keys of :class:`OrcaConfig`, and their names among a campaign's settings."""
+"""Keys of :class:`OrcaConfig`, and the names of the settings that they stand for."""
 
 
 def default_orca_paths() -> dict[str, str]:
     """The command that runs ORCA, by scheduler.
 
-    That of the campaign that ``OACT_CAMPAIGN`` names or that lies in the current folder; ``orca`` where there is none,
-    or it cannot be read.
+    The command is that of the campaign that ``OACT_CAMPAIGN`` names, else of the one in the current folder; ``orca`` if
+    there is none, or if it cannot be read.
     """
     path = Path(os.environ.get("OACT_CAMPAIGN") or CAMPAIGN_FILE)
     command = "orca"
@@ -82,15 +82,15 @@ def default_orca_paths() -> dict[str, str]:
 def settings_from_config(
     config: OrcaConfig | None, n_cores: int, beside: Campaign | None = None
 ) -> dict[str, Any]:
-    """The settings ``orca`` of a campaign, as far as a script says them.
+    """The ``orca`` settings of a campaign that a script sets.
 
     Args:
-        config: what a script says.
+        config: the script's configuration.
         n_cores: cores of one calculation.
         beside: the campaign beside the database, whose settings hold for the rest.
 
     Raises:
-        ValueError: a key that is none.
+        ValueError: a key is unknown.
     """
     given = dict(config or {})
     unknown = sorted(set(given) - set(_NAMES))
@@ -111,7 +111,7 @@ def campaign_of(
     job_dir_pattern: str = DEFAULT_PATTERN,
     **settings: Any,
 ) -> Campaign:
-    """The settings of a script as a campaign's.
+    """A script's settings as a campaign's.
 
     Raises:
         ValueError: a setting is wrong; the text is one line that names it.

@@ -17,17 +17,17 @@ def build_parsl_config_flux(
     conda_base: str | None = None,
     ld_library_path: str | None = None,
 ) -> "Config":
-    """A configuration that runs several calculations at once on this node, one a worker.
+    """A configuration that runs several calculations at once on this node, one per worker.
 
-    The node needs ``max_workers`` times ``cores_per_worker`` cores. The old documentation multiplies by ``n_cores``,
-    too; a calculation uses the cores of its worker, and no more.
+    The node needs ``max_workers`` times ``cores_per_worker`` cores. The old documentation also multiplies by
+    ``n_cores``, but a calculation uses only the cores of its worker.
 
     Args:
         max_workers: calculations at once.
         cores_per_worker: cores of each.
-        conda_env: activated in the workers, where one is given.
-        conda_base: where conda is installed; None: the one on PATH.
-        ld_library_path: put before what is there.
+        conda_env: conda environment to activate in the workers, if any.
+        conda_base: folder where conda is installed; None: the one on PATH.
+        ld_library_path: prepended to the existing value.
 
     Raises:
         ImportError: Parsl is not installed.
@@ -42,7 +42,7 @@ def build_parsl_config_flux(
     from parsl.providers import LocalProvider
 
     lines = worker_lines(conda_env, conda_base, ld_library_path)
-    # ORCA's processes are its own affair: threads beside them would only get in their way.
+    # ORCA manages its own processes; additional threads would only slow them down.
     lines += ["export OMP_NUM_THREADS=1", "export JAX_PLATFORMS=cpu"]
     return Config(
         executors=[
@@ -70,10 +70,10 @@ def worker_lines(
     """Lines of bash that set up the environment of the workers.
 
     Args:
-        conda_env: activated, where one is given.
-        conda_base: where conda is installed; None: the one on PATH.
-        ld_library_path: put before what is there.
-        or_else: what a line that may fail ends with.
+        conda_env: conda environment to activate, if any.
+        conda_base: folder where conda is installed; None: the one on PATH.
+        ld_library_path: prepended to the existing value.
+        or_else: appended to lines that may fail.
     """
     lines = []
     if conda_base is not None:

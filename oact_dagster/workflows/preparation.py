@@ -1,4 +1,4 @@
-"""Writing the folder of a job, as old scripts ask for it."""
+"""Writes the folder of a job, as old scripts request it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +28,7 @@ def prepare_job_directory(
     n_cores: int = 4,
     setup_func: SetupFunc | None = None,
 ) -> Path:
-    """Write a job's folder with its ``orca.inp``; nothing is run, and no status changes.
+    """Write a job's folder with its ``orca.inp``; run nothing, and change no status.
 
     A folder in which something has run is renamed first (``job_42.attempt-1``).
 
@@ -36,20 +36,20 @@ def prepare_job_directory(
         job_record: which job.
         root_dir: the folder of the job folders.
         job_dir_pattern: the folder's name, with ``{orig_index}`` or ``{id}``.
-        orca_config: what ORCA computes; what it leaves out is the template's.
+        orca_config: what ORCA computes; missing keys come from the template.
         n_cores: cores of the calculation.
-        setup_func: called with the folder, which holds ``orca.inp`` already, to add files. It must leave ``orca.inp``
-            as it is.
+        setup_func: called with the folder, which already holds ``orca.inp``, to add files. It must not change
+            ``orca.inp``.
 
     Returns:
-        The folder. Of a job without a geometry it is made, and holds no ``orca.inp``.
+        The folder. For a job without a geometry, the folder is made without an ``orca.inp``.
 
     Raises:
-        ValueError: structure and settings do not go together, or a setting is wrong; nothing was written.
+        ValueError: structure and settings do not fit together, or a setting is wrong; nothing was written.
         SetupError: ``setup_func`` raised.
         OSError: it cannot be written.
     """
-    # Messages begin with the ledger's path, and here is none.
+    # Messages begin with the ledger's path, but there is no ledger here.
     unnamed = Path(root_dir) / "workflow.db"
     try:
         campaign = campaign_of(
@@ -73,10 +73,10 @@ def prepare_job_directory(
 
 
 def structure_record(record: JobRecord) -> StructureRecord:
-    """A job's record as the structure that the rest of the program knows.
+    """A job's record as the structure that the rest of the program uses.
 
     Raises:
-        ValueError: it has no ``orig_index``.
+        ValueError: the record has no ``orig_index``.
     """
     if record.orig_index is None:
         raise ValueError(f"the job with the id {record.id} has no orig_index: nothing names its folder")

@@ -1,4 +1,4 @@
-"""Submitting jobs, as old scripts ask for it: through the same execution and ledger as everything else."""
+"""Submits jobs, as old scripts request it, through the same code and ledger as everything else."""
 
 import secrets
 import sys
@@ -46,18 +46,18 @@ def submit_batch(
     max_fail_count: int | None = None,
     randomize: bool = True,
 ) -> list[int]:
-    """Submit jobs to a scheduler, and return; whoever runs the campaign next follows them.
+    """Submit jobs to a scheduler, and return; the campaign's next run follows them.
 
-    ``oact dashboard DB --update ROOT_DIR`` records what has ended, and so does any run of the campaign. What a
-    ``campaign.yaml`` beside the database says holds where a parameter is None, or there is none. A job that has failed
-    before gets the remedy for its failure; one for whose failure none is left is not submitted again. What a scheduler
-    that is full, or does not answer, does not take stays ``to_run``, with a warning that says why. Ctrl+C does not
-    raise: the jobs that were submitted are returned.
+    ``oact dashboard DB --update ROOT_DIR`` records ended jobs, and so does any run of the campaign. Parameters that are
+    None or missing come from a ``campaign.yaml`` beside the database. A job that has failed before gets the remedy for
+    its failure, and is not submitted again if no remedy is left. Jobs that a scheduler does not take, because it is
+    full or does not answer, stay ``to_run``, with a warning that says why. Ctrl+C does not raise: the jobs that were
+    submitted are returned.
 
     Args:
         workflow: an open workflow.
         root_dir: the folder of the job folders.
-        batch_size: at most so many jobs.
+        batch_size: most jobs to submit.
         scheduler: flux or slurm.
         job_dir_pattern: names of the folders, with ``{orig_index}`` or ``{id}``.
         orca_config: what ORCA computes.
@@ -67,17 +67,17 @@ def submit_batch(
         queue: queue, or partition.
         allocation: bank, or account.
         conda_env: conda environment that a job activates.
-        dry_run: write folders and scripts only; nothing is submitted, and no status changes.
-        max_fail_count: jobs that have failed as often are left out.
+        dry_run: only write folders and scripts; submit nothing, and change no status.
+        max_fail_count: leave out jobs that have failed at least this often.
         randomize: take any of the jobs; otherwise the most urgent first, in the order of the CSV.
 
     Returns:
-        The ids of the jobs submitted; of a dry run, of those whose folders were written.
+        The ids of the submitted jobs; of a dry run, those whose folders were written.
 
     Raises:
         ValueError: a setting is wrong; nothing was submitted.
-        EngineError, LauncherError: ORCA or the scheduler is not there.
-        LedgerError: the ledger cannot be written, or its results are of another level of theory.
+        EngineError, LauncherError: ORCA or the scheduler is not available.
+        LedgerError: the ledger cannot be written, or its results have another level of theory.
     """
     if scheduler not in scheduler_names():
         raise ValueError(f"scheduler is {scheduler!r}; it must be one of {', '.join(scheduler_names())}")
@@ -124,34 +124,34 @@ def submit_batch_parsl(
 ) -> list[int]:
     """Run jobs on this node, several at once, and return when all have ended.
 
-    Each result is in the database as soon as it is there. Ctrl+C ends the running calculations; their jobs are to be
-    run again, and count no failure.
+    Each result is in the database as soon as it exists. Ctrl+C ends the running calculations; their jobs will run
+    again, and count no failure.
 
     Args:
         workflow: an open workflow.
         root_dir: the folder of the job folders.
-        num_jobs: at most so many jobs.
+        num_jobs: most jobs to run.
         max_workers: calculations at once.
         cores_per_worker: cores of each; the node needs ``max_workers`` times as many.
         job_dir_pattern: names of the folders, with ``{orig_index}`` or ``{id}``.
         orca_config: what ORCA computes.
         setup_func: called with each new folder and its job's record.
-        n_cores: cores of one calculation; another number than ``cores_per_worker`` gives way to that, with a warning.
+        n_cores: cores of one calculation; ``cores_per_worker`` overrides another number, with a warning.
         conda_env: conda environment that Parsl's workers activate.
-        conda_base: where conda is installed; None: the one on PATH.
-        ld_library_path: put before the calculations' own.
-        dry_run: write folders only; nothing is run, and no status changes.
-        max_fail_count: jobs that have failed as often are left out.
+        conda_base: folder where conda is installed; None: the one on PATH.
+        ld_library_path: prepended to the calculations' own.
+        dry_run: only write folders; run nothing, and change no status.
+        max_fail_count: leave out jobs that have failed at least this often.
         timeout_seconds: time limit of one calculation, s.
         randomize: take any of the jobs; otherwise the most urgent first, in the order of the CSV.
 
     Returns:
-        The ids of the jobs that were begun; of a dry run, of those whose folders were written.
+        The ids of the jobs that were begun; of a dry run, those whose folders were written.
 
     Raises:
         ValueError: a setting is wrong; nothing was run.
-        EngineError, LauncherError: ORCA is not there, or nothing can be run.
-        LedgerError: the ledger cannot be written, or its results are of another level of theory.
+        EngineError, LauncherError: ORCA is not available, or nothing can be run.
+        LedgerError: the ledger cannot be written, or its results have another level of theory.
     """
     if n_cores != cores_per_worker:
         warnings.warn(
@@ -250,7 +250,7 @@ def _previewed(workflow: ArchitectorWorkflow, campaign: Campaign, indices: Seque
         if one.refused is None:
             yield one.structure_id
         else:
-            warnings.warn(f"structure {one.orig_index}: no input is written: {one.refused}", stacklevel=4)
+            warnings.warn(f"structure {one.orig_index}: no input was written: {one.refused}", stacklevel=4)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The old place of what submits jobs; ``python -m oact_dagster.workflows.submit_jobs …`` is ``oact submit``."""
+"""The old module for submitting jobs; ``python -m oact_dagster.workflows.submit_jobs …`` is ``oact submit``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A workflow's database as scripts use it."""
+"""A workflow's database, as scripts use it."""
 
 import errno
 from collections.abc import Iterable, Sequence
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 class ArchitectorWorkflow:
     """An open workflow. Jobs are named by their ``id``. Energies in Eh, forces (gradients) in Eh/bohr, times in s.
 
-    A file of the old tool is brought up to date when it is opened; that tool can still read it.
+    Opening a file of the old tool brings it up to date; that tool can still read it.
 
     Args:
         db_path: the database.
-        timeout: how long a locked file is waited for, s.
+        timeout: how long to wait for a locked file, s.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -45,7 +45,7 @@ class ArchitectorWorkflow:
         self.close()
 
     def close(self) -> None:
-        """Close the file; it alone can be copied then."""
+        """Close the file; afterwards the file alone can be copied."""
         self.ledger.close()
 
     # --- reading ------------------------------------------------------------------------------------------------
@@ -53,10 +53,10 @@ class ArchitectorWorkflow:
     def get_jobs_by_status(
         self, status: Status | str | Iterable[Status | str] | None = None
     ) -> list[JobRecord]:
-        """The jobs with one of these statuses, by ``id``; all jobs when none is given.
+        """The jobs with one of these statuses, by ``id``; all jobs if none is given.
 
-        Asked for ``READY`` it gives ``to_run``, too: scripts ask so for what can be submitted, and new jobs are
-        ``to_run``. Asked for ``TO_RUN`` it gives that only.
+        ``READY`` also gives ``to_run``: scripts use it to ask for jobs that can be submitted, and new jobs are
+        ``to_run``. ``TO_RUN`` gives only that.
         """
         if status is None:
             wanted = None
@@ -68,11 +68,11 @@ class ArchitectorWorkflow:
         return [stored_job_record(row) for row in self.ledger.stored_by_status(wanted)]
 
     def get_jobs_by_fail_count(self, min_fail_count: int = 1) -> list[JobRecord]:
-        """The jobs that have failed as often or more, those with the most failures first."""
+        """The jobs with at least this many failures, most failures first."""
         return [stored_job_record(row) for row in self.ledger.stored_by_fail_count(int(min_fail_count))]
 
     def count_by_status(self) -> dict[Status, int]:
-        """How many jobs there are of each status that occurs, as stored: ``ready`` apart from ``to_run``."""
+        """The number of jobs with each status that occurs, as stored: ``ready`` separate from ``to_run``."""
         return self.ledger.count_by_status()
 
     def get_summary(self) -> "pandas.DataFrame":
@@ -98,11 +98,11 @@ class ArchitectorWorkflow:
         Args:
             job_id: which job.
             new_status: ``ready`` is written as ``to_run``, which means the same.
-            error_message: for a failure, None leaves the one that is there.
-            increment_fail_count: count the failure now; else the next reset counts it. It counts once in either case.
+            error_message: message of a failure; None keeps the present one.
+            increment_fail_count: count the failure now; otherwise the next reset counts it. It counts once in any case.
 
         Raises:
-            ValueError: there is no such job, or status.
+            ValueError: the job or the status does not exist.
         """
         done = self.ledger.update_status(
             int(job_id), _written(new_status), error_message, increment_fail_count=increment_fail_count
@@ -114,7 +114,7 @@ class ArchitectorWorkflow:
         """Set the status of many jobs, all or none.
 
         Raises:
-            ValueError: some of them are not there, or the status is none; nothing has changed.
+            ValueError: a job or the status does not exist; nothing was changed.
         """
         ids = [int(job_id) for job_id in job_ids]
         status = _written(new_status)
@@ -128,7 +128,7 @@ class ArchitectorWorkflow:
         """Set the status of many jobs to ``running``, all or none.
 
         Raises:
-            ValueError: some of them are not there; nothing has changed.
+            ValueError: a job does not exist; nothing was changed.
         """
         self.update_status_bulk(job_ids, Status.RUNNING)
 
@@ -143,10 +143,10 @@ class ArchitectorWorkflow:
         wall_time: float | None = None,
         n_cores: int | None = None,
     ) -> None:
-        """Set some of a job's columns; None leaves one as it is.
+        """Set some of a job's columns; None keeps the present value.
 
         Raises:
-            ValueError: there is no such job.
+            ValueError: the job does not exist.
         """
         done = self.ledger.update_metrics(
             int(job_id),
@@ -164,21 +164,21 @@ class ArchitectorWorkflow:
     def reset_failed_jobs(self, max_fail_count: int | None = None, include_timeout: bool = False) -> int:
         """Set failed jobs to ``to_run`` and clear their messages.
 
-        Every failure is counted once, whoever found it: one that was counted when it was recorded is not counted again
-        here. So ``max_fail_count=3`` gives three attempts in all.
+        Every failure counts once, whoever found it: this does not count a failure again that was counted when it was
+        recorded. So ``max_fail_count=3`` gives three attempts in all.
 
         Args:
-            max_fail_count: jobs that have failed as often are left as they are.
-            include_timeout: timed-out jobs, too.
+            max_fail_count: leave jobs as they are that have failed at least this often.
+            include_timeout: reset timed-out jobs, too.
 
         Returns:
-            How many were reset.
+            The number of jobs reset.
         """
         statuses = [Status.FAILED, Status.TIMEOUT] if include_timeout else [Status.FAILED]
         return self.ledger.reset(statuses, max_fail_count)
 
     def reset_timeout_jobs(self, max_fail_count: int | None = None) -> int:
-        """Set timed-out jobs to ``to_run``, as :meth:`reset_failed_jobs` does failed ones."""
+        """Set timed-out jobs to ``to_run``, as :meth:`reset_failed_jobs` does with failed ones."""
         return self.ledger.reset([Status.TIMEOUT], max_fail_count)
 
     def _unknown(self, ids: Sequence[int]) -> str:
@@ -194,6 +194,6 @@ def _status(given: Status | str) -> Status:
 
 
 def _written(given: Status | str) -> Status:
-    """The status that is written: ``ready`` is kept in old files only."""
+    """The status to write: only old files keep ``ready``."""
     status = _status(given)
     return Status.TO_RUN if status is Status.READY else status

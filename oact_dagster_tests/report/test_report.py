@@ -139,7 +139,7 @@ def test_figures_and_quality_are_in_the_text(report: Path) -> None:
         "no output for 21600 s",
         "energy_in_range: all 2",
         "1000 Eh away",
-        "2 structures break a rule or more.",
+        "2 structures break at least one rule.",
         "ORCA6.1.0s14",
         "wB97M-V",
     ):
@@ -240,9 +240,9 @@ def test_progress_is_told_to_its_end(tmp_path: Path) -> None:
 def test_what_is_no_report_is_not_written_over(campaign: Campaign, tmp_path: Path) -> None:
     notes = tmp_path / "notes.html"
     notes.write_text("my notes")
-    with pytest.raises(ReportError, match="is there already and is no report"):
+    with pytest.raises(ReportError, match="already exists and is not a report"):
         written(campaign, notes)
-    with pytest.raises(ReportError, match="is there already and is no report"):
+    with pytest.raises(ReportError, match="already exists and is not a report"):
         written(campaign, campaign.ledger)
     with pytest.raises(ReportError, match="is a folder"):
         written(campaign, tmp_path)
