@@ -40,7 +40,7 @@ def dashboard_lines(
     Args:
         overview: of the campaign.
         encoding: of the output; None if it can show all characters.
-        groups: most failures by message that are shown.
+        groups: most failure messages to show.
         feed: how the campaign runs itself; None leaves it out.
     """
     yield from title_lines("Workflow Status Summary")

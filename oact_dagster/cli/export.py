@@ -45,7 +45,7 @@ _WIDTH: Final = 160
     "--output",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="File to write; default: CAMPAIGN'S_NAME.extxyz, .parquet or .db in the current folder.",
+    help="File to write (default: the campaign's name with .extxyz, .parquet or .db, in the current folder).",
 )
 @click.option(
     "--all-steps", is_flag=True, help="Write every evaluation with a gradient, not only each output's last."

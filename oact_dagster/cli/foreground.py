@@ -153,7 +153,7 @@ def run_structures(campaign: Campaign, selection: "Selection") -> int:
         wanted = len(resolve(campaign, ledger, selection).orig_indices)
     unshown = count_unshown(campaign) if not wanted and selection.whole else 0
     if unshown:
-        click.echo(f"showing {pluralise(unshown, 'result')} that Dagster does not show yet")
+        click.echo(f"adding to Dagster {pluralise(unshown, 'result')} that it does not show yet")
     elif not wanted:
         click.echo("nothing to compute")
         return _finish(campaign, [], whole=True)

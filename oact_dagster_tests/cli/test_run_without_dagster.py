@@ -106,7 +106,7 @@ def test_results_that_dagster_has_missed_are_shown_though_nothing_is_left_to_com
     remove(campaign.folder / ".dagster")
     again = oact("run", campaign.file)
     assert again.returncode == 0, again.stderr
-    assert f"{STRUCTURES} results that Dagster does not show are shown\n" in again.stdout
+    assert f"adding to Dagster {STRUCTURES} results that it does not show yet\n" in again.stdout
     assert_all_are_shown(campaign.folder / ".dagster")
     last = oact("run", campaign.file)
     assert "nothing to compute" in last.stdout and "are shown" not in last.stdout
