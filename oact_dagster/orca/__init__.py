@@ -1,1 +1,1 @@
-"""ORCA's inputs, outputs and failures; knows nothing else of the project."""
+"""ORCA's inputs, outputs and failures; imports nothing else of the project."""

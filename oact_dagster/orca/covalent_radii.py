@@ -1,4 +1,4 @@
-"""Covalent radii of the elements, to tell who is bonded to whom."""
+"""Covalent radii of the elements, for finding bonds."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -6,8 +6,8 @@ from typing import Final
 
 from oact_dagster.orca.elements import SYMBOLS
 
-# B. Cordero et al., Dalton Trans. 2008, 2832, doi 10.1039/b801115j, table 2: C of sp3; Mn, Fe and Co of low spin. The
-# table ends with Cm; heavier actinides are no larger, and take its radius.
+# B. Cordero et al., Dalton Trans. 2008, 2832, doi 10.1039/b801115j, table 2: sp3 carbon; low-spin Mn, Fe and Co. The
+# table ends with Cm. Heavier actinides are no larger, and get its radius.
 _TO_CM: Final = """
 0.31 0.28 1.28 0.96 0.84 0.76 0.71 0.66 0.57 0.58 1.66 1.41 1.21 1.11 1.07 1.05 1.02 1.06
 2.03 1.76 1.70 1.60 1.53 1.39 1.39 1.32 1.26 1.24 1.32 1.22 1.22 1.20 1.19 1.20 1.20 1.16
@@ -21,4 +21,4 @@ _RADII: Final = [float(radius) for radius in _TO_CM.split()]
 COVALENT_RADII: Final[Mapping[str, float]] = MappingProxyType(
     dict(zip(SYMBOLS, _RADII + [_RADII[-1]] * (len(SYMBOLS) - len(_RADII)), strict=True))
 )
-"""Å, by element symbol."""
+"""Radius in Å by element symbol."""

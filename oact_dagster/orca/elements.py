@@ -1,4 +1,4 @@
-"""The periodic table as far as ORCA's basis sets go: symbols and atomic numbers, H to Lr."""
+"""The periodic table as far as ORCA has basis sets: symbols and atomic numbers, H to Lr."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The two systems of units that meet here: ORCA's (Eh, bohr) and ASE's and Sella's (eV, Å). CODATA 2018."""
+"""Conversion between ORCA's units (Eh, bohr) and those of ASE and Sella (eV, Å). Values: CODATA 2018."""
 
 from typing import Final
 

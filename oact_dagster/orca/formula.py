@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 
 def hill_formula(symbols: Iterable[str]) -> str:
-    """The formula in Hill order: carbon, hydrogen, the rest by the alphabet; that alone without carbon.
+    """Return the formula in Hill order: C, H, then the rest alphabetically; purely alphabetical without carbon.
 
     Args:
-        symbols: Of the atoms, in any order.
+        symbols: The atoms' element symbols, in any order.
     """
     counts = Counter(symbols)
     first = [symbol for symbol in ("C", "H") if symbol in counts] if "C" in counts else []

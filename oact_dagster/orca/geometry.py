@@ -1,8 +1,8 @@
 """Cartesian geometries: read from text, checked, and written back the same way on every machine.
 
-Read are bare lines ``El x y z`` (Architector's ``aligned_csd_core``) and XYZ files with count and comment.
-An intake reads every row of a CSV with this, so a good geometry takes a short path over whole columns;
-lines are looked at one by one only to say which of them is wrong.
+Accepts bare ``El x y z`` lines (Architector's ``aligned_csd_core``) and XYZ files with a count and a comment line.
+The intake parses every row of a CSV, so a valid geometry takes a fast path over whole columns. Lines are checked one
+by one only to find the faulty one.
 """
 
 import math
@@ -14,21 +14,20 @@ from typing import Final
 from oact_dagster.orca.elements import ATOMIC_NUMBERS
 
 CLOSEST_ALLOWED: Final = 0.5
-"""Å. No two nuclei of a molecule are nearer than this (H2 has 0.74 Å): one of the two is there twice."""
+"""Shortest allowed distance between two nuclei, in Å (H2 has 0.74 Å). A shorter one means a duplicated atom."""
 
 _AN_ATOM: Final = "'El x y z' in Å, such as 'O 0.0 0.0 1.76'"
 
 
 class GeometryError(ValueError):
-    """A geometry that cannot be one; the message is one line: what, where, and what would be right.
+    """Invalid geometry. The message is one line: what, where, and what would be right.
 
     Attributes:
-        kind: The class of the problem in a few words, by which many refusals are counted, such as
-            ``two atoms on one spot``.
+        kind: Kind of problem in a few words, such as ``two atoms on one spot``; reports count refusals by it.
     """
 
-    def __init__(self, message: str, *, kind: str = "geometry that does not parse") -> None:
-        """Take the one line, and the class of the problem."""
+    def __init__(self, message: str, *, kind: str = "unreadable geometry") -> None:
+        """Set the one-line message and the kind of problem."""
         super().__init__(message)
         self.kind = kind
 
@@ -50,11 +49,10 @@ class Geometry:
         return len(self.symbols)
 
     def text(self) -> str:
-        """Return the atoms as ``El x y z`` lines, in order, each with its newline.
+        """Return the atoms as ``El x y z`` lines, in order, each ending in a newline.
 
-        Numbers have six decimals, as ORCA prints them.
-        This is the one place where coordinates become text, so inputs and hashes of the same atoms are the
-        same bytes on every machine. A coordinate that rounds to zero has no sign.
+        Numbers have six decimals, as ORCA prints them; a coordinate that rounds to zero has no sign. Coordinates
+        become text only here, so the inputs and hashes of the same atoms are the same bytes on every machine.
         """
         lines = "%s %.6f %.6f %.6f\n" * len(self.symbols)
         columns = zip(*self.coordinates, strict=True)
@@ -65,17 +63,17 @@ class Geometry:
 def parse_geometry(text: str) -> Geometry:
     """Read a geometry in Å: bare ``El x y z`` lines, or XYZ with its count and comment line.
 
-    Element symbols are taken in any case. Empty lines before and after the atoms do not matter.
+    Element symbols may be in any case. Empty lines before and after the atoms are ignored.
 
     Args:
-        text: The geometry, its lines ended by LF or CRLF.
+        text: The geometry; lines end in LF or CRLF.
 
     Returns:
         The atoms in the order of their lines.
 
     Raises:
-        GeometryError: No atoms, a line that is no atom, an unknown element, a coordinate that is not a finite
-            number, a count that is not the number of atoms, or two atoms closer than ``CLOSEST_ALLOWED``.
+        GeometryError: There are no atoms, a line is not an atom, an element is unknown, a coordinate is not a finite
+            number, the count does not match the atoms, or two atoms are closer than ``CLOSEST_ALLOWED``.
     """
     lines = text.splitlines()
     first, end = _atom_lines(lines)
@@ -87,7 +85,7 @@ def parse_geometry(text: str) -> Geometry:
         raise _first_fault(rows, first) from None
     if not ATOMIC_NUMBERS.keys() >= set(symbols):
         symbols = tuple(symbol.capitalize() for symbol in symbols)
-    # float() also reads nan, inf, 1_000 and the digits of every script, and none of them is a coordinate.
+    # float() also accepts nan, inf, 1_000 and the digits of other scripts, none of which is a coordinate.
     if (
         not ATOMIC_NUMBERS.keys() >= set(symbols)
         or not all(map(math.isfinite, chain.from_iterable(coordinates)))
@@ -99,7 +97,7 @@ def parse_geometry(text: str) -> Geometry:
 
 
 def _atom_lines(lines: list[str]) -> tuple[int, int]:
-    """Return where the atoms begin and end among ``lines``, as indices of a slice."""
+    """Return the slice indices of the atoms in ``lines``."""
     end = len(lines)
     while end and not lines[end - 1].strip():
         end -= 1
@@ -113,7 +111,7 @@ def _atom_lines(lines: list[str]) -> tuple[int, int]:
     head = lines[first].split()
     if len(head) > 1:
         return first, end
-    # An XYZ file's comment line may be empty, so the count alone says where its atoms begin.
+    # The comment line of an XYZ file may be empty, so only the count tells where the atoms begin.
     if not (head[0].isascii() and head[0].isdecimal() and len(head[0]) < 10):
         raise GeometryError(
             f"line {first + 1} reads {_shown(head[0])}; expected {_AN_ATOM}, or a count of atoms"
@@ -121,13 +119,13 @@ def _atom_lines(lines: list[str]) -> tuple[int, int]:
     count, first = int(head[0]), first + 2
     if count == 0:
         raise GeometryError(
-            f"line {first - 1} counts no atoms; expected their number", kind="geometry without atoms"
+            f"line {first - 1} counts 0 atoms; expected at least 1", kind="geometry without atoms"
         )
     if max(end - first, 0) != count:
         raise GeometryError(
-            f"line {first - 1} counts {count} atoms, but {max(end - first, 0)} lines follow its comment; "
+            f"line {first - 1} counts {count} atoms, but {max(end - first, 0)} lines follow the comment line; "
             "expected one line for each atom",
-            kind="count that is not the number of atoms",
+            kind="wrong atom count",
         )
     return first, end
 
@@ -135,8 +133,8 @@ def _atom_lines(lines: list[str]) -> tuple[int, int]:
 def _check_distances(symbols: tuple[str, ...], coordinates: tuple[tuple[float, float, float], ...]) -> None:
     """Raise GeometryError for two atoms closer than ``CLOSEST_ALLOWED``.
 
-    Sweeps along the axis on which the atoms are spread the most, so that each atom meets only those within
-    reach on it: some ten times fewer than all pairs for a complex of 60 atoms.
+    Sweeps along the axis on which the atoms spread most and compares each atom only with those within reach on that
+    axis: about a tenth of all pairs for a complex of 60 atoms.
     """
     x, y, z = zip(*coordinates, strict=True)
     widest = max((x, y, z), key=lambda values: max(values) - min(values))
@@ -161,7 +159,7 @@ def _check_distances(symbols: tuple[str, ...], coordinates: tuple[tuple[float, f
 
 
 def _first_fault(rows: Iterable[list[str]], first: int) -> GeometryError:
-    """Return the error for the first row that is no atom; rows begin at index ``first``."""
+    """Return the error for the first row that is not an atom; rows begin at index ``first``."""
     for number, row in enumerate(rows, start=first + 1):
         if len(row) != 4:
             return GeometryError(f"line {number} reads {_shown(' '.join(row))}; expected {_AN_ATOM}")
@@ -174,7 +172,7 @@ def _first_fault(rows: Iterable[list[str]], first: int) -> GeometryError:
             if not _is_plain(number_text):
                 return GeometryError(
                     f"line {number} has the coordinate {_shown(number_text)}; expected a finite number in Å",
-                    kind="coordinate that is no finite number",
+                    kind="invalid coordinate",
                 )
     raise AssertionError("no fault in these rows")
 
@@ -188,5 +186,5 @@ def _is_plain(text: str) -> bool:
 
 
 def _shown(text: str) -> str:
-    """Return ``text`` in quotes, on one line and not too long for a message."""
+    """Return ``text`` quoted, on one line and short enough for a message."""
     return ascii(text if len(text) <= 40 else text[:37] + "...")

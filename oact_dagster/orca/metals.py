@@ -11,18 +11,18 @@ _TRANSITION_METALS: Final[frozenset[str]] = frozenset((*SYMBOLS[20:30], *SYMBOLS
 _P_BLOCK: Final[frozenset[str]] = frozenset(("Al", "Ga", "In", "Sn", "Tl", "Pb", "Bi", "Po"))
 
 METALS: Final[frozenset[str]] = ACTINIDES | LANTHANIDES | _TRANSITION_METALS | _P_BLOCK
-"""What ligands bind to. Alkali and alkaline earth metals are left out: they go along as counter-ions."""
+"""Metals that ligands bind to. Alkali and alkaline earth metals are left out: they are counter-ions."""
 
 _RANKS: Final = (ACTINIDES, LANTHANIDES, _TRANSITION_METALS, _P_BLOCK)
 
 
 def main_metal(symbols: Iterable[str]) -> str | None:
-    """The metal that a complex is called by; None where there is none.
+    """Return the metal that a complex is named after, or None if it has none.
 
-    The heaviest actinide, else lanthanide, else transition metal, else metal of the p block.
+    This is the heaviest actinide, else lanthanide, else transition metal, else p-block metal.
 
     Args:
-        symbols: of the atoms.
+        symbols: The atoms' element symbols.
     """
     found = METALS.intersection(symbols)
     for rank in _RANKS:

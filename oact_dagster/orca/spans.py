@@ -1,4 +1,4 @@
-"""A value for each element, written as chemists do: ``H-He 9, Li 17`` instead of three entries."""
+"""Values by element in a chemist's notation: ``H-He 9, Li 17`` instead of three entries."""
 
 from oact_dagster.orca.elements import ATOMIC_NUMBERS, SYMBOLS
 
@@ -7,10 +7,10 @@ def by_element(spans: str) -> dict[str, int]:
     """Read ``"H-He 9, Li 17"`` as ``{"H": 9, "He": 9, "Li": 17}``.
 
     Args:
-        spans: Elements or ranges along the periodic table, each with a whole number, separated by commas.
+        spans: Elements or ranges of the periodic table, each with a whole number, separated by commas.
 
     Returns:
-        The number of each element that is named, in the order of the periodic table.
+        The number of each named element, in the order given.
     """
     values: dict[str, int] = {}
     for span in spans.split(","):
@@ -22,7 +22,7 @@ def by_element(spans: str) -> dict[str, int]:
 
 
 def as_spans(elements: frozenset[str]) -> str:
-    """Return elements as ranges along the periodic table, such as ``H-Kr, Ac-Lr``."""
+    """Return elements as ranges of the periodic table, such as ``H-Kr, Ac-Lr``."""
     numbers = sorted(ATOMIC_NUMBERS[element] for element in elements)
     starts = [z for z in numbers if z - 1 not in numbers]
     ends = [z for z in numbers if z + 1 not in numbers]

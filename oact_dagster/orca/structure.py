@@ -1,4 +1,4 @@
-"""A structure: the atoms, the charge and the number of unpaired electrons that make one calculation."""
+"""A structure: the atoms, charge and number of unpaired electrons of one calculation."""
 
 import hashlib
 from dataclasses import dataclass
@@ -9,22 +9,21 @@ from oact_dagster.orca.geometry import Geometry
 
 
 class StructureError(ValueError):
-    """A charge or a number of unpaired electrons that the atoms cannot have; the message is one line.
+    """Charge or number of unpaired electrons that these atoms cannot have. The message is one line.
 
     Attributes:
-        kind: The class of the problem in a few words, by which many refusals are counted, such as
-            ``electron parity``.
+        kind: Kind of problem in a few words, such as ``electron parity``; reports count refusals by it.
     """
 
     def __init__(self, message: str, *, kind: str = "electrons that do not fit the atoms") -> None:
-        """Take the one line, and the class of the problem."""
+        """Set the one-line message and the kind of problem."""
         super().__init__(message)
         self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """Atoms with a charge and a number of unpaired electrons that fit them.
+    """Atoms with a charge and a number of unpaired electrons, checked against each other.
 
     Attributes:
         geometry: The atoms.
@@ -32,8 +31,8 @@ class Structure:
         uhf: Number of unpaired electrons (NOT the multiplicity, which is one more).
 
     Raises:
-        StructureError: ``charge`` or ``uhf`` is no whole number, no electron is left, or ``uhf`` is negative,
-            of the wrong parity, or more than there are electrons.
+        StructureError: ``charge`` or ``uhf`` is not a whole number, no electron is left, or ``uhf`` is negative, has
+            the wrong parity, or exceeds the number of electrons.
     """
 
     geometry: Geometry
@@ -41,13 +40,13 @@ class Structure:
     uhf: int
 
     def __post_init__(self) -> None:
-        """Check the electrons; see the class for what is refused."""
+        """Check the electrons."""
         for what, value in (("charge", self.charge), ("uhf", self.uhf)):
-            # bool is a subclass of int, and True as a charge is a mistake upstream.
+            # bool is a subclass of int; True as a charge is a mistake upstream.
             if not isinstance(value, int) or isinstance(value, bool):
                 raise StructureError(
                     f"{what} is {value!r}; expected a whole number",
-                    kind=f"{what} that is no whole number",
+                    kind=f"{what} is not a whole number",
                 )
         electrons = self.electrons
         if electrons < 1:
@@ -76,7 +75,7 @@ class Structure:
 
     @property
     def electrons(self) -> int:
-        """Number of all electrons, those that a core potential replaces included."""
+        """Number of all electrons, including those that a core potential replaces."""
         return sum(map(ATOMIC_NUMBERS.__getitem__, self.geometry.symbols)) - self.charge
 
     @property
@@ -90,15 +89,15 @@ class Structure:
         return frozenset(self.geometry.symbols)
 
     def calculation_hash(self) -> str:
-        """Return 16 hexadecimal digits that are the same for two structures that are the same calculation.
+        """Return 16 hexadecimal digits that two structures share if they are the same calculation.
 
-        Hashed are elements and coordinates in their order, as they are written into an input, charge and
-        ``uhf``. The order of the atoms counts, because a gradient is only comparable in the same order; how
-        the CSV wrote a number or an element's case does not.
+        The hash covers charge, ``uhf``, and elements and coordinates as an input has them. The order of the atoms
+        counts, because gradients are only comparable in the same order. The CSV's spelling of a number or an element
+        does not.
         """
         text = f"{self.charge} {self.uhf}\n{self.geometry.text()}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def formula(self) -> str:
-        """Return the formula in Hill order: carbon, hydrogen, the rest; the alphabet alone without carbon."""
+        """Return the formula in Hill order; see ``hill_formula``."""
         return hill_formula(self.geometry.symbols)

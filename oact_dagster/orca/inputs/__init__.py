@@ -1,1 +1,1 @@
-"""What ORCA is asked to do: levels of theory, bases, checks, and the text of ``orca.inp``."""
+"""ORCA's inputs: levels of theory, basis sets, checks, and the text of ``orca.inp``."""

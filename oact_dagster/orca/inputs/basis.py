@@ -1,4 +1,4 @@
-"""What a basis set's name means: its elements, its number of functions, the Hamiltonian it was made for."""
+"""What the name of a basis set implies: elements, number of functions, the Hamiltonian it was contracted for."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _RELATIVISTIC: Final = re.compile(r"(ma-|old-)?(dkh|zora)-|sarc2?-|x2c-|ano-rcc-
 _ALL_ELECTRON: Final = re.compile(r"(a?hgbs|ugbs|dyall|jorge|sapporo|partridge)", re.IGNORECASE)
 _CONTRACTIONS: Final = (
     (re.compile(r"(ma-|old-)?zora-|sarc2?-zora-", re.IGNORECASE), "ZORA"),
-    # A SARC-DKH set has so loose a contraction that it serves X2C too, and no SARC set was made for that.
+    # SARC-DKH sets are left out: they are contracted so loosely that they serve X2C too, which has no SARC sets.
     (re.compile(r"(ma-|old-)?dkh-", re.IGNORECASE), "DKH"),
     (re.compile(r"x2c-", re.IGNORECASE), "X2C"),
 )
@@ -34,8 +34,8 @@ class BasisSet:
     """A basis set of ORCA's library.
 
     Attributes:
-        name: As ORCA spells it.
-        functions: Number of contracted spherical functions of each element that the set covers.
+        name: Name in ORCA's spelling.
+        functions: Number of contracted spherical functions for each element that the set covers.
     """
 
     name: str
@@ -49,7 +49,7 @@ class BasisSet:
 
 @cache
 def library() -> Mapping[str, BasisSet]:
-    """Return the basis sets whose coverage is known, by their names in lower case (ORCA ignores case)."""
+    """Return the basis sets with known coverage, by lower-case name (ORCA ignores case)."""
     sets = {name: by_element(spans) for name, spans in basis_tables.COVERAGE.items()}
     for name in basis_tables.MINIMALLY_AUGMENTED:
         sets[f"ma-{name}"] = {element: functions + 4 for element, functions in sets[name].items()}
@@ -59,32 +59,32 @@ def library() -> Mapping[str, BasisSet]:
 
 
 def known_basis(name: str) -> BasisSet | None:
-    """Return the basis set of this name, or None where its coverage is not known."""
+    """Return the basis set of this name, or None if its coverage is not known."""
     return library().get(name.lower())
 
 
 def is_file(value: str) -> bool:
-    """Return whether a basis is a file and not a name: a path, or something ending in .bas or .gbs."""
+    """Return whether a basis is a file rather than a name: a path, or anything ending in .bas or .gbs."""
     return _FILE.match(value) is not None and not is_auxiliary(value)
 
 
 def is_auxiliary(value: str) -> bool:
-    """Return whether a name is that of a fitting basis, such as ``def2/J``, which looks like a path."""
+    """Return whether a name is a fitting basis such as ``def2/J``, which looks like a path."""
     return _AUXILIARY.match(value) is not None
 
 
 def is_relativistic(name: str) -> bool:
-    """Return whether the named set has all electrons, contracted for a scalar-relativistic Hamiltonian."""
+    """Return whether the set is all-electron and contracted for a scalar-relativistic Hamiltonian."""
     return _RELATIVISTIC.match(name) is not None
 
 
 def is_all_electron(name: str) -> bool:
-    """Return whether the named set is known to describe all electrons of heavy elements, for any Hamiltonian."""
+    """Return whether the set is known to describe all electrons of heavy elements, for any Hamiltonian."""
     return is_relativistic(name) or _ALL_ELECTRON.match(name) is not None
 
 
 def contracted_for(name: str) -> str | None:
-    """Return the Hamiltonian (DKH, ZORA or X2C) that the contraction of a set goes with alone, or None."""
+    """Return the only Hamiltonian (DKH, ZORA or X2C) that a set's contraction suits, or None."""
     for pattern, hamiltonian in _CONTRACTIONS:
         if pattern.match(name):
             return hamiltonian
@@ -92,14 +92,14 @@ def contracted_for(name: str) -> str | None:
 
 
 def looks_like_a_basis(word: str) -> bool:
-    """Return whether a keyword names an orbital basis: one of the tables, or of one of ORCA's families."""
+    """Return whether a keyword names an orbital basis: one in the tables, or of one of ORCA's families."""
     if known_basis(word) is not None:
         return True
     return not is_auxiliary(word) and not _FITTING.search(word) and _FAMILIES.match(word) is not None
 
 
 def sets_covering(elements: frozenset[str], *, relativistic: bool) -> list[str]:
-    """Return the known sets that cover all elements, for or without a relativistic Hamiltonian."""
+    """Return the known sets that cover all these elements, for a relativistic Hamiltonian or for none."""
     return [
         basis.name
         for basis in library().values()
@@ -113,7 +113,7 @@ def _upper_estimates() -> Mapping[str, int]:
 
 
 def functions_of(basis: str, element: str) -> int:
-    """Return the number of functions of an element: tabulated, or an upper estimate for an unknown set."""
+    """Return the number of functions for an element: tabulated, or an upper estimate for an unknown set."""
     known = known_basis(basis)
     if known is None:
         return _upper_estimates()[element]

@@ -1,8 +1,8 @@
-"""What a basis file holds: the elements of its blocks, and which of them come with a core potential.
+"""The contents of a basis file: which elements have functions, and which have a core potential.
 
-ORCA reads the format of GAMESS-US (manual 6.1, section 2.7): the element's name or symbol on a line of its own, then
-its shells (``S 3`` and that many numbered primitives), perhaps between ``$DATA`` and ``$END``. The blocks of ORCA's
-own input (``NewGTO``, ``NewECP``) and of Gaussian (``U 0``, ``****``) are recognised too.
+ORCA reads the GAMESS-US format (manual 6.1, section 2.7): the element's name or symbol on a line of its own, then its
+shells (``S 3`` and that many numbered primitives), optionally between ``$DATA`` and ``$END``. Blocks of ORCA's own
+input (``NewGTO``, ``NewECP``) and of Gaussian (``U 0``, ``****``) are recognised too.
 """
 
 import re
@@ -44,10 +44,10 @@ class BasisFile:
     """What was found in a basis file.
 
     Attributes:
-        problem: Why it is no basis file, in a few words; None where it may be one.
-        recognised: Whether its format is one of the known ones, so that an element without a block has none.
-        elements: The elements that have at least one shell.
-        potentials: The elements that have a core potential.
+        problem: Why it is not a basis file, in a few words; None if it may be one.
+        recognised: Whether the format is known. Only then does a missing block mean that the element has no functions.
+        elements: The elements with at least one shell.
+        potentials: The elements with a core potential.
     """
 
     problem: str | None = None
@@ -57,13 +57,13 @@ class BasisFile:
 
 
 def read_basis_file(path: str) -> BasisFile | None:
-    """Read which elements a basis file has; a file is read once as long as it does not change.
+    """Read which elements a basis file covers. The answer is cached until the file changes.
 
     Args:
         path: The file.
 
     Returns:
-        What is in it, or None where there is no such file (which is for whoever knows the folder to say).
+        Its contents, or None if there is no such file (the caller knows the folder and reports that).
     """
     try:
         status = Path(path).stat()
@@ -75,9 +75,9 @@ def read_basis_file(path: str) -> BasisFile | None:
 @lru_cache(maxsize=64)
 def _read(path: str, _mtime_ns: int, size: int) -> BasisFile:
     if not Path(path).is_file():
-        return BasisFile(problem="it is no regular file")
+        return BasisFile(problem="it is not a regular file")
     if size > _LARGEST:
-        return BasisFile(problem=f"it has {size >> 20} MB")
+        return BasisFile(problem=f"it is too large ({size >> 20} MB)")
     try:
         data = Path(path).read_bytes()
     except OSError as error:
@@ -110,7 +110,7 @@ def _parse(text: str) -> BasisFile:
             in_potential = True
             if element:
                 potentials.add(element)
-        # A one-letter heading is an element (iodine) only without a number of primitives; "S 3" is a shell.
+        # A one-letter heading without a number of primitives is an element ("I" is iodine); "S 3" is a shell.
         elif (heading := _HEADING.match(line)) and heading[1].lower() in _ELEMENTS:
             element, in_potential, primitives = _ELEMENTS[heading[1].lower()], False, 0
         elif not in_potential and (shell := _SHELL.match(line)):
@@ -123,4 +123,4 @@ def _parse(text: str) -> BasisFile:
         return BasisFile(recognised=True, elements=frozenset(elements), potentials=frozenset(potentials))
     if numbers:
         return BasisFile(potentials=frozenset(potentials))
-    return BasisFile(problem="nothing in it is a basis set")
+    return BasisFile(problem="it holds no basis set")

@@ -1,8 +1,8 @@
-"""Which elements ORCA's basis sets cover, and with how many functions each.
+"""The elements that ORCA's basis sets cover, and the number of functions for each.
 
 Coverage is that of ORCA 6.1 (manual 6.0, table 7.10, and 6.1, section 2.7). The numbers count contracted
-spherical functions (2l + 1 for each shell). They come from the Basis Set Exchange 0.12 unless a comment says
-otherwise, and serve to estimate memory: where ORCA contracts a set in its own way they may be off by a few.
+spherical functions (2l + 1 for each shell) and are used to estimate memory. They come from the Basis Set Exchange
+0.12 unless a comment says otherwise; where ORCA uses its own contraction they may be off by a few.
 """
 
 from typing import Final
@@ -25,8 +25,8 @@ _DEF2_QZVPP: Final = (
     "81, Re-Hg 88, Tl-Rn 82"
 )
 
-# The def2 sets recontracted for DKH2 or ZORA keep the exponents and one contraction for each angular
-# momentum (manual 6.0, section 4.3.1): counted as that one and every other primitive by itself.
+# The def2 sets recontracted for DKH2 or ZORA keep the exponents and one contraction for each angular momentum
+# (manual 6.0, section 4.3.1). Counted: that contraction, and every other primitive as a function of its own.
 _RECONTRACTED_SVP: Final = "H-He 5, Li-Be 9, B-Ne 14, Na 17, Mg-Ar 20, K-Ca 34, Sc-Zn 41, Ga-Kr 42"
 _RECONTRACTED_TZVP: Final = (
     "H-He 6, Li 15, Be 20, B-Ne 32, Na-Mg 35, Al-Ar 40, K 43, Ca 46, Sc-Cu 55, Zn-Ge 58, As-Kr 61"
@@ -38,7 +38,7 @@ _RECONTRACTED_QZVPP: Final = (
     "H-He 30, Li 36, Be 37, B-Ne 58, Na 60, Mg 65, Al-Ar 75, K-Ca 85, Sc-Cr 108, Mn-Zn 115, Ga-Kr 104"
 )
 
-# Not in the Basis Set Exchange: Rb-Ba (added in ORCA 5; here no less than any set of their kind has).
+# Rb-Ba (added in ORCA 5) are not in the Basis Set Exchange; these numbers are at least those of any similar set.
 _SARC_TZVP: Final = "Rb-Xe 100, Cs-Ba 110, La 99, Ce-Lu 120, Hf-Hg 111, Tl-Rn 137, Ac-Lr 159"
 
 COVERAGE: Final[dict[str, str]] = {
@@ -56,8 +56,8 @@ COVERAGE: Final[dict[str, str]] = {
         "Tl-Rn 82"
     ),
     "def2-QZVPP": _DEF2_QZVPP,
-    # Diffuse sets. Ce-Lu (from ORCA 6.1) are not in the Basis Set Exchange: here the set without diffuse
-    # functions and one more shell each of s, p, d and f.
+    # Diffuse sets. Ce-Lu (from ORCA 6.1) are not in the Basis Set Exchange; counted as the set without diffuse
+    # functions plus one shell each of s, p, d and f.
     "def2-SVPD": (
         "H-He 8, Li-Be 12, B-N 20, O-Ne 23, Na 18, Mg 21, Al-P 24, S-Ca 27, Sc-Zn 34, Ga-As 38, Se-Kr 41, Rb "
         "27, Sr 26, Y-Cd 34, In-Sb 32, Te-I 35, Xe 59, Cs 27, Ba 33, La 35, Ce-Lu 97, Hf-Hg 35, Tl-Bi 32, "
@@ -145,19 +145,19 @@ COVERAGE: Final[dict[str, str]] = {
         "La-Os 140, Ir-Hg 120, Tl-Rn 118, Fr-Ra 113, Ac-Cm 156"
     ),
     "cc-pVDZ": "H-He 5, Li-Ne 14, Na-Ar 18, Ca 27, Sc-Zn 43, Ga-Kr 27",
-    # Y, Ag and Au are ORCA's additions to the correlation-consistent sets; their numbers are estimates.
+    # Y, Ag and Au are ORCA's additions to the correlation-consistent sets; these numbers are estimates.
     "cc-pVTZ": "H-He 14, Li-Ne 30, Na-Ar 34, Ca 43, Sc-Zn 68, Ga-Kr 43, Y 93, Ag 93, Au 120",
     "cc-pVQZ": "H-He 30, Li-Ne 55, Na-Ar 59, Ca 68, Sc-Zn 104, Ga-Kr 68",
     "aug-cc-pVDZ": "H-He 9, Li-Ne 23, Na-Ar 27, Sc-Zn 59, Ga-Kr 36",
     "aug-cc-pVTZ": "H-He 23, Li-Ne 46, Na-Ar 50, Sc-Zn 93, Ga-Kr 59, Ag 120, Au 140",
     "aug-cc-pVQZ": "H-He 46, Li-Ne 80, Na-Ar 84, Sc-Zn 140, Ga-Kr 93",
 }
-"""Functions for each element, by the set's name in ORCA's spelling; a missing element is not covered."""
+"""Functions for each element, by the set's name in ORCA's spelling. A set does not cover an element it omits."""
 
 FROM_ORCA_6_1: Final[frozenset[str]] = frozenset(
     {"def2-SVPD", "def2-TZVPD", "def2-TZVPPD", "def2-QZVPD", "def2-QZVPPD"}
 )
-"""Sets that have Ce to Lu only from ORCA 6.1 on (Rappoport, J. Chem. Phys. 155, 124102, 2021)."""
+"""Sets that include Ce to Lu only from ORCA 6.1 on (Rappoport, J. Chem. Phys. 155, 124102, 2021)."""
 
 MINIMALLY_AUGMENTED: Final[tuple[str, ...]] = (
     "def2-SV(P)",
@@ -178,11 +178,11 @@ MINIMALLY_AUGMENTED: Final[tuple[str, ...]] = (
     "ZORA-def2-TZVPP",
     "ZORA-def2-QZVPP",
 )
-"""Sets that also exist as ``ma-…``: one diffuse s and one diffuse p shell more."""
+"""Sets that also exist as ``ma-…``, with one more diffuse s and one more diffuse p shell."""
 
 UNKNOWN_SET: Final = "H-He 46, Li-Ne 80, Na-Ar 84, K-Xe 140, Cs-Rn 180, Fr-Lr 240"
-"""An upper estimate for a set in no table or from a file: what a large quadruple-zeta set has in each row.
+"""Upper estimate for a set that is not in the tables or comes from a file: the size of a large quadruple-zeta set.
 
-Rows 1 to 4 are those of aug-cc-pVQZ, row 5 is as row 4, row 6 is x2c-QZVPPall, and row 7 is the uncut
-contraction of ANO-RCC. No set of the tables has more.
+Rows 1 to 4 are aug-cc-pVQZ, row 5 repeats row 4, row 6 is x2c-QZVPPall, and row 7 is the full contraction of ANO-RCC.
+No set in the tables is larger.
 """

@@ -1,4 +1,4 @@
-"""The level of theory in one spelling: what is the same for ORCA is the same text."""
+"""The level of theory in one canonical spelling: settings that ORCA treats alike become the same text."""
 
 from typing import Any
 
@@ -11,15 +11,12 @@ from oact_dagster.orca.inputs.settings import InputSettings
 def canonical_level(settings: InputSettings) -> dict[str, Any]:
     """Return functional, bases and core potential as the tables spell them.
 
-    ORCA ignores case, a basis or potential that is left out is the template's, and several names mean the same
-    potential: none of that makes another level of theory.
-
-    Args:
-        settings: The settings.
+    ORCA ignores case, the template supplies a basis or potential that is left out, and some potentials have several
+    names. None of that changes the level of theory.
 
     Returns:
-        ``functional``, ``actinide_basis``, ``actinide_ecp`` and ``non_actinide_basis``. A name in no table is in small
-        letters; a file is its path as given, whose content is for the caller to compare.
+        ``functional``, ``actinide_basis``, ``actinide_ecp`` and ``non_actinide_basis``. A name that is not in the
+        tables is in lower case. A file is its path as given; comparing its content is up to the caller.
     """
     template = settings.template
     ecp = settings.actinide_ecp or template.actinide_ecp

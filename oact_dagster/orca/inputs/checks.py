@@ -1,4 +1,4 @@
-"""What is refused before an input is written, and what is only said: settings against their elements."""
+"""Checks of settings against elements before an input is written: what is refused, and what only gets a warning."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -23,27 +23,27 @@ from oact_dagster.orca.inputs.scf_method import ACCELERATORS, DAMPINGS
 from oact_dagster.orca.inputs.settings import InputRefused, InputSettings
 from oact_dagster.orca.spans import as_spans
 
-_POTENTIAL_AND_BASIS: Final = "core potential that the basis is not made for"
+_POTENTIAL_AND_BASIS: Final = "core potential does not match the basis"
 _BREAKS_QUOTES: Final = frozenset("\"'\\#")
 _BREAKS_A_WORD: Final = frozenset("%!$;{}[]")
 
 
 def check_settings(settings: InputSettings, elements: Iterable[str]) -> list[str]:
-    """Refuse settings that give no correct input for these elements, and say what is merely doubtful.
+    """Refuse settings that cannot give a correct input for these elements, and warn of doubtful ones.
 
     Args:
         settings: The settings.
         elements: The elements of one structure, or of a whole campaign.
 
     Returns:
-        Warnings, one line each: a name that is in no table, a set that needs a certain version of ORCA, a
-        basis contracted for another Hamiltonian.
+        Warnings, one line each: a name that is not in the tables, a set that needs a certain version of ORCA, a basis
+        contracted for another Hamiltonian.
 
     Raises:
-        InputRefused: A value that is impossible or could break out of its place in the input; keywords that
-            contradict each other; a core potential, named or implicit, with a relativistic Hamiltonian; an
-            actinide without a basis; a known basis or potential without an element; a potential with an all-electron
-            basis, or with one that was made for another; a basis file that is none, or lacks an element.
+        InputRefused: A value is impossible or would break the syntax of the input; keywords contradict each other; a
+            core potential, named or implied, meets a relativistic Hamiltonian; an actinide has no basis; a known basis
+            or potential lacks an element; a potential meets an all-electron basis or one made for another potential;
+            a basis file is not one, or lacks an element.
     """
     wanted = frozenset(elements)
     return [*check_settings_once(settings, wanted), *check_files(settings, wanted)]
@@ -51,7 +51,7 @@ def check_settings(settings: InputSettings, elements: Iterable[str]) -> list[str
 
 @lru_cache(maxsize=4096)
 def check_settings_once(settings: InputSettings, elements: frozenset[str]) -> tuple[str, ...]:
-    """Do what ``check_settings`` does, once for each combination."""
+    """Do what ``check_settings`` does, without the basis files; cached for each combination."""
     if unknown := sorted(elements - ATOMIC_NUMBERS.keys()):
         raise InputRefused(
             f"unknown element {unknown[0]!r}; expected symbols from H to Lr", kind="unknown element"
@@ -65,8 +65,8 @@ def check_settings_once(settings: InputSettings, elements: frozenset[str]) -> tu
 
 
 def _check_values(settings: InputSettings) -> None:
-    """Refuse values that are no such thing, or that would break out of their word, quotes or line."""
-    template = settings.template  # refuses an unknown one
+    """Refuse values of the wrong kind, and those that would break out of their word, quotes or line."""
+    template = settings.template  # raises for an unknown one
     _check_name("functional", settings.functional, blanks=True)
     _check_name("non_actinide_basis", settings.non_actinide_basis)
     if settings.actinide_basis is not None:
@@ -78,7 +78,7 @@ def _check_values(settings: InputSettings) -> None:
     if len(files) > 1:
         raise InputRefused(
             f"actinide_basis and non_actinide_basis are two files, {' and '.join(files)}; "
-            "ORCA reads one: put both sets into it and name it twice"
+            "ORCA reads only one: put both sets into one file and name it for both"
         )
     for what, number in (
         ("n_cores", settings.n_cores),
@@ -103,9 +103,9 @@ def _check_values(settings: InputSettings) -> None:
 
 
 def _check_name(what: str, value: str, *, blanks: bool = False) -> None:
-    """Refuse a name or a file that would not stay one word of the input, or one string in quotes."""
+    """Refuse a name or file that would not stay one word, or one quoted string, in the input."""
     if not isinstance(value, str) or not value or value != value.strip():
-        raise InputRefused(f"{what} is {value!r}; expected a name without blanks around it")
+        raise InputRefused(f"{what} is {value!r}; expected a name without leading or trailing blanks")
     if not value.isprintable() or not _BREAKS_QUOTES.isdisjoint(value):
         raise InputRefused(
             f"{what} is {value!r}; quotes, backslashes, '#' and control characters break the input"
@@ -115,18 +115,18 @@ def _check_name(what: str, value: str, *, blanks: bool = False) -> None:
     if what.endswith("basis") and is_file(value):
         return
     if not value.isascii() or not _BREAKS_A_WORD.isdisjoint(value) or (len(value.split()) > 1 and not blanks):
-        raise InputRefused(f"{what} is {value!r}; expected a name as ORCA's manual spells it")
+        raise InputRefused(f"{what} is {value!r}; expected a name as spelled in ORCA's manual")
 
 
 def _check_potentials(settings: InputSettings, elements: frozenset[str]) -> None:
-    """Refuse a potential that comes with a basis under a relativistic Hamiltonian, or lacks an element."""
+    """Refuse a potential that lacks an element, or that a basis brings along under a relativistic Hamiltonian."""
     template = settings.template
     for element in sorted(elements):
         named = settings.named_ecp_of(element)
         covered = potentials.covered_by(named) if named else None
         if covered is not None and element not in covered:
             raise InputRefused(
-                f"{named} has no core potential for {element}; def-ECP has one for Ac-Lr",
+                f"{named} has no core potential for {element}; def-ECP covers Ac-Lr",
                 kind="no core potential for an element",
             )
         if not template.hamiltonian:
@@ -150,7 +150,7 @@ def _its_own(potential: str, basis: str | None) -> str:
 
 
 def _check_cores(settings: InputSettings, elements: frozenset[str]) -> None:
-    """Refuse a potential on an actinide whose basis has all electrons, or was made for another potential."""
+    """Refuse a potential on an actinide whose basis is all-electron or was made for another potential."""
     for element in sorted(elements & ACTINIDES):
         named, basis = settings.named_ecp_of(element), settings.basis_of(element)
         if not named or not basis or is_file(basis):
@@ -158,16 +158,16 @@ def _check_cores(settings: InputSettings, elements: frozenset[str]) -> None:
         if is_all_electron(basis):
             core = potentials.core_electrons(named, element)
             raise InputRefused(
-                f"{basis} has all electrons of {element}, and {named} takes away "
-                f"{f'{core} of them' if core else 'its core'}; name as actinide_basis "
-                f"{_instead(settings, elements, 'actinide_basis')}, or as simple_input x2c or dk3",
+                f"{basis} describes all electrons of {element}, but {named} replaces "
+                f"{f'{core} of them' if core else 'its core'}; for actinide_basis use "
+                f"{_instead(settings, elements, 'actinide_basis')}, or for simple_input use x2c or dk3",
                 kind=_POTENTIAL_AND_BASIS,
             )
         brought = potentials.brought_by(basis, element)
         if brought and not potentials.belong_together(brought, named):
-            instead = f"name as actinide_ecp {brought}"
+            instead = f"for actinide_ecp use {brought}"
             if named == settings.template.actinide_ecp:
-                instead += f", or as actinide_basis {_instead(settings, elements, 'actinide_basis')}"
+                instead += f", or for actinide_basis use {_instead(settings, elements, 'actinide_basis')}"
             raise InputRefused(
                 f"{basis} on {element} is made for {brought}, not for {named}; {instead}",
                 kind=_POTENTIAL_AND_BASIS,
@@ -175,9 +175,10 @@ def _check_cores(settings: InputSettings, elements: frozenset[str]) -> None:
 
 
 def check_files(settings: InputSettings, elements: frozenset[str]) -> list[str]:
-    """Refuse a basis file that is none or lacks an element; say what cannot be told.
+    """Refuse a basis file that is not one or lacks an element; warn where that cannot be checked.
 
-    Apart from ``checked``, since a file may change. One that is not there is for whoever knows the folder to say.
+    Not part of ``check_settings_once``, because a file may change. A missing file is for the caller to report, who
+    knows the folder.
 
     Raises:
         InputRefused: See ``check_settings``.
@@ -192,32 +193,32 @@ def check_files(settings: InputSettings, elements: frozenset[str]) -> list[str]:
             continue
         if found.problem:
             raise InputRefused(
-                f"{what} {basis} is no basis file: {found.problem}; expected ORCA's format (GAMESS-US: the element, "
-                "and its shells as S 3 with numbered primitives)",
-                kind="basis file that is none",
+                f"{what} {basis} is not a basis file: {found.problem}; expected ORCA's format (GAMESS-US: the "
+                "element, then its shells, such as S 3 with three numbered primitives)",
+                kind="not a basis file",
             )
         if settings.template.hamiltonian and (cores := role & found.potentials):
             raise InputRefused(
-                f"{what} {basis} has a core potential for {', '.join(sorted(cores))}, and {settings.simple_input} "
-                f"treats all electrons ({settings.template.hamiltonian}); name a file or a set without one",
+                f"{what} {basis} has a core potential for {', '.join(sorted(cores))}, but {settings.simple_input} "
+                f"treats all electrons ({settings.template.hamiltonian}); use a file or a set without one",
                 kind="core potential with a relativistic Hamiltonian",
             )
         missing = ", ".join(sorted(role - found.elements))
         if missing and found.recognised:
             raise InputRefused(
-                f"{what} {basis} has no functions for {missing} (it has {as_spans(found.elements)}); add them, or name "
-                "another basis",
+                f"{what} {basis} has no functions for {missing} (it covers {as_spans(found.elements)}); add them, or "
+                "use another basis",
                 kind="basis without functions for an element",
             )
         if missing:
             warnings.append(
-                f"{what} {basis} is in no format that is known: whether it has functions for {missing} is not checked"
+                f"{what} {basis} is in an unknown format; cannot check whether it has functions for {missing}"
             )
     return warnings
 
 
 def _check_coverage(settings: InputSettings, elements: frozenset[str]) -> None:
-    """Refuse an actinide without a basis, and a known basis without an element."""
+    """Refuse an actinide without a basis, and a known basis that lacks an element."""
     template = settings.template
     for what, role in (
         ("actinide_basis", elements & ACTINIDES),
@@ -228,15 +229,15 @@ def _check_coverage(settings: InputSettings, elements: frozenset[str]) -> None:
         basis = settings.basis_of(min(role))
         if basis is None:
             raise InputRefused(
-                f"{settings.simple_input} has no basis of its own for {', '.join(sorted(role))}; "
-                f"name as {what} {_instead(settings, elements, what)}",
+                f"{settings.simple_input} has no default basis for {', '.join(sorted(role))}; "
+                f"for {what} use {_instead(settings, elements, what)}",
                 kind="actinide without a basis",
             )
         known = known_basis(basis)
         if known and (missing := role - known.elements):
             raise InputRefused(
                 f"{basis} has no functions for {', '.join(sorted(missing))} "
-                f"(it covers {as_spans(known.elements)}); name as {what} {_instead(settings, elements, what)}",
+                f"(it covers {as_spans(known.elements)}); for {what} use {_instead(settings, elements, what)}",
                 kind="basis without functions for an element",
             )
     if missing := elements & template.auxiliary_lacks:
@@ -248,7 +249,7 @@ def _check_coverage(settings: InputSettings, elements: frozenset[str]) -> None:
 
 
 def _instead(settings: InputSettings, elements: frozenset[str], what: str) -> str:
-    """Return what could be named as a basis for the elements that ``what`` is for."""
+    """Return bases that would do for the elements that the setting ``what`` applies to."""
     role = elements & ACTINIDES if what == "actinide_basis" else elements - ACTINIDES
     hamiltonian = settings.template.hamiltonian
     names = [
@@ -258,7 +259,7 @@ def _instead(settings: InputSettings, elements: frozenset[str], what: str) -> st
     ]
     if hamiltonian == "DKH":
         names.sort(key=lambda name: not ("DKH" in name or name.startswith("ANO-RCC")))
-    # Triple zeta is what the templates are meant for.
+    # Triple-zeta sets first: the templates are meant for them.
     names.sort(key=lambda name: "TZ" not in name)
     return ", ".join([*names[:3], "or a file"]) if names else "a file: no known set covers them all"
 
@@ -266,18 +267,14 @@ def _instead(settings: InputSettings, elements: frozenset[str], what: str) -> st
 def _unknown_names(settings: InputSettings, elements: frozenset[str]) -> list[str]:
     unknown = functional_doubt(settings.functional.split())
     warnings = [unknown] if unknown else []
-    # That of the line is read also where no element has it.
+    # ORCA reads the basis on the "!" line even if no element uses it.
     named = {settings.line_basis, *map(settings.basis_of, elements)}
     for basis in sorted(basis for basis in named if basis):
         if not is_file(basis) and known_basis(basis) is None:
-            warnings.append(
-                f"the basis {basis} is in no table: whether it covers every element is not checked"
-            )
+            warnings.append(f"unknown basis {basis}: cannot check whether it covers every element")
     for ecp in sorted({ecp for element in elements if (ecp := settings.named_ecp_of(element))}):
         if potentials.covered_by(ecp) is None:
-            warnings.append(
-                f"the core potential {ecp} is in no table: whether it covers every actinide is not checked"
-            )
+            warnings.append(f"unknown core potential {ecp}: cannot check whether it covers every actinide")
     return warnings
 
 
@@ -288,28 +285,28 @@ def _doubts(settings: InputSettings, elements: frozenset[str]) -> list[str]:
     if line_basis is None and not template.hamiltonian:
         if brought := sorted(element for element in elements - ACTINIDES if settings.ecp_of(element)):
             warnings.append(
-                f"non_actinide_basis is a file, and ORCA puts its def2-ECP on {', '.join(brought)} "
-                "all the same: the file must be made for it"
+                f"non_actinide_basis is a file, but ORCA still puts its def2-ECP on {', '.join(brought)}: "
+                "the file must be made for it"
             )
     elif line_basis is not None:
         known = known_basis(line_basis)
         late = sorted(elements & LANTHANIDES - {"La"})
         if known and known.name in FROM_ORCA_6_1 and late:
-            warnings.append(f"{known.name} has {', '.join(late)} only from ORCA 6.1 on")
+            warnings.append(f"{known.name} covers {', '.join(late)} only from ORCA 6.1 on")
     for basis in sorted({basis for element in elements if (basis := settings.basis_of(element))}):
         if is_file(basis):
             continue
         made_for = contracted_for(basis)
         if template.hamiltonian and known_basis(basis) and not is_relativistic(basis):
             warnings.append(
-                f"{basis} is not contracted for a relativistic Hamiltonian, which {settings.simple_input} has"
+                f"{basis} is not contracted for a relativistic Hamiltonian, but {settings.simple_input} uses one"
             )
         elif template.hamiltonian and made_for and made_for not in template.hamiltonian:
             warnings.append(
-                f"{basis} is contracted for {made_for}, and {settings.simple_input} has {template.hamiltonian}"
+                f"{basis} is contracted for {made_for}, but {settings.simple_input} uses {template.hamiltonian}"
             )
         elif not template.hamiltonian and is_relativistic(basis):
             warnings.append(
-                f"{basis} is contracted for a relativistic Hamiltonian, which {settings.simple_input} has not"
+                f"{basis} is contracted for a relativistic Hamiltonian, but {settings.simple_input} uses none"
             )
     return warnings

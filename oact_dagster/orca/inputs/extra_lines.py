@@ -1,7 +1,7 @@
-"""A user's own lines of an ORCA input, taken apart: keywords of ``!`` lines, and the words of ``%`` blocks.
+"""Parser of a user's own ORCA input lines: the keywords of ``!`` lines and the words of ``%`` blocks.
 
-ORCA reads a block up to its ``end``, wherever that stands: one that is missing lets a block take in whatever follows,
-the coordinates too. Some keys of a block open one more that has an ``end`` of its own.
+ORCA reads a block up to its ``end``, wherever that stands. Without it the block swallows whatever follows, even the
+coordinates. Some keys open a nested block that has its own ``end``.
 """
 
 import re
@@ -34,11 +34,11 @@ _OPENERS: Final = {
         {"newgto", "newecp", "addgto", "newauxjgto", "newauxjkgto", "newauxcgto", "newcabsgto", "addauxjgto"}
     ),
 }
-"""Keys that open a block in a block, each with an ``end``."""
+"""Keys that open a nested block, which needs its own ``end``."""
 _MAY_OPEN: Final = {"%scf": frozenset({"shift", "damp", "diis", "soscf", "nr", "gdiis"})}
-"""Keys that open one where no value follows, as in ``Shift Shift 0.1 ErrOff 0.1 end``."""
+"""Keys that open a nested block unless a value follows, as in ``Shift Shift 0.1 ErrOff 0.1 end``."""
 _ALL_KEYS_KNOWN: Final = frozenset({"%scf", "%geom", "%elprop", "%output"})
-"""Blocks in which nothing else opens another one, but for a key before braces, so that a stray ``end`` can be told."""
+"""Blocks in which nothing else (but a key before braces) opens a nested block, so a stray ``end`` can be detected."""
 _VALUE: Final = re.compile(r"[-+]?\.?\d.*|true|false|on|off")
 _MALFORMED: Final = "malformed extra line"
 
@@ -48,9 +48,9 @@ class Word:
     """A word of a user's own lines.
 
     Attributes:
-        word: In small letters, of a keyword as it stands there.
-        line: The line that it stands in.
-        block: The block that it belongs to (``%scf``), ``!`` for a keyword.
+        word: The word in lower case; a keyword as it was written.
+        line: The line that contains it.
+        block: Name of its block (``%scf``); ``!`` for a keyword.
     """
 
     word: str
@@ -59,16 +59,16 @@ class Word:
 
 
 def own_words(lines: Sequence[str]) -> list[Word]:
-    """Take a user's own lines apart, without their comments and strings.
+    """Split a user's own lines into words, without comments and strings.
 
     Args:
-        lines: Of the input.
+        lines: Lines of the input.
 
     Returns:
-        The words in their order. The name of a block is its first word, without the ``end`` of blocks.
+        The words in order. A block's first word is its name; its ``end`` is left out.
 
     Raises:
-        InputRefused: A line is no single line, or a block is not ended, or something stands in no block.
+        InputRefused: A line is not a single line, a block is not closed, or a word is outside any block.
     """
     found: list[Word] = []
     block: _Block | None = None
@@ -89,9 +89,9 @@ def own_words(lines: Sequence[str]) -> list[Word]:
         if in_keywords:
             found += [Word(each, line, "!") for each in raw.split("!") if each]
         elif block is None or not block.take(word, after):
-            what = "an end without a block" if word == "end" else f"{raw!r} in no block"
+            what = "an end without a block" if word == "end" else f"{raw!r} outside any block"
             raise InputRefused(
-                f"the extra line {line!r} has {what}; expected ! with keywords, or % with a block and its end",
+                f"the extra line {line!r} has {what}; expected ! and keywords, or a % block with its end",
                 kind=_MALFORMED,
             )
         elif word != "end":
@@ -106,14 +106,14 @@ def _words(line: str) -> list[str]:
         raise InputRefused(f"the extra line {line!r} is empty or has a newline or control character")
     code = _STRING_OR_COMMENT.sub(lambda found: f" {_A_STRING} " if found[0][0] == '"' else " ", line)
     if '"' in code.replace(_A_STRING, ""):
-        raise InputRefused(f"the extra line {line!r} has a quote that is not closed", kind=_MALFORMED)
-    # A comment between two parts of a line leaves both; what is in braces is data.
+        raise InputRefused(f"the extra line {line!r} has an unclosed quote", kind=_MALFORMED)
+    # A comment may stand in the middle of a line; both parts around it count. Text in braces is data.
     code = _BRACES.sub(f" {_DATA} ", code).replace("=", " ").replace(";", " ")
     return re.sub(r"(^|\s)([%!])\s+(?=\w)", r"\1\2", code).split()
 
 
 class _Block:
-    """A block that has begun, and the ends that it needs."""
+    """An open block, which counts the ``end`` words that it needs and has got."""
 
     def __init__(self, name: str, line: str) -> None:
         self.name = name
@@ -126,7 +126,7 @@ class _Block:
         self._only_a_string = False
 
     def take(self, word: str, following: str) -> bool:
-        """Take a word, with the one behind it; say whether the block may hold it."""
+        """Take a word, given the one after it; return whether the block may contain it."""
         if self.name in _WITHOUT_END:
             self._n_words += 1
             return self._n_words == 1
@@ -136,7 +136,7 @@ class _Block:
             self._ended += 1
         self._only_a_string = self._n_words == 0 and word == _A_STRING
         self._n_words += 1
-        # Of "Shift Shift 0.1 end" the second word has a value and opens nothing.
+        # In "Shift Shift 0.1 end" the second word has a value, so it opens nothing.
         has_value = _VALUE.match(following) is not None
         if word in _OPENERS.get(self.name, ()) or (word in _MAY_OPEN.get(self.name, ()) and not has_value):
             self._needed += 1
@@ -146,15 +146,15 @@ class _Block:
         return True
 
     def close(self) -> None:
-        """Refuse a block that is not ended.
+        """Check that the block is closed.
 
         Raises:
-            InputRefused: An end is missing.
+            InputRefused: An ``end`` is missing.
         """
-        # A block of one string names a file and has no end: %compound "file".
+        # A block that is just one string names a file and has no end: %compound "file".
         if self._ended < self._needed and self.name not in _WITHOUT_END and not self._only_a_string:
             raise InputRefused(
-                f"the extra line {self._line!r} opens {self.name} without its end, and the block would take in the "
-                "coordinates; write each end",
+                f"the extra line {self._line!r} opens {self.name} without its end, so the block would swallow the "
+                "coordinates; add each missing end",
                 kind=_MALFORMED,
             )

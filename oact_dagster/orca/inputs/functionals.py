@@ -1,4 +1,4 @@
-"""The functionals that ORCA 6 knows by a keyword, and the methods that bring a basis of their own."""
+"""The functionals that ORCA 6 has a keyword for, and the composite methods, which bring their own basis."""
 
 import difflib
 import re
@@ -29,17 +29,17 @@ _FROM_LIBXC: Final = re.compile(r"libxc\(\S+\)", re.IGNORECASE)
 _BESIDE: Final = re.compile(
     r"(u|r|ro)(ks|hf)|d2|d3(bj|zero|tz)?|d4|(sc)?nl|abc|gcp|(no)?frozencore|(no)?ri", re.IGNORECASE
 )
-"""Words that may stand beside a functional and are none."""
+"""Words that may accompany a functional but are not one."""
 
 
 @cache
 def functionals() -> Mapping[str, str]:
-    """Return the functionals in ORCA's spelling, by their names in small letters (ORCA ignores case)."""
+    """Return the functionals in ORCA's spelling, by lower-case name (ORCA ignores case)."""
     return MappingProxyType({name.lower(): name for name in _NAMES.split()})
 
 
 def known_functional(word: str) -> str | None:
-    """Return a functional as ORCA's manual spells it, or None where the word names none that is known."""
+    """Return a functional in the spelling of ORCA's manual, or None if it is not known."""
     small = word.lower()
     if small.startswith("dlpno-") and small[6:] in functionals():
         return f"DLPNO-{functionals()[small[6:]]}"
@@ -47,18 +47,18 @@ def known_functional(word: str) -> str | None:
 
 
 def is_composite(word: str) -> bool:
-    """Return whether a keyword is a method with a basis, potentials and corrections of its own (``r2SCAN-3c``)."""
+    """Return whether a keyword is a method with its own basis, potentials and corrections (``r2SCAN-3c``)."""
     return _COMPOSITE.fullmatch(word) is not None
 
 
 def doubt(words: Sequence[str]) -> str | None:
-    """Say that none of the words names a functional that is known, and which one may be meant.
+    """Return a warning if none of the words is a known functional, with the likely one.
 
     Args:
-        words: Those of the setting ``functional``.
+        words: The words of the setting ``functional``.
 
     Returns:
-        One line, or None where there is no doubt.
+        One line, or None if there is no doubt.
     """
     unknown = [word for word in words if not _BESIDE.fullmatch(word)]
     if not unknown or any(known_functional(word) for word in words):
@@ -70,4 +70,4 @@ def doubt(words: Sequence[str]) -> str | None:
     elif near := difflib.get_close_matches(name.lower(), functionals(), n=1):
         meant = functionals()[near[0]]
     hint = f" (did you mean {meant}?)" if meant else ""
-    return f"the functional {name} is in no table{hint}: ORCA refuses a name that it does not know"
+    return f"unknown functional {name}{hint}: ORCA refuses a name that it does not know"

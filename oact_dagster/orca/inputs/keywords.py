@@ -1,4 +1,4 @@
-"""The ``!`` line: the words of it, and which of a user's own words it does not bear."""
+"""The ``!`` line: its keywords, and which of a user's own keywords and extra lines are refused."""
 
 import re
 from collections import Counter
@@ -17,7 +17,7 @@ _EXCLUSIVE: Final[tuple[frozenset[str], ...]] = (
     frozenset({"DIIS", "KDIIS", "NODIIS"}),
     frozenset({"SOSCF", "NOSOSCF"}),
     frozenset({"TRAH", "NOTRAH"}),
-    # TRAH is a way of its own and takes the place of the others.
+    # TRAH replaces the other accelerators.
     frozenset({"TRAH", "DIIS"}),
     frozenset({"TRAH", "KDIIS"}),
     frozenset({"TRAH", "SOSCF"}),
@@ -63,7 +63,7 @@ _OF_THE_SCF_METHOD: Final = frozenset(
         "cnvdamp",
     )
 )
-"""Keys of ``%scf`` that would override the words of a ``ScfMethod`` on the ``!`` line."""
+"""Keys of ``%scf`` that would override the keywords of an ``ScfMethod`` on the ``!`` line."""
 _OF_THE_METHOD: Final = {
     "runtyp": "opt",
     "functional": "functional",
@@ -72,13 +72,13 @@ _OF_THE_METHOD: Final = {
 }
 """Keys of ``%method`` that a setting sets."""
 _OF_THE_GUESS: Final = frozenset({"guess", "rotate", "moinp", "autostart"})
-"""Keys of ``%scf`` that would override or alter the orbitals that are read."""
+"""Keys of ``%scf`` that would override or alter the orbitals read from a file."""
 _OF_THE_SPINS: Final = frozenset({"hftyp", "rotate"})
-"""Keys of ``%scf`` that would make a broken singlet restricted, or mix its orbitals once more."""
+"""Keys of ``%scf`` that would make a broken-symmetry singlet restricted, or mix its orbitals again."""
 
 
 def keyword_line(settings: InputSettings, *, broken_singlet: bool) -> tuple[str, ...]:
-    """Return the words of the ``!`` line, in order.
+    """Return the keywords of the ``!`` line, in order.
 
     Args:
         settings: The settings.
@@ -111,7 +111,7 @@ def keyword_line(settings: InputSettings, *, broken_singlet: bool) -> tuple[str,
 
 
 def own_keywords(settings: InputSettings) -> tuple[str, ...]:
-    """Return the keywords of the ``!`` lines among a user's own lines, in capital letters.
+    """Return the keywords of the user's own ``!`` lines, in upper case.
 
     Raises:
         InputRefused: The lines are malformed.
@@ -120,23 +120,23 @@ def own_keywords(settings: InputSettings) -> tuple[str, ...]:
 
 
 def names_a_guess(settings: InputSettings) -> bool:
-    """Return whether a keyword of the user's own chooses the guess: a template's ``Guess`` would override it."""
+    """Return whether a user's own keyword chooses the initial guess, which the template's ``Guess`` would override."""
     return not _GUESSES.isdisjoint(own_keywords(settings))
 
 
 def check_own_lines(settings: InputSettings) -> None:
-    """Check a user's own keywords: those beside the functional and the extra lines.
+    """Check a user's own keywords: those in ``functional`` and in ``extra_lines``.
 
     Raises:
-        InputRefused: A line is malformed or would leave its place in the input, sets what a setting sets, or holds
-            keywords that are there already or exclude others.
+        InputRefused: A line is malformed, begins another part of the input, sets what a setting sets, or repeats or
+            contradicts keywords that are already there.
     """
     functional = settings.functional.split()
     for line in settings.extra_lines:
         words = _code(line).lower().split()
         if any(word.startswith("*") or word in _OTHER_JOBS for word in words):
             raise InputRefused(
-                f"the extra line {line!r} begins other coordinates, another job or other files"
+                f"the extra line {line!r} begins new coordinates, a new job or other files; remove it"
             )
         if decided := next((word for word in words if word in _BLOCKS_OF_SETTINGS), None):
             raise _sets_what(line, _BLOCKS_OF_SETTINGS[decided])
@@ -144,8 +144,8 @@ def check_own_lines(settings: InputSettings) -> None:
     for word in own:
         if word.block == "%scf" and word.word == "convergence":
             raise InputRefused(
-                f"the extra line {word.line!r} sets the convergence of the SCF, which every template sets to Tight; "
-                "leave it out",
+                f"the extra line {word.line!r} sets the SCF convergence, which every template sets to Tight; "
+                "remove it",
                 kind=_OF_A_SETTING,
             )
         if setter := _overridden_by(settings, word.block, word.word):
@@ -157,45 +157,47 @@ def check_own_lines(settings: InputSettings) -> None:
     reads = "MOREAD" in map(str.upper, extra)
     if reads and not settings.scf_method.restart and not any(word.block == "%moinp" for word in own):
         raise InputRefused(
-            'MORead names no file of orbitals; add %moinp "/path/of/orbitals.gbw" to extra_lines'
+            'MORead needs a file of orbitals; add %moinp "/path/to/orbitals.gbw" to extra_lines'
         )
     written = keyword_line(settings, broken_singlet=settings.uks_singlet)
     if wrong := _contradiction([*written, *extra]):
-        raise InputRefused(f"{wrong}; look at functional and extra_lines", kind="contradicting keywords")
+        raise InputRefused(f"{wrong}; check functional and extra_lines", kind="contradicting keywords")
 
 
 def _code(line: str) -> str:
     """Return a line without its comments. A comment ends at the next ``#`` or with the line."""
     if not isinstance(line, str):
-        raise InputRefused(f"the extra line {line!r} is no text")
+        raise InputRefused(f"the extra line {line!r} is not text")
     return " ".join(line.split("#")[::2])
 
 
 def _sets_what(line: str, setter: str) -> InputRefused:
-    # A remedy's SCF method and its restart are no settings of a campaign's.
+    # A remedy's SCF method and its restart are not settings that a user could change.
     use = "" if setter in ("scf", _RESTART) else f"; use {setter}"
     return InputRefused(f"the extra line {line!r} sets what {setter} sets{use}", kind=_OF_A_SETTING)
 
 
 def _check_functionals(settings: InputSettings, extra: Sequence[str]) -> None:
-    """Refuse two functionals: ORCA takes one of them without a word."""
+    """Refuse two functionals: ORCA would silently use one of them."""
     named = [word for word in settings.functional.split() if known_functional(word)]
     if second := next((word for word in extra if known_functional(word)), None):
         raise InputRefused(
-            f"{second} in extra_lines is a functional beside {settings.functional}; name one, as functional",
+            f"{second} in extra_lines is a second functional beside {settings.functional}; name one, in functional",
             kind=_OF_A_SETTING,
         )
     if len(named) > 1:
-        raise InputRefused(f"functional names {' and '.join(named)}; name one", kind="contradicting keywords")
+        raise InputRefused(
+            f"functional names {' and '.join(named)}; expected one functional", kind="contradicting keywords"
+        )
 
 
 def _overridden_by(settings: InputSettings, block: str, word: str) -> str | None:
-    """Return which setting a word of the user's own would override, or None.
+    """Return the setting that a user's own word would override, or None.
 
     Args:
         settings: The settings.
-        block: The block that it belongs to, in small letters.
-        word: The word, in small letters.
+        block: The block that contains the word, in lower case.
+        word: The word, in lower case.
     """
     method = settings.scf_method
     if word == "%moinp" and method.restart:
@@ -210,7 +212,7 @@ def _overridden_by(settings: InputSettings, block: str, word: str) -> str | None
         return _RESTART
     if word in _OF_THE_SPINS and settings.uks_singlet:
         return "uks_singlet"
-    # The template's own method bears such a line: its words are what everybody gets who asks for nothing else.
+    # With the template's own SCF method such a line is allowed: nobody has asked for another method.
     if (
         word in _OF_THE_SCF_METHOD
         and replace(method, restart=False) != replace(settings, scf=None).scf_method
@@ -220,14 +222,14 @@ def _overridden_by(settings: InputSettings, block: str, word: str) -> str | None
 
 
 def _contradiction(words: Iterable[str]) -> str | None:
-    """Return what is wrong with the words of all ``!`` lines of one input together, or None.
+    """Return what is wrong with the keywords of all ``!`` lines of one input together, or None.
 
-    ORCA stops at a keyword that is there twice, and of two that exclude each other one wins without a word.
+    ORCA stops at a repeated keyword. Of two that exclude each other it silently uses one.
     """
     counts = Counter(word.upper() for word in words)
     for word, count in counts.items():
         if count > 1:
-            return f"the keyword {word} would be there twice"
+            return f"the keyword {word} would appear twice"
     for group in _EXCLUSIVE:
         if len(both := sorted(group & counts.keys())) > 1:
             return f"the keywords {' and '.join(both)} exclude each other"
@@ -235,33 +237,33 @@ def _contradiction(words: Iterable[str]) -> str | None:
 
 
 def _belongs_to_a_setting(settings: InputSettings, words: Sequence[str]) -> str | None:
-    """Return which of a user's own keywords the settings decide, and which setting, or None."""
+    """Return a message for the first of the user's own keywords that is up to a setting, or None."""
     for word in words:
         if _HAMILTONIANS.fullmatch(word):
-            return f"{word} chooses a Hamiltonian, which simple_input does"
+            return f"{word} chooses a Hamiltonian; use simple_input"
         if re.fullmatch(r"PAL\d+", word, re.IGNORECASE):
-            return f"{word} chooses the number of processes, which n_cores does"
+            return f"{word} chooses the number of processes; use n_cores"
         if _THRESHOLDS.fullmatch(word):
-            return f"{word} chooses the SCF threshold, which every template sets to Tight"
+            return f"{word} chooses the SCF threshold, which every template sets to Tight; remove it"
         if is_composite(word):
             return (
-                f"{word} is a composite method with a basis and core potentials of its own; name a functional such as "
-                "wB97M-V, and its bases as actinide_basis and non_actinide_basis"
+                f"{word} is a composite method with its own basis and core potentials; use a functional such as "
+                "wB97M-V, and set the bases with actinide_basis and non_actinide_basis"
             )
         hamiltonian = settings.template.hamiltonian
         if hamiltonian and is_potential(word) and word.lower() != "noecp":
             return (
-                f"{word} chooses core potentials, and {settings.simple_input} treats all electrons ({hamiltonian}); "
-                "leave it out"
+                f"{word} chooses core potentials, but {settings.simple_input} treats all electrons ({hamiltonian}); "
+                "remove it"
             )
         if is_potential(word):
-            return f"{word} chooses core potentials, which actinide_ecp and the bases do"
+            return f"{word} chooses core potentials; use actinide_ecp and the bases"
         if looks_like_a_basis(word):
-            return f"{word} is a basis set, which actinide_basis and non_actinide_basis name"
+            return f"{word} is a basis set; use actinide_basis and non_actinide_basis"
         if word.upper() in _UNITS:
-            return f"{word} changes the unit of the coordinates, which are written in Å; leave it out"
+            return f"{word} changes the unit of the coordinates, which are written in Å; remove it"
         if word.upper() in _SCF_WAYS:
-            return f"{word} chooses how the SCF converges, which kdiis and the steps under remedies do"
+            return f"{word} chooses how the SCF converges; use kdiis and the steps under remedies"
         if hamiltonian and word.upper() == "NOFINITENUC":
-            return f"{word} takes back the finite nuclei of {settings.simple_input}; leave it out"
+            return f"{word} switches off the finite nuclei of {settings.simple_input}; remove it"
     return None

@@ -8,17 +8,17 @@ from oact_dagster.orca.inputs.settings import InputRefused, InputSettings
 from oact_dagster.orca.structure import Structure
 
 LEAST_MAXCORE: Final = 2000
-"""MB. The smallest estimate that is written into an input."""
+"""Smallest estimate written into an input, in MB."""
 
 
 def number_of_basis_functions(structure: Structure, settings: InputSettings) -> int:
     """Return the number of contracted spherical basis functions of a structure.
 
-    Exact for the default bases (183 for UO2, 223 for NpF3, as ORCA 6.1 prints), an upper estimate for files
-    and for names that are in no table; ``basis_tables`` says where each number comes from.
+    Exact for the default bases (183 for UO2, 223 for NpF3, as ORCA 6.1 prints); an upper estimate for files and for
+    names that are not in the tables. ``basis_tables`` gives the source of each number.
 
     Raises:
-        InputRefused: An actinide has no basis, or the named one has no functions for an element.
+        InputRefused: An actinide has no basis, or a basis has no functions for an element.
     """
     symbols = structure.geometry.symbols
     return sum(symbols.count(element) * functions_on(element, settings) for element in structure.elements)
@@ -29,7 +29,7 @@ def functions_on(element: str, settings: InputSettings) -> int:
     basis = settings.basis_of(element)
     if basis is None:
         raise InputRefused(
-            f"{settings.simple_input} has no basis for {element}; name one as actinide_basis",
+            f"{settings.simple_input} has no default basis for {element}; set actinide_basis",
             kind="actinide without a basis",
         )
     try:
@@ -41,10 +41,10 @@ def functions_on(element: str, settings: InputSettings) -> int:
 
 
 def estimate_maxcore(basis_functions: int, *, open_shell: bool) -> int:
-    """Return an upper estimate of what one process needs, in MB, at least ``LEAST_MAXCORE``.
+    """Return an upper estimate of the memory of one process in MB, at least ``LEAST_MAXCORE``.
 
-    The fit of the Open Molecules 2025 data set: 0.00767 n^1.5 + 361 for closed shells and 0.01646 n^1.5 - 320
-    for open ones, n being the number of basis functions.
+    This is the fit of the Open Molecules 2025 data set: 0.00767 n^1.5 + 361 for closed shells and 0.01646 n^1.5 - 320
+    for open shells, where n is the number of basis functions.
 
     Args:
         basis_functions: Number of basis functions.

@@ -1,4 +1,4 @@
-"""Effective core potentials: which a basis set's name brings along, and how many electrons each replaces."""
+"""Effective core potentials: which one a basis set's name implies, and how many electrons each replaces."""
 
 import re
 from collections.abc import Mapping
@@ -13,20 +13,20 @@ _RB_TO_RN: Final = "Rb-Xe 28, Cs-La 46, Ce-Lu 28, Hf-Rn 60"
 
 CORE_ELECTRONS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        # Source: Basis Set Exchange 0.12. Lanthanides have the small core, unlike their neighbours Cs to La.
+        # Source: Basis Set Exchange 0.12. Lanthanides have a small core, unlike their neighbours Cs to La.
         "def2-ECP": _RB_TO_RN,
         # Fr and Ra: Lim et al., J. Chem. Phys. 122, 104103 (2005). Actinides: the small core of Cao and Dolg
         # (2004); ORCA 6.1 prints "replacing 60 core electrons" for U, Np and Am, not the 78 of Fr and Ra.
         "def-ECP": f"{_RB_TO_RN}, Fr-Ra 78, Ac-Lr 60",
-        # The multi-configuration Dirac-Fock potentials ECP10MDF to ECP78MDF that cc-pVnZ-PP was made for.
+        # The multiconfiguration Dirac-Fock potentials ECP10MDF to ECP78MDF, for which cc-pVnZ-PP was made.
         "SK-MCDHF-RSC": "Ca 10, Cu-Kr 10, Sr-Xe 28, Ba 46, Hf-Rn 60, Ra 78, U 60",
     }
 )
-"""Electrons that a potential replaces, by its name and the element; an element that is missing has none."""
+"""Electrons replaced, by potential and element. A potential does not cover an element it omits."""
 
 _SAME: Final[tuple[tuple[str, ...], ...]] = (
     ("def2-ECP", "def2ECP", "def2-SD"),
-    # On the actinides it is that of Küchle and others under the name of the Stuttgart group.
+    # On the actinides SD(60,MWB), the Stuttgart group's name, is the same potential (Küchle and others).
     ("def-ECP", "defECP", "def-SD", "SD(60,MWB)"),
     ("dhf-ECP", "dhfECP", "dhf-SD"),
     ("HayWadt", "LANL2", "LANL1"),
@@ -36,13 +36,13 @@ _SAME: Final[tuple[tuple[str, ...], ...]] = (
     ("vDZP-ECP",),
     ("def2ECP/defECP/r2SCAN3c",),
 )
-"""The names of ORCA's potentials, those of the same one together, the one that the tables use first."""
+"""The names of each of ORCA's potentials. The first is the one that the tables use."""
 
 _ABOVE_HE: Final = frozenset(SYMBOLS[2:])
 _RB_RN: Final = frozenset(SYMBOLS[36:86])
 _RB_LR: Final = frozenset(SYMBOLS[36:])
 
-# Manual of ORCA 6.0, footnotes of table 7.10: the potential that comes with a basis named on the "!" line.
+# The potential that a basis on the "!" line implies: manual of ORCA 6.0, footnotes of table 7.10.
 _BROUGHT_BY: Final[tuple[tuple[re.Pattern[str], str, frozenset[str]], ...]] = (
     (re.compile(r"(ma-)?def2-", re.IGNORECASE), "def2-ECP", _RB_RN),
     (re.compile(r"(ma-)?def-", re.IGNORECASE), "def-ECP", _RB_LR),
@@ -57,7 +57,7 @@ _BROUGHT_BY: Final[tuple[tuple[re.Pattern[str], str, frozenset[str]], ...]] = (
         "SK-MCDHF-RSC",
         frozenset(by_element("Ca 0, Cu-Kr 0, Sr-Xe 0, Ba 0, Hf-Ra 0, U 0")),
     ),
-    # Large cores from boron on; which element has none is not tabulated, so none is trusted.
+    # Large cores from boron on. Which elements have none is not tabulated, so assume that all have one.
     (re.compile(r"vdzp$", re.IGNORECASE), "vDZP-ECP", _ABOVE_HE),
     (re.compile(r"sdd", re.IGNORECASE), "SDD", _ABOVE_HE),
     (re.compile(r"crenb", re.IGNORECASE), "CRENBL-ECP", _ABOVE_HE),
@@ -67,7 +67,7 @@ _STUTTGART: Final = re.compile(r"SD\((\d+),\w+\)$", re.IGNORECASE)
 
 
 def canonical(potential: str) -> str | None:
-    """Return a potential's name as the tables spell it, the same one for all its names, or None for an unknown one."""
+    """Return the name that the tables use for a potential, or None for an unknown one."""
     for names in _SAME:
         if potential.lower() in map(str.lower, names):
             return names[0]
@@ -75,13 +75,13 @@ def canonical(potential: str) -> str | None:
 
 
 def is_potential(word: str) -> bool:
-    """Return whether a keyword of ORCA chooses core potentials, or that there are none (``NoECP``)."""
-    # No other keyword ends like that.
+    """Return whether an ORCA keyword chooses core potentials or switches them off (``NoECP``)."""
+    # No other keyword ends in "ecp".
     return word.lower().endswith("ecp") or canonical(word) is not None or _STUTTGART.match(word) is not None
 
 
 def belong_together(basis_potential: str, named: str) -> bool:
-    """Return whether a potential may be the one that a basis was made for; an unknown one may be any."""
+    """Return whether a basis may have been made for the named potential; an unknown potential always fits."""
     first, second = canonical(basis_potential), canonical(named)
     if second is None:
         return _STUTTGART.match(named) is None
@@ -89,7 +89,7 @@ def belong_together(basis_potential: str, named: str) -> bool:
 
 
 def brought_by(basis: str, element: str) -> str | None:
-    """Return the name of the potential that a basis set's name brings along for an element, or None."""
+    """Return the potential that a basis set's name implies for an element, or None."""
     for pattern, potential, elements in _BROUGHT_BY:
         if element in elements and pattern.match(basis):
             return potential
@@ -98,17 +98,17 @@ def brought_by(basis: str, element: str) -> str | None:
 
 @cache
 def covered_by(potential: str) -> Mapping[str, int] | None:
-    """Return the electrons that a potential replaces, by element, or None where they are not tabulated."""
+    """Return the electrons that a potential replaces, by element, or None if they are not tabulated."""
     for name, spans in CORE_ELECTRONS.items():
         if name.lower() == potential.lower():
             return MappingProxyType(by_element(spans))
     if stuttgart := _STUTTGART.match(potential):
-        # The number of electrons is part of the name; which elements have one of that size is not known here.
+        # The name gives the number of electrons. Which elements have such a potential is not known here.
         return MappingProxyType(dict.fromkeys(SYMBOLS, int(stuttgart[1])))
     return None
 
 
 def core_electrons(potential: str, element: str) -> int | None:
-    """Return how many electrons a potential replaces on an element, or None where that is not tabulated."""
+    """Return the number of electrons that a potential replaces on an element, or None if not tabulated."""
     covered = covered_by(potential)
     return None if covered is None else covered.get(element)

@@ -1,4 +1,4 @@
-"""How an SCF is brought to converge: what a remedy may change without changing what it converges to."""
+"""The SCF convergence method: what a remedy may change without changing the result."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -9,18 +9,18 @@ ACCELERATORS: Final = ("DIIS", "KDIIS", "TRAH")
 
 @dataclass(frozen=True, slots=True)
 class ScfMethod:
-    """The way to convergence, never its threshold. The default is that of every template.
+    """How the SCF is made to converge, never how tightly. The defaults are those of every template.
 
-    ORCA's manual (6.0, section 4.2, "Convergence strategies") says of these words that they do not modify the
-    convergence criteria. Values that are none of the known ones are refused by ``check_settings``.
+    These keywords do not modify the convergence criteria (ORCA's manual 6.0, section 4.2, "Convergence strategies").
+    ``check_settings`` refuses unknown values.
 
     Attributes:
         damping: ``NormalConv``, ``SlowConv`` or ``VerySlowConv``.
-        accelerator: ``DIIS``, ``KDIIS`` or ``TRAH``. TRAH stands in place of DIIS and of the template's NoTRAH; with
-            the others NoTRAH stays.
-        soscf: ``SOSCF`` in place of the template's ``NOSOSCF``.
+        accelerator: ``DIIS``, ``KDIIS`` or ``TRAH``. TRAH replaces DIIS and the template's NoTRAH; with the others
+            NoTRAH stays.
+        soscf: ``SOSCF`` instead of the template's ``NOSOSCF``.
         restart: Start from the orbitals in ``restart.gbw``: ``MORead`` and ``%moinp``, no other guess, and no
-            ``rotate``, because the orbitals that are read are broken already.
+            ``rotate``, because the spin symmetry of those orbitals is broken already.
     """
 
     damping: str = "NormalConv"

@@ -1,4 +1,4 @@
-"""The settings of an ORCA input: what a chemist chooses, and what each element gets of it."""
+"""The settings of an ORCA input: what a chemist chooses, and what follows for each element."""
 
 from dataclasses import dataclass
 
@@ -9,43 +9,40 @@ from oact_dagster.orca.inputs.scf_method import ScfMethod
 from oact_dagster.orca.inputs.templates import DEFAULT_MAXITER, TEMPLATES, Template
 
 
-class InputRefused(ValueError):  # noqa: N818 - the name says what happened, and it is what users read
-    """Settings, or settings and a structure, from which no input is written; the message is one line.
+class InputRefused(ValueError):  # noqa: N818 - users read this name, and it says what happened
+    """Settings, or settings and a structure, that give no valid input. The message is one line.
 
     Attributes:
-        kind: The class of the problem in a few words, by which many refusals are counted, such as
-            ``actinide without a basis``.
+        kind: Kind of problem in a few words, such as ``actinide without a basis``; reports count refusals by it.
     """
 
     def __init__(self, message: str, *, kind: str = "impossible setting") -> None:
-        """Take the one line, and the class of the problem."""
+        """Set the one-line message and the kind of problem."""
         super().__init__(message)
         self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
 class InputSettings:
-    """What an input is made of besides the structure. ``check_settings`` says what is refused.
+    """Everything that an input needs besides the structure. ``check_settings`` lists what is refused.
 
     Attributes:
-        functional: Functional as ORCA names it, perhaps with further keywords (``PBE0 D4``).
+        functional: Functional in ORCA's spelling, optionally with further keywords (``PBE0 D4``).
         simple_input: Template: omol, x2c or dk3.
-        actinide_basis: Basis of the actinides, by name or as a file; None: the template's, where it has one.
-        actinide_ecp: Core potential of the actinides; None: the template's, where it has one.
-        non_actinide_basis: Basis of all other elements, by name or as a file (with a ``/``, or ending in .bas
-            or .gbs).
+        actinide_basis: Basis of the actinides, as a name or a file; None: the template's, if it has one.
+        actinide_ecp: Core potential of the actinides; None: the template's, if it has one.
+        non_actinide_basis: Basis of all other elements, as a name or a file (with a ``/``, or ending in .bas or .gbs).
         scf_maxiter: Largest number of SCF iterations; None: the template's.
-        nbo: Natural bond orbital analysis.
-        mbis: Minimal-basis iterative stockholder charges.
-        kdiis: KDIIS in place of DIIS as SCF accelerator.
-        opt: Optimise the geometry; otherwise one energy and gradient.
-        uks_singlet: Break the spin symmetry of singlets: unrestricted, HOMO and LUMO of one spin mixed. Other
-            multiplicities are not changed by it.
+        nbo: Run a natural bond orbital analysis.
+        mbis: Compute minimal-basis iterative stockholder charges.
+        kdiis: Use KDIIS instead of DIIS as SCF accelerator.
+        opt: Optimise the geometry; otherwise compute one energy and gradient.
+        uks_singlet: Break the spin symmetry of singlets: unrestricted, with HOMO and LUMO of one spin mixed. Other
+            multiplicities are not affected.
         n_cores: MPI processes.
-        maxcore: MB for each process; None: estimated from the size of the basis.
-        extra_lines: Lines of one's own before the coordinates, as ``! TightOpt`` or ``%geom MaxIter 99
-            end``.
-        scf: How the SCF is brought to converge; None: as the template and ``kdiis`` say.
+        maxcore: Memory of each process in MB; None: estimated from the size of the basis.
+        extra_lines: The user's own lines before the coordinates, such as ``! TightOpt`` or ``%geom MaxIter 99 end``.
+        scf: SCF convergence method; None: that of the template and ``kdiis``.
     """
 
     functional: str = "wB97M-V"
@@ -65,7 +62,7 @@ class InputSettings:
     scf: ScfMethod | None = None
 
     def __post_init__(self) -> None:
-        """Take the extra lines from any sequence; one string would be taken apart into letters."""
+        """Accept any sequence of extra lines, but not a string, which would be split into letters."""
         if isinstance(self.extra_lines, str):
             raise InputRefused(f"extra_lines is {self.extra_lines!r}; expected a list of lines")
         object.__setattr__(self, "extra_lines", tuple(self.extra_lines))
@@ -85,39 +82,39 @@ class InputSettings:
 
     @property
     def scf_method(self) -> ScfMethod:
-        """How the SCF is brought to converge; ``scf`` where it is given, over ``kdiis``."""
+        """The SCF convergence method; ``scf`` takes precedence over ``kdiis``."""
         if self.scf is not None:
             return self.scf
         return ScfMethod(accelerator="KDIIS") if self.kdiis else ScfMethod()
 
     @property
     def scf_iterations(self) -> int:
-        """The largest number of SCF iterations, the template's where none is given."""
+        """Largest number of SCF iterations, by default the template's."""
         return self.scf_maxiter or DEFAULT_MAXITER
 
     @property
     def line_basis(self) -> str | None:
-        """The basis on the ``!`` line: that of the non-actinides, or None when it is a file."""
+        """Basis on the ``!`` line: that of the non-actinides, or None if it is a file."""
         return None if is_file(self.non_actinide_basis) else self.non_actinide_basis
 
     def basis_of(self, element: str) -> str | None:
-        """Return the name or the file of an element's basis, or None for an actinide without one."""
+        """Return the name or file of an element's basis, or None for an actinide without one."""
         if element in ACTINIDES:
             return self.actinide_basis or self.template.actinide_basis
         return self.non_actinide_basis
 
     def named_ecp_of(self, element: str) -> str | None:
-        """Return the core potential that is written out for an element (``NewECP``), or None."""
+        """Return the core potential that the input names for an element (``NewECP``), or None."""
         if element in ACTINIDES:
             return self.actinide_ecp or self.template.actinide_ecp
         return None
 
     def ecp_of(self, element: str) -> str | None:
-        """Return the core potential that ORCA uses on an element, written out or not, or None.
+        """Return the core potential that ORCA uses on an element, named or implied, or None.
 
-        ``NewGTO`` changes no potential, so one that the basis on the ``!`` line brings along stays, also on
-        an element with another basis. Without a basis there ORCA starts from def2-SVP and its potentials
-        (manual 6.0, sections 7.5.3 and 7.5.7), which the relativistic templates switch off with ``NoECP``.
+        ``NewGTO`` changes no potential. The one implied by the basis on the ``!`` line therefore stays, even on an
+        element with another basis. Without a basis on that line ORCA starts from def2-SVP and its potentials (manual
+        6.0, sections 7.5.3 and 7.5.7), which the relativistic templates switch off with ``NoECP``.
         """
         if named := self.named_ecp_of(element):
             return named

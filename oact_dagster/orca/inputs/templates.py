@@ -1,4 +1,4 @@
-"""The levels of theory: what each template writes on the ``!`` line and into ``%rel`` and ``%scf``."""
+"""The templates of levels of theory: what each puts on the ``!`` line and into ``%rel`` and ``%scf``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Final
 
 DEFAULT_MAXITER: Final = 500
-"""SCF iterations that every template allows unless the settings name another number."""
+"""Largest number of SCF iterations of every template, unless the settings say otherwise."""
 
 OUTPUT_BLOCKS: Final = """\
 %elprop
@@ -22,7 +22,7 @@ end
   Print[P_OrbEn] 2
 end
 """
-"""What every template computes and prints beyond energy and gradient."""
+"""What every template computes and prints besides energy and gradient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,13 @@ class Template:
     """A level of theory without its functional and bases.
 
     Attributes:
-        hamiltonian: Keyword of the scalar-relativistic Hamiltonian, or None for the non-relativistic one.
-        keywords: Keywords of the ``!`` line behind the run type.
-        rel: Lines of ``%rel``; none, no block.
-        scf: Lines of ``%scf`` behind ``Convergence`` and ``maxiter``.
-        actinide_basis: Basis of the actinides where the settings name none; None, one must be named.
-        actinide_ecp: Core potential of the actinides where the settings name none.
-        auxiliary_lacks: Elements that the fitting basis among ``keywords`` does not cover.
+        hamiltonian: Keyword of the scalar-relativistic Hamiltonian; None for the non-relativistic one.
+        keywords: Keywords of the ``!`` line after the run type.
+        rel: Lines of ``%rel``; empty for no such block.
+        scf: Lines of ``%scf`` after ``Convergence`` and ``maxiter``.
+        actinide_basis: Default basis of the actinides; None if the settings must name one.
+        actinide_ecp: Default core potential of the actinides.
+        auxiliary_lacks: Elements that the fitting basis in ``keywords`` does not cover.
     """
 
     hamiltonian: str | None
@@ -63,7 +63,7 @@ _SCF: Final = ("THRESH 1e-12", "TCUT 1e-13", "Shift Shift 0.1 ErrOff 0.1 end")
 
 TEMPLATES: Final[Mapping[str, Template]] = MappingProxyType(
     {
-        # That of the Open Molecules 2025 data set, with a small-core potential on the actinides.
+        # The level of the Open Molecules 2025 data set, with a small-core potential on the actinides.
         "omol": Template(
             hamiltonian=None,
             keywords=("RIJCOSX", "def2/J", *_CONVERGENCE),
@@ -73,7 +73,7 @@ TEMPLATES: Final[Mapping[str, Template]] = MappingProxyType(
             actinide_ecp="def-ECP",
             auxiliary_lacks=frozenset(),
         ),
-        # All electrons, exact two-component Hamiltonian in its diagonal local approximation.
+        # All-electron, exact two-component Hamiltonian in its diagonal local approximation.
         "x2c": Template(
             hamiltonian="DLU-X2C",
             keywords=("RIJCOSX", "AutoAux", *_CONVERGENCE),
@@ -83,7 +83,7 @@ TEMPLATES: Final[Mapping[str, Template]] = MappingProxyType(
             actinide_ecp=None,
             auxiliary_lacks=frozenset(),
         ),
-        # All electrons, Douglas-Kroll-Hess Hamiltonian.
+        # All-electron, Douglas-Kroll-Hess Hamiltonian.
         "dk3": Template(
             hamiltonian="DKH",
             keywords=("RIJCOSX", "SARC/J", *_CONVERGENCE),
@@ -95,4 +95,4 @@ TEMPLATES: Final[Mapping[str, Template]] = MappingProxyType(
         ),
     }
 )
-"""The templates by the name that ``simple_input`` gives."""
+"""The templates, by the values of ``simple_input``."""

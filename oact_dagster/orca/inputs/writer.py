@@ -1,4 +1,4 @@
-"""ORCA inputs: the text of ``orca.inp`` for a structure and settings, the same bytes on every machine."""
+"""Writer of ``orca.inp``: the same structure and settings give the same bytes on every machine."""
 
 import hashlib
 import re
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 RESTART_FILE: Final = "restart.gbw"
-"""Where an input looks for the orbitals that it starts from. ORCA cannot read the ``orca.gbw`` that it overwrites."""
+"""The file of orbitals to start from. ORCA cannot start from ``orca.gbw``, because it overwrites that file."""
 
 _LONGEST_COMMENT: Final = 200
 _KR: Final = ATOMIC_NUMBERS["Kr"]
@@ -40,14 +40,14 @@ _FILE_OF_A_BASIS: Final = re.compile(r'(?i)\b(GTOName\s+")[^"]*/([^"/]*")')
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """All of an input that depends on the settings and the elements alone.
+    """The part of an input that depends only on the settings and the elements.
 
     Attributes:
         until_scf: Text up to the last line of ``%scf``.
         behind_scf: Text from the ``end`` of ``%scf`` to that of ``%pal``.
         functions: Number of basis functions of each element.
-        core: Number of electrons that a potential replaces on each element, None where that is not tabulated.
-        from_files: Whether an element's basis is a file.
+        core: Number of electrons that a potential replaces on each element; None if not tabulated.
+        from_files: Whether any element's basis is a file.
     """
 
     until_scf: str
@@ -60,19 +60,16 @@ class _Frame:
 def render_input(structure: Structure, settings: InputSettings, comments: Sequence[str] = ()) -> str:
     """Return the text of ``orca.inp``.
 
-    The same structure, settings and comments give the same bytes on every machine: elements sorted, atoms in
-    their order, numbers formatted in one place.
-
     Args:
         structure: Atoms, charge and unpaired electrons.
         settings: The level of theory and how it is run.
-        comments: Lines for the top of the input, each written as one ``#`` line whatever it holds.
+        comments: Comments for the top of the input; each becomes one ``#`` line, whatever it contains.
 
     Returns:
         The input, ending in a newline.
 
     Raises:
-        InputRefused: What ``check_settings`` refuses, or electrons that do not fit basis or potentials.
+        InputRefused: ``check_settings`` refuses the settings, or the electrons do not fit the basis or potentials.
     """
     broken_singlet = settings.uks_singlet and structure.uhf == 0
     elements = structure.elements
@@ -84,10 +81,10 @@ def render_input(structure: Structure, settings: InputSettings, comments: Sequen
     electrons = _electrons_left(structure, frame)
     _check_electrons(structure, electrons, functions, counted=broken_singlet)
     rotation = ""
-    # Orbitals that are read are broken already; to rotate them again would undo it.
+    # The symmetry of orbitals read from a file is broken already; another rotation would undo it.
     if broken_singlet and electrons is not None and not settings.scf_method.restart:
-        # Orbitals count from 0, and each of the first electrons / 2 holds two electrons. HOMO and LUMO of the
-        # second spin (operator 1) are mixed by 20 degrees.
+        # Orbitals count from 0; the first electrons / 2 of each spin are occupied. Mix HOMO and LUMO of the second
+        # spin (operator 1) by 20 degrees.
         lumo = electrons // 2
         rotation = f"  rotate {{{lumo - 1}, {lumo}, 20, 1, 1}} end\n"
     maxcore = settings.maxcore or _estimated(functions, structure, settings)
@@ -107,10 +104,10 @@ def render_input(structure: Structure, settings: InputSettings, comments: Sequen
 
 
 def maxcore_of(structure: Structure, settings: InputSettings) -> int:
-    """Return the MB for each process that ``render_input`` writes.
+    """Return the memory of each process in MB, as ``render_input`` writes it.
 
     Raises:
-        InputRefused: They are to be estimated, and an element has no basis.
+        InputRefused: It has to be estimated, and an element has no basis.
     """
     if settings.maxcore is not None:
         return settings.maxcore
@@ -123,11 +120,10 @@ def _estimated(functions: int, structure: Structure, settings: InputSettings) ->
 
 
 def input_hash(text: str) -> str:
-    """Return 16 hexadecimal digits for what an input computes: the version of the data that come of it.
+    """Return 16 hexadecimal digits that identify what an input computes: its results' data version.
 
-    Left out is what does not change the result: comment lines (the attempt's token among them), white space at
-    the ends of lines, and what only changes the cost: the block ``%pal`` and the line ``%maxcore``. Of the path
-    of a basis file its name stays, so that the same file counts as the same from every folder.
+    The hash leaves out comment lines (the attempt's token is one), trailing white space, and what only changes the
+    cost: the block ``%pal`` and the line ``%maxcore``. A basis file counts by its name, not its folder.
     """
     kept: list[str] = []
     in_pal = False
@@ -137,7 +133,7 @@ def input_hash(text: str) -> str:
         if not words or words[0][0] == "#":
             continue
         first = words[0].lower()
-        # A block that was never ended must not take the rest of the input with it.
+        # A block without its end must not swallow the rest of the input.
         in_pal = first == "%pal" or (in_pal and first[0] not in "%!*")
         if in_pal:
             in_pal = "end" not in line.lower().split()
@@ -160,8 +156,7 @@ def _frame(settings: InputSettings, elements: frozenset[str], broken_singlet: bo
     if template.rel:
         until_scf += ["%rel", *(f"  {line}" for line in template.rel), "end"]
     until_scf += ["%scf", "  Convergence Tight", f"  maxiter {settings.scf_iterations}"]
-    # Orbitals that are read take the place of any other guess, and so does a keyword of the user's own, which a line
-    # of %scf would override.
+    # Orbitals from a file replace any other guess. So does a user's own keyword, which a line of %scf would override.
     own_guess = restart or names_a_guess(settings)
     until_scf += [f"  {line}" for line in template.scf if not (own_guess and line.startswith("Guess "))]
     behind_scf = ["%basis"]
@@ -187,17 +182,17 @@ def _frame(settings: InputSettings, elements: frozenset[str], broken_singlet: bo
 
 
 def _core(settings: InputSettings, element: str) -> int | None:
-    """Return the electrons that a potential replaces on an element, or None where that is not known."""
+    """Return the number of electrons that a potential replaces on an element, or None if not known."""
     if ecp := settings.ecp_of(element):
         return potentials.core_electrons(ecp, element)
     basis = settings.line_basis
-    # A set in no table may bring a potential; up to Kr next to none does.
+    # An unknown set may imply a potential, but hardly any does up to Kr.
     unknown = basis is not None and known_basis(basis) is None and not is_all_electron(basis)
     return None if unknown and ATOMIC_NUMBERS[element] > _KR else 0
 
 
 def _electrons_left(structure: Structure, frame: _Frame) -> int | None:
-    """Return the electrons that no potential replaces, or None where a potential's are not tabulated."""
+    """Return the number of electrons that no potential replaces, or None if a potential is not tabulated."""
     electrons = structure.electrons
     for element, core in frame.core.items():
         if core is None:
@@ -207,35 +202,34 @@ def _electrons_left(structure: Structure, frame: _Frame) -> int | None:
 
 
 def _check_electrons(structure: Structure, electrons: int | None, functions: int, *, counted: bool) -> None:
-    """Refuse electrons that the potentials leave too few of, or the basis has no room for."""
+    """Refuse too few electrons beside the potentials, or more than the basis has room for."""
     what = f"{structure.formula()} with charge {structure.charge:+d} and uhf {structure.uhf}"
     if electrons is None:
         if counted:
             raise InputRefused(
-                f"uks_singlet needs the electrons that the core potentials of {what} replace, "
-                "and one of the potentials is in no table, or non_actinide_basis is not, which may bring one; "
-                "name a basis of the tables such as def2-TZVPD",
-                kind="core potential that is in no table",
+                f"uks_singlet needs to know how many electrons the core potentials of {what} replace, but a potential "
+                "is unknown, or non_actinide_basis is, which may imply one; use a known basis such as def2-TZVPD",
+                kind="unknown core potential",
             )
         return
     if electrons < max(structure.uhf, 1):
         raise InputRefused(
-            f"{what} keeps {electrons} electrons beside the core potentials, too few",
+            f"{what} has only {electrons} electrons beside the core potentials",
             kind="too few electrons",
         )
     occupied = (electrons + structure.uhf) // 2 + (1 if counted else 0)
     if occupied > functions:
         raise InputRefused(
-            f"{what} needs {occupied} orbitals of one spin, and the basis has {functions} functions",
+            f"{what} needs {occupied} orbitals of one spin, but the basis has {functions} functions",
             kind="more electrons than the basis has room for",
         )
 
 
 def _one_line(comment: str) -> str:
-    """Return a comment as one printable line that cannot end before its line does.
+    """Return a comment as one printable line that ORCA reads as nothing but a comment.
 
-    Every separator and control character becomes a blank. So does ``#``, because ORCA ends a comment at the
-    next one (manual 6.0, chapter 4) and would read the rest of the line as input; and ``$`` (``$new_job``).
+    Every separator and control character becomes a blank. So do ``#``, because it ends a comment for ORCA (manual
+    6.0, chapter 4), which would read the rest of the line as input, and ``$`` (``$new_job``).
     """
     plain = "".join(
         " " if character == "#" or not character.isprintable() else character for character in comment

@@ -1,4 +1,4 @@
-"""What ORCA and Sella wrote: outputs, gradients, trajectories, and how a run ended."""
+"""Readers of what ORCA and Sella write: outputs, gradients, trajectories, and how a run ended."""
 
 from oact_dagster.orca.outputs.reader import read_engrad, read_output
 

@@ -1,9 +1,9 @@
 """ASE's ``.traj`` format, read without ASE.
 
-The container (ASE calls it Ulm): the magic ``- of Ulm``, a tag of 16 bytes, three little-endian int64 (version, number
-of items, position of the table of items), then arrays and items. An item is an int64 length and as many bytes of JSON,
-in which ``{"ndarray": [shape, dtype, position]}`` stands for an array of the file. Atomic numbers are in the first
-frame, and in a later one only where they change. Energy and forces are those of the frame's calculator.
+The container (ASE calls it Ulm) holds the magic ``- of Ulm``, a tag of 16 bytes, three little-endian int64 (version,
+number of items, position of the table of items), then arrays and items. An item is an int64 length and that many bytes
+of JSON, in which ``{"ndarray": [shape, dtype, position]}`` refers to an array in the file. The first frame has atomic
+numbers; a later one has them only if they change. Energy and forces are those of the frame's calculator.
 """
 
 import json
@@ -30,7 +30,7 @@ def read_ase_trajectory(data: bytes) -> tuple[TrajectoryFrame, ...]:
         data: The whole file.
 
     Returns:
-        The frames up to the first that is damaged or cut.
+        The frames before the first damaged or truncated one.
     """
     frames: list[TrajectoryFrame] = []
     numbers: tuple[int, ...] = ()
@@ -62,7 +62,7 @@ def read_ase_trajectory(data: bytes) -> tuple[TrajectoryFrame, ...]:
 def _frame(data: bytes, item: dict[str, Any], numbers: tuple[int, ...]) -> TrajectoryFrame:
     coordinates = _vectors(_array(data, item["positions."]), len(numbers))
     if coordinates is None:
-        raise ValueError("a frame without coordinates")
+        raise ValueError("the frame has no coordinates")
     calculator = item.get("calculator.", {})
     energy = calculator.get("energy")
     return TrajectoryFrame(
@@ -74,14 +74,14 @@ def _frame(data: bytes, item: dict[str, Any], numbers: tuple[int, ...]) -> Traje
 
 
 def _array(data: bytes, reference: Any) -> list[float] | None:
-    """The flat array that a reference stands for."""
+    """Return the flattened array that a reference points to."""
     if reference is None:
         return None
     shape, dtype, position = reference["ndarray"]
     values = array(_DTYPES[dtype])
     end = position + math.prod(shape) * values.itemsize
     if position < 0 or end > len(data):
-        raise ValueError("an array beyond the end of the file")
+        raise ValueError("the array extends beyond the end of the file")
     values.frombytes(data[position:end])
     return [float(value) for value in values]
 

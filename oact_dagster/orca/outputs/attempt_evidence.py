@@ -1,7 +1,4 @@
-"""What the output of a failed attempt tells for the next one: how near the SCF was, what memory ORCA asked for.
-
-``outputs`` says how a run ended; this reads what only a remedy needs, and only of attempts that failed.
-"""
+"""Evidence from a failed attempt's output that only remedies need: SCF near convergence, memory ORCA asked for."""
 
 import math
 import re
@@ -15,14 +12,13 @@ from oact_dagster.orca.outputs.reader import read_output
 from oact_dagster.orca.outputs.scf_tables import last_scf
 
 _TAIL: Final = 16 << 20
-"""Bytes of the end that are read. An SCF that failed stands near it; the populations behind one that ORCA went on
-from (versions before 5) take a few MB."""
+"""Bytes read from the end. A failed SCF is near it, even if ORCA (before version 5) goes on with MBs of populations."""
 
 _NEAR_ENERGY: Final = 3e-3
 _NEAR_LARGEST: Final = 1e-2
 _NEAR_RMS: Final = 1e-3
 
-# A line of the echoed input begins with "|": whatever a user's comment says is no message of ORCA's.
+# Lines of the echoed input begin with "|". A user's comment there is not a message from ORCA.
 _MEMORY: Final = re.compile(
     rb"^(?![ \t]*\|)[^\n]*\bincrease[ \t]+%?maxcore[^\n\d]*(\d{1,9})(?:\.\d+)?[ \t]*MB",
     re.IGNORECASE | re.MULTILINE,
@@ -34,13 +30,13 @@ _ERROR_IN: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class AttemptEvidence:
-    """What a failed attempt's files tell for the next one; None for what they do not tell.
+    """What a failed attempt's files tell about the next attempt; None for what is not known.
 
     Attributes:
-        near_convergence: Whether the last SCF was near: |dE| < 3e-3 Eh, MaxP < 1e-2 and RMSP < 1e-3 in its last
-            iteration.
+        near_convergence: Whether the last SCF was near convergence: |dE| < 3e-3 Eh, MaxP < 1e-2 and RMSP < 1e-3 in its
+            last iteration.
         memory_asked_mb: MB for each process, as in "Please increase MaxCore to more than: 289 MB".
-        error_in: The program that ORCA's error end names, such as GTOInt.
+        error_in: Program named in ORCA's error termination, such as GTOInt.
         n_gradients: Number of Cartesian gradients: one for each finished cycle of an optimisation.
     """
 
@@ -55,18 +51,15 @@ class AttemptEvidence:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "AttemptEvidence":
-        """Return what ``to_json`` gave; keys that are not known (those of a later version) are left out."""
+        """Return the evidence from the output of ``to_json``; unknown keys (of a later version) are ignored."""
         return cls(**{field.name: raw[field.name] for field in fields(cls) if field.name in raw})
 
 
 def read_evidence(output_file: Path) -> AttemptEvidence:
-    """Read what an output tells for the next attempt.
+    """Read the evidence in an output. Raises nothing and needs bounded memory.
 
     Args:
         output_file: An output of ORCA 3 to 6.1, gzipped or not, or a job folder.
-
-    Returns:
-        What it tells. This function raises nothing, and needs bounded memory.
     """
     output = read_output(output_file)
     if output.file is None:
@@ -86,8 +79,8 @@ def read_evidence(output_file: Path) -> AttemptEvidence:
 
 
 def _near_convergence(tail: bytes) -> bool | None:
-    """Return whether the last iteration of the last SCF was near convergence, None where it cannot be told."""
-    # The last table alone counts. That of TRAH has no change of the density, so it tells nothing.
+    """Return whether the last iteration of the last SCF was near convergence; None if that is not known."""
+    # Only the last table counts. TRAH's has no density change, so it gives no answer.
     rows = (last_scf(tail) or [[]])[-1]
     if not rows:
         return None
@@ -95,7 +88,7 @@ def _near_convergence(tail: bytes) -> bool | None:
     if energy is None or largest is None or rms is None:
         return None
     if len(rows) == 1 and energy == 0.0:
-        # The first iteration has no change of the energy: there was none before it.
+        # The first iteration has no energy change, since there is no energy before it.
         return None
     if not all(map(math.isfinite, (energy, largest, rms))):
         return False

@@ -1,7 +1,4 @@
-"""How the SCF, or the optimisation, of one output went: few numbers, to keep and to draw.
-
-``outputs`` says what a run delivered; this reads the way to it.
-"""
+"""The convergence of one output's SCF and optimisation, as a few numbers to store and plot."""
 
 import math
 import os
@@ -18,13 +15,13 @@ from oact_dagster.orca.outputs.scan import MOST_KEPT, OutputScan
 from oact_dagster.orca.outputs.scf_tables import ScfIteration, last_scf
 
 MOST_POINTS: Final = 60
-"""So many points of each kind are kept."""
+"""Largest number of points kept of each kind."""
 
 _TAIL: Final = 16 << 20
-"""Bytes of the end that are read at first: of most single points that is the whole file."""
+"""Bytes read from the end at first; for most single points that is the whole file."""
 
 _OVERLAP: Final = 1 << 20
-"""Bytes of one block that are read again with the next, so that no table of iterations is split."""
+"""Bytes of a block that are read again with the next one, so that no table of iterations is split."""
 
 _BANNER: Final = b"* O   R   C   A *"
 _CYCLE: Final = b"GEOMETRY OPTIMIZATION CYCLE"
@@ -34,16 +31,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Convergence:
-    """The way of one calculation; empty for what its output does not hold.
+    """The convergence of one calculation; empty for what its output does not hold.
 
     Attributes:
-        scf: Absolute change of the energy in Eh, one for each iteration of the last SCF from its second on (before the
-            first there is no energy). A change that is printed as zero counts as the last digit that is printed.
-            Changes that are no numbers are left out. For TRAH: of its macro iterations.
-        energies: Eh, one for each cycle of the optimisation.
-        gradients: Eh/bohr: the largest component of the Cartesian gradient of each cycle.
-        n_iterations: Of that SCF; more than ``scf`` holds where it was thinned out to ``MOST_POINTS``.
-        n_cycles: Of the optimisation, likewise.
+        scf: Absolute energy change in Eh of each iteration of the last SCF, from its second on; for TRAH, of each
+            macro iteration. A change printed as zero counts as one unit in the last printed digit. Changes that are
+            not finite are left out.
+        energies: Energy of each optimisation cycle, Eh.
+        gradients: Largest component of the Cartesian gradient of each cycle, Eh/bohr.
+        n_iterations: Number of iterations of that SCF; ``scf`` is thinned out to ``MOST_POINTS``.
+        n_cycles: Number of optimisation cycles; ``energies`` and ``gradients`` are thinned out likewise.
     """
 
     scf: tuple[float, ...] = ()
@@ -53,10 +50,10 @@ class Convergence:
     n_cycles: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values, rounded to what a picture needs; what is empty is left out.
+        """Return JSON values, rounded to what a picture needs, without empty ones.
 
-        Changes come as their decimal logarithms (2 decimals), energies as the last one in Eh and the differences to it
-        in mEh (3 decimals), gradients with 3 significant digits.
+        Energy changes become decimal logarithms (2 decimals), energies the last one in Eh and the differences from it
+        in mEh (3 decimals), and gradients have 3 significant digits.
         """
         last = self.energies[-1] if self.energies else None
         values = {
@@ -71,11 +68,10 @@ class Convergence:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "Convergence":
-        """Return what ``to_json`` gave, as far as its rounding tells.
+        """Return the convergence from the output of ``to_json``, within its rounding.
 
         Args:
-            raw: Its JSON values. Keys that are missing, not known, or no numbers (those of another version) count as
-                empty.
+            raw: The JSON values. Values that are missing or not numbers (those of another version) count as empty.
         """
         scf = _numbers(raw.get("scf"))
         gradients = _numbers(raw.get("gradients"))
@@ -91,14 +87,12 @@ class Convergence:
 
 
 def read_convergence(path: str | os.PathLike[str]) -> Convergence:
-    """Read how the last SCF and the optimisation of an output went.
+    """Read the convergence of the last SCF and of the optimisation. Raises nothing and needs bounded memory.
+
+    Reads the last 16 MiB, and the whole file only for an optimisation or if more than that follows the SCF.
 
     Args:
-        path: An output of ORCA 3 to 6.1, gzipped or not, or a job folder. Of several runs in one file the last counts.
-
-    Returns:
-        What it tells. This function raises nothing, and needs bounded memory. It reads the last 16 MiB, and the whole
-        file only for an optimisation, or where populations of more than that stand below the SCF.
+        path: An output of ORCA 3 to 6.1, gzipped or not, or a job folder. The last of several runs in one file counts.
     """
     given = Path(path)
     try:
@@ -124,14 +118,11 @@ def read_convergence(path: str | os.PathLike[str]) -> Convergence:
 
 
 def thinned(values: Sequence[T], most: int) -> tuple[T, ...]:
-    """Leave values out evenly until no more than ``most`` are there; the first and the last stay.
+    """Thin values out evenly to at most ``most``, in order; the first and the last stay.
 
     Args:
         values: Any values.
         most: How many may stay, 2 or more.
-
-    Returns:
-        The values that stay, in their order.
     """
     if len(values) <= most:
         return tuple(values)
@@ -140,7 +131,7 @@ def thinned(values: Sequence[T], most: int) -> tuple[T, ...]:
 
 
 def _last_run(data: bytes) -> bytes:
-    """What the last run wrote, of several that are appended to each other."""
+    """Return the output of the last run, if several are appended to each other."""
     position = data.rfind(_BANNER)
     while position >= 0:
         line = data.rfind(b"\n", 0, position) + 1
@@ -151,7 +142,7 @@ def _last_run(data: bytes) -> bytes:
 
 
 def _last_scf_of(file: Path) -> tuple[list[list[ScfIteration]], bool]:
-    """The tables of the last SCF of a large file, read block by block, and whether an optimisation may be in it."""
+    """Return the tables of a large file's last SCF, and whether the file may hold an optimisation."""
     tables: list[list[ScfIteration]] = []
     optimises = False
     carry = b""
@@ -165,7 +156,7 @@ def _last_scf_of(file: Path) -> tuple[list[list[ScfIteration]], bool]:
 
 
 def _changes(tables: Sequence[Sequence[ScfIteration]]) -> list[float]:
-    """Absolute changes of the energy in Eh from the second iteration of an SCF on."""
+    """Return the absolute energy changes in Eh, from the second iteration of an SCF on."""
     changes: list[float] = []
     before: float | None = None
     for iteration in (iteration for table in tables for iteration in table):
@@ -179,7 +170,7 @@ def _changes(tables: Sequence[Sequence[ScfIteration]]) -> list[float]:
 
 
 def _optimisation(file: Path) -> tuple[Sequence[float], Sequence[float], int]:
-    """Energies in Eh and largest gradient components in Eh/bohr of each cycle, and the number of cycles."""
+    """Return energy (Eh) and largest gradient component (Eh/bohr) of each cycle, and the number of cycles."""
     scan = OutputScan(every_evaluation=True)
     taken: list[Evaluation] = scan.evaluations
     energies: deque[float] = deque(maxlen=MOST_KEPT)
@@ -201,7 +192,7 @@ def _optimisation(file: Path) -> tuple[Sequence[float], Sequence[float], int]:
                 energies.clear()
                 gradients.clear()
                 taken = scan.evaluations
-            # The energy of the last one may stand in the next block.
+            # The energy of the last evaluation may be in the next block.
             take(taken[:-1])
             del taken[:-1]
         previous = block
@@ -210,14 +201,14 @@ def _optimisation(file: Path) -> tuple[Sequence[float], Sequence[float], int]:
         energies.clear()
         gradients.clear()
     take(scan.evaluations)
-    # ORCA prints no gradient where it is told to print little.
+    # ORCA prints no gradients with MiniPrint and the like.
     every = list(energies or (energy for energy in scan.energies if math.isfinite(energy)))
-    # What follows the last cycle (the energy of the final geometry, numerical frequencies) is none.
+    # What follows the last cycle (the energy of the final geometry, numerical frequencies) is not a cycle.
     return every[: scan.opt_cycles], list(gradients)[: scan.opt_cycles], scan.opt_cycles
 
 
 def _numbers(raw: Any) -> list[float]:
-    """The finite numbers of a list; nothing of anything else."""
+    """Return the finite numbers of a list; an empty list for anything else."""
     if not isinstance(raw, list | tuple):
         return []
     return [

@@ -1,8 +1,8 @@
-"""How a large output ended, from its first and last bytes alone.
+"""How a large output ended, read from its first and last bytes alone.
 
-That is enough for most runs that ended normally: the head tells what the input asked for and how the first SCF went,
-the end holds the last energy and what the optimisation says of itself. Where it is not certainly enough, the answer is
-None and the whole file has to be read.
+That is enough for most runs that ended normally: the head has the input and the first SCF, the tail has the last
+energy and whether the optimisation converged. If it may not be enough, the answer is None and the whole file has to
+be read.
 """
 
 from pathlib import Path
@@ -22,7 +22,7 @@ def scan_both_ends(file: Path) -> OutputScan | None:
         file: An output.
 
     Returns:
-        A scan of which everything that concerns the termination holds for the whole file; None where that is not sure.
+        A scan whose facts about the termination hold for the whole file; None if that is not certain.
     """
     ends = both_ends(file, _END)
     if ends is None:

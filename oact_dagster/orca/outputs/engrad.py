@@ -1,7 +1,7 @@
 """ORCA's ``.engrad`` file: energy, gradient and geometry of one evaluation, as text.
 
-Blocks of numbers follow each other, with comment lines (``#``) above each: the number of atoms, the energy (Eh), the
-3 n_atoms components of the gradient (Eh/bohr), and a line an atom of atomic number and coordinates (bohr).
+The file has blocks of numbers with comment lines (``#``) above each: the number of atoms, the energy (Eh), the
+3 n_atoms components of the gradient (Eh/bohr), and for each atom a line with atomic number and coordinates (bohr).
 """
 
 import math
@@ -20,17 +20,17 @@ _MOST_ATOMS: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Engrad:
-    """What an ``.engrad`` file holds; None (or empty) for each part that it does not hold whole.
+    """Contents of an ``.engrad`` file; None for each part that is missing or incomplete.
 
     Attributes:
         n_atoms: Number of atoms.
-        final_energy: Eh.
+        final_energy: Energy, Eh.
         gradient: n_atoms times (x, y, z), Eh/bohr.
         atomic_numbers: n_atoms numbers.
         coordinates_bohr: n_atoms times (x, y, z), bohr.
         max_abs_gradient_component: Largest absolute component of the gradient, Eh/bohr.
         max_atom_force_norm: Largest norm of one atom's gradient, Eh/bohr.
-        file: The file that was read, or None where there is none.
+        file: The file that was read, or None.
     """
 
     n_atoms: int | None = None
@@ -44,7 +44,7 @@ class Engrad:
 
     @property
     def evaluation(self) -> Evaluation | None:
-        """The same in the units of an output (Å), or None without a gradient."""
+        """The same as an evaluation, with coordinates in Å; None without a gradient."""
         if self.gradient is None:
             return None
         symbols: tuple[str, ...] | None = None
@@ -69,7 +69,7 @@ def read_engrad_file(path: Path) -> Engrad:
         path: The file.
 
     Returns:
-        What it holds; empty for a file that cannot be read or is none.
+        Its contents; empty for a file that cannot be read or is not an ``.engrad``.
     """
     data = b""
     try:
@@ -93,7 +93,7 @@ def read_engrad_file(path: Path) -> Engrad:
 
 
 def _parse(data: bytes) -> Engrad:
-    # A last line without its newline may be cut in the middle of a number.
+    # A last line without a newline may end in the middle of a number.
     whole = data[: data.rfind(b"\n") + 1]
     lines = [
         line.split() for line in whole.splitlines() if line.strip() and not line.lstrip().startswith(b"#")
@@ -119,7 +119,7 @@ def _parse(data: bytes) -> Engrad:
 
 
 def _numbers(lines: list[list[bytes]], n_lines: int, n_columns: int) -> list[list[float]] | None:
-    """The numbers of a block, or None unless it is whole and finite."""
+    """Return the numbers of a block, or None unless it is complete and finite."""
     if len(lines) != n_lines:
         return None
     try:

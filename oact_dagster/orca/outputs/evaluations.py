@@ -1,8 +1,8 @@
-"""One evaluation of the energy surface: energy, gradient and geometry that belong together.
+"""Evaluations of the energy surface: energy, gradient and geometry that belong together.
 
-In an optimisation each cycle prints its geometry, then its energy, then its gradient. After the last cycle ORCA prints
-the final geometry and one more energy, which has no gradient. (The MP2 module prints its gradient before the energy.)
-What lies between two prints of the coordinates is one evaluation.
+Each cycle of an optimisation prints its geometry, then its energy, then its gradient. (The MP2 module prints the
+gradient before the energy.) After the last cycle ORCA prints the final geometry and one more energy, without a
+gradient. Everything between two prints of the coordinates is one evaluation.
 """
 
 import math
@@ -13,7 +13,7 @@ from typing import Final
 Vector = tuple[float, float, float]
 
 _NUMBER: Final = rb"([-+]?(?:\d+\.\d*(?:[eE][-+]?\d+)?|nan|inf))"
-# A dummy atom's label is "-" (DA and X in other versions); semiempirical runs print no colon.
+# A dummy atom is labelled "-" (DA or X in other versions). Semiempirical runs print no colon.
 _GRADIENT_ROW: Final = (
     rb"[ \t]*\d+(?:(?:[ \t]*(?:-|[A-Za-z][^:\n]*))?[ \t]*:[ \t]*|[ \t]+(?:(?:-|[A-Za-z]{1,3})[ \t]+)?)"
     + rb"[ \t]+".join([_NUMBER] * 3)
@@ -22,10 +22,10 @@ _GRADIENT_ROW: Final = (
 _COORDINATE_ROW: Final = (
     rb"[ \t]*(-|[A-Za-z]{1,3})[ \t:>(\d)]*?[ \t]+" + rb"[ \t]+".join([_NUMBER] * 3) + rb"[ \t]*\r?\n"
 )
-# Behind the last row: a blank line, a rule or a heading. Any other line is a row that could not be read.
+# A blank line, a rule or a heading follows the last row. Any other line is an unreadable row.
 _TABLE_ENDS: Final = rb"[ \t]*(?:[-=*]{3}[^\n]*|[A-Za-z(](?![^\n]*\d\.\d[^\n]*\d\.\d)[ -~]*)?[ \t]*\r?\n"
 _HEADING_LINES: Final = 12
-"""So many lines may stand between a heading and its table: a rule, a blank line, a warning on frozen coordinates."""
+"""Most lines between a heading and its table: a rule, a blank line, a warning about frozen coordinates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,12 @@ class Evaluation:
     """Energy, gradient and geometry of one point.
 
     Attributes:
-        energy: Eh, or None where the output prints none for this point.
-        energy_flag: The suffix behind an energy that is not fully converged, as ORCA prints it, else None. Such an
-            energy and its gradient are no training data.
+        energy: Eh; None if the output prints none for this point.
+        energy_flag: Suffix that ORCA prints after an energy that is not fully converged, else None. Such an energy and
+            its gradient are not fit for training.
         gradient: n_atoms times (x, y, z), Eh/bohr.
-        symbols: n_atoms element symbols (``-``, ``DA`` or ``X`` for a dummy atom), or None where the geometry is not
-            printed.
-        coordinates: n_atoms times (x, y, z), Å, or None where the geometry is not printed.
+        symbols: n_atoms element symbols (``-``, ``DA`` or ``X`` for a dummy atom); None if the geometry is not printed.
+        coordinates: n_atoms times (x, y, z), Å; None if the geometry is not printed.
     """
 
     energy: float | None
@@ -50,25 +49,25 @@ class Evaluation:
 
 
 def largest_component(gradient: tuple[Vector, ...]) -> float | None:
-    """The largest absolute component: what ORCA prints as MAX gradient.
+    """Return the largest absolute component, which ORCA prints as MAX gradient.
 
     Args:
         gradient: n_atoms times (x, y, z), any unit.
 
     Returns:
-        The component in that unit; NaN where one is not a number; None for an empty gradient.
+        The component in that unit; NaN if any component is; None for an empty gradient.
     """
     return _largest([abs(component) for row in gradient for component in row])
 
 
 def largest_norm(gradient: tuple[Vector, ...]) -> float | None:
-    """The largest Euclidean norm of one atom's gradient: what ASE and Sella call fmax.
+    """Return the largest Euclidean norm of one atom's gradient, which ASE and Sella call fmax.
 
     Args:
         gradient: n_atoms times (x, y, z), any unit.
 
     Returns:
-        The norm in that unit; NaN where a component is not a number; None for an empty gradient.
+        The norm in that unit; NaN if any component is; None for an empty gradient.
     """
     return _largest([math.sqrt(x * x + y * y + z * z) for x, y, z in gradient])
 
@@ -87,8 +86,8 @@ def gradient_table(data: bytes, heading: int) -> tuple[tuple[Vector, ...], int |
         heading: Where the heading (``CARTESIAN GRADIENT`` or ``The final MP2 gradient``) begins.
 
     Returns:
-        The rows in Eh/bohr (none where one of them cannot be read), and where the table ends; None where ``data`` ends
-        before a line that is no row.
+        The rows in Eh/bohr (none if any row is unreadable), and the position where the table ends, or None if ``data``
+        ends before a complete line that is not a row.
     """
     pattern = re.compile(_GRADIENT_ROW)
     position = _first_row(data, heading, pattern)
@@ -109,8 +108,8 @@ def coordinate_table(data: bytes, heading: int) -> tuple[tuple[str, ...], tuple[
         heading: Where the heading begins.
 
     Returns:
-        Element symbols and coordinates in Å, a row an atom; both empty where there is no table, or a row of it cannot
-        be read.
+        Element symbols, and coordinates in Å, one row for each atom; both empty without a table or if a row is
+        unreadable.
     """
     pattern = re.compile(_COORDINATE_ROW)
     position = _first_row(data, heading, pattern)
@@ -126,7 +125,7 @@ def coordinate_table(data: bytes, heading: int) -> tuple[tuple[str, ...], tuple[
 
 
 def _first_row(data: bytes, heading: int, row: re.Pattern[bytes]) -> int:
-    """Where the first row below a heading begins; the heading itself where there is none."""
+    """Return the position of the first row below a heading, or of the heading if there is no row."""
     position = heading
     for _ in range(_HEADING_LINES):
         position = data.find(b"\n", position) + 1

@@ -1,7 +1,7 @@
-"""Extended XYZ: frames of plain text with the energy and the columns of each atom named in the comment line.
+"""Reader of extended XYZ: text frames whose comment line gives the energy and the meaning of the columns.
 
-``Properties=species:S:1:pos:R:3:forces:R:3 energy=-17046.3`` says what the columns are; without it a frame is symbol,
-x, y, z. Energies are in eV, forces in eV/Å, coordinates in Å, as ASE writes them.
+``Properties=species:S:1:pos:R:3:forces:R:3 energy=-17046.3`` describes the columns; the default is symbol, x, y, z.
+Energies are in eV, forces in eV/Å and coordinates in Å, as ASE writes them.
 """
 
 import math
@@ -23,9 +23,9 @@ def read_extended_xyz(data: bytes) -> tuple[TrajectoryFrame, ...]:
         data: The whole file.
 
     Returns:
-        The frames up to the first that is damaged or cut.
+        The frames before the first damaged or truncated one.
     """
-    # A last line without its newline may be cut in the middle of a number.
+    # A last line without a newline may end in the middle of a number.
     lines = data[: data.rfind(b"\n") + 1].decode("latin-1").splitlines()
     frames: list[TrajectoryFrame] = []
     position = 0

@@ -1,8 +1,7 @@
-"""A file's bytes, block by block and in bounded memory, whether it is gzipped or not.
+"""Reading files in blocks and in bounded memory, gzipped or not.
 
-Only regular files are opened: a FIFO would block for ever and a folder is none. Nothing is memory-mapped, because a
-mapped file that its writer truncates kills the reader (SIGBUS), and because a network file system would page it in
-anyway.
+Only regular files are opened, since a FIFO would block for ever. Nothing is memory-mapped: a writer that truncates a
+mapped file kills the reader (SIGBUS), and a network file system would page it in anyway.
 """
 
 import codecs
@@ -15,10 +14,10 @@ from pathlib import Path
 from typing import IO, Any, Final, cast
 
 WHOLE: Final = 16 << 20
-"""A file of up to so many bytes (after decompression) comes as one block."""
+"""A file of at most this many bytes (after decompression) is one block."""
 
 BLOCK: Final = 4 << 20
-"""The size in bytes of the further blocks of a larger file."""
+"""Size in bytes of the further blocks of a larger file."""
 
 _COMPRESSED: Final = 1 << 20
 _GZIP: Final = b"\x1f\x8b"
@@ -27,11 +26,11 @@ _LINE_WITHIN: Final = 64 << 10
 
 
 class UnreadableFileError(Exception):
-    """A path that gives no bytes; its text says why, for a person to read."""
+    """The file cannot be read; the message says why."""
 
 
 def open_regular(path: str | os.PathLike[str]) -> tuple[IO[bytes], os.stat_result]:
-    """Open a regular file for reading, unbuffered, and never block on anything else.
+    """Open a regular file for reading, unbuffered, without ever blocking on anything else.
 
     Args:
         path: The file.
@@ -40,12 +39,12 @@ def open_regular(path: str | os.PathLike[str]) -> tuple[IO[bytes], os.stat_resul
         The open file and its status.
 
     Raises:
-        UnreadableFileError: It is missing, not a regular file, or may not be read.
+        UnreadableFileError: The file is missing, not a regular file, or not readable.
     """
     try:
         before = Path(path).stat()
         _demand_regular(before.st_mode)
-        # The kind may change between the two calls: O_NONBLOCK keeps even then a FIFO from blocking.
+        # The file may be replaced between the two calls; O_NONBLOCK keeps even a FIFO from blocking then.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             status = os.fstat(descriptor)
@@ -74,16 +73,16 @@ def _demand_regular(mode: int) -> None:
 
 
 class FileBlocks:
-    """Iterate over a file's bytes, decompressed where they are gzipped (told by the first two bytes, not the name).
+    """Iterator over a file's bytes, decompressed if the first two bytes say that it is gzipped.
 
-    The first block holds the whole file if it is no larger than ``WHOLE``. What goes wrong while reading ends the
-    iteration and is told in ``damage``; the bytes before it are given.
+    A file of at most ``WHOLE`` bytes is one block. An error while reading ends the iteration after the bytes before it
+    and is described in ``damage``.
 
     Attributes:
-        size: Bytes on disk when it was opened.
-        gzipped: Whether it is a gzip file (known once the first block is there).
-        damage: Why the end of the file is not its real end (a gzip stream that is cut or damaged, a read error), or
-            None.
+        size: Bytes on disk when the file was opened.
+        gzipped: Whether it is a gzip file (known from the first block on).
+        damage: Why the bytes end before the real end of the file (a truncated or damaged gzip stream, a read error),
+            or None.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, first_block: int = WHOLE) -> None:
@@ -111,7 +110,7 @@ class FileBlocks:
                     yield from self._decompressed(self._read(min(self.size + 1, _COMPRESSED)))
                     return
                 self._file.seek(0)
-                # One byte more than its size, so that this read also finds the end of a file that no longer grows.
+                # One byte more than the size, so that this read also sees the end of a file that no longer grows.
                 wanted = min(self.size, self._first_block) + 1
                 while block := self._read(wanted):
                     yield block
@@ -122,11 +121,9 @@ class FileBlocks:
                 self.damage = f"reading it failed: {error.strerror or error}"
 
     def text(self) -> Iterator[bytes]:
-        """The blocks of a text file, as UTF-8 with newlines.
+        """Yield the blocks of a text file, as UTF-8 with newlines.
 
-        Yields:
-            Blocks without a byte order mark; UTF-16 (told by that mark) and lines that end in a carriage return alone
-            are translated.
+        A byte order mark is removed. UTF-16 (recognised by that mark) and bare carriage returns are translated.
         """
         blocks = iter(self)
         first = next(blocks, None)
@@ -171,7 +168,7 @@ class FileBlocks:
                     pieces, room = [], BLOCK
             compressed = stream.unconsumed_tail
             if stream.eof:
-                # A gzip file may hold several streams; whatever else follows is no part of it.
+                # A gzip file may hold several streams; anything else that follows is ignored.
                 compressed = stream.unused_data
                 if len(compressed) < len(_GZIP):
                     compressed += self._read(_COMPRESSED)
@@ -181,14 +178,14 @@ class FileBlocks:
             elif not compressed and not piece:
                 compressed = self._read(_COMPRESSED)
                 if not compressed:
-                    self.damage = "its gzip stream is cut"
+                    self.damage = "its gzip stream is truncated"
                     break
         if pieces:
             yield b"".join(pieces)
 
 
 def _gzip_library() -> tuple[Callable[[], Any], type[Exception]]:
-    """The fastest gunzip there is: ``isal`` (optional) is two to three times as fast as zlib."""
+    """Return the fastest gunzip available: ``isal`` (optional) is two to three times as fast as zlib."""
     try:
         from isal import isal_zlib
     except ImportError:
@@ -197,14 +194,14 @@ def _gzip_library() -> tuple[Callable[[], Any], type[Exception]]:
 
 
 def both_ends(path: str | Path, n_bytes: int) -> tuple[bytes, bytes] | None:
-    """The first and the last bytes of a large file, without reading what lies between.
+    """Read the first and the last bytes of a large file, and nothing between them.
 
     Args:
         path: The file.
-        n_bytes: How many bytes of each end.
+        n_bytes: Number of bytes at each end.
 
     Returns:
-        Both ends; None for a gzipped file, one that is not larger than both ends, or one that cannot be read.
+        Both ends; None if the file is gzipped, not larger than both ends, or unreadable.
     """
     try:
         file, status = open_regular(path)
@@ -221,14 +218,14 @@ def both_ends(path: str | Path, n_bytes: int) -> tuple[bytes, bytes] | None:
 
 
 def last_bytes(path: str | Path, n_bytes: int) -> bytes:
-    """The last ``n_bytes`` of a file, decompressed where it is gzipped.
+    """Read the last ``n_bytes`` of a file, after decompression if it is gzipped.
 
     Args:
         path: The file.
-        n_bytes: How many bytes at most.
+        n_bytes: Largest number of bytes.
 
     Returns:
-        The bytes; fewer where the file is shorter or damaged.
+        The bytes; fewer if the file is shorter or damaged.
 
     Raises:
         UnreadableFileError: See ``open_regular``.

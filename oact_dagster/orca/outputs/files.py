@@ -1,8 +1,8 @@
-"""Which file of a job folder is the job's output, and which belong to it.
+"""The files of a job folder: which one is the job's output, and which belong to it.
 
-The newest file that is an ORCA output counts, gzipped or not. Never the outputs of ORCA's own sub-runs: the atomic
-guesses (``orca_atom95.out``) and whatever else is named after the job (``orca_D001.out`` beside ``orca.inp``), all of
-which end normally by themselves. Never a scheduler's file: ``slurm-*.out`` and ``flux-*.out`` hold its own messages.
+The output is the newest ORCA output, gzipped or not. Outputs of ORCA's own sub-runs never count, since they end
+normally by themselves: atomic guesses (``orca_atom95.out``) and anything else named after the job (``orca_D001.out``
+beside ``orca.inp``). Nor do a scheduler's files: ``slurm-*.out`` and ``flux-*.out`` hold only its messages.
 """
 
 import os
@@ -23,7 +23,7 @@ _CLOCKS_APART_S: Final = 300.0
 
 
 class JobFolder:
-    """The names in a job folder, listed once.
+    """A job folder, whose names are listed once.
 
     Attributes:
         path: The folder.
@@ -32,11 +32,8 @@ class JobFolder:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """List the folder.
 
-        Args:
-            path: The folder.
-
         Raises:
-            OSError: It cannot be listed.
+            OSError: The folder cannot be listed.
         """
         self.path = Path(path)
         with os.scandir(path) as entries:
@@ -45,7 +42,7 @@ class JobFolder:
         self._inputs = {stem for stem in inputs if not _ATOMIC_GUESS.match(stem)}
 
     def output(self) -> Path | None:
-        """The job's output: the newest that looks like ORCA's, else (a run that has just begun) the newest at all."""
+        """Return the output: the newest that looks like ORCA's, else (the run has just begun) the newest of all."""
         candidates = self._newest_first([name for name in self._names if self._may_be_output(name)])
         if len(candidates) == 1:
             return candidates[0]
@@ -55,15 +52,15 @@ class JobFolder:
         return candidates[0] if candidates else None
 
     def engrad(self, output: Path | None) -> Path | None:
-        """The ``.engrad`` of the job: the one named like the output, else the newest."""
+        """Return the job's ``.engrad``: the one named like the output, else the newest."""
         return self._companion(output, (".engrad", ".engrad.gz"))
 
     def properties(self, output: Path | None) -> Path | None:
-        """The ``.property.txt`` of the job: the one named like the output, else the newest."""
+        """Return the job's ``.property.txt``: the one named like the output, else the newest."""
         return self._companion(output, (".property.txt", "_property.txt", ".property.txt.gz"))
 
     def scheduler_messages(self, output: Path) -> list[bytes]:
-        """The ends of the scheduler's own files that were written no earlier than the output, newest first."""
+        """Return the ends of the scheduler's files that are not older than the output, newest first."""
         try:
             earliest = output.stat().st_mtime - _CLOCKS_APART_S
         except OSError:
@@ -86,7 +83,7 @@ class JobFolder:
             return False
         if stem in self._inputs:
             return True
-        # A file that is named after a job is one of its sub-runs, unless it has an input of its own.
+        # A file named after a job is from one of its sub-runs, unless it has an input of its own.
         return not any(stem.startswith((f"{job}_", f"{job}.")) for job in self._inputs)
 
     def _companion(self, output: Path | None, endings: tuple[str, ...]) -> Path | None:
@@ -107,7 +104,7 @@ class JobFolder:
                 time = (self.path / name).stat().st_mtime_ns
             except OSError:
                 time = -1
-            # Files that were unpacked together may carry the same time: then the job's own name decides.
+            # Files unpacked together may have the same time; then the job's own name decides.
             match = _OUTPUT.match(name)
             times.append((time, match is not None and match.group("stem") in self._inputs, name))
         return [self.path / name for _, _, name in sorted(times, reverse=True)]

@@ -1,9 +1,9 @@
-"""Whether a ``.gbw`` file is whole: a job that died while it wrote one leaves a piece, which stops the next ORCA.
+"""Check that a ``.gbw`` file is complete. A job that dies while writing one leaves a part, which stops the next ORCA.
 
-The layout, as several public readers of the file have it (none is ORCA's own): bytes 0 to 40 hold five little-endian
-64-bit pointers into the file, the fourth of which (byte 24) leads to the orbitals. There stand two 32-bit numbers,
-that of the operators (spins) and the dimension n; then for each operator n*n coefficients, n occupations and n
-energies as doubles, and n irreducible representations and n core flags as 32-bit numbers.
+The layout follows several public readers of the file (none is ORCA's own). Bytes 0 to 40 hold five little-endian
+64-bit pointers into the file; the fourth (byte 24) leads to the orbitals. These begin with two 32-bit numbers, the
+number of operators (spins) and the dimension n. For each operator follow n*n coefficients, n occupations and n
+energies as doubles, then n irreducible representations and n core flags as 32-bit numbers.
 """
 
 import math
@@ -17,23 +17,24 @@ _POINTERS: Final = struct.Struct("<5q")
 _ORBITALS_HEAD: Final = struct.Struct("<2i")
 _LARGEST_DIMENSION: Final = 200_000
 _SLACK: Final = 1e-3
-"""So far from 0 to 2 may an occupation be: rounding."""
+"""Largest rounding error by which an occupation may leave the range 0 to 2."""
 
 
 def is_whole_gbw(path: Path, *, basis_functions: int | None = None, spins: int = 1) -> bool:
     """Return whether a ``.gbw`` holds all of its orbitals.
 
-    Where the file has the known layout, its own header says how long it must be, and occupations and orbital energies
-    must be numbers that can be ones (a file of zeros has the right length). Where it has not (a version of ORCA that
-    writes another), it must at least have room for the coefficients.
+    In the known layout the header tells how long the file must be, and occupations and orbital energies must be
+    plausible (a file of zeros has the right length). In any other layout (of another ORCA version) the file must at
+    least have room for the coefficients.
 
     Args:
         path: The file.
-        basis_functions: As the output prints them; None where it does not. Then a file of unknown layout is not taken.
+        basis_functions: Number of basis functions in the output; None if not printed. Then a file of unknown layout
+            is refused.
         spins: Sets of orbitals that a file of unknown layout must have room for, 1 or 2.
 
     Returns:
-        Whether it is whole; False where it is missing or cannot be read.
+        Whether the file is complete; False if it is missing or cannot be read.
     """
     try:
         file, status = open_regular(path)
@@ -53,7 +54,7 @@ def _bytes_of_one_spin(dimension: int) -> int:
 
 
 def _read_layout(file: IO[bytes], size: int, basis_functions: int | None) -> tuple[int, int, int] | None:
-    """Return where the orbitals begin, the number of operators and the dimension; None for another layout."""
+    """Return the start of the orbitals, the number of operators and the dimension; None for another layout."""
     head = file.read(_POINTERS.size) or b""
     if len(head) < _POINTERS.size:
         return None
@@ -73,7 +74,7 @@ def _read_layout(file: IO[bytes], size: int, basis_functions: int | None) -> tup
 
 
 def _has_orbitals(file: IO[bytes], begin: int, operators: int, dimension: int) -> bool:
-    """Return whether the occupations are some from 0 to 2, and all orbital energies are numbers."""
+    """Return whether all occupations are between 0 and 2, and all orbital energies are finite and not all zero."""
     numbers = struct.Struct(f"<{dimension}d")
     for operator in range(operators):
         file.seek(begin + operator * _bytes_of_one_spin(dimension) + 8 * dimension * dimension)
@@ -85,7 +86,7 @@ def _has_orbitals(file: IO[bytes], begin: int, operators: int, dimension: int) -
             return False
         if not all(map(math.isfinite, energies)) or not any(energies):
             return False
-        # One electron leaves the second spin without any.
+        # With a single electron the second spin has none.
         if operator == 0 and sum(occupations) < 0.5:
             return False
     return True

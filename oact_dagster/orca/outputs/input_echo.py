@@ -1,4 +1,4 @@
-"""The input that an ORCA output repeats under ``INPUT FILE``: its comments, its cores, what kind of job it asks for.
+"""The input that an ORCA output echoes under ``INPUT FILE``: comments, cores, and the kind of job.
 
 The echo looks the same from ORCA 2.9 to 6.1::
 
@@ -33,23 +33,23 @@ _MORE_THAN_ONE: Final = (
     b"opt freq scan new_job casscf nevpt mrci %md neb irc goat compound qmmm qm/ numgrad xtb ext flipspin brokensym "
     b"docker solvator vpt2 mecp mp2 b2"
 ).split()
-"""Parts of words that may ask for more than one SCF, energy and gradient, or for them in another order."""
+"""Word fragments that may ask for more than one SCF, energy and gradient, or for another order of them."""
 
 
 class InputEcho(NamedTuple):
-    """What the echoed input says.
+    """The echoed input.
 
     Attributes:
-        comments: The comment lines, without their leading ``#``, stripped.
-        n_cores: From ``%pal nprocs N`` or ``! PALN``; None where neither is there.
-        one_evaluation: Whether nothing in it asks for more than one SCF, energy and gradient in the usual order; on the
-            safe side, since file names count too.
-        wants_gradient: Whether it asks for a gradient by ``EnGrad``.
-        several_jobs: Whether ``$new_job`` is in it.
-        complete: Whether its end is there.
+        comments: The comment lines, stripped and without their leading ``#``.
+        n_cores: From ``%pal nprocs N`` or ``! PALN``; None without either.
+        one_evaluation: Whether nothing asks for more than one SCF, energy and gradient in the usual order.
+            Conservative: file names are searched, too.
+        wants_gradient: Whether ``EnGrad`` asks for a gradient.
+        several_jobs: Whether it contains ``$new_job``.
+        complete: Whether the end of the echo is there.
         semiempirical: Whether it names a semiempirical method, whose energies have another zero.
-        correlated: Whether it names a method that adds a correlation energy to the SCF's.
-        span: Where its lines begin and end in the bytes that were given; what they say, the user says and not ORCA.
+        correlated: Whether it names a method that adds a correlation energy to the SCF energy.
+        span: Start and end of the echo in the given bytes. Text in it is the user's, not ORCA's.
     """
 
     comments: tuple[str, ...]
@@ -68,10 +68,10 @@ def read_echo(data: bytes, start: int) -> InputEcho | None:
 
     Args:
         data: The bytes of an output.
-        start: Where the run begins in them.
+        start: Position where the run begins.
 
     Returns:
-        What it says, or None where there is no echo (ORCA stops before it on some faults of the input).
+        The echo, or None if there is none (some input errors stop ORCA before it).
     """
     heading = data.find(b"INPUT FILE", start)
     if heading < 0:
@@ -104,7 +104,7 @@ def read_echo(data: bytes, start: int) -> InputEcho | None:
 
 
 def _own_end(data: bytes, begin: int) -> int:
-    """Where the echo's last line ends, or -1. A comment of the input may hold the same words."""
+    """Return the end of the echo's last line, or -1. A comment in the input may contain the same words."""
     position = data.find(_END, begin, begin + _LARGEST_ECHO)
     while position >= 0:
         if re.match(_NUMBERED, data[data.rfind(b"\n", 0, position) + 1 : position]):
@@ -114,14 +114,7 @@ def _own_end(data: bytes, begin: int) -> int:
 
 
 def decode_line(line: bytes) -> str:
-    """Decode a line of an output: UTF-8, or Latin-1 where it is no UTF-8; control characters become blanks.
-
-    Args:
-        line: The bytes of one line.
-
-    Returns:
-        Its text, stripped.
-    """
+    """Return one line of an output as stripped text: UTF-8, else Latin-1; control characters become blanks."""
     try:
         text = line.decode()
     except UnicodeDecodeError:

@@ -1,6 +1,6 @@
-"""How far a running calculation has come, from what its output has gained since the last look.
+"""Progress of a running calculation, from what was added to its output since the last look.
 
-For whoever watches, and for nothing else: a result is read by :mod:`oact_dagster.orca.outputs.reader`.
+For display only; :mod:`oact_dagster.orca.outputs.reader` reads results.
 """
 
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 MOST_READ: Final = 1 << 20
-"""What is read at one look; of an output that gained more, its end, bytes."""
+"""Most bytes read at one look. If more were added, only the last ones are read."""
 
 _EVENT: Final = re.compile(
     rb"GEOMETRY OPTIMIZATION CYCLE[ \t]+(?P<opt>\d{1,6})[ \t]"
@@ -23,14 +23,14 @@ _EVENT: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a calculation is; None for what its output has not said yet."""
+    """State of a running calculation; None for what its output does not show yet."""
 
     opt_cycle: int | None = None
-    """Of the geometry optimisation, from 1."""
+    """Cycle of the geometry optimisation, from 1."""
     scf_cycle: int | None = None
-    """Of the present SCF, or of the last one that ended."""
+    """Cycle of the current SCF, or the last one of the previous SCF."""
     energy: float | None = None
-    """Of that cycle, Eh."""
+    """Energy of that cycle, Eh."""
 
     def __str__(self) -> str:
         parts = [
@@ -42,10 +42,10 @@ class Progress:
 
 
 class ProgressReader:
-    """Reads what an output has gained, and nothing twice.
+    """Reads only what was added to an output since the last look.
 
     Args:
-        file: the output; it need not exist yet.
+        file: The output; it need not exist yet.
     """
 
     def __init__(self, file: Path) -> None:
@@ -55,7 +55,7 @@ class ProgressReader:
         self._seen = Progress()
 
     def look(self) -> Progress | None:
-        """Where the calculation is now; None where it has not come any further since the last look."""
+        """Return the current progress, or None if there is none since the last look."""
         try:
             with self._file.open("rb") as stream:
                 size = stream.seek(0, 2)

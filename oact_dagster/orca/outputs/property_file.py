@@ -1,4 +1,4 @@
-"""ORCA's ``.property.txt``: what of it fills a gap that the output leaves (a miniprint, for instance).
+"""Reader of ORCA's ``.property.txt``, for values that the output may lack (with MiniPrint, for instance).
 
 ORCA 6 writes ``&Charge [&Type "Integer"] 2`` in ``$Calculation_Info`` and ``&FinalEnergy [&Type "Double"] -6.2e+02``
 in ``$Single_Point_Data``; ORCA 4 and 5 write ``Charge: 2`` below ``$ Calculation_Info``.
@@ -17,12 +17,12 @@ _ENERGY: Final = _ENTRY % (b"finalenergy", b"final energy", rb"[-+]?\d+\.\d+(?:[
 
 
 class Properties(NamedTuple):
-    """What is taken from a property file; None for what it does not hold.
+    """Values from a property file; None for those that are missing.
 
     Attributes:
         charge: Total charge.
         mult: Multiplicity.
-        final_energy: Eh.
+        final_energy: Energy, Eh.
     """
 
     charge: int | None = None
@@ -37,7 +37,7 @@ def read_properties(path: Path) -> Properties:
         path: The file.
 
     Returns:
-        The last values in its first 16 MB; nothing for a file that cannot be read.
+        The last values in the first 16 MB; all None for a file that cannot be read.
     """
     try:
         data = next(FileBlocks(path).text(), b"")

@@ -1,7 +1,7 @@
-"""Reading ORCA's outputs (3.0 to 6.1): how a run ended, what it delivered, what it cost.
+"""Reader of ORCA's outputs (3.0 to 6.1): how a run ended, what it delivered, what it cost.
 
-``read_output`` answers for any file or job folder, whatever its bytes: a value that the file does not hold is None, and
-every answer has a termination and a reason. It reads bytes, never decodes a whole file, and needs bounded memory.
+``read_output`` accepts any file or job folder, whatever its bytes. A missing value is None; every answer has a
+termination and a reason. It reads bytes, never decodes a whole file, and needs bounded memory.
 """
 
 import os
@@ -44,36 +44,36 @@ _TAIL_READ: Final = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What an ORCA output holds. Energies in Eh, gradients in Eh/bohr, times in s; None for what it does not hold.
+    """Contents of an ORCA output. Energies are in Eh, gradients in Eh/bohr, times in s; missing values are None.
 
-    Several jobs of one run (``$new_job``) count together; of several runs in one file, the last one counts.
+    Several jobs of one run (``$new_job``) count together. If a file holds several runs, the last one counts.
 
     Attributes:
-        termination: How it ended; compares equal to its plain string, e.g. ``"normal"``.
+        termination: How the run ended; compares equal to its plain string, e.g. ``"normal"``.
         orca_version: As printed, e.g. ``6.1.0``, ``6.0.x``.
-        terminated_normally: Whether ORCA says so and its last line (TOTAL RUN TIME) is there. That is no success yet:
-            ``termination`` then may also be opt_not_converged, scf_not_converged or unphysical.
-        final_energy: The last FINAL SINGLE POINT ENERGY; NaN or infinite where ORCA prints that.
-        final_energy_flag: The suffix behind an energy that is not fully converged, e.g. ``(SCF not fully converged!)``.
-        energies: All of them (the last 250,000).
-        scf_cycles_total: Sum over every SCF, converged or not; None without any (CASSCF).
-        scf_cycles_per_scf: Of those that converged.
-        scf_cycles_not_converged: Of those that did not.
+        terminated_normally: Whether ORCA says so and its last line (TOTAL RUN TIME) is there. This alone does not mean
+            success: ``termination`` may still be opt_not_converged, scf_not_converged or unphysical.
+        final_energy: The last FINAL SINGLE POINT ENERGY; NaN or infinite if ORCA prints that.
+        final_energy_flag: Suffix of an energy that is not fully converged, e.g. ``(SCF not fully converged!)``.
+        energies: All final single point energies (at most the last 250,000).
+        scf_cycles_total: Sum over all SCFs, converged or not; None without any (CASSCF).
+        scf_cycles_per_scf: Cycles of each SCF that converged.
+        scf_cycles_not_converged: Cycles of each SCF that did not.
         n_cores: From the MPI banner, else from the echoed input, else 1.
         wall_time_s: From TOTAL RUN TIME.
         n_gradients: Number of Cartesian gradients.
-        max_abs_gradient_component: Largest component of the last one: what ORCA prints as MAX gradient.
-        max_atom_force_norm: Largest norm of one atom's gradient in the last one.
-        opt_cycles: Optimisation cycles begun, 0 without an optimisation.
-        opt_converged: Whether the last one converged; None without an optimisation.
-        charge: Of the last SCF.
-        mult: Its multiplicity.
+        max_abs_gradient_component: Largest component of the last gradient, which ORCA prints as MAX gradient.
+        max_atom_force_norm: Largest norm of one atom's gradient in the last gradient.
+        opt_cycles: Optimisation cycles begun; 0 without an optimisation.
+        opt_converged: Whether the last optimisation converged; None without one.
+        charge: Charge in the last SCF.
+        mult: Multiplicity in the last SCF.
         s2: The last expectation value of S**2.
-        deciding_line: The line that decided on the termination, stripped; None where a missing one decided.
-        reason: Why this termination, in a line.
-        input_comments: The comment lines of the echoed input, without ``#``, stripped.
-        file: The file that was read; None where a folder holds none.
-        is_standin: The banner says that the file is NOT ORCA's.
+        deciding_line: The line that decided the termination, stripped; None if the absence of a line decided.
+        reason: Why this termination, in one line.
+        input_comments: The comment lines of the echoed input, stripped and without ``#``.
+        file: The file that was read; None if a folder holds no output.
+        is_standin: Whether the banner says that this is NOT ORCA.
         evaluation: The last evaluation with a gradient: energy, gradient and geometry that belong together.
     """
 
@@ -105,49 +105,46 @@ class Output:
 
     @property
     def gradient_energy(self) -> float | None:
-        """Eh, of the last gradient's evaluation. For an optimisation that is not ``final_energy``."""
+        """Energy that belongs to the last gradient, Eh. In an optimisation this is not ``final_energy``."""
         return self.evaluation.energy if self.evaluation else None
 
     @property
     def gradient(self) -> tuple[Vector, ...] | None:
-        """n_atoms times (x, y, z), Eh/bohr: the last gradient."""
+        """The last gradient, n_atoms times (x, y, z), Eh/bohr."""
         return self.evaluation.gradient if self.evaluation else None
 
     @property
     def symbols(self) -> tuple[str, ...] | None:
-        """n_atoms element symbols of the last gradient's geometry."""
+        """Element symbols of the last gradient's geometry, n_atoms of them."""
         return self.evaluation.symbols if self.evaluation else None
 
     @property
     def coordinates(self) -> tuple[Vector, ...] | None:
-        """n_atoms times (x, y, z), Å: the last gradient's geometry."""
+        """Geometry of the last gradient, n_atoms times (x, y, z), Å."""
         return self.evaluation.coordinates if self.evaluation else None
 
 
 def read_output(path: str | os.PathLike[str]) -> Output:
-    """Read an ORCA output.
+    """Read an ORCA output. Raises nothing, whatever the path is.
 
     Args:
-        path: The output (gzipped or not, any name), or a job folder. In a folder the output is found (see
-            ``output_files``); where it holds no gradient the folder's ``.engrad`` gives it, charge and multiplicity may
-            come from its ``.property.txt``, and the scheduler's own file may tell why an output has no end.
-
-    Returns:
-        What it holds. This function raises nothing, whatever the path is.
+        path: The output (gzipped or not, any name), or a job folder. In a folder the output is located (see
+            ``output_files``), its ``.engrad`` supplies a missing gradient, its ``.property.txt`` a missing charge,
+            multiplicity or energy, and the scheduler's file the reason why an output has no end.
     """
     return _read(*_located(path))
 
 
 def read_termination(path: str | os.PathLike[str]) -> TerminationReading:
-    """How a run ended, and nothing else: what a survey of thousands of folders needs.
+    """Read only how a run ended, for surveys of thousands of folders.
 
-    Of a large file only both ends are read, where they say enough.
+    Reads only both ends of a large file if they are enough.
 
     Args:
         path: As for ``read_output``.
 
     Returns:
-        The same termination, deciding line and reason as ``read_output`` gives.
+        The same termination, deciding line and reason as from ``read_output``.
     """
     folder, file, why = _located(path)
     scan = scan_both_ends(file) if file is not None else None
@@ -158,13 +155,13 @@ def read_termination(path: str | os.PathLike[str]) -> TerminationReading:
 
 
 def read_engrad(path: str | os.PathLike[str]) -> Engrad:
-    """Read an ``.engrad`` file.
+    """Read an ``.engrad`` file. Raises nothing.
 
     Args:
-        path: The file (gzipped or not), or a job folder, of which the newest ``.engrad`` is read.
+        path: The file (gzipped or not), or a job folder, whose newest ``.engrad`` is read.
 
     Returns:
-        What it holds, None for each part that it does not hold whole. This function raises nothing.
+        Its contents; None for each part that is missing or incomplete.
     """
     given = Path(path)
     try:
@@ -176,13 +173,12 @@ def read_engrad(path: str | os.PathLike[str]) -> Engrad:
 
 
 def read_evaluations(path: str | os.PathLike[str]) -> tuple[Evaluation, ...]:
-    """Every evaluation with a gradient in an output, in order: one an optimisation cycle.
+    """Read all evaluations with a gradient, in order: one for each optimisation cycle.
+
+    Raises nothing. Memory grows with the number of evaluations.
 
     Args:
         path: As for ``read_output``.
-
-    Returns:
-        The evaluations; empty where there is none. This function raises nothing. Memory grows with their number.
     """
     given = Path(path)
     try:
@@ -195,14 +191,14 @@ def read_evaluations(path: str | os.PathLike[str]) -> tuple[Evaluation, ...]:
 
 
 def tail(path: str | os.PathLike[str], lines: int = 20) -> str:
-    """The last printable lines of an output, to show how it ended.
+    """Read the last printable lines of an output.
 
     Args:
         path: As for ``read_output``.
-        lines: How many at most; blank ones do not count and are left out.
+        lines: Largest number of lines; blank ones are left out.
 
     Returns:
-        The lines, each cut to 400 characters, control characters as blanks; "" where there is no such file.
+        The lines, each cut to 400 characters, with control characters as blanks; "" if there is no such file.
     """
     given = Path(path)
     try:
@@ -215,7 +211,7 @@ def tail(path: str | os.PathLike[str], lines: int = 20) -> str:
 
 
 def _located(path: str | os.PathLike[str]) -> tuple[JobFolder | None, Path | None, str]:
-    """The folder, if one was given, the file to read, if there is one, and why there is none."""
+    """Return the folder if one was given, the file to read or None, and why there is no file."""
     given = Path(path)
     if not os.fspath(path):
         return None, None, "the path is empty"
@@ -236,7 +232,7 @@ def _read(folder: JobFolder | None, file: Path | None, why_no_file: str) -> Outp
 
 
 def _scan(blocks: FileBlocks, scan: OutputScan) -> OutputScan:
-    """Feed a file to a scan, the last block through ``finish``."""
+    """Feed a file to a scan and finish the scan."""
     previous: bytes | None = None
     for block in blocks.text():
         if previous is not None:
@@ -295,7 +291,7 @@ def _verdict(scan: OutputScan, damage: str | None) -> TerminationReading:
             scf_energy=scan.scf_energy,
             correlated=scan.echo is not None and scan.echo.correlated,
             semiempirical=scan.echo is not None and scan.echo.semiempirical,
-            # The SCF and the last geometry of a layered calculation may be those of one of its parts.
+            # SCF and last geometry of a layered calculation may belong to one of its layers.
             symbols=() if scan.energy_is_layered else scan.symbols,
             first_scf_energy=None if scan.energy_is_layered else scan.first_scf_energy,
             optimisation_converged=scan.opt_converged,
@@ -309,10 +305,10 @@ def _verdict(scan: OutputScan, damage: str | None) -> TerminationReading:
         return TerminationReading(Termination.TRUNCATED, scan.last_line, f"the file has no end: {damage}")
     if scan.n_bytes == 0:
         return TerminationReading(
-            Termination.TRUNCATED, None, "the file is empty: the run has not begun to write"
+            Termination.TRUNCATED, None, "the file is empty: the run has not written anything yet"
         )
     if not scan.is_orca:
-        return TerminationReading(Termination.TRUNCATED, scan.last_line, "nothing in the file is ORCA's")
+        return TerminationReading(Termination.TRUNCATED, scan.last_line, "the file is not an ORCA output")
     return TerminationReading(Termination.TRUNCATED, scan.last_line, verdict.reason)
 
 
@@ -321,7 +317,7 @@ def _n_cores(scan: OutputScan, termination: Termination) -> int | None:
         return scan.n_processes
     if scan.echo is not None and scan.echo.n_cores is not None:
         return scan.echo.n_cores
-    # A serial run prints no number. A file that was cut before it could print one is not known to be serial.
+    # A serial run prints no number. But a file truncated before the number need not be from a serial run.
     unknown = termination is Termination.TRUNCATED and (scan.echo is None or not scan.echo.complete)
     return None if unknown or not scan.is_orca else 1
 
@@ -357,9 +353,9 @@ def _nothing(file: Path | None, reason: str) -> Output:
 
 
 def _from_engrad(output: Output, folder: JobFolder) -> Output:
-    """Take the gradient from the folder's ``.engrad`` where the output holds none.
+    """Take a missing gradient from the folder's ``.engrad``.
 
-    ORCA writes that file with each gradient. One whose energy is none of the output's was left by another run.
+    ORCA writes that file with each gradient. If the output does not contain its energy, another run left it.
     """
     if output.evaluation is not None:
         return output
@@ -381,7 +377,7 @@ def _from_engrad(output: Output, folder: JobFolder) -> Output:
 
 
 def _from_properties(output: Output, folder: JobFolder) -> Output:
-    """Fill charge, multiplicity and (of a run that ended normally) energy from ``.property.txt``."""
+    """Take missing charge, multiplicity and (if the run ended normally) energy from ``.property.txt``."""
     lacks_energy = output.terminated_normally and output.final_energy is None
     if output.file is None or (output.charge is not None and output.mult is not None and not lacks_energy):
         return output
@@ -398,7 +394,7 @@ def _from_properties(output: Output, folder: JobFolder) -> Output:
 
 
 def _from_scheduler(output: Output, folder: JobFolder) -> Output:
-    """Let the scheduler's own file say why an output has no end."""
+    """Look in the scheduler's files for the reason why an output has no end."""
     if output.termination is not Termination.TRUNCATED or output.file is None:
         return output
     verdict = judge_scheduler_messages(folder.scheduler_messages(output.file))

@@ -1,12 +1,12 @@
-"""One pass over an ORCA output's bytes: where each fact stands, and what it says.
+"""One pass over an ORCA output's bytes, which finds and reads each fact.
 
-Every fact is looked for by a literal string with ``bytes.rfind``, from the end of a block to its beginning: in
-CPython that runs at 5 to 20 GB/s on such text, two to four times as fast as ``bytes.find`` and a hundred times as fast
-as a regular expression, which here only reads the lines that were found. Facts are matched as whole lines, newline
-included, so that a number which is cut in the middle is never taken.
+``bytes.rfind`` searches for literal strings from the end of a block to its beginning. In CPython that runs at 5 to 20
+GB/s on such text, two to four times as fast as ``bytes.find`` and a hundred times as fast as a regular expression.
+Regular expressions only read the lines found. They match whole lines with the newline, so that a truncated number is
+never read.
 
-The file may come in blocks (see ``file_blocks``), with any number of runs appended to each other: the last one that
-prints ORCA's banner counts. Jobs that one run does after another (``$new_job``) count together.
+The file may come in blocks (see ``file_blocks``) and hold any number of appended runs; the last one with ORCA's banner
+counts. Consecutive jobs of one run (``$new_job``) count together.
 """
 
 import re
@@ -49,7 +49,7 @@ _RUN_TIME: Final = b"TOTAL RUN TIME"
 
 # Regular expressions that read one line; they are compiled on first use.
 _EOL: Final = rb"[ \t]*\r?\n"
-# The label is there for an external program and for the layers of an ONIOM calculation, whose parts are no total.
+# External programs and the layers of an ONIOM calculation have a label. The energy of a single layer is no total.
 _ENERGY_LINE: Final = (
     rb"FINAL SINGLE POINT ENERGY(?:[ \t]*\((?![LS]-)[^)\n]*\))?"
     rb"[ \t]+([-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf))[ \t]*(\([^)\n]*\))?" + _EOL
@@ -75,7 +75,7 @@ _RUN_TIME_LINE: Final = (
     rb"[ \t]+(\d{1,4})[ \t]*seconds[ \t]+(\d{1,4})[ \t]*msec"
 )
 _BANNER_BEGINS: Final = rb"\n {33}\*{2,17}(?:\r?\n[ \t*ORCA]*)?\Z"
-# The iterations' table differs from version to version; a number and an energy with many digits begin each row.
+# The table of iterations varies with the version, but each row begins with a number and an energy with many digits.
 _ITERATION_ROW: Final = rb"[ \t]*\d{1,6}[ \t]+(-\d+\.\d{6,})"
 _TOTAL_ENERGY: Final = rb"(?m)^Total Energy[ \t]*:[ \t]*(-?\d+\.\d+) Eh"
 
@@ -93,19 +93,19 @@ _SETTINGS_LENGTH: Final = 32 << 10
 _AROUND_SCF: Final = 8 << 10
 _BELOW_GRADIENT: Final = 2 << 10
 _ROUNDED: Final = 2e-8
-"""Eh/bohr by which a gradient's table, with fewer digits, may differ from its printed largest component."""
+"""Eh/bohr by which the printed largest component may differ from the table, which has fewer digits."""
 
 _NEVER_SPLIT: Final = 1 << 20
-"""Bytes at the end of a block that may go to the next one together, so that no table is split."""
+"""Bytes at the end of a block that may be carried over to the next one, so that no table is split."""
 
 MOST_KEPT: Final = 250_000
-"""So many energies and SCFs are kept, the last ones: a file of any length needs bounded memory."""
+"""Number of last energies and SCFs kept, so that memory is bounded for a file of any length."""
 
 FoundGeometry = tuple[tuple[str, ...], tuple[Vector, ...]]
 
 
 def _positions(data: bytes, needle: bytes, low: int, high: int) -> list[int]:
-    """Where a needle stands between two positions, ascending."""
+    """Return the positions of a needle between two positions, ascending."""
     found: list[int] = []
     position = data.rfind(needle, low, high)
     while position >= 0:
@@ -116,14 +116,14 @@ def _positions(data: bytes, needle: bytes, low: int, high: int) -> list[int]:
 
 
 class _Hits:
-    """The positions of any needle within some stretches of a block."""
+    """Finds the positions of any needle within some stretches of a block."""
 
     def __init__(self, data: bytes, *stretches: tuple[int, int]) -> None:
         self._data = data
         self._stretches = stretches
 
     def all(self, needle: bytes) -> list[int]:
-        """Every position, ascending."""
+        """Return all positions of a needle, ascending."""
         if len(self._stretches) == 1:
             return _positions(self._data, needle, *self._stretches[0])
         return [
@@ -133,7 +133,7 @@ class _Hits:
         ]
 
     def without(self, low: int, high: int) -> "_Hits":
-        """The same without what lies between two positions."""
+        """Return the same without the bytes between two positions."""
         parts = [
             part
             for begin, end in self._stretches
@@ -143,7 +143,7 @@ class _Hits:
         return _Hits(self._data, *parts)
 
     def last(self, needle: bytes) -> int:
-        """The last position, or -1."""
+        """Return the last position of a needle, or -1."""
         for low, high in reversed(self._stretches):
             position = self._data.rfind(needle, low, high)
             if position >= 0:
@@ -152,43 +152,43 @@ class _Hits:
 
 
 def _begins_line(data: bytes, position: int) -> bool:
-    """Whether only blanks stand between the beginning of the line and this position."""
+    """Return whether there are only blanks between the beginning of the line and this position."""
     return not data[data.rfind(b"\n", 0, position) + 1 : position].strip()
 
 
 class OutputScan:
-    """What one pass over an output has found. Feed it the blocks in order, the last one through ``finish``.
+    """One pass over an output and the facts it has found. Feed it the blocks in order, the last one to ``finish``.
 
     Attributes:
         version: ORCA's version as printed.
-        standin: Whether the banner says that it is not ORCA.
+        standin: Whether the banner says that this is not ORCA.
         echo: The echoed input, or None.
         n_processes: From the first MPI banner, or None.
-        energies: Eh, the last ``MOST_KEPT``.
+        energies: The last ``MOST_KEPT`` energies, Eh.
         energy_flag: The suffix of the last energy, or None.
         energy_line: The line of the last energy.
-        energy_scf_line: The line that tells how the last SCF before that energy ended; empty without one.
-        scf_line: The line that tells how the last SCF of all ended; empty without one.
-        scf_energy: Eh, the total energy that is printed behind it, or None.
+        energy_scf_line: The line on the end of the last SCF before that energy; empty without one.
+        scf_line: The line on the end of the last SCF of all; empty without one.
+        scf_energy: The total energy printed after that SCF, Eh, or None.
         scf_converged: Cycles of each SCF that converged, the last ``MOST_KEPT``.
-        scf_not_converged: Cycles of each that did not.
-        scf_cycles: The sum over all, or None.
-        n_gradients: Cartesian gradients.
-        printed_max_gradient: Eh/bohr of the last gradient, where ORCA prints no table.
+        scf_not_converged: Cycles of each SCF that did not.
+        scf_cycles: Cycles of all SCFs, or None.
+        n_gradients: Number of Cartesian gradients.
+        printed_max_gradient: Largest component of the last gradient if ORCA prints no table, Eh/bohr.
         opt_cycles: Optimisation cycles begun.
-        opt_converged: None without a cycle.
-        charge: Of the last SCF, or None.
-        mult: Its multiplicity, or None.
+        opt_converged: Whether the last optimisation converged; None without a cycle.
+        charge: Charge in the last SCF, or None.
+        mult: Multiplicity in the last SCF, or None.
         s2: The last <S**2>, or None.
         wall_time_s: ORCA's TOTAL RUN TIME, or None.
-        normal_end: The line of the normal end if it is whole and ORCA's last line follows, else None.
-        evaluation: The last one with a gradient, or None.
-        evaluations: All with a gradient, if asked for.
+        normal_end: The line of the normal end if it is complete and ORCA's last line follows, else None.
+        evaluation: The last evaluation with a gradient, or None.
+        evaluations: All evaluations with a gradient, if asked for.
         symbols: Element symbols of the last printed geometry.
-        first_scf_energy: Eh of the last iteration of the last job's first SCF, or None.
-        since_last_result: The text behind the last result (at most 256 KB of it).
-        since_last_cycle: The text behind the last gradient or cycle (at most 256 KB of it).
-        is_orca: Whether anything in it looks like ORCA's.
+        first_scf_energy: Energy of the last iteration of the last job's first SCF, Eh, or None.
+        since_last_result: The text after the last result (at most 256 KB).
+        since_last_cycle: The text after the last gradient or cycle (at most 256 KB).
+        is_orca: Whether anything looks like ORCA's output.
         last_line: The last printable line.
         n_bytes: Bytes seen.
     """
@@ -248,17 +248,13 @@ class OutputScan:
         self._end = b""
 
     def feed(self, block: bytes) -> None:
-        """Take the next block, which is not the last.
-
-        Args:
-            block: Bytes.
-        """
+        """Take the next block, which is not the last."""
         data = self._carry + block
         if len(data) < 2 * _NEVER_SPLIT:
             self._carry = data
             return
         cut = max(data.rfind(b"\n", 0, len(data) - 2 * _AROUND_SCF) + 1, len(data) - _NEVER_SPLIT)
-        # A table or the head of a run that may go on in the next block waits for it.
+        # A table or a run's head that may continue in the next block is carried over to it.
         for heading in (_BANNER, b"CARTESIAN ", _MP2_GRADIENT):
             position = data.rfind(heading, max(1, cut - _NEVER_SPLIT), cut)
             if position > 0:
@@ -268,10 +264,10 @@ class OutputScan:
         self._base += cut
 
     def finish(self, block: bytes, *, intact: bool = True) -> None:
-        """Take the last block and draw the conclusions.
+        """Take the last block and complete the facts.
 
         Args:
-            block: Bytes; the whole file where it came as one block.
+            block: The bytes; the whole file if it came as one block.
             intact: Whether the end of the bytes is the end of the file.
         """
         data = self._carry + block
@@ -281,13 +277,13 @@ class OutputScan:
         self.n_bytes = self._base + len(data)
         self._conclude(intact)
 
-    # The fast way through a single point that ended normally.
+    # The fast path for a single point that ended normally.
 
     def _take_one_evaluation(self, data: bytes) -> bool:
         """Read a run with exactly one SCF and one energy from its head and its end.
 
-        Between them lie the populations, most of a single point's bytes. Of these only one thing must be known: that
-        neither a second SCF nor a second run hides there.
+        Between them are the populations, most of a single point's bytes. They only need to be searched for a second
+        SCF or a second run.
 
         Args:
             data: The whole file.
@@ -300,7 +296,7 @@ class OutputScan:
         energy = data.rfind(_ENERGY, len(data) - _TAIL_KEPT)
         if energy < 0 or data.rfind(_NORMAL, energy) < 0:
             return False
-        # The boxes around these two lines are long runs of one character, which are found five times as fast.
+        # The boxes around these two lines are long runs of one character, which are five times as fast to find.
         boxes = [
             data.rfind(_SCF, max(0, end - _BOX_LINES), end) for end in _positions(data, _SCF_BOX, 0, energy)
         ]
@@ -328,7 +324,7 @@ class OutputScan:
     # Every block.
 
     def _take_block(self, data: bytes, high: int) -> None:
-        """Take the facts that stand before ``high`` in ``data``; later bytes are looked at, not counted."""
+        """Take the facts before ``high`` in ``data``; later bytes may complete a fact but do not begin one."""
         low = data.rfind(_BANNER, 0, high)
         while low >= 0 and not _begins_line(data, low):
             low = data.rfind(_BANNER, 0, low)
@@ -341,9 +337,9 @@ class OutputScan:
 
         Args:
             data: The block.
-            high: Where its part of the file ends.
-            run: Where the run begins in it, or -1.
-            hits: Where its facts are looked for.
+            high: End of the part to be taken.
+            run: Position where the run begins, or -1.
+            hits: The stretches to be searched.
             echo: The echoed input, if it has been read.
         """
         low = max(run, 0)
@@ -351,7 +347,7 @@ class OutputScan:
             echo = echo or read_echo(data, low)
             self._read_head(data, low, echo.span[0] if echo else high, banner=run >= 0)
             if echo is not None:
-                # What the input says is the user's: no message of ORCA's.
+                # Text in the input is the user's, not a message from ORCA.
                 begin, end = echo.span
                 hits = hits.without(begin, end)
                 self.echo = echo._replace(span=(self._base + begin, self._base + end))
@@ -366,7 +362,7 @@ class OutputScan:
         self._keep_end(data, low, high)
 
     def _keep_end(self, data: bytes, low: int, high: int) -> None:
-        """Keep the end of what has been seen, without the NUL bytes behind it."""
+        """Keep the end of what has been seen, without trailing NUL bytes."""
         stop = low + len(data[low:high].rstrip(b"\0")) if data.endswith(b"\0", low, high) else high
         if stop > low:
             nuls = b"\0" * min(self._nuls, _END_KEPT)
@@ -375,10 +371,10 @@ class OutputScan:
         self._nuls += high - stop
 
     def _read_head(self, data: bytes, low: int, high: int, *, banner: bool) -> None:
-        """Take what stands at the beginning of a run."""
+        """Take the facts at the beginning of a run."""
         self._head_read = True
         self.is_orca = banner
-        # A banner of another program may stand above the one that looks like ORCA's; the echoed input may say anything.
+        # Another program's banner may precede the one that looks like ORCA's. Stop before the user's echoed input.
         top = data.find(b"INPUT FILE", low, low + _TOP)
         self.standin = b"NOT ORCA" in data[max(0, low - _TOP) : top if top >= 0 else low + _TOP]
         position = data.find(_VERSION, low, high)
@@ -433,7 +429,7 @@ class OutputScan:
                 return
 
     def _take_settings(self, data: bytes, hits: _Hits) -> None:
-        """Take charge and multiplicity of the last SCF that prints them."""
+        """Take charge and multiplicity from the last SCF that prints them."""
         for position in reversed(hits.all(_SETTINGS)):
             end = position + _SETTINGS_LENGTH
             charge_at = data.find(_CHARGE, position, end)
@@ -472,7 +468,7 @@ class OutputScan:
                 break
         if self._tables is None:
             self._take_norms(data, hits)
-        # The parts of a layered calculation (ONIOM, QM/MM) are no evaluations: only what is labelled is the whole.
+        # In a layered calculation (ONIOM, QM/MM) only labelled gradients are of the whole system.
         layered = [position for position in gradients if data.startswith(_LAYERED, position + len(_GRADIENT))]
         self._layered = self._layered or bool(layered)
         if self._layered:
@@ -485,14 +481,14 @@ class OutputScan:
         events += [(position, self._take_energy) for position in energies]
         events += [(position, self._take_gradient) for position in gradients]
         events.sort(key=itemgetter(0))
-        # The last gradient may prove to be cut: then the one before it counts.
+        # The last gradient may turn out to be truncated; then the one before it counts.
         self._first_needed = 0 if self._every else (gradients[-2:] or [0])[0]
         for position, take in events:
             take(data, position)
         self._know_geometry(data)
 
     def _take_energy(self, data: bytes, position: int) -> None:
-        """Take the energy that is printed at ``position``."""
+        """Take the energy printed at ``position``."""
         line = re.compile(_ENERGY_LINE).match(data, position)
         if line is None:
             return
@@ -512,13 +508,13 @@ class OutputScan:
         self._energy_owed = False
 
     def _take_geometry(self, data: bytes, position: int) -> None:
-        """Remember the geometry that is printed at ``position``: another evaluation begins."""
+        """Note the geometry printed at ``position``, where a new evaluation begins."""
         self._geometry_at = position
         self._energy = None
         self._energy_owed = False
 
     def _take_gradient(self, data: bytes, position: int) -> None:
-        """Take the gradient that is printed at ``position``."""
+        """Take the gradient printed at ``position``."""
         needed = position >= self._first_needed
         if needed:
             rows, end = gradient_table(data, position)
@@ -531,7 +527,7 @@ class OutputScan:
             if largest is None and printed is None:
                 return
             if largest is None or (printed is not None and abs(largest - printed) > _ROUNDED):
-                # The table cannot be what ORCA printed; its largest component is printed once more.
+                # The table is damaged: it contradicts the largest component, which ORCA prints separately.
                 self.evaluation, self.printed_max_gradient = None, printed
                 self.n_gradients += 1
                 self._energy = None
@@ -553,7 +549,7 @@ class OutputScan:
         self._last_result = max(self._last_result, self._last_cycle)
 
     def _know_geometry(self, data: bytes) -> FoundGeometry:
-        """The geometry of the present evaluation, read now if it has not been."""
+        """Return the geometry of the current evaluation, reading it if necessary."""
         if self._geometry_at is not None:
             self._geometry = coordinate_table(data, self._geometry_at)
             self._geometry_at = None
@@ -561,7 +557,7 @@ class OutputScan:
         return self._geometry
 
     def _take_norms(self, data: bytes, hits: _Hits) -> None:
-        """Take the gradients of which ORCA prints only norm and largest component."""
+        """Take the gradients for which ORCA prints only norm and largest component."""
         for position in hits.all(_NORM):
             norms = re.compile(_NORM_BLOCK).match(data, position)
             if norms:
@@ -578,7 +574,7 @@ class OutputScan:
     # The end.
 
     def _since(self, position: int, base: int) -> bytes:
-        """The kept end from a position in the file on, without the echoed input."""
+        """Return the kept end from a position in the file on, without the echoed input."""
         begin = max(position, base)
         low, high = (max(bound - begin, 0) for bound in (self.echo.span if self.echo else (0, 0)))
         text = self._end[begin - base :]
@@ -598,7 +594,7 @@ class OutputScan:
             re.compile(_NORMAL_LINE).match(end, end.rfind(b"\n", 0, position) + 1) if position >= 0 else None
         )
         run_time = re.compile(_RUN_TIME_LINE).search(end, line.end()) if line else None
-        # Another run's banner may have begun below; its name is not there yet, or the run would be the last one.
+        # The banner of another run may have begun below, not yet far enough to be recognised.
         begun = re.compile(_BANNER_BEGINS).search(end, run_time.end()) if run_time else None
         if line and run_time and intact and not begun:
             days, hours, minutes, seconds, milliseconds = (int(number) for number in run_time.groups())
@@ -608,7 +604,7 @@ class OutputScan:
 
 
 def _printed_largest(data: bytes, heading: int, table_end: int) -> float | None:
-    """The MAX gradient that is printed below a gradient's table, or None."""
+    """Return the MAX gradient printed below a gradient's table, or None."""
     position = data.find(
         _NORM, max(heading + len(_SEMIEMPIRICAL_GRADIENT), table_end), table_end + _BELOW_GRADIENT
     )
@@ -617,7 +613,7 @@ def _printed_largest(data: bytes, heading: int, table_end: int) -> float | None:
 
 
 def _last_iteration(data: bytes, scf: int) -> float | None:
-    """The energy of the last iteration before ``SCF CONVERGED AFTER``, else the SCF's total energy behind it."""
+    """Return the energy of the last iteration before ``SCF CONVERGED AFTER``, else the total energy after it."""
     for line in reversed(data[max(0, scf - _AROUND_SCF) : scf].splitlines()):
         row = re.compile(_ITERATION_ROW).match(line)
         if row:
@@ -626,7 +622,7 @@ def _last_iteration(data: bytes, scf: int) -> float | None:
 
 
 def _total_energy(data: bytes, scf: int) -> float | None:
-    """The total energy that is printed behind an SCF, or None."""
+    """Return the total energy printed after an SCF, or None."""
     total = re.compile(_TOTAL_ENERGY).search(data, scf, scf + _AROUND_SCF)
     return float(total.group(1)) if total else None
 

@@ -1,8 +1,8 @@
-"""The tables of SCF iterations that ORCA 3 to 6.1 print: DIIS, SOSCF and TRAH.
+"""Reader of the tables of SCF iterations in ORCA 3 to 6.1: DIIS, SOSCF and TRAH.
 
-One SCF may have several of them, one below the other: ORCA begins with DIIS, and goes on with SOSCF or TRAH. Asked to
-print much, ORCA 3 to 5 print a small table for each iteration instead. They are looked for from the end with
-``bytes.rfind``, since populations of many MB may stand below the last one.
+One SCF may have several tables below each other: ORCA begins with DIIS and goes on with SOSCF or TRAH. With a high
+print level ORCA 3 to 5 print a small table for each iteration instead. ``bytes.rfind`` searches from the end, since
+many MB of populations may follow the last table.
 """
 
 import re
@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-# The tables by their headings. A line of the echoed input begins with "|" and is none. ORCA 3 to 5 print fixed
-# decimals, and large numbers run into each other: "0  -1076.6615662471   0.000000000000896279.28758374".
+# Headings of the tables. A line of the echoed input begins with "|" and does not count. ORCA 3 to 5 print fixed
+# decimals, so large numbers run into each other: "0  -1076.6615662471   0.000000000000896279.28758374".
 _MARKS: Final = (b"Max-DP", b"MaxDP", b"||Error||", b"!        ITERATION")
 _HEADING: Final = re.compile(
     rb"[ \t]*(?:Iter(?:ation|\.)?[ \t]+(?=[^\n]*(?:Max-?DP|\|\|Error\|\|))|![ \t]+ITERATION[ \t]+\d)[^\n]*",
@@ -38,11 +38,11 @@ _ROW_SOSCF: Final = re.compile(
 _ROW_FROM_6: Final = re.compile(
     rb"^[ \t]*\d{1,6}[ \t]+(-?\d+\.\d+)[ \t]+" + rb"[ \t]+".join([_NUMBER] * 3), re.MULTILINE
 )
-# TRAH prints an energy for each macro iteration (of its trust region, then of Newton and Raphson) and no change.
+# TRAH prints an energy, but no change, for each macro iteration (of its trust region, then Newton-Raphson).
 _ROW_TRAH: Final = re.compile(
     rb"^[ \t]*\d{1,6}[ \t]+(-?\d+\.\d+)[ \t]+[^\n]*\([A-Z]+[ \t]+Macro\)", re.IGNORECASE | re.MULTILINE
 )
-# One iteration, where each has a table of its own.
+# One iteration, if each has its own table.
 _ROW_OF_ITS_OWN: Final = re.compile(
     rb"^[ \t]*Total Energy[ \t]*:[ \t]*(-?\d+\.\d+) Eh\r?\n"
     rb"[ \t]*Energy Change[ \t]*:[ \t]*" + _NUMBER + rb" Eh\r?\n"
@@ -52,17 +52,17 @@ _ROW_OF_ITS_OWN: Final = re.compile(
 )
 
 _SMALLEST: Final = 1e-12
-"""Eh: a change that ORCA 6 prints as 0.00e+00."""
+"""Eh; stands for a change that ORCA 6 prints as 0.00e+00."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScfIteration:
-    """One row of a table; None for what its table does not print.
+    """One row of a table; None for what the table does not print.
 
     Attributes:
         energy: Eh.
-        change: Eh, as printed. That of an SCF's first iteration means nothing: it is 0 or the energy itself.
-        least_change: Eh: the last digit that the column of changes prints.
+        change: Energy change as printed, Eh. In the first iteration it is meaningless: 0 or the energy itself.
+        least_change: One unit in the last printed digit of the change, Eh.
         largest_density_change: MaxP.
         rms_density_change: RMSP.
     """
@@ -81,8 +81,7 @@ def last_scf(data: bytes) -> list[list[ScfIteration]]:
         data: Bytes of an output.
 
     Returns:
-        The iterations of each table of the last SCF, in order; one without rows is empty. No table where there is no
-        heading of one.
+        The iterations of each table of the last SCF, in order; a table may be empty. No tables if there is no heading.
     """
     tables: list[list[ScfIteration]] = []
     end = len(data)
@@ -97,7 +96,7 @@ def last_scf(data: bytes) -> list[list[ScfIteration]]:
 
 
 def _headings_from_the_end(data: bytes) -> Iterator[re.Match[bytes]]:
-    """The headings of all tables, the last one first."""
+    """Yield the headings of all tables, last one first."""
     positions = {mark: data.rfind(mark) for mark in _MARKS}
     while True:
         mark, position = max(positions.items(), key=lambda found: found[1])
@@ -132,6 +131,6 @@ def _iteration(row: tuple[bytes, bytes, bytes, bytes]) -> ScfIteration:
 
 
 def _last_digit(number: bytes) -> float:
-    """The last digit of a number with fixed decimals, such as 1e-10 of ``-0.0000000007``."""
+    """Return one unit in the last digit of a number with fixed decimals, such as 1e-10 for ``-0.0000000007``."""
     _, _, decimals = number.partition(b".")
     return float(10.0 ** -len(decimals)) if decimals.isdigit() else _SMALLEST

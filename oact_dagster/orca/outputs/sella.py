@@ -1,15 +1,15 @@
-"""Sella's optimisations: its log, and the trajectory of the run (ASE's ``.traj``, or extended XYZ).
+"""Reader of Sella's optimisations: its log and its trajectory (ASE's ``.traj``, or extended XYZ).
 
-Sella works in eV and Å, ORCA in Eh and bohr; the names here carry the unit. Sella's (and ASE's) fmax is the largest
-norm of one atom's force.
+Sella works in eV and Å, ORCA in Eh and bohr; names here include the unit. The fmax of Sella and ASE is the largest norm
+of one atom's force.
 
-The log has one line a step::
+The log has one line for each step::
 
          Step     Time          Energy         fmax         cmax       rtrust          rho
     Sella   0 15:34:54   -17046.320443       0.5345       0.0000       0.1000       1.0000
 
-In Sella 2.6 the energy and fmax of a line belong to the step before it, so that the step which converged is not in the
-log. The trajectory has each step's own forces; where there is one, it decides.
+In Sella 2.6 the energy and fmax of a line belong to the previous step, so the converged step is not in the log. The
+trajectory has each step's own forces and takes precedence.
 """
 
 import math
@@ -36,12 +36,12 @@ class SellaStep:
     """One step of an optimisation.
 
     Attributes:
-        step: Its number, from 0.
-        energy_ev: eV, or None where it is not known.
+        step: Step number, from 0.
+        energy_ev: Energy, eV, or None.
         fmax_ev_per_angstrom: Largest norm of one atom's force, eV/Å, or None.
-        forces_ev_per_angstrom: n_atoms times (x, y, z), eV/Å; None where there is no trajectory.
-        symbols: n_atoms element symbols; None where there is no trajectory.
-        coordinates_angstrom: n_atoms times (x, y, z), Å; None where there is no trajectory.
+        forces_ev_per_angstrom: n_atoms times (x, y, z), eV/Å; None without a trajectory.
+        symbols: n_atoms element symbols; None without a trajectory.
+        coordinates_angstrom: n_atoms times (x, y, z), Å; None without a trajectory.
     """
 
     step: int
@@ -53,7 +53,7 @@ class SellaStep:
 
     @property
     def energy_hartree(self) -> float | None:
-        """The energy in Eh."""
+        """Energy in Eh."""
         return None if self.energy_ev is None else self.energy_ev / EV_PER_HARTREE
 
     @property
@@ -71,9 +71,9 @@ class SellaRun:
     """An optimisation by Sella.
 
     Attributes:
-        steps: In order; from the trajectory where there is one, else from the log.
-        converged: Whether the last step's fmax is at most the given one; None where no step tells its fmax.
-        reason: Why, in a line.
+        steps: The steps in order, from the trajectory if there is one, else from the log.
+        converged: Whether the last step's fmax is at most the given one; None if it is not known.
+        reason: Why, in one line.
     """
 
     steps: tuple[SellaStep, ...]
@@ -87,15 +87,12 @@ def read_sella(
     *,
     fmax_ev_per_angstrom: float,
 ) -> SellaRun:
-    """Read an optimisation by Sella.
+    """Read an optimisation by Sella. Raises nothing; an unreadable file has no steps.
 
     Args:
-        log: Its log, gzipped or not; None where there is none.
-        trajectory: The trajectory (``.traj``, ``.xyz``, ``.extxyz``, gzipped or not); None where there is none.
-        fmax_ev_per_angstrom: The threshold of convergence, eV/Å.
-
-    Returns:
-        The steps and the verdict. This function raises nothing: what cannot be read has no steps.
+        log: The log, gzipped or not, or None.
+        trajectory: The trajectory (``.traj``, ``.xyz``, ``.extxyz``, gzipped or not), or None.
+        fmax_ev_per_angstrom: Convergence threshold, eV/Å.
     """
     frames = () if trajectory is None else read_trajectory(trajectory)
     if frames:
@@ -106,7 +103,7 @@ def read_sella(
         source = "the log"
     last = steps[-1].fmax_ev_per_angstrom if steps else None
     if last is None or math.isnan(last):
-        return SellaRun(steps, None, f"no step in {source} tells its largest force")
+        return SellaRun(steps, None, f"{source} does not give the largest force of the last step")
     converged = last <= fmax_ev_per_angstrom
     relation = "at most" if converged else "above"
     reason = (
@@ -116,13 +113,13 @@ def read_sella(
 
 
 def read_sella_log(log: str | os.PathLike[str]) -> tuple[SellaStep, ...]:
-    """The steps that a log of Sella (or of one of ASE's optimisers) prints.
+    """Read the log of Sella, or of one of ASE's optimisers.
 
     Args:
         log: The log, gzipped or not.
 
     Returns:
-        The steps of the last run in the file (a restarted run appends its own); empty for a file that cannot be read.
+        The steps of the last run in the file (a restart appends another run); empty for an unreadable file.
     """
     data = _whole(log)
     steps: list[SellaStep] = []
@@ -134,13 +131,13 @@ def read_sella_log(log: str | os.PathLike[str]) -> tuple[SellaStep, ...]:
 
 
 def read_trajectory(trajectory: str | os.PathLike[str]) -> tuple[TrajectoryFrame, ...]:
-    """The frames of a trajectory, told by its first bytes.
+    """Read a trajectory; its first bytes tell the format.
 
     Args:
         trajectory: ASE's ``.traj`` or extended XYZ, gzipped or not.
 
     Returns:
-        The frames that are whole; empty for a file that cannot be read.
+        The complete frames; empty for an unreadable file.
     """
     data = _whole(trajectory)
     return read_ase_trajectory(data) if data.startswith(b"- of Ulm") else read_extended_xyz(data)

@@ -1,7 +1,7 @@
-"""How long an output has been silent: judged by the file's time alone, apart from what it says.
+"""How long an output has not changed, by the file's modification time alone.
 
-A run that hangs looks like one that goes on; only the clock tells them apart. The file's time is the file server's,
-``now`` is this host's: clocks that differ by minutes do not matter against hours.
+Only the clock tells a hanging run from one that works. The file's time is the file server's and ``now`` is this host's;
+a difference of minutes does not matter against a limit of hours.
 """
 
 import time
@@ -11,18 +11,18 @@ from typing import Final
 from oact_dagster.orca.outputs.files import JobFolder
 
 SILENCE_LIMIT_S: Final = 6 * 3600.0
-"""Seconds without a change after which a run counts as hanging, unless the caller sets another limit."""
+"""Default for the seconds without a change after which a run counts as hanging."""
 
 
 def silent_for_s(path: str | Path, *, now: float | None = None) -> float | None:
-    """How long ago an output changed last.
+    """Return how long ago an output last changed.
 
     Args:
-        path: An output, or a job folder (then its output is found as for reading).
-        now: Seconds since the epoch; None means the present.
+        path: An output, or a job folder.
+        now: Seconds since the epoch; None for the present.
 
     Returns:
-        Seconds, at least 0; None where there is no such file.
+        Seconds, at least 0; None if there is no such file.
     """
     try:
         file: Path | None = Path(path)
@@ -37,15 +37,12 @@ def silent_for_s(path: str | Path, *, now: float | None = None) -> float | None:
 
 
 def is_silent(path: str | Path, *, limit_s: float = SILENCE_LIMIT_S, now: float | None = None) -> bool | None:
-    """Whether an output has not changed for the given time.
+    """Return whether an output has not changed for ``limit_s`` seconds; None if there is no such file.
 
     Args:
         path: An output, or a job folder.
         limit_s: Seconds.
-        now: Seconds since the epoch; None means the present.
-
-    Returns:
-        True or False; None where there is no such file.
+        now: Seconds since the epoch; None for the present.
     """
     silent = silent_for_s(path, now=now)
     return None if silent is None else silent >= limit_s

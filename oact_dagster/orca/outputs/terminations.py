@@ -1,9 +1,9 @@
-"""How an ORCA run ended: the table of rules, and the judge that goes through it.
+"""How an ORCA run ended: the table of rules, and the function that applies it.
 
-To teach it a new message, add a row to ``TERMINATION_RULES``: the first row that fits decides, so a specific one
-stands above a general one. The message itself goes into ``signs``, in small letters: a sign with a capital letter never
-fits. A row of ``WITH_AN_ABORT`` counts only where one of the rows of ``ABORTED`` fits too: for words that harmless
-messages hold as well.
+To recognise a new message, add a row to ``TERMINATION_RULES``. The first row that matches decides, so put specific rows
+above general ones. The message goes into ``signs`` in lower case; a sign with a capital letter never matches. Use
+``WITH_AN_ABORT`` for words that harmless messages contain, too: such a row counts only if a row of ``ABORTED`` matches
+as well.
 """
 
 import re
@@ -17,7 +17,7 @@ from oact_dagster.orca.outputs.unphysical import why_unphysical
 
 
 class Termination(StrEnum):
-    """What an output file says of its end."""
+    """How a run ended, according to its output."""
 
     NORMAL = "normal"
     SCF_NOT_CONVERGED = FailureClass.SCF_NOT_CONVERGED
@@ -54,13 +54,13 @@ class TerminationRule(NamedTuple):
     """One row of the table.
 
     Attributes:
-        termination: The answer if the row fits.
+        termination: The answer if the row matches.
         where: The part of the output that is searched.
-        why: The reason, in a line.
-        signs: Plain texts in small letters; a line that holds one of them, in any case, is a candidate. Empty where
-            ``where`` says all.
-        line: A regular expression which that line must match too; None where the sign is enough.
-        told_below: Whether the lines below it say what it is about, such as the keyword that ORCA does not know.
+        why: The reason, in one line.
+        signs: Plain lower-case texts. A line that contains one of them, in any case, is a candidate. Empty if ``where``
+            alone decides.
+        line: Regular expression that the line must match, too; None if the sign is enough.
+        told_below: Whether the lines below give details, such as the keyword that ORCA does not know.
     """
 
     termination: Termination
@@ -132,7 +132,7 @@ ABORTED: Final[tuple[TerminationRule, ...]] = (
     ),
     TerminationRule(_T.ABORTED, _W.AFTER_LAST_RESULT, "ORCA says so", ("orca terminated not normally",)),
 )
-"""Any other error end: the last rows before ``NO_END``, and what ``WITH_AN_ABORT`` asks for."""
+"""Any other error termination: the last rows before ``NO_END``, and the condition for ``WITH_AN_ABORT``."""
 
 SCHEDULER_RULES: Final[tuple[TerminationRule, ...]] = (
     TerminationRule(
@@ -148,10 +148,10 @@ SCHEDULER_RULES: Final[tuple[TerminationRule, ...]] = (
         ("due to preemption", "due to node fail", "node failure", "cancelled at", "type=cancel"),
     ),
 )
-"""What a scheduler says of an output without an end, in it or in its own file (``slurm-*.out``, ``flux-*.out``)."""
+"""A scheduler's messages about a job it ended, in the output or in its own file (``slurm-*.out``, ``flux-*.out``)."""
 
 TERMINATION_RULES: Final[tuple[TerminationRule, ...]] = (
-    # Runs that ended normally: what they delivered may still be no result.
+    # Runs that ended normally, but perhaps without a valid result.
     TerminationRule(_T.UNPHYSICAL, _W.FINAL_ENERGY_VALUE, "ORCA ended normally with an impossible energy"),
     TerminationRule(
         _T.SCF_NOT_CONVERGED,
@@ -175,11 +175,11 @@ TERMINATION_RULES: Final[tuple[TerminationRule, ...]] = (
         _T.OPT_NOT_CONVERGED, _W.OPEN_OPTIMISATION, "the optimisation never said that it converged"
     ),
     TerminationRule(_T.NORMAL, _W.NORMAL_END, "ORCA ended normally"),
-    # Runs that did not. The input first: ORCA then did not even start to calculate.
+    # Runs that did not end normally. Input errors first: then ORCA did not even start to calculate.
     TerminationRule(
         _T.INPUT_ERROR,
         _W.AFTER_LAST_RESULT,
-        "ORCA does not know a keyword of the input, or it is there twice",
+        "ORCA does not know a keyword of the input, or the keyword appears twice",
         ("unrecognized or duplicated keyword",),
         told_below=True,
     ),
@@ -202,14 +202,14 @@ TERMINATION_RULES: Final[tuple[TerminationRule, ...]] = (
     TerminationRule(
         _T.INPUT_ERROR,
         _W.AFTER_LAST_RESULT,
-        "charge and multiplicity cannot go together",
+        "charge and multiplicity do not fit together",
         ("multiplicity (",),
         rb"Error\s*:\s*multiplicity \(-?\d+\) is \w+ and number of electrons",
     ),
     TerminationRule(
         _T.INPUT_ERROR,
         _W.AFTER_LAST_RESULT,
-        "ORCA's reader of the input stopped",
+        "ORCA stopped while reading the input",
         (
             "[file orca_main/maininp",
             "[file orca_main/main_input",
@@ -250,7 +250,7 @@ TERMINATION_RULES: Final[tuple[TerminationRule, ...]] = (
         "the disk is full",
         ("disk full", "not enough space for /dev/shm/"),
     ),
-    # The line with the number of MB first: it is what a remedy needs.
+    # The line with the number of MB first: a remedy needs the number.
     TerminationRule(
         _T.OUT_OF_MEMORY,
         _W.WITH_AN_ABORT,
@@ -325,10 +325,10 @@ TERMINATION_RULES: Final[tuple[TerminationRule, ...]] = (
         "the optimisation reached its maximum number of cycles",
         ("the optimization did not converge but reached",),
     ),
-    # A job that the scheduler ended leaves processes that died by a signal, and then ORCA's own error end.
+    # When the scheduler ends a job, processes die by a signal, and ORCA's own error termination follows.
     *SCHEDULER_RULES,
-    # Open MPI's runtime (ORTE, PRTE) and PMIx. Some PMIx messages are harmless, hence the abort beside them; and an
-    # ORCA that crashed by itself makes mpirun complain too, which is no fault of MPI's.
+    # Open MPI's runtime (ORTE, PRTE) and PMIx. Some PMIx messages are harmless, so they need an abort beside them.
+    # mpirun also complains after ORCA crashed by itself, which is not MPI's fault.
     TerminationRule(
         _T.MPI_ERROR,
         _W.AFTER_LAST_RESULT,
@@ -354,8 +354,8 @@ TERMINATION_RULES: Final[tuple[TerminationRule, ...]] = (
             "unable to complete a tcp connection",
         ),
     ),
-    # As the runtime itself writes them, with host and process or the job's name: a run that goes on prints more results
-    # below. Those of PMIx's shared memory are harmless.
+    # In the runtime's own format, with host and process or the job's name; a run that continues prints more results
+    # below. Messages about PMIx's shared memory are harmless.
     TerminationRule(
         _T.MPI_ERROR,
         _W.AFTER_LAST_RESULT,
@@ -378,7 +378,7 @@ TERMINATION_RULES: Final[tuple[TerminationRule, ...]] = (
         ("not found",),
         rb"\b(?:mpirun|orted): (?:command )?not found",
     ),
-    # ORCA's own message says more than the line of the abort that follows it.
+    # ORCA's own message says more than the abort line that follows.
     TerminationRule(
         _T.ABORTED,
         _W.WITH_AN_ABORT,
@@ -388,10 +388,10 @@ TERMINATION_RULES: Final[tuple[TerminationRule, ...]] = (
     ),
     *ABORTED,
     TerminationRule(
-        _T.TRUNCATED, _W.NO_END, "the file has no end: the run is still going on, or it was cut off"
+        _T.TRUNCATED, _W.NO_END, "the file has no end: the run is still going, or it was cut off"
     ),
 )
-"""The table. The first row that fits decides."""
+"""The table. The first row that matches decides."""
 
 _BELOW: Final = 4 << 10
 _LINES_BELOW: Final = 6
@@ -401,21 +401,21 @@ _NOT_OF_THE_MESSAGE: Final = r"INPUT FILE|NAME = |\|\s*\d+>|\*{3,}|ORCA finished
 
 
 class OutputEvidence(NamedTuple):
-    """What the judge looks at.
+    """The facts of one run that decide its termination.
 
     Attributes:
         normal_end: The line of the normal end, or None.
-        final_energy: Eh, the last energy, or None.
-        final_energy_line: The line it stands in.
-        final_scf_line: The line that tells how the last SCF before it ended; empty without one.
-        symbols: Element symbols of the molecule, empty where they are not known.
-        first_scf_energy: Eh, the last iteration of the (last job's) first SCF, or None.
-        scf_energy: Eh, the total energy of the last SCF, or None.
-        correlated: Whether the energy holds a correlation energy beside the SCF's.
+        final_energy: The last energy, Eh, or None.
+        final_energy_line: The line of the last energy.
+        final_scf_line: The line on the end of the last SCF before that energy; empty without one.
+        symbols: Element symbols of the molecule; empty if not known.
+        first_scf_energy: Energy of the last iteration of the (last job's) first SCF, Eh, or None.
+        scf_energy: Total energy of the last SCF, Eh, or None.
+        correlated: Whether the energy includes a correlation energy beside the SCF energy.
         semiempirical: Whether the method is semiempirical.
-        optimisation_converged: None without an optimisation.
-        since_last_cycle: The text from the last optimisation cycle's gradient on, for the message of its failure.
-        since_last_result: The text behind the last energy, gradient or converged SCF, as far as it is kept.
+        optimisation_converged: Whether the optimisation converged; None without one.
+        since_last_cycle: The text from the last optimisation cycle's gradient on, with any message of failure.
+        since_last_result: The text after the last energy, gradient or converged SCF, as far as it is kept.
     """
 
     normal_end: bytes | None
@@ -433,12 +433,12 @@ class OutputEvidence(NamedTuple):
 
 
 class TerminationReading(NamedTuple):
-    """A termination, the line that decided it, and why.
+    """A termination with its evidence.
 
     Attributes:
-        termination: The answer.
-        deciding_line: The line of the output, or None where its absence decided.
-        reason: One line.
+        termination: How the run ended.
+        deciding_line: The line of the output that decided, or None if the absence of a line did.
+        reason: Why, in one line.
     """
 
     termination: Termination
@@ -447,14 +447,7 @@ class TerminationReading(NamedTuple):
 
 
 def classify_end(evidence: OutputEvidence) -> TerminationReading:
-    """Go through the table and return what its first fitting row says.
-
-    Args:
-        evidence: Of one run.
-
-    Returns:
-        The verdict.
-    """
+    """Return the answer of the first row of the table that matches."""
     texts: dict[Where, Text] = {}
     if evidence.normal_end is None:
         texts[Where.AFTER_LAST_RESULT] = Text(evidence.since_last_result)
@@ -474,11 +467,11 @@ def classify_end(evidence: OutputEvidence) -> TerminationReading:
             verdict = _without_signs(rule, evidence)
             if verdict is not None:
                 return verdict
-    raise AssertionError("the last row fits every run without a normal end, NORMAL_END every other")
+    raise AssertionError("the last row matches every run without a normal end, and NORMAL_END every other")
 
 
 def _without_signs(rule: TerminationRule, evidence: OutputEvidence) -> TerminationReading | None:
-    """What a row says that looks for no text."""
+    """Return the answer of a row that searches for no text, or None."""
     if evidence.normal_end is None:
         return TerminationReading(rule.termination, None, rule.why) if rule.where is Where.NO_END else None
     if rule.where is Where.FINAL_ENERGY_VALUE and evidence.final_energy is not None:
@@ -486,7 +479,7 @@ def _without_signs(rule: TerminationRule, evidence: OutputEvidence) -> Terminati
             evidence.final_energy,
             evidence.symbols,
             evidence.first_scf_energy,
-            # A correlation energy may exceed the change that the rule allows an SCF.
+            # A correlation energy may exceed the change that is allowed for an SCF.
             scf_energy=evidence.scf_energy if evidence.correlated else evidence.final_energy,
             semiempirical=evidence.semiempirical,
         )
@@ -502,10 +495,10 @@ def _without_signs(rule: TerminationRule, evidence: OutputEvidence) -> Terminati
 
 
 class Text:
-    """A part of an output, searched without regard to case.
+    """A part of an output, for case-insensitive searches.
 
-    Signs are looked for in a copy in small letters; a regular expression then reads only the lines that hold one, which
-    is a hundred times as fast as searching with it.
+    Signs are searched in a lower-case copy. A regular expression then reads only the lines that contain one, which is a
+    hundred times as fast as searching with it.
     """
 
     def __init__(self, text: bytes) -> None:
@@ -513,14 +506,7 @@ class Text:
         self._small = text.lower()
 
     def line_of(self, rule: TerminationRule) -> str | None:
-        """The first line that a rule's first fitting sign finds.
-
-        Args:
-            rule: With signs.
-
-        Returns:
-            The line, stripped, or None.
-        """
+        """Return the first line that matches a rule with signs, stripped, or None. Earlier signs take precedence."""
         for sign in rule.signs:
             position = self._small.find(sign.encode())
             while position >= 0:
@@ -533,7 +519,7 @@ class Text:
         return None
 
     def _told_below(self, end: int) -> str:
-        """What the lines below the one that ends at ``end`` say of it, as ``: what``; empty where they say nothing."""
+        """Return the details below the line that ends at ``end``, as ``: details``; empty without any."""
         told: list[str] = []
         for line in self._text[end : end + _BELOW].split(b"\n")[1 : 1 + _LINES_BELOW]:
             text = decode_line(re.sub(_PLACE_IN_THE_CODE, b"", line))
@@ -547,13 +533,13 @@ class Text:
 
 
 def judge_scheduler_messages(messages: Iterable[bytes]) -> TerminationReading | None:
-    """Say what a scheduler's own messages add to an output without an end.
+    """Read from a scheduler's messages why an output has no end.
 
     Args:
         messages: The ends of the scheduler's files, newest first.
 
     Returns:
-        A verdict, or None where they say nothing of an end.
+        The termination, or None if the messages do not tell.
     """
     rules = (*_rules_for(SchedulerMessage.FIRST), *SCHEDULER_RULES, *_rules_for(SchedulerMessage.LAST))
     for message in messages:

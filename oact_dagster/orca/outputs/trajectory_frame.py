@@ -6,12 +6,12 @@ from oact_dagster.orca.outputs.evaluations import Vector
 
 
 class TrajectoryFrame(NamedTuple):
-    """A geometry and what was calculated at it.
+    """A geometry with its energy and forces.
 
     Attributes:
         symbols: n_atoms element symbols.
         coordinates_angstrom: n_atoms times (x, y, z), Å.
-        energy_ev: eV, or None.
+        energy_ev: Energy, eV, or None.
         forces_ev_per_angstrom: n_atoms times (x, y, z), eV/Å, or None.
     """
 

@@ -1,11 +1,11 @@
-"""When an energy is nonsense although ORCA ended normally: an SCF that blew up.
+"""Check for unphysical energies: ORCA may end normally although the SCF diverged.
 
-The rule: the energy is not finite, or not negative, or below the Thomas-Fermi energy of the atoms with room for
-binding and relativity, -1.2 * 0.7687 * sum(Z^(7/3)) Eh, or more than 10 Eh away from the last iteration of the first
-SCF. The Thomas-Fermi energy of a neutral atom is -0.7687 Z^(7/3) Eh (E. H. Lieb and B. Simon, Adv. Math. 23 (1977) 22);
-an effective core potential only makes the energy smaller in size. The energies of semiempirical methods (ZINDO, AM1)
-have another zero, so neither sign nor bound counts for them; and a correlation energy may be more than 10 Eh, so for
-methods that have one it is the last SCF's energy that is compared with the first's.
+An energy is unphysical if it is not finite, not negative, below -1.2 * 0.7687 * sum(Z^(7/3)) Eh, or more than 10 Eh
+away from the last iteration of the first SCF. The bound is the Thomas-Fermi energy of the neutral atoms, -0.7687 Z^(7/3)
+Eh each (E. H. Lieb and B. Simon, Adv. Math. 23 (1977) 22), with a margin for binding and relativity; an effective core
+potential only makes an energy smaller in magnitude. Semiempirical methods (ZINDO, AM1) have another zero of energy, so
+neither sign nor bound counts for them. A correlation energy may exceed 10 Eh, so for correlated methods the last SCF's
+energy is compared with the first's.
 """
 
 import math
@@ -15,23 +15,20 @@ from typing import Final
 from oact_dagster.orca.elements import ATOMIC_NUMBERS
 
 THOMAS_FERMI: Final = 0.7687
-"""Eh: the energy of a neutral Thomas-Fermi atom of Z = 1, with the sign changed."""
+"""Minus the energy of a neutral Thomas-Fermi atom with Z = 1, Eh."""
 
 ROOM: Final = 1.2
-"""Factor by which an energy may lie below the Thomas-Fermi energy."""
+"""Factor by which an energy may exceed the Thomas-Fermi energy in magnitude."""
 
 LARGEST_CHANGE: Final = 10.0
-"""Eh between the first SCF and the final energy."""
+"""Largest allowed difference between the first SCF's energy and the final one, Eh."""
 
 
 def lowest_energy(symbols: Iterable[str]) -> float | None:
-    """The energy below which no calculation on these atoms makes sense.
+    """Return the lowest plausible energy of these atoms in Eh; None without atoms or with an unknown element.
 
     Args:
         symbols: Element symbols, in any case.
-
-    Returns:
-        Eh; None where there is no atom, or one whose element is not known.
     """
     total = 0.0
     for symbol in symbols:
@@ -50,18 +47,14 @@ def why_unphysical(
     scf_energy: float | None,
     semiempirical: bool = False,
 ) -> str | None:
-    """Judge an energy.
+    """Return why an energy is unphysical, in one line, or None.
 
     Args:
-        energy: Eh.
-        symbols: Element symbols of the molecule; empty where they are not known, and then the bound does not count.
-        first_scf_energy: Eh of the last iteration of the first SCF; None where it is not known.
-        scf_energy: Eh: the energy without the part that is no SCF's, to compare with the first; None where it is not
-            known.
-        semiempirical: Whether the method's energies have another zero: then neither sign nor bound counts.
-
-    Returns:
-        Why it cannot be, in a line, or None.
+        energy: The final energy, Eh.
+        symbols: Element symbols of the molecule; empty if not known, which skips the bound.
+        first_scf_energy: Energy of the last iteration of the first SCF, Eh; None if not known.
+        scf_energy: The energy without any correlation energy, to compare with the first SCF's, Eh; None if not known.
+        semiempirical: Whether the method is semiempirical, which skips sign and bound.
     """
     if not math.isfinite(energy):
         return f"the energy is {energy}"
@@ -69,9 +62,11 @@ def why_unphysical(
         return f"the energy is {energy:.6f} Eh, not negative"
     lowest = lowest_energy(symbols)
     if lowest is not None and energy < lowest and not semiempirical:
-        return f"the energy is {energy:.6f} Eh, below {lowest:.1f} Eh, the least that these atoms can have"
+        return f"the energy is {energy:.6f} Eh, below {lowest:.1f} Eh, the lowest plausible energy of these atoms"
     if first_scf_energy is None or scf_energy is None:
         return None
     if abs(scf_energy - first_scf_energy) > LARGEST_CHANGE:
-        return f"the energy is {scf_energy:.6f} Eh, more than {LARGEST_CHANGE:g} Eh from the first SCF's"
+        return (
+            f"the energy is {scf_energy:.6f} Eh, more than {LARGEST_CHANGE:g} Eh from that of the first SCF"
+        )
     return None

@@ -1,1 +1,1 @@
-"""What the next attempt changes after a failure, and what it starts from."""
+"""Remedies: what the next attempt changes after a failure, and what it starts from."""

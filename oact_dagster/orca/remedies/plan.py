@@ -1,4 +1,4 @@
-"""What an attempt changes against the campaign's settings, and what became of it."""
+"""An attempt's plan: what it changes in the campaign's settings; and a past attempt with its outcome."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -12,11 +12,11 @@ from oact_dagster.orca.outputs.attempt_evidence import AttemptEvidence
 
 @dataclass(frozen=True, slots=True)
 class ResourceLimits:
-    """What the machine and the queue allow; None for what is not known, which then limits nothing.
+    """Limits of the machine and the queue; None where a limit is not known and so not applied.
 
     Attributes:
-        memory_mb: Of a node, for all processes of one calculation.
-        time_limit_s: The longest limit of one calculation in s (the queue's).
+        memory_mb: Memory of a node in MB, for all processes of one calculation.
+        time_limit_s: The queue's longest time limit for one calculation, in s.
     """
 
     memory_mb: int | None = None
@@ -25,20 +25,20 @@ class ResourceLimits:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an attempt changes against the campaign's settings; the default changes nothing.
+    """What an attempt changes in the campaign's settings; the default changes nothing.
 
-    The fields stand on four axes that a step changes apart from each other: the SCF (``scf``, ``scf_maxiter``), memory
-    and processes (``maxcore``, ``n_cores``), time (``time_limit_s``) and the start (``from_orbitals``,
-    ``from_geometry``). None of them holds a threshold, a grid, a basis, a functional or a Hamiltonian.
+    The fields form four independent groups: the SCF (``scf``, ``scf_maxiter``), memory and processes (``maxcore``,
+    ``n_cores``), time (``time_limit_s``) and the start (``from_orbitals``, ``from_geometry``). No field holds a
+    threshold, a grid, a basis, a functional or a Hamiltonian.
 
     Attributes:
-        remedy: Name of the step that led here; None for a plain first attempt.
-        scf: How the SCF is brought to converge.
+        remedy: Name of the step that made this plan; None for a plain first attempt.
+        scf: SCF convergence method.
         scf_maxiter: Largest number of SCF iterations.
-        maxcore: MB for each process.
+        maxcore: Memory of each process in MB.
         n_cores: MPI processes.
-        time_limit_s: The calculation's limit in s.
-        from_orbitals: Start from the last whole ``.gbw``.
+        time_limit_s: Time limit of the calculation in s.
+        from_orbitals: Start from the last complete ``.gbw``.
         from_geometry: Start from the last geometry.
     """
 
@@ -52,7 +52,7 @@ class Plan:
     from_geometry: bool = False
 
     def settings(self, base: InputSettings) -> InputSettings:
-        """Return the campaign's settings with the changes."""
+        """Return the campaign's settings with the plan's changes."""
         scf = self.scf
         if self.from_orbitals:
             scf = replace(scf or base.scf_method, restart=True)
@@ -65,7 +65,7 @@ class Plan:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the changes as JSON values, what is not changed left out."""
+        """Return the changed fields as JSON values."""
         if self == _PLAIN:
             return {}
         changed = {
@@ -75,7 +75,7 @@ class Plan:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "Plan":
-        """Return what ``to_json`` gave; keys that are not known (those of a later version) are left out."""
+        """Return a plan from the output of ``to_json``; unknown keys (of a later version) are ignored."""
         known = {each.name: raw[each.name] for each in fields(cls) if each.name in raw}
         if known.get("scf") is not None:
             scf = known["scf"]
@@ -90,16 +90,16 @@ _PLAIN: Final = Plan()
 
 @dataclass(frozen=True, slots=True)
 class PastAttempt:
-    """An attempt that gave no result.
+    """A past attempt that gave no result.
 
     Attributes:
-        failure_class: Why; None where a ledger kept no class, which counts as aborted.
-        plan: What it ran with.
-        evidence: What its files tell for the next one.
-        message: The line that says why it failed.
-        n_cores: MPI processes that it really had, None where that is not known.
-        maxcore: MB for each process that it really had, also where they were estimated.
-        time_limit_s: The limit in s that it really had.
+        failure_class: Why it failed; None if the ledger has no class, which counts as aborted.
+        plan: The plan that it ran with.
+        evidence: What its files tell about the next attempt.
+        message: One line on why it failed.
+        n_cores: MPI processes that it actually had; None if not known.
+        maxcore: Memory in MB that each process actually had, given or estimated.
+        time_limit_s: Time limit in s that it actually had.
     """
 
     failure_class: FailureClass | None
@@ -112,5 +112,5 @@ class PastAttempt:
 
     @property
     def failed_as(self) -> FailureClass:
-        """The class that decides on the ladder."""
+        """Failure class that selects the ladder."""
         return self.failure_class or FailureClass.ABORTED

@@ -1,4 +1,4 @@
-"""What earlier attempts left to start from: whole orbitals, and a geometry that an optimisation has reached."""
+"""What earlier attempts left to restart from: complete orbitals, and the last geometry of an optimisation."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from oact_dagster.orca.structure import Structure
 
 _HEAD: Final = 2 << 20
 _DIMENSIONS: Final = (
-    # In the settings of every SCF since ORCA 2; the other two also stand at an auxiliary basis' head.
+    # In the settings of every SCF since ORCA 2. The next two may also belong to an auxiliary basis.
     re.compile(rb"^[ \t]*Basis Dimension[ \t]+Dim[ \t]+\.+[ \t]+(\d{1,6})[ \t]*\r?$", re.MULTILINE),
     re.compile(rb"^[ \t]*# of contracted basis functions[ \t]+\.+[ \t]+(\d{1,6})[ \t]*\r?$", re.MULTILINE),
     re.compile(rb"^[ \t]*Number of basis functions[ \t]+\.+[ \t]+(\d{1,6})[ \t]*\r?$", re.MULTILINE),
@@ -27,11 +27,11 @@ _UNRESTRICTED: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
-    """What earlier attempts left to start from.
+    """What earlier attempts left to restart from.
 
     Attributes:
-        gbw: A whole file of orbitals, or None.
-        geometry: The last geometry with a gradient, or None where there is none but the one that was given.
+        gbw: A complete file of orbitals, or None.
+        geometry: The last geometry with a gradient, or None if there is only the one given.
     """
 
     gbw: Path | None = None
@@ -39,17 +39,17 @@ class Leftovers:
 
 
 def find_leftovers(folders: Sequence[Path], structure: Structure) -> Leftovers:
-    """Find what earlier attempts at a structure left to start from.
+    """Find what earlier attempts at a structure left to restart from.
 
     Args:
-        folders: Their job folders, the newest first. None older than an attempt with an unphysical energy is looked
-            at, nor that one: its orbitals lead there again.
+        folders: The attempts' job folders, newest first. The search stops at an attempt with an unphysical energy,
+            whose orbitals would lead to the same energy again.
         structure: The structure as it was given.
 
     Returns:
-        The newest whole ``.gbw`` (``orca.gbw`` before the ``restart.gbw`` that the attempt began with), and the newest
-        geometry that has a gradient, the structure's elements in their order, and nothing that ``parse_geometry``
-        refuses. A geometry equal to the given one is no progress and counts as none.
+        The newest complete ``.gbw`` (``orca.gbw`` before the ``restart.gbw`` that the attempt began with), and the
+        newest geometry that has a gradient, has the structure's elements in order and passes ``parse_geometry``. A
+        geometry equal to the given one is no progress and does not count.
     """
     gbw: Path | None = None
     geometry: Geometry | None = None
@@ -90,7 +90,7 @@ def _geometry(output: Output, structure: Structure) -> Geometry | None:
         return None
     found = Geometry(output.symbols, output.coordinates)
     try:
-        # Through text and back: checked like any other, and with the decimals that an input has.
+        # A round trip through text checks the geometry and rounds it as an input does.
         checked = parse_geometry(found.text())
     except GeometryError:
         return None

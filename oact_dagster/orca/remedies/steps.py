@@ -1,8 +1,8 @@
-"""The steps of the ladders: each changes one thing about the next attempt, and never the level of theory.
+"""The steps of the remedy ladders. Each changes one thing about the next attempt, and never the level of theory.
 
-A step answers with the plan of the next attempt, or with a few words on why it does not apply. It sets the fields
-of its own axis; the others stay as the last attempt had them: an attempt that ran out of memory under SlowConv goes
-on with SlowConv. To add one, write a function of ``Situation`` and give it a row in ``STEPS``.
+A step returns the plan of the next attempt, or a few words on why it does not apply. It sets only its own fields; the
+others stay as in the last attempt: after running out of memory under SlowConv, the next attempt still has SlowConv.
+To add a step, write a function of ``Situation`` and add a row to ``STEPS``.
 """
 
 import math
@@ -20,23 +20,23 @@ from oact_dagster.orca.remedies.restart import Leftovers
 from oact_dagster.orca.structure import Structure
 
 MEMORY_ON_TOP_MB: Final = 500
-"""MB above the number that ORCA asks for, which is what it needs at that place and not at the next."""
+"""MB added to what ORCA asks for, which is only what it needed at the place where it stopped."""
 
 MEMORY_FACTOR: Final = 1.5
-"""How much more where ORCA names no number."""
+"""Factor by which memory grows if ORCA names no number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """All that a step looks at.
+    """Everything that a step bases its decision on.
 
     Attributes:
         base: The campaign's settings.
         structure: The structure as it was given.
-        attempts: The attempts that failed, the oldest first, at least one.
-        left: What there is to start from; nothing after an unphysical energy, whose orbitals lead there again.
-        limits: What machine and queue allow.
-        time_limit_s: The campaign's limit of one calculation in s.
+        attempts: The failed attempts, oldest first; at least one.
+        left: What there is to restart from; nothing after an unphysical energy, which its orbitals would give again.
+        limits: Limits of the machine and the queue.
+        time_limit_s: The campaign's time limit for one calculation, in s.
     """
 
     base: InputSettings
@@ -48,12 +48,12 @@ class Situation:
 
     @property
     def last(self) -> PastAttempt:
-        """The last attempt, whose failure is to be remedied."""
+        """The last attempt, which needs the remedy."""
         return self.attempts[-1]
 
     @property
     def failure(self) -> FailureClass:
-        """The class of that failure."""
+        """Failure class of the last attempt."""
         return self.last.failed_as
 
     @property
@@ -63,26 +63,26 @@ class Situation:
 
     @property
     def geometry_left(self) -> bool:
-        """Whether an optimisation has a geometry to go on from. A single point computes the given one."""
+        """Whether an optimisation has a geometry to continue from. A single point always uses the given one."""
         return self.base.opt and self.left.geometry is not None
 
     @property
     def n_cores(self) -> int:
-        """Processes that the last attempt had."""
+        """MPI processes of the last attempt."""
         return self.last.n_cores or self.last.plan.settings(self.base).n_cores
 
     @property
     def maxcore(self) -> int:
-        """MB for each process that the last attempt had."""
+        """Memory of each process of the last attempt, in MB."""
         return self.last.maxcore or maxcore_of(self.structure, self.last.plan.settings(self.base))
 
     @property
     def limit_s(self) -> float:
-        """The limit in s that the last attempt had."""
+        """Time limit of the last attempt, in s."""
         return self.last.time_limit_s or self.last.plan.time_limit_s or self.time_limit_s
 
     def kept(self) -> Plan:
-        """Return the last attempt's plan, without a start that is no longer there."""
+        """Return the last attempt's plan, without orbitals or geometry that are no longer there."""
         return replace(
             self.last.plan,
             from_orbitals=self.last.plan.from_orbitals and self.left.gbw is not None,
@@ -90,11 +90,11 @@ class Situation:
         )
 
     def from_what_is_left(self, plan: Plan) -> Plan:
-        """Return a plan that starts from all that is left."""
+        """Return the plan, restarting from whatever is left."""
         return replace(plan, from_orbitals=self.left.gbw is not None, from_geometry=self.geometry_left)
 
     def scf_of(self, plan: Plan) -> tuple[ScfMethod, int]:
-        """Return how the SCF of a plan is brought to converge, and in how many iterations."""
+        """Return a plan's SCF convergence method and largest number of iterations."""
         settings = plan.settings(self.base)
         return settings.scf_method, settings.scf_iterations
 
@@ -107,12 +107,12 @@ class RemedyStep:
     """One step of a ladder.
 
     Attributes:
-        name: As a ladder and the attempt's remedy call it.
-        description: What it does, in a line.
-        change: Gives the next attempt's plan, or why the step does not apply.
-        needs_leftovers: Whether it starts from what an earlier attempt left, which no step may after an unphysical
+        name: Name used in ladders and as the attempt's remedy.
+        description: What it does, in one line.
+        change: Returns the next attempt's plan, or why the step does not apply.
+        needs_leftovers: Whether it starts from what an earlier attempt left, which is forbidden after an unphysical
             energy.
-        changes_scf: Whether it only changes how the SCF converges, which is no remedy where none ran.
+        changes_scf: Whether it only changes how the SCF converges, which cannot help if no SCF ran.
     """
 
     name: str
@@ -138,9 +138,9 @@ def _restart(now: Situation) -> Plan | str:
 
 
 def _with_method(change: Callable[[ScfMethod], ScfMethod], *, closed_shell_only: bool = False) -> Change:
-    """Return a step that takes the settings' own SCF method with one change, from a fresh guess.
+    """Return a step that makes one change to the settings' SCF method and starts from a fresh guess.
 
-    An optimisation starts from its last geometry.
+    An optimisation continues from its last geometry.
     """
 
     def step(now: Situation) -> Plan | str:
@@ -177,7 +177,7 @@ def _very_slow_conv(plain: ScfMethod) -> ScfMethod:
 
 
 def _kdiis(plain: ScfMethod) -> ScfMethod:
-    # From TRAH, too: it has no other accelerator beside it.
+    # This also replaces TRAH, which never has another accelerator beside it.
     return replace(plain, accelerator="KDIIS")
 
 
@@ -191,26 +191,26 @@ def _trah(plain: ScfMethod) -> ScfMethod:
 
 def _continue_geometry(now: Situation) -> Plan | str:
     if not now.base.opt:
-        return "the settings ask for no optimisation"
+        return "the settings do not ask for an optimisation"
     if now.left.geometry is None:
         return "no geometry with a gradient is left"
     return now.from_what_is_left(now.last.plan)
 
 
 def _lacks_memory_for_integrals(now: Situation) -> bool:
-    """Return whether an attempt aborted in the integrals, which is what a lack of memory looks like there."""
+    """Return whether the last attempt aborted in the integrals, where a lack of memory shows as an abort."""
     error_in = now.last.evidence.error_in or ""
     return now.failure is FailureClass.ABORTED and "gtoint" in error_in.lower()
 
 
 def _memory_needed(now: Situation) -> int | str:
-    """Return the MB that each process of the next attempt should have, or why more is no remedy."""
+    """Return the memory in MB for each process of the next attempt, or why more memory does not help."""
     if now.failure is FailureClass.ABORTED and not _lacks_memory_for_integrals(now):
         return "nothing points to a lack of memory"
     had, asked = now.maxcore, now.last.evidence.memory_asked_mb
     if asked is not None and asked + MEMORY_ON_TOP_MB > had:
         return asked + MEMORY_ON_TOP_MB
-    # ORCA had what it asks for, so its number is not all that it needs.
+    # ORCA already had what it asks for, so it needs more than it says.
     return math.ceil(MEMORY_FACTOR * had)
 
 
@@ -221,7 +221,7 @@ def _more_memory(now: Situation) -> Plan | str:
     room = now.limits.memory_mb
     if room is not None and needed * now.n_cores > room:
         processes = "one process needs" if now.n_cores == 1 else f"{now.n_cores} processes need"
-        return f"{processes} {needed} MB{' each' if now.n_cores > 1 else ''}, and the node has {room} MB"
+        return f"{processes} {needed} MB{' each' if now.n_cores > 1 else ''}, but the node has {room} MB"
     return replace(now.kept(), maxcore=needed)
 
 
@@ -234,7 +234,7 @@ def _fewer_processes(now: Situation) -> Plan | str:
         return "the node's memory is not known"
     fit = room // needed
     if fit < 1:
-        return f"one process needs {needed} MB, and the node has {room} MB"
+        return f"one process needs {needed} MB, but the node has {room} MB"
     if fit >= now.n_cores:
         return "all processes fit"
     return replace(now.kept(), maxcore=needed, n_cores=fit)
@@ -244,7 +244,7 @@ def _longer_limit(now: Situation) -> Plan | str:
     had, longest = now.limit_s, now.limits.time_limit_s
     longer = 2 * had if longest is None else min(2 * had, longest)
     if longer <= had:
-        return f"the limit of {_hours(had)} is the longest that there is"
+        return f"the limit of {_hours(had)} is already the longest"
     return now.from_what_is_left(replace(now.last.plan, time_limit_s=longer))
 
 
@@ -263,64 +263,64 @@ STEPS: Final[Mapping[str, RemedyStep]] = MappingProxyType(
     {
         step.name: step
         for step in (
-            RemedyStep("again", "The same once more.", _again),
+            RemedyStep("again", "Run the same once more.", _again),
             RemedyStep(
                 "restart",
-                "From the orbitals of an SCF that was near convergence, with twice the iterations.",
+                "Restart from the orbitals of an SCF that was near convergence, with twice the iterations.",
                 _restart,
                 needs_leftovers=True,
             ),
             RemedyStep(
                 "slowconv",
-                "SlowConv in place of NormalConv: more damping.",
+                "SlowConv instead of NormalConv: more damping.",
                 _with_method(_slow_conv),
                 changes_scf=True,
             ),
             RemedyStep(
                 "veryslowconv",
-                "VerySlowConv in place of NormalConv: still more damping.",
+                "VerySlowConv instead of NormalConv: still more damping.",
                 _with_method(_very_slow_conv),
                 changes_scf=True,
             ),
-            RemedyStep("kdiis", "KDIIS in place of DIIS.", _with_method(_kdiis), changes_scf=True),
+            RemedyStep("kdiis", "KDIIS instead of DIIS.", _with_method(_kdiis), changes_scf=True),
             RemedyStep(
                 "soscf",
-                "SOSCF in place of NOSOSCF, closed shells only.",
+                "SOSCF instead of NOSOSCF, for closed shells only.",
                 _with_method(_soscf, closed_shell_only=True),
                 changes_scf=True,
             ),
             RemedyStep(
                 "trah",
-                "TRAH, the second-order SCF, in place of DIIS and NoTRAH.",
+                "TRAH, the second-order SCF, instead of DIIS and NoTRAH.",
                 _with_method(_trah),
                 changes_scf=True,
             ),
             RemedyStep(
                 "continue_geometry",
-                "An optimisation goes on from its last geometry and orbitals.",
+                "Continue an optimisation from its last geometry and orbitals.",
                 _continue_geometry,
                 needs_leftovers=True,
             ),
             RemedyStep(
-                "more_memory", "What ORCA asks for and 500 MB, or 1.5 times what it had.", _more_memory
+                "more_memory", "What ORCA asks for plus 500 MB, or 1.5 times what it had.", _more_memory
             ),
             RemedyStep(
                 "fewer_processes",
-                "More memory for each of as many processes as the node has it for.",
+                "More memory for each process, and as many processes as then fit on the node.",
                 _fewer_processes,
             ),
             RemedyStep(
                 "longer_limit",
-                "Twice the time, up to the queue's limit, from the last orbitals and geometry.",
+                "Twice the time, up to the queue's limit; restart from the last orbitals and geometry.",
                 _longer_limit,
             ),
             RemedyStep(
                 "restart_in_limit",
-                "The same time, from the last orbitals and geometry.",
+                "The same time; restart from the last orbitals and geometry.",
                 _restart_in_limit,
                 needs_leftovers=True,
             ),
         )
     }
 )
-"""The steps by their names."""
+"""The steps, by name."""
