@@ -422,7 +422,7 @@ def test_prepare_without_a_geometry(tmp_path: Path) -> None:
 def test_what_cannot_be_computed_is_refused(tmp_path: Path) -> None:
     uranium = record(geometry="U 0 0 0\nO 0 0 1.8\nO 0 0 -1.8", charge=2)
     # The old documentation's own example: a basis with a core potential, and a template that treats all electrons.
-    with pytest.raises(ValueError, match="name as actinide_basis SARC-DKH-TZVP"):
+    with pytest.raises(ValueError, match="for actinide_basis use SARC-DKH-TZVP"):
         prepare_job_directory(
             uranium, tmp_path, orca_config={"simple_input": "x2c", "actinide_basis": "ma-def-TZVP"}
         )

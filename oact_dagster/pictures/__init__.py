@@ -1,1 +1,1 @@
-"""Pictures as SVG text, which read well on a white and on a dark page."""
+"""Pictures as SVG text, legible on light and dark pages."""

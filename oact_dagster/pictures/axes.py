@@ -1,4 +1,4 @@
-"""Scales and their ticks, which stand at round numbers, powers of ten, or round times in UTC."""
+"""Scales and their ticks: at round numbers, powers of ten, or round times in UTC."""
 
 import math
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ _TIME_STEPS: Final = (
     *(hours * HOUR for hours in (1, 2, 3, 6, 12)),
     *(days * DAY for days in (1, 2, 7, 14)),
 )
-"""Seconds between two ticks of a time axis; a longer time has months or years."""
+"""Possible steps of a time axis in s; longer axes have months or years."""
 
 _MONTH_STEPS: Final = (1, 2, 3, 6, 12)
 
 _MONDAY: Final = 4 * DAY
-"""Unix time of a Monday: ticks a week apart stand at Mondays."""
+"""Unix time of a Monday. Weekly ticks are on Mondays."""
 
 MINUS: Final = "\u2212"
-"""The real minus sign, as wide as a plus."""
+"""The true minus sign, as wide as a plus."""
 
 _SMALLEST: Final = 1e-100
 _LARGEST: Final = 1e15
 _LAST_TIME: Final = 253_000_000_000
-"""Unix time in the year 9987, near the last that ``datetime`` has."""
+"""Unix time in the year 9987, near the end of ``datetime``'s range."""
 
 
 class Tick(NamedTuple):
@@ -40,14 +40,14 @@ class Tick(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Where values stand in a picture.
+    """Maps values to positions in a picture.
 
     Attributes:
-        low: The value at ``start``.
-        high: The value at ``end``; more than ``low``.
-        start: User units.
-        end: User units; less than ``start`` for an axis that goes up.
-        log: Whether it is logarithmic; then ``low`` is positive.
+        low: Value at ``start``.
+        high: Value at ``end``; greater than ``low``.
+        start: Position in user units.
+        end: Position in user units; less than ``start`` for an axis that goes up.
+        log: Whether the scale is logarithmic; then ``low`` is positive.
     """
 
     low: float
@@ -57,7 +57,7 @@ class Scale:
     log: bool = False
 
     def __call__(self, value: float) -> float:
-        """Where a value stands, in user units; positive values only on a logarithmic scale."""
+        """Return the position of a value in user units; a logarithmic scale takes only positive values."""
         if self.log:
             part = math.log10(value / self.low) / math.log10(self.high / self.low)
         else:
@@ -66,52 +66,46 @@ class Scale:
 
 
 def nice_step(span: float, most: int, *, integer: bool = False) -> float:
-    """The least round step, 1, 2 or 5 times a power of ten, with which a span has no more than so many steps.
+    """Return the smallest round step (1, 2 or 5 times a power of ten) that divides a span into at most ``most`` steps.
 
     Args:
-        span: More than 0.
-        most: Steps, 1 or more.
-        integer: Whether the step is a whole number.
-
-    Returns:
-        The step.
+        span: Length of the span, more than 0.
+        most: Largest number of steps, 1 or more.
+        integer: Whether the step must be a whole number.
     """
     least = span / most
     if integer and least <= 1:
         return 1.0
     power = 10.0 ** math.floor(math.log10(least))
-    # The last factor also catches what rounding lifts above 5.
+    # The last factor also covers what rounding lifts above 5.
     return next(factor * power for factor in (1, 2, 5, 10, 20) if factor * power >= least * (1 - 1e-9))
 
 
 def widened(low: float, high: float, *, integer: bool = False) -> tuple[float, float]:
-    """Limits that are apart from each other.
+    """Return the limits of an axis, widened if they coincide.
 
     Args:
-        low: The least value.
-        high: The largest value.
+        low: Smallest value.
+        high: Largest value.
         integer: Whether the values are counts.
     """
     if high - low > max(1e-12 * max(abs(low), abs(high)), _SMALLEST):
         return low, high
     if not integer and abs(low) > _SMALLEST:
         return low - 0.1 * abs(low), high + 0.1 * abs(low)
-    # A whole number beyond 2**53 plus one is the same number.
+    # Above 2**53, adding one does not change a float.
     half = max(1.0, abs(low) * 1e-9)
     return low - half, high + half
 
 
 def linear_ticks(low: float, high: float, most: int = 6, *, integer: bool = False) -> list[Tick]:
-    """Ticks at round numbers between two values.
+    """Return ticks at round numbers, ascending.
 
     Args:
-        low: Where the axis begins.
-        high: Where it ends; more than ``low``.
-        most: Steps between ticks, at most.
+        low: Start of the axis.
+        high: End of the axis, greater than ``low``.
+        most: Largest number of steps between ticks.
         integer: Whether only whole numbers get a tick.
-
-    Returns:
-        The ticks in ascending order.
     """
     if not (math.isfinite(low) and math.isfinite(high)) or high <= low:
         return []
@@ -124,14 +118,14 @@ def linear_ticks(low: float, high: float, most: int = 6, *, integer: bool = Fals
 
 
 def tick_text(value: float, step: float) -> str:
-    """The shortest text of a tick that tells it from its neighbours.
+    """Return the shortest text that distinguishes a tick from its neighbours.
 
     Args:
-        value: Of the tick.
-        step: Between two ticks.
+        value: Value of the tick.
+        step: Distance between two ticks.
 
     Returns:
-        Such as ``0.25``, ``1,500``, ``2e20``; a real minus sign.
+        Text such as ``0.25``, ``1,500`` or ``2e20``, with a true minus sign.
     """
     if abs(value) < step / 1e6:
         return "0"
@@ -147,15 +141,12 @@ def tick_text(value: float, step: float) -> str:
 
 
 def log_ticks(low: float, high: float, most: int = 6) -> list[Tick]:
-    """Ticks at powers of ten, or at 1, 2 and 5 times those where the axis spans fewer than two.
+    """Return ticks at powers of ten, ascending; also at 2 and 5 times those if the axis spans fewer than two powers.
 
     Args:
-        low: Where the axis begins, more than 0.
-        high: Where it ends.
-        most: Steps between ticks, at most.
-
-    Returns:
-        The ticks in ascending order.
+        low: Start of the axis, more than 0.
+        high: End of the axis.
+        most: Largest number of steps between ticks.
     """
     if not (0 < low < high < math.inf):
         return []
@@ -178,15 +169,16 @@ def _power_text(power: int) -> str:
 
 
 def time_ticks(low: float, high: float, most: int = 6) -> list[Tick]:
-    """Ticks at round times in UTC.
+    """Return ticks at round times in UTC.
 
     Args:
-        low: Unix time in s at which the axis begins.
-        high: Unix time in s at which it ends.
-        most: Steps between ticks, at most.
+        low: Start of the axis, Unix time in s.
+        high: End of the axis, Unix time in s.
+        most: Largest number of steps between ticks.
 
     Returns:
-        The ticks. A date has its year once, a time its date once a day. Empty for times before 1970.
+        The ticks; empty for times before 1970. Only the first date of a year shows the year, and only the first time of
+        a day shows the date.
     """
     if not 0 <= low < high < _LAST_TIME:
         return []
@@ -209,7 +201,7 @@ def time_ticks(low: float, high: float, most: int = 6) -> list[Tick]:
 
 
 def _month_ticks(low: float, high: float, most: int) -> list[Tick]:
-    """Ticks at the first of a month, or of a year."""
+    """Return ticks at the first day of months or years."""
     begin, end = (datetime.fromtimestamp(time, UTC) for time in (low, high))
     first, last = begin.year * 12 + begin.month, end.year * 12 + end.month - 1
     least = (last - first) / most

@@ -1,4 +1,4 @@
-"""Amounts by name."""
+"""Bar chart of amounts by name."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -10,7 +10,7 @@ from oact_dagster.pictures.svg import element, escape, finite, nothing_yet, numb
 from oact_dagster.pictures.svg import label as text_at
 
 MOST_ROWS: Final = 15
-"""So many rows are drawn; the rest is added up to "others"."""
+"""Number of rows drawn; the rest are summed up as "others"."""
 
 _LEFT: Final = 200
 _RIGHT: Final = 570
@@ -18,13 +18,13 @@ _ROW: Final = 20
 
 
 def bars(items: Sequence[tuple[str, float]], label: str, *, title: str = "", colour: str = SERIES[0]) -> str:
-    """Draw a horizontal bar for each amount, the largest first.
+    """Draw a horizontal bar for each amount, largest first.
 
     Args:
-        items: (name, amount), 0 or more; others are left out. Amounts beyond the 15 largest are added up to "others",
-            a row with their sum and no bar, which might be longer than all.
+        items: (name, amount); negative amounts are left out. Amounts beyond the 15 largest are summed up in a row
+            "others", which has no bar because it might be longer than all the rest.
         label: What the amounts are, with the unit.
-        title: Above the chart.
+        title: Title above the chart.
         colour: ``#rrggbb`` of the bars.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Which atoms a picture joins by a line."""
+"""Bonds that a picture of a molecule draws."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -10,15 +10,15 @@ import numpy.typing as npt
 from oact_dagster.orca.covalent_radii import COVALENT_RADII
 
 _REACH: Final = 1.25
-"""Two atoms are bonded if their distance is less than so many times the sum of their covalent radii."""
+"""Two atoms are bonded if their distance is less than this multiple of the sum of their covalent radii."""
 
 BEHIND: Final = 0.3
-"""Å. No line from a metal to an atom behind a donor: one that is bonded to another of its atoms, nearer by so much."""
+"""Å. A metal gets no line to an atom that is bonded to another of its neighbours, a donor nearer by this much."""
 
 _NON_METALS: Final = "H He B C N O F Ne Si P S Cl Ar Ge As Se Br Kr Te I Xe At Rn"
 
 NON_METALS: Final = frozenset(_NON_METALS.split())
-"""Elements that are no metals, the metalloids of ligands included."""
+"""Non-metals, including the metalloids of ligands."""
 
 UNKNOWN_RADIUS: Final = 0.76
 
@@ -28,15 +28,15 @@ Bond = tuple[int, int]
 def bonds(symbols: Sequence[str], coordinates: npt.NDArray[np.float64]) -> list[Bond]:
     """Find the bonds of a molecule.
 
-    The rule of the distance alone joins a large metal also to the carbon of a carboxylate or the nitrogen of a nitrate
-    whose oxygens hold it; those are left out (``BEHIND``), and so is a hydrogen that another atom holds.
+    Distances alone would also join a large metal to the carbon of a carboxylate, or to the nitrogen of a nitrate, whose
+    oxygens bind it. Those are left out (``BEHIND``), and so are hydrogens bonded to another atom.
 
     Args:
         symbols: n element symbols.
         coordinates: (n, 3), Å.
 
     Returns:
-        Pairs of indices, the lower one first, in ascending order.
+        Pairs of indices in ascending order, the lower index first.
     """
     radii = np.array([COVALENT_RADII.get(symbol, UNKNOWN_RADIUS) for symbol in symbols])
     squares = np.sum(coordinates**2, axis=1)
@@ -59,20 +59,20 @@ def bonds(symbols: Sequence[str], coordinates: npt.NDArray[np.float64]) -> list[
 
 
 def trails(pairs: Iterable[Bond]) -> list[list[int]]:
-    """Join bonds to lines that go through as many of them as they can: fewer beginnings make a shorter path.
+    """Join bonds to lines that are as long as possible, since fewer lines make a shorter SVG path.
 
     Args:
         pairs: Bonds.
 
     Returns:
-        Lines as indices of atoms; each bond is in one of them, once.
+        Lines as indices of atoms; each bond is in exactly one of them.
     """
     neighbours: defaultdict[int, set[int]] = defaultdict(set)
     for one, other in pairs:
         neighbours[one].add(other)
         neighbours[other].add(one)
     lines: list[list[int]] = []
-    # A line ends where an odd number of bonds meet, so those are the places to begin at.
+    # Lines end where an odd number of bonds meet, so begin there.
     begins = sorted(neighbours, key=lambda atom: (len(neighbours[atom]) % 2 == 0, atom))
     for begin in begins:
         while neighbours[begin]:

@@ -1,4 +1,4 @@
-"""A small picture of how an SCF or an optimisation converged."""
+"""Small picture of the convergence of an SCF or an optimisation."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def convergence_picture(convergence: Convergence) -> str:
     """Draw the optimisation if it has two cycles or more, else the last SCF.
 
     Args:
-        convergence: How the calculation went.
+        convergence: The calculation's convergence.
 
     Returns:
         SVG of 320 x 120 pixels and at most 2,900 bytes.
@@ -74,16 +74,16 @@ def _optimisation(energies: Sequence[float], gradients: Sequence[float], n_cycle
 
 
 def _spread(values: Sequence[float], first: int, last: int) -> list[Point]:
-    """Put values, thinned out or not, at whole steps from ``first`` to ``last``."""
+    """Place values, thinned out or not, at the steps from ``first`` to ``last``."""
     if len(values) < 2:
         return [(float(first), value) for value in values]
-    # A calculation that was cut may lack the last values, not some between: those stand where they were.
+    # Fewer than 60 values are not thinned out. A truncated calculation lacks only the last ones.
     step = max(1.0, (last - first) / (len(values) - 1)) if len(values) >= 60 else 1.0
     return [(min(first + place * step, last), value) for place, value in enumerate(values)]
 
 
 def _decades(values: Sequence[float]) -> tuple[float, float]:
-    """Limits of a logarithmic axis: whole powers of ten around the values."""
+    """Return the limits of a logarithmic axis: powers of ten around the values."""
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     return 10.0**low, 10.0 ** max(high, low + 1)
 

@@ -1,4 +1,4 @@
-"""What the large charts share: their size, the frame with its axes, a title and a legend."""
+"""Common parts of the large charts: size, frame with axes, title and legend."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ LEFT: Final = 66
 RIGHT: Final = 624
 TOP: Final = 34
 BOTTOM: Final = 252
-"""User units of the frame's four sides."""
+"""Positions of the frame's four sides, in user units."""
 
 _LETTER: Final = 6.6
-"""User units of a letter of 12 pixels, on the wide side: where text is put must not depend on the font."""
+"""Generous width of a 12-pixel letter in user units, so that the layout does not depend on the font."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class Axis:
     """An axis of the frame.
 
     Attributes:
-        scale: Where values stand.
-        ticks: Its marks.
-        label: What it shows, with the unit.
+        scale: Positions of the values.
+        ticks: Marks on the axis.
+        label: What the axis shows, with the unit.
     """
 
     scale: Scale
@@ -37,15 +37,15 @@ class Axis:
 
 
 def chart(x: Axis, y: Axis, body: str, *, title: str = "", note: str = "", top: float = TOP) -> str:
-    """A chart of 640 x 300 pixels.
+    """Return a chart of 640 x 300 pixels.
 
     Args:
-        x: The axis below.
-        y: The axis on the left.
-        body: What is drawn inside.
-        title: Above; also what a reader aloud says.
-        note: Behind the title, for what the chart leaves out.
-        top: User units: where the frame begins, below a legend if there is one.
+        x: Axis at the bottom.
+        y: Axis on the left.
+        body: What is drawn inside the frame.
+        title: Title above the chart; screen readers read it.
+        note: Note beside the title on what the chart leaves out.
+        top: Upper side of the frame in user units, below a legend if there is one.
     """
     grid = "".join(f"M{LEFT} {number(y.scale(tick.value))}H{RIGHT}" for tick in y.ticks)
     marks = "".join(f"M{number(x.scale(tick.value))} {BOTTOM}v4" for tick in x.ticks)
@@ -67,23 +67,18 @@ def chart(x: Axis, y: Axis, body: str, *, title: str = "", note: str = "", top: 
 
 
 def heading(title: str, note: str = "") -> str:
-    """The title, and a note in smaller letters on the right.
-
-    Args:
-        title: Bold.
-        note: What the chart leaves out.
-    """
+    """Return the title in bold, and a note in smaller letters on the right."""
     parts = label(8, 18, shortened(title, 70), font_size=14, font_weight="bold") if title else ""
     return parts + (label(RIGHT, 18, note, font_size=11, text_anchor="end") if note else "")
 
 
 def legend(entries: Sequence[tuple[str, str]], x: float, y: float) -> tuple[str, float]:
-    """Coloured squares with names, in as many lines as they need.
+    """Return coloured squares with names, in as many lines as they need.
 
     Args:
         entries: (name, colour).
-        x: User units: where the lines begin.
-        y: User units: the baseline of the first.
+        x: Start of the lines in user units.
+        y: Baseline of the first line in user units.
 
     Returns:
         The elements, and the baseline of the last line.
@@ -101,26 +96,21 @@ def legend(entries: Sequence[tuple[str, str]], x: float, y: float) -> tuple[str,
 
 
 def counted_as(number_of: int, what: str) -> str:
-    """A number with its noun.
+    """Return a number with its noun.
 
     Args:
         number_of: 0 or more.
-        what: The noun for one.
+        what: The noun in the singular.
     """
     return f"{number_of:,} {what}" + ("" if number_of == 1 else "s")
 
 
 def shortened(text: str, most: int) -> str:
-    """Text with no more than so many letters, cut with an ellipsis.
-
-    Args:
-        text: Any text; line breaks become blanks.
-        most: Letters.
-    """
+    """Return text cut to ``most`` letters with an ellipsis; line breaks become blanks."""
     text = " ".join(text.split())
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
 def _anchor(axis: Axis, tick: Tick) -> str:
-    """Long texts at the right end of an axis grow to the left, so that they are not cut."""
+    """Return the anchor of a tick's text, which must not run out of the picture on the right."""
     return "end" if axis.scale(tick.value) + _LETTER * len(tick.text) / 2 > WIDTH else "middle"

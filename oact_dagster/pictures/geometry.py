@@ -1,4 +1,4 @@
-"""A small picture of a molecule."""
+"""Small picture of a molecule."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -34,34 +34,34 @@ _UNKNOWN_COLOUR: Final = "#c45a94"
 """The colour of what is no element: dummy atoms."""
 
 SIZE: Final = 240
-"""Pixels of width and height."""
+"""Width and height in pixels."""
 
 MOST_BYTES: Final = 2900
 
 _MARGIN: Final = 6
 _LARGEST_SCALE: Final = 44.0
-"""Pixels for 1 Å: a small molecule does not fill the picture."""
+"""Largest number of pixels per Å, so that a small molecule does not fill the picture."""
 
 _METAL_RADIUS: Final = 0.65
-"""Å, of a metal's circle."""
+"""Radius of a metal's circle, Å."""
 
 _MOST_METALS: Final = 50
-"""Of a molecule that is too large, so many metals are kept."""
+"""Number of metals kept of a molecule that is too large."""
 
 _LEAST_BYTES: Final = 6
-"""Of each point of a path, to know without drawing that a picture cannot fit."""
+"""Bytes that each point of a path needs at least; shows without drawing that a picture cannot fit."""
 
 _MOST_NAMED: Final = 4
-"""Of so many metals the symbols are written."""
+"""Largest number of metals whose symbols are written."""
 
 _FARTHEST: Final = 1e6
-"""Å. No atom is farther from the origin; NaN and infinities are not nearer either."""
+"""Largest coordinate in Å; the comparison also excludes NaN and infinities."""
 
 _WITH_BONDS: Final = 600
-"""Of a molecule with more atoms no bonds would fit."""
+"""Largest number of atoms with bonds; those of a larger molecule would not fit."""
 
-# What is left out, step by step, until the picture fits: hydrogens, bonds, and the exact order of the depth, which
-# costs an element of SVG wherever the chemical element changes.
+# (hydrogens, bonds, slabs of depth, 0 for exact depth): left out step by step until the picture fits. Exact depth costs
+# an SVG element wherever the chemical element changes.
 _STEPS: Final = (
     (True, True, 0),
     (True, True, 10),
@@ -75,19 +75,20 @@ _STEPS: Final = (
 
 
 def geometry_picture(symbols: Sequence[str], coordinates: Sequence[Sequence[float]]) -> str:
-    """Draw a molecule on the plane of its two longest principal axes, its atoms in Jmol's colours.
+    """Draw a molecule in the plane of its two longest principal axes, with atoms in Jmol's colours.
+
+    A large molecule loses its hydrogens, then its bonds, then more and more atoms other than metals.
 
     Args:
         symbols: n element symbols.
-        coordinates: n times (x, y, z), Å. Atoms with one that is no finite number are left out.
+        coordinates: n times (x, y, z), Å. Atoms with a coordinate that is not finite are left out.
 
     Returns:
-        SVG of 240 x 240 pixels and at most 2,900 bytes, to be shown as an image: inside a page its style and its ids
-        would meet those of its neighbours. Of a large molecule hydrogens, then bonds, then ever more atoms other than
-        metals are left out.
+        SVG of 240 x 240 pixels and at most 2,900 bytes. Show it as an image; inline in a page its style and ids would
+        clash with those of other pictures.
 
     Raises:
-        ValueError: There are not as many coordinates as symbols.
+        ValueError: The numbers of coordinates and symbols differ.
     """
     places = np.array(coordinates, dtype=float).reshape(-1, 3)
     known = (np.abs(places) < _FARTHEST).all(axis=1)
@@ -115,31 +116,31 @@ def geometry_picture(symbols: Sequence[str], coordinates: Sequence[Sequence[floa
     while not 0 < len(svg) <= MOST_BYTES:
         svg = _drawn(symbols, flat, spots, scale, metals + others[::step], [], 3)
         if step > len(others):
-            # Each element of its own takes a marker: of very many not even the metals fit.
+            # Each element needs a marker; with very many elements not even the metals fit.
             metals = metals[: len(metals) // 2]
         step *= 2
     return svg
 
 
 def _among(joined: Sequence[Bond], atoms: set[int]) -> list[Bond]:
-    """The bonds between some atoms."""
+    """Return the bonds between the given atoms."""
     return [bond for bond in joined if bond[0] in atoms and bond[1] in atoms]
 
 
 def _projected(places: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], float]:
-    """Turn a molecule to its principal axes and put it into the picture.
+    """Rotate a molecule to its principal axes and scale it to the picture.
 
     Args:
         places: (n, 3), Å.
 
     Returns:
-        x and y in pixels and the depth in Å (larger is nearer), (n, 3), and the pixels for 1 Å.
+        x and y in pixels and depth in Å (larger is nearer), shape (n, 3), and the pixels per Å.
     """
     centred = places - places.mean(axis=0)
     _, _, axes = np.linalg.svd(centred, full_matrices=False)
-    if len(axes) < 3:  # fewer than three atoms span no more axes
+    if len(axes) < 3:  # fewer than three atoms have fewer axes
         axes = np.vstack([axes, np.zeros((3 - len(axes), 3))])
-    # The sign of an axis is free; the same molecule must give the same picture.
+    # The sign of an axis is arbitrary. Fix it, so that the same molecule gives the same picture.
     largest = axes[np.arange(3), np.abs(axes).argmax(axis=1)]
     turned = centred @ (axes * np.where(largest < 0, -1.0, 1.0)[:, None]).T
     low, high = turned[:, :2].min(axis=0), turned[:, :2].max(axis=0)
@@ -158,7 +159,7 @@ def _drawn(
     joining: Sequence[Sequence[int]],
     slabs: int,
 ) -> str:
-    """Draw some atoms and lines that join them; with ``slabs`` the order of the depth is only so fine."""
+    """Draw the given atoms and lines; atoms overlap in order of depth, exact or in that many slabs."""
     depth = flat[:, 2]
     if slabs:
         span = float(depth.max() - depth.min()) or 1.0
@@ -172,7 +173,7 @@ def _drawn(
         body.append(
             element("path", d=lines, fill="none", stroke=INK, stroke_width=width, stroke_linejoin="round")
         )
-    # A marker stands at each point of an invisible line: an atom costs its coordinates alone.
+    # Atoms are markers on the points of an invisible line, so an atom costs only its coordinates.
     elements = dict.fromkeys(symbols[atom] for atom in order)
     names = {symbol: chr(97 + place) if place < 26 else f"e{place}" for place, symbol in enumerate(elements)}
     markers = "".join(_marker(name, symbol, scale) for symbol, name in names.items())
@@ -194,7 +195,7 @@ def _is_metal(symbol: str) -> bool:
 
 
 def _radius(symbol: str) -> float:
-    """The radius in Å of an atom's circle."""
+    """Return the radius of an atom's circle in Å."""
     if symbol == "H":
         return 0.24
     return _METAL_RADIUS if _is_metal(symbol) else 0.28 + 0.15 * COVALENT_RADII.get(symbol, UNKNOWN_RADIUS)
@@ -206,7 +207,7 @@ def _marker(name: str, symbol: str, scale: float) -> str:
 
 
 def _name(symbol: str, x: float, y: float, scale: float) -> str:
-    """A metal's symbol on its circle, black or white, whichever is read better."""
+    """Return a metal's symbol on its circle, in black or white for the better contrast."""
     size = scale * _METAL_RADIUS
     colours = ("#000000", "#ffffff")
     ink = max(colours, key=lambda colour: contrast(colour, ELEMENT_COLOURS[symbol]))

@@ -1,4 +1,4 @@
-"""How values are distributed."""
+"""Histogram of values."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -15,25 +15,25 @@ _MOST_BINS: Final = 40
 _FEWEST_BINS: Final = 8
 
 _FAR: Final = 10.0
-"""So many times the distance of the quartiles from the nearer one: a value is far out."""
+"""A value is an outlier beyond this many interquartile ranges from the nearer quartile."""
 
 _FEW: Final = 0.1
-"""The part of the values that may be far out; where more are, they are no outliers."""
+"""Largest share of outliers; if more values are far out, none is an outlier."""
 
 
 def histogram(
     values: Iterable[float | None], label: str, *, title: str = "", counted: str = "structures"
 ) -> str:
-    """Count values in bins with round edges.
+    """Draw the number of values in bins with round edges.
 
-    Where a few values lie so far out that all others would stand in one bin, the axis ends before them, and the chart
-    says how many they are.
+    A few outliers could squeeze all other values into one bin. The axis then ends before them, and the chart says how
+    many there are.
 
     Args:
         values: Numbers; None, NaN and infinities are left out.
-        label: What they are, with the unit.
-        title: Above the chart.
-        counted: What has one value each.
+        label: What the values are, with the unit.
+        title: Title above the chart.
+        counted: What has the values, in the plural.
 
     Returns:
         SVG of 640 x 300 pixels.
@@ -54,7 +54,7 @@ def histogram(
         if not count:
             continue
         left, right, top = x(float(begin)), x(float(end)), y(float(count))
-        # A bin of whole numbers is 0.5 wider on each side than they are.
+        # A bin of whole numbers extends 0.5 beyond them on each side.
         texts = (begin + 0.5, end - 0.5) if integer else (begin, end)
         told = " to ".join(dict.fromkeys(tick_text(float(text), step) for text in texts))
         bars.append(
@@ -80,7 +80,7 @@ def histogram(
 
 
 def _limits(found: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Where the axis ends: at the values, unless a few of them lie far out."""
+    """Return the limits of the axis: those of the values, without a few outliers."""
     quarters = np.quantile(found, (0.25, 0.75))
     reach = _FAR * float(quarters[1] - quarters[0])
     near = found[(found >= quarters[0] - reach) & (found <= quarters[1] + reach)]
@@ -92,7 +92,7 @@ def _limits(found: npt.NDArray[np.float64]) -> tuple[float, float]:
 def _edges(
     found: npt.NDArray[np.float64], low: float, high: float, *, integer: bool
 ) -> npt.NDArray[np.float64]:
-    """Round edges of bins, about as many as Freedman and Diaconis take (doi 10.1007/BF01025868)."""
+    """Return round edges of about as many bins as the Freedman-Diaconis rule gives (doi 10.1007/BF01025868)."""
     low, high = widened(low, high, integer=integer)
     quarters = np.quantile(found, (0.25, 0.75))
     width = 2 * float(quarters[1] - quarters[0]) / len(found) ** (1 / 3)

@@ -1,4 +1,4 @@
-"""Values along numbers or times."""
+"""Line chart of series over numbers or times."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -10,7 +10,7 @@ from oact_dagster.pictures.palette import SERIES, STATUS
 from oact_dagster.pictures.svg import dots, element, finite, nothing_yet, path
 
 _MOST_POINTS: Final = 500
-"""Of each series; there are no more pixels than that."""
+"""Largest number of points of a series; there are hardly more pixels."""
 
 Points = Sequence[tuple[float, float]]
 
@@ -28,14 +28,14 @@ def lines(
     """Draw a line for each series.
 
     Args:
-        series: By name, its points (x, y) in ascending x; points with NaN or infinities are left out. No more are
-            drawn than there are colours.
-        x_label: With the unit; times are in UTC, and the label should say so.
-        y_label: With the unit.
-        title: Above the chart.
+        series: Points (x, y) in ascending x, by the name of the series; points with NaN or infinities are left out.
+            Only as many series are drawn as there are colours.
+        x_label: Label with the unit; times are in UTC, and the label should say so.
+        y_label: Label with the unit.
+        title: Title above the chart.
         times: Whether x are Unix times in s.
-        integer_y: Whether y are counts: then the axis begins at 0 and has ticks at whole numbers only.
-        colours: ``#rrggbb`` for some of the series; those that are called like a status have its colour.
+        integer_y: Whether y are counts; then the axis begins at 0 and has ticks only at whole numbers.
+        colours: ``#rrggbb`` of some series; a series named like a status has the status's colour.
 
     Returns:
         SVG of 640 x 300 pixels.

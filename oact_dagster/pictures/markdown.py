@@ -1,14 +1,14 @@
-"""Pictures inside markdown."""
+"""Pictures in Markdown."""
 
 import base64
 
 
 def as_markdown(svg: str, alt: str) -> str:
-    """An image of markdown that carries its picture.
+    """Return a Markdown image with the picture embedded.
 
     Args:
-        svg: A picture.
-        alt: What it shows, for who cannot see it; markdown's own characters in it are escaped.
+        svg: The picture.
+        alt: Alternative text; Markdown's special characters are escaped.
 
     Returns:
         ``![alt](data:image/svg+xml;base64,...)`` on one line.

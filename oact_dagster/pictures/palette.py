@@ -1,7 +1,7 @@
-"""The colours of the pictures: each has a contrast of 3:1 or more with a white and with a dark page alike.
+"""The colours of the pictures, each with a contrast of at least 3:1 on white and on dark pages.
 
-The backgrounds are transparent, so one picture must do for both. A colour's luminance lies between 0.12 and 0.30 then
-(WCAG 2.1, success criterion 1.4.11: 3:1 for graphics).
+Backgrounds are transparent, so one picture must do for both. Each colour therefore has a luminance between 0.12 and
+0.30 (WCAG 2.1, success criterion 1.4.11: 3:1 for graphics).
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ INK: Final = "#777b82"
 """Text, axes and ticks."""
 
 SERIES: Final = ("#3b82d6", "#d5701e", "#2b9a5c", "#cc4a4a", "#9466c9", "#17909e", "#a3783a", "#c45a94")
-"""Series in their order."""
+"""Colours of the series, in order."""
 
 STATUS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -23,18 +23,11 @@ STATUS: Final[Mapping[str, str]] = MappingProxyType(
         "timeout": "#d5701e",
     }
 )
-"""The colours of a structure's statuses, in the order in which they are drawn."""
+"""The colours of a structure's statuses, in drawing order."""
 
 
 def luminance(colour: str) -> float:
-    """The relative luminance of a colour.
-
-    Args:
-        colour: ``#rrggbb``.
-
-    Returns:
-        0 for black to 1 for white, as in WCAG 2.1, "relative luminance".
-    """
+    """Return the relative luminance of a colour ``#rrggbb``, 0 (black) to 1 (white), as defined in WCAG 2.1."""
     channels = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     red, green, blue = (
         channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4 for channel in channels
@@ -43,14 +36,6 @@ def luminance(colour: str) -> float:
 
 
 def contrast(one: str, other: str) -> float:
-    """The contrast ratio of two colours.
-
-    Args:
-        one: ``#rrggbb``.
-        other: ``#rrggbb``.
-
-    Returns:
-        1 to 21, as in WCAG 2.1, "contrast ratio".
-    """
+    """Return the contrast ratio of two colours ``#rrggbb``, 1 to 21, as defined in WCAG 2.1."""
     darker, lighter = sorted((luminance(one), luminance(other)))
     return (lighter + 0.05) / (darker + 0.05)

@@ -1,4 +1,4 @@
-"""One value against another."""
+"""Scatter plot of one value against another."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -10,7 +10,7 @@ from oact_dagster.pictures.palette import SERIES
 from oact_dagster.pictures.svg import dots, element, finite, nothing_yet, positive
 
 MOST_DOTS: Final = 2000
-"""So many points are drawn."""
+"""Largest number of points drawn."""
 
 
 def scatter(
@@ -25,23 +25,23 @@ def scatter(
 ) -> str:
     """Draw a point for each pair of values.
 
-    Points that would cover each other to the pixel are drawn once. If more than 2,000 are left, they are thinned out
-    evenly along x, and the chart says so.
+    Points on the same pixel are drawn once. If more than 2,000 remain, they are thinned out evenly along x, and the
+    chart says so.
 
     Args:
         x: Numbers.
-        y: As many numbers. A pair with None, NaN or an infinity is left out, and so is one without a logarithm.
-        x_label: With the unit.
-        y_label: With the unit.
-        log_x: Whether the axis of x is logarithmic.
-        log_y: Whether the axis of y is logarithmic.
-        title: Above the chart.
+        y: As many numbers. Pairs with None, NaN or an infinity are left out, and so are pairs without a logarithm.
+        x_label: Label with the unit.
+        y_label: Label with the unit.
+        log_x: Whether the x axis is logarithmic.
+        log_y: Whether the y axis is logarithmic.
+        title: Title above the chart.
 
     Returns:
         SVG of 640 x 300 pixels.
 
     Raises:
-        ValueError: There are not as many y as x.
+        ValueError: The numbers of x and y differ.
     """
     pairs = [(one, other) for one, other in zip(x, y, strict=True) if finite(one) and finite(other)]
     known = [

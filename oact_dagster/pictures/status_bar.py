@@ -1,4 +1,4 @@
-"""How many structures have which status, as one bar."""
+"""Bar with the share of each status."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -12,11 +12,11 @@ _HEIGHT: Final = 24
 
 
 def status_bar(counts: Mapping[str, int], *, title: str = "") -> str:
-    """Draw one bar whose parts are the counts, and a legend with their numbers.
+    """Draw one bar divided by the counts, and a legend with the numbers.
 
     Args:
-        counts: By status, as the ledger calls it; ``ready`` counts as to run. Other names get colours of their own.
-        title: Above the bar.
+        counts: Counts by the ledger's statuses; ``ready`` counts as to run. Unknown statuses get other colours.
+        title: Title above the bar.
 
     Returns:
         SVG 640 pixels wide.
@@ -49,7 +49,7 @@ def status_bar(counts: Mapping[str, int], *, title: str = "") -> str:
 
 
 def _in_order(counts: Mapping[str, int]) -> dict[str, int]:
-    """The counts that are more than 0, in the order of the statuses."""
+    """Return the counts above 0, in the order of the statuses."""
     known = dict.fromkeys(STATUS, 0)
     for status, count in counts.items():
         if finite(count) and count > 0:
@@ -59,7 +59,7 @@ def _in_order(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def _percent(count: int, total: int) -> str:
-    """A part of the whole; only all is 100 %, only none is 0 %."""
+    """Return a percentage, in which only all is 100 % and only none is 0 %."""
     part = 100 * count / total
     if part in (0, 100) or 0.1 <= part <= 99.9:
         return f"{part:.1f} %" if part % 1 else f"{part:.0f} %"

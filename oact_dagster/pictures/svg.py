@@ -1,4 +1,4 @@
-"""SVG by a few lines: numbers, escaped text, elements, and the picture around them."""
+"""Minimal SVG writer: numbers, escaped text, elements and the picture around them."""
 
 from collections.abc import Iterable
 from numbers import Real
@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape as _escape
 from oact_dagster.pictures.palette import INK
 
 NOTHING: Final = "nothing yet"
-"""What a picture without data says."""
+"""Text in a picture without data."""
 
 _LARGEST: Final = 1e100
 _SMALLEST: Final = 1e-100
@@ -21,23 +21,16 @@ _FORBIDDEN: Final = dict.fromkeys(
 
 
 def escape(text: str) -> str:
-    """Make text safe inside an element and inside an attribute with double quotes.
-
-    Args:
-        text: Any text; a character that XML forbids becomes U+FFFD.
-    """
+    """Escape text for an element or a double-quoted attribute; a character that XML forbids becomes U+FFFD."""
     return _escape(text.translate(_FORBIDDEN), {'"': "&quot;"})
 
 
 def number(value: float, digits: int = 1) -> str:
-    """A coordinate in as few characters as it takes.
+    """Return a finite coordinate in as few characters as possible, such as ``12`` or ``-.5``.
 
     Args:
-        value: Finite, in user units.
-        digits: Decimals that are kept at most.
-
-    Returns:
-        The number without trailing zeros, such as ``12``, ``-.5``.
+        value: Coordinate in user units.
+        digits: Largest number of decimals.
     """
     text = f"{value:.{digits}f}"
     if "." in text:
@@ -48,13 +41,13 @@ def number(value: float, digits: int = 1) -> str:
 
 
 def element(name: str, content: str | None = None, **attributes: str | float) -> str:
-    """An element.
+    """Return an element.
 
     Args:
-        name: Its tag.
-        content: What is inside, already escaped; None for an element that closes itself.
-        **attributes: By name, with ``_`` for ``-`` (and at the end where Python has the word, as in ``class_``). A
-            number is written short, text escaped.
+        name: Tag.
+        content: Content, already escaped; None for a self-closing element.
+        **attributes: Attributes, with ``_`` for ``-``; a trailing ``_`` is dropped (``class_``). Numbers are shortened,
+            text is escaped.
     """
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(value) if isinstance(value, str) else number(value)}"'
@@ -64,39 +57,29 @@ def element(name: str, content: str | None = None, **attributes: str | float) ->
 
 
 def label(x: float, y: float, text: str, **attributes: str | float) -> str:
-    """A line of text whose baseline begins at a point; ``text`` is escaped here."""
+    """Return a line of text whose baseline begins at (x, y); ``text`` gets escaped."""
     return element("text", escape(text), x=x, y=y, **attributes)
 
 
 def path(points: Iterable[tuple[float, float]], digits: int = 1) -> str:
-    """The ``d`` of a line through points.
-
-    Args:
-        points: (x, y) in user units.
-        digits: Decimals.
-    """
+    """Return the ``d`` of a line through points (x, y) in user units, with at most ``digits`` decimals."""
     pairs = [f"{number(x, digits)} {number(y, digits)}" for x, y in points]
     return "M" + " ".join(pairs).replace(" -", "-") if pairs else ""
 
 
 def dots(points: Iterable[tuple[float, float]], digits: int = 1) -> str:
-    """The ``d`` of a path with a dot at each point, for a stroke with round ends.
-
-    Args:
-        points: (x, y) in user units.
-        digits: Decimals.
-    """
+    """Return the ``d`` of a path with a dot at each point (x, y), for a stroke with round ends."""
     return "".join(f"M{number(x, digits)} {number(y, digits)}h0" for x, y in points)
 
 
 def picture(width: int, height: int, body: str, *, title: str = "", font_size: int = 12) -> str:
-    """A whole picture on a transparent background.
+    """Return a complete picture with a transparent background.
 
     Args:
         width: Pixels.
         height: Pixels.
-        body: Its elements.
-        title: What a reader aloud says, and a browser shows under the pointer.
+        body: The picture's elements.
+        title: Text for screen readers and for a browser's tooltip.
         font_size: Pixels.
     """
     told = f"<title>{escape(title)}</title>" if title else ""
@@ -108,12 +91,12 @@ def picture(width: int, height: int, body: str, *, title: str = "", font_size: i
 
 
 def nothing_yet(width: int = 200, height: int = 60, *, title: str = "") -> str:
-    """The picture of no data.
+    """Return the picture for no data.
 
     Args:
-        width: Pixels, if the text needs no more.
+        width: Pixels; more if the text needs it.
         height: Pixels.
-        title: What there is nothing of yet.
+        title: What there is no data for.
     """
     text = f"{title}: {NOTHING}" if title else NOTHING
     width = max(width, 8 * len(text))
@@ -121,11 +104,11 @@ def nothing_yet(width: int = 200, height: int = 60, *, title: str = "") -> str:
 
 
 def finite(value: object) -> bool:
-    """Whether a value is a number that can be drawn: no NaN, no infinity, and within ±1e100."""
-    # The numbers of numpy count too, which are no int.
+    """Return whether a value can be drawn: a number within ±1e100, not NaN."""
+    # Real includes numpy's numbers, which are not int or float.
     return isinstance(value, Real) and abs(float(value)) <= _LARGEST
 
 
 def positive(value: object) -> bool:
-    """Whether a value is a number that a logarithmic axis can show: from 1e-100 to 1e100."""
+    """Return whether a value can be shown on a logarithmic axis: a number from 1e-100 to 1e100."""
     return isinstance(value, Real) and _SMALLEST <= float(value) <= _LARGEST

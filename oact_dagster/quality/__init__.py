@@ -1,1 +1,1 @@
-"""What a good result is: rules over what the output of a completed structure holds."""
+"""Quality rules for the results of completed structures."""

@@ -1,4 +1,4 @@
-"""Whether the metals of a complex are still bound to their ligands."""
+"""Check whether the metals of a complex are still bound to their ligands."""
 
 import math
 from collections.abc import Sequence
@@ -10,21 +10,21 @@ from oact_dagster.orca.metals import METALS
 from oact_dagster.orca.outputs.evaluations import Vector
 
 REACH: Final = 1.3
-"""Atoms within so many sums of their covalent radii are neighbours."""
+"""Atoms are neighbours within this many times the sum of their covalent radii."""
 
 
 @dataclass(frozen=True, slots=True)
 class BondChange:
-    """What became of the bonds of all metals of a structure."""
+    """Changes in the bonds of all metals of a structure."""
 
     before: int
-    """First neighbours of the metals in the former geometry; two metals side by side count twice."""
+    """First neighbours of the metals in the former geometry; two neighbouring metals count twice."""
     stretch: float
-    """The largest ratio of such a neighbour's distance to its former one."""
+    """Largest ratio of such a neighbour's present distance to its former one."""
     bond: str
-    """The bond of that, such as ``U1-O4``; atoms are counted from 1."""
+    """The bond with that ratio, such as ``U1-O4``; atoms are counted from 1."""
     alone: int
-    """Metals that had neighbours, and have none of any kind now."""
+    """Metals that had neighbours and now have none at all."""
 
 
 def bond_change(
@@ -38,11 +38,11 @@ def bond_change(
     Args:
         symbols: n element symbols.
         former: n times (x, y, z), Å.
-        present: likewise, in the same order.
+        present: n times (x, y, z), Å, in the same order.
 
     Returns:
-        None where there is no metal, no metal has a neighbour, the geometries are not of the same atoms, or a
-        coordinate is no finite number.
+        The change; None if there is no metal, no metal has a neighbour, the numbers of atoms differ, or a present
+        coordinate is not finite.
     """
     if not len(symbols) == len(former) == len(present):
         return None
@@ -65,7 +65,7 @@ def bond_change(
 
 
 def _within(atoms: Sequence[Vector], metal: int, reaches: Sequence[float]) -> list[tuple[int, float]]:
-    """The other atoms within reach of a metal, and their distances."""
+    """Return the other atoms within reach of a metal, and their distances."""
     centre = atoms[metal]
     distances = [math.dist(centre, atom) for atom in atoms]
     return [

@@ -1,4 +1,4 @@
-"""Fitting reference energies to a campaign's results, so that a few wrong ones among them do not matter."""
+"""Robust fit of reference energies to a campaign's results, in which a few wrong results do not matter."""
 
 from array import array
 from collections.abc import Iterator
@@ -22,20 +22,20 @@ _Numbers = npt.NDArray[np.float64]
 
 _BLOCK: Final = 8192
 _MOST_KEPT: Final = 4_000_000
-"""Numbers, of 8 bytes each."""
+"""Largest number of 8-byte floats kept in memory."""
 _RIDGE: Final = 1e-8
 _NOISE: Final = 1e-7
-"""Eh per atom: how well an energy is known at best."""
+"""Smallest uncertainty of an energy, Eh per atom."""
 _HUBER: Final = 1.345
 _TUKEY: Final = 4.685
 _HUBER_STEPS: Final = 40
 _TUKEY_STEPS: Final = 20
 _SETTLED: Final = 1e-7
-"""Eh per atom."""
+"""Change in Eh per atom below which the fit has converged."""
 
 
 class EnergyTable:
-    """Compositions, charges and energies of many structures, in some 60 bytes each."""
+    """Compositions, charges and energies of many structures, in about 60 bytes each."""
 
     def __init__(self) -> None:
         self._energies = array("d")
@@ -48,19 +48,19 @@ class EnergyTable:
         self._metal_names: dict[str, int] = {}
 
     def __len__(self) -> int:
-        """How many structures it holds."""
+        """Return the number of structures."""
         return len(self._energies)
 
     def add(self, composition: Composition, charge: int, energy: float) -> int:
-        """Add a structure all of whose elements are known.
+        """Add a structure of known elements.
 
         Args:
-            composition: of it.
-            charge: of it.
-            energy: Eh; one that is no finite number is kept, and not fitted.
+            composition: The structure's atoms.
+            charge: Its total charge.
+            energy: Eh; a value that is not finite is stored but not fitted.
 
         Returns:
-            Its row, from 0.
+            The number of its row, from 0.
         """
         for symbol, count in composition.counts.items():
             self._numbers.append(ATOMIC_NUMBERS[symbol])
@@ -74,37 +74,38 @@ class EnergyTable:
 
     @property
     def elements(self) -> tuple[str, ...]:
-        """The elements that are there, by atomic number."""
+        """The elements of all structures, by atomic number."""
         return tuple(SYMBOLS[number - 1] for number in sorted(set(self._numbers)))
 
     @property
     def metals(self) -> tuple[str, ...]:
-        """``Composition.metals`` of the structures, each once."""
+        """The distinct values of ``Composition.metals``."""
         return tuple(self._metal_names)
 
     @property
     def metal_of(self) -> npt.NDArray[np.uint16]:
-        """Place in :attr:`metals` of each structure, shape (n,)."""
+        """Index of each structure's metals in :attr:`metals`, shape (n,)."""
         return np.array(self._metals, dtype=np.uint16)
 
     @property
     def atoms(self) -> _Numbers:
-        """Atoms of each structure, shape (n,)."""
+        """Number of atoms of each structure, shape (n,)."""
         return np.array(self._atoms, dtype=np.float64)
 
     @property
     def per_atom(self) -> _Numbers:
-        """Energy of each structure by its atoms, Eh, shape (n,)."""
+        """Energy per atom of each structure, Eh, shape (n,)."""
         return np.array(self._energies, dtype=np.float64) / self.atoms
 
     def blocks(self, elements: tuple[str, ...]) -> Iterator[tuple[slice, _Numbers]]:
-        """The columns of a fit, some thousand rows at a time.
+        """Yield the columns of the fit, some thousand rows at a time.
 
         Args:
-            elements: k of them, all that are there.
+            elements: The k elements of all structures.
 
         Yields:
-            Which rows; shape (rows, k + 2): atoms of each element, charge and squared charge, by the atoms.
+            The rows as a slice, and an array of shape (rows, k + 2): atoms of each element, charge and squared charge,
+            all divided by the number of atoms.
         """
         place = np.zeros(256, dtype=np.intp)
         for column, symbol in enumerate(elements):
@@ -129,12 +130,12 @@ class EnergyTable:
 def fit(table: EnergyTable) -> EnergyModel:
     """Fit reference energies by iteratively reweighted least squares.
 
-    First with Huber's weights, which from any start lead to one minimum, then with Tukey's, which give gross errors no
-    weight at all. What the structures leave open (an element that never varies) a small ridge keeps where it is. The
-    same table always gives the same model.
+    Huber's weights come first, because they lead to the same minimum from any start; then Tukey's, which give gross
+    errors no weight at all. A small ridge fixes what the structures do not determine (an element that never varies).
+    The same table always gives the same model.
 
     Args:
-        table: of structures that can be compared: one level of theory, one engine.
+        table: Comparable structures: one level of theory, one engine.
     """
     elements = table.elements
     size = len(elements) + 2
@@ -170,10 +171,10 @@ def fit(table: EnergyTable) -> EnergyModel:
 
 
 def deviations(table: EnergyTable, model: EnergyModel) -> tuple[_Numbers, _Numbers, npt.NDArray[np.bool_]]:
-    """How far each energy is from that of its like: ``EnergyModel.deviation`` for many.
+    """Return the deviation of each energy from similar structures: ``EnergyModel.deviation`` for many.
 
     Returns:
-        Robust standard deviations and Eh, each of shape (n,), and whether that can be said, likewise.
+        Deviations in robust standard deviations, deviations in Eh, and whether each is known; all of shape (n,).
     """
     n = len(table)
     size = len(model.elements) + 2
@@ -198,7 +199,7 @@ def deviations(table: EnergyTable, model: EnergyModel) -> tuple[_Numbers, _Numbe
 def _products(
     table: EnergyTable, elements: tuple[str, ...], finite: npt.NDArray[np.bool_]
 ) -> tuple[_Numbers, _Numbers]:
-    """Length of each column (1 for an empty one), and the products of the columns in these units."""
+    """Return the norm of each column (1 for an empty one), and the products of the normalised columns."""
     size = len(elements) + 2
     products = np.zeros((size, size))
     for rows, block in table.blocks(elements):
@@ -215,7 +216,7 @@ def _ridged(products: _Numbers) -> _Numbers:
 
 
 class _Columns:
-    """The columns of a fit in units of their lengths; kept where they are few enough."""
+    """The normalised columns of a fit, kept in memory if they are small enough."""
 
     def __init__(self, table: EnergyTable, elements: tuple[str, ...], scales: _Numbers) -> None:
         self._table, self._elements, self._scales = table, elements, scales
@@ -227,10 +228,13 @@ class _Columns:
             yield rows, block / self._scales
 
     def step(self, weights: _Numbers, residuals: _Numbers) -> _Numbers:
-        """One weighted least-squares step; the residuals are brought up to date in place.
+        """Do one weighted least-squares step and update the residuals in place.
 
-        What is solved for is the change of the energies and not they themselves: their sums of squares would leave
-        few digits to the residuals.
+        Solves for the change of the energies, not for the energies: their sums of squares would leave few digits for
+        the residuals.
+
+        Returns:
+            The change of the reference energies, shape (k + 2,).
         """
         size = len(self._scales)
         gram, moment = np.zeros((size, size)), np.zeros(size)
@@ -259,5 +263,5 @@ def _spread(residuals: _Numbers) -> Spread:
         return Spread(0.0, 0.0, 0)
     median = float(np.median(residuals))
     sigma = PER_SIGMA * float(np.median(np.abs(residuals - median)))
-    # Where the fit goes through most energies what is left between them is rounding.
+    # If the fit reproduces most energies exactly, the spread is only rounding.
     return Spread(median, max(sigma, _NOISE), len(residuals))

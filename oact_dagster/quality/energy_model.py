@@ -1,10 +1,10 @@
-"""What energy a structure has by its elements and its charge, and how far its like are from that.
+"""Model of a structure's energy from its elements and charge, and the spread of similar structures around it.
 
-Total energies of different compositions cannot be compared. The sum of one reference energy for each atom, fitted to
-the energies themselves, takes away nearly all of what the composition makes, as is usual before a machine-learned
-potential is trained (atomic reference energies, also called E0s or linear references); what is left is the energy of
-the bonds, and comparable from structure to structure once it is divided by the number of atoms. The charge comes in
-linearly and squared (electronegativity and hardness; R. G. Parr and R. G. Pearson, J. Am. Chem. Soc. 105, 7512 (1983)).
+Total energies of different compositions cannot be compared. Subtracting a reference energy for each atom, fitted to
+the energies themselves, removes nearly all dependence on the composition. This is usual before training a
+machine-learned potential (atomic reference energies, E0s, linear references). The rest is the energy of the bonds;
+divided by the number of atoms, it can be compared between structures. The charge enters linearly and squared
+(electronegativity and hardness; R. G. Parr and R. G. Pearson, J. Am. Chem. Soc. 105, 7512 (1983)).
 """
 
 import math
@@ -15,23 +15,23 @@ from typing import Any, Final, Self
 from oact_dagster.quality.measured import Composition, Deviation
 
 FEWEST: Final = 20
-"""With fewer structures nothing is judged, and a metal with fewer is judged among all."""
+"""Smallest number of structures for a judgement. A metal with fewer is compared with all structures."""
 
 HIGHEST_LEVERAGE: Final = 0.2
-"""A structure that makes more than this share of its own expectation is not judged, such as one of four with some
-element: up to 0.2 is safe (P. J. Huber, Robust Statistics, Wiley 1981, section 7.2)."""
+"""Largest leverage (share of a structure in its own expected energy) with a judgement. It excludes, say, one of four
+structures with some element; up to 0.2 is safe (P. J. Huber, Robust Statistics, Wiley 1981, section 7.2)."""
 
 PER_SIGMA: Final = 1.4826
-"""Standard deviation of a normal distribution, in its median absolute deviations (C. Leys et al., J. Exp. Soc. Psychol.
-49, 764 (2013))."""
+"""Standard deviation of a normal distribution, in units of its median absolute deviation (C. Leys et al., J. Exp. Soc.
+Psychol. 49, 764 (2013))."""
 
 ROUNDING: Final = 1e-6
-"""By so much a leverage may be below 0; one that is further below is none, and nothing can be said by it."""
+"""Rounding error by which a leverage may be below 0. A lower one is invalid and allows no judgement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Where the residuals of some structures lie, Eh per atom."""
+    """Distribution of the residuals of some structures, Eh per atom."""
 
     median: float
     sigma: float
@@ -41,32 +41,32 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class EnergyModel:
-    """Reference energies, and the spread around them; fitted by ``energy_fit``."""
+    """Reference energies and the spread around them; fitted by ``energy_fit``."""
 
     n: int
-    """Structures that it was fitted to."""
+    """Number of structures in the fit."""
     elements: tuple[str, ...]
-    """k of them."""
+    """The k elements of the fit."""
     energies: tuple[float, ...]
-    """k + 2: Eh for each atom of an element, for each charge, and for each squared charge."""
+    """k + 2 coefficients in Eh: for an atom of each element, for the charge and for the squared charge."""
     scales: tuple[float, ...]
-    """k + 2: the units in which :attr:`inverse` measures the columns."""
+    """k + 2 units of the columns in :attr:`inverse`."""
     inverse: tuple[float, ...]
-    """Upper triangle, row by row, of the inverse of the columns' products with each other: k + 2 rows."""
+    """Upper triangle, row by row, of the inverse of the columns' Gram matrix, which has k + 2 rows."""
     overall: Spread
     by_metal: Mapping[str, Spread]
-    """Of the metals that at least :data:`FEWEST` structures have, by ``Composition.metals``."""
+    """Spread of each metal with at least :data:`FEWEST` structures, by ``Composition.metals``."""
 
     def deviation(self, composition: Composition, charge: int, energy: float) -> Deviation | None:
-        """How far an energy is from that of its like.
+        """Return how far an energy is from that of similar structures.
 
         Args:
-            composition: of the structure.
-            charge: of it.
+            composition: The structure's atoms.
+            charge: Its total charge.
             energy: Eh.
 
         Returns:
-            None where that cannot be said: too few structures, or none like it. Not a number for such an energy.
+            The deviation, NaN if the energy is not finite; None with too few structures, or none that is similar.
         """
         n = composition.n_atoms
         if self.n < FEWEST or not n or not composition.counts.keys() <= set(self.elements):
@@ -84,10 +84,10 @@ class EnergyModel:
         return Deviation(sigmas, off * n)
 
     def leverage(self, row: Sequence[float]) -> float:
-        """The share that a structure has in its own expectation, or would have: 0 to 1, larger where none is like it.
+        """Return the share of a structure in its own expected energy: 0 to 1, larger if none is similar.
 
         Args:
-            row: k + 2: atoms of each element, charge and squared charge, each for one atom of the structure.
+            row: k + 2 values: atoms of each element, charge and squared charge, all divided by the number of atoms.
         """
         scaled = [value / scale for value, scale in zip(row, self.scales, strict=True)]
         total, place = 0.0, 0
@@ -100,7 +100,7 @@ class EnergyModel:
         return total
 
     def to_json(self) -> dict[str, Any]:
-        """As values that JSON has."""
+        """Return the model as JSON values."""
         return {
             "n": self.n,
             "elements": list(self.elements),
@@ -113,10 +113,10 @@ class EnergyModel:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """From what :meth:`to_json` gave.
+        """Return the model from the output of :meth:`to_json`.
 
         Raises:
-            KeyError, TypeError: it is something else.
+            KeyError, TypeError: The values are something else.
         """
         return cls(
             n=values["n"],

@@ -1,4 +1,4 @@
-"""How far a result may go before a rule calls it doubtful."""
+"""Limits beyond which a rule calls a result doubtful."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,28 +6,30 @@ from typing import Final
 from oact_dagster.orca.energy_units import EV_PER_ANGSTROM_PER_HARTREE_PER_BOHR
 
 MAX_GRADIENT: Final = round(50 / EV_PER_ANGSTROM_PER_HARTREE_PER_BOHR, 2)
-"""Eh/bohr: 50 eV/Å, above which collections of training data commonly drop a structure as unphysical."""
+"""50 eV/Å in Eh/bohr, above which training sets commonly drop a structure as unphysical."""
 
 MAX_SPIN_CONTAMINATION: Final = 0.5
-"""Of <S²>. The next higher spin raises it by 2(S + 1) times its weight: a quarter in a singlet, a sixth in a doublet. A
-broken-symmetry singlet of two electrons has 1: who wants those takes 1.1."""
+"""Limit of the deviation of <S²>. The next higher spin adds 2(S + 1) times its weight, so the limit is reached at a
+weight of a quarter in a singlet and a sixth in a doublet. A broken-symmetry singlet of two electrons has 1; set 1.1 to
+accept those."""
 
 MAX_ENERGY_DEVIATION: Final = 8.0
-"""Robust standard deviations. Residuals of molecules have long tails: 3, as for normal ones, would flag isomers."""
+"""Limit in robust standard deviations. The residuals of molecules have long tails; the usual 3 would flag isomers."""
 
 MAX_BOND_STRETCH: Final = 1.5
-"""Times the former length: a bond to a metal relaxes by some 10 %, and at half as much again it is gone."""
+"""Limit as a multiple of the former length. A bond to a metal relaxes by about 10 %; at 1.5 times its length it is
+broken."""
 
 
 @dataclass(frozen=True, slots=True)
 class QualityLimits:
-    """The limits of the rules that have one; None switches a rule off."""
+    """The limits of those rules that have one; None switches a rule off."""
 
     max_gradient: float | None = MAX_GRADIENT
-    """Of the largest gradient component, Eh/bohr."""
+    """Largest gradient component, Eh/bohr."""
     max_spin_contamination: float | None = MAX_SPIN_CONTAMINATION
-    """Of |<S²> - S(S+1)|."""
+    """Largest |<S²> - S(S+1)|."""
     max_energy_deviation: float | None = MAX_ENERGY_DEVIATION
-    """Of an energy from that of its like, in robust standard deviations."""
+    """Largest deviation of an energy from similar structures, in robust standard deviations."""
     max_bond_stretch: float | None = MAX_BOND_STRETCH
-    """Of the distance of a metal's first neighbour, as a ratio to the former one."""
+    """Largest ratio of a first neighbour's distance from a metal to the former distance."""

@@ -1,4 +1,4 @@
-"""What the rules look at: a structure as the ledger has it, and what its output held."""
+"""What the rules judge: a structure's data from the ledger and from its output."""
 
 import math
 from collections import Counter
@@ -17,20 +17,20 @@ class Composition:
     """The atoms of a structure."""
 
     counts: Mapping[str, int]
-    """Atoms of each element."""
+    """Number of atoms of each element."""
     n_atoms: int
     nuclear_charge: int | None
-    """Sum of the atomic numbers; None where an element is unknown, or there is none."""
+    """Sum of the atomic numbers; None without atoms or with an unknown element."""
     metals: str
-    """The metals, each once, in the order of the alphabet: ``U``, ``Fe+U``; empty without any."""
+    """The distinct metals in alphabetical order, such as ``U`` or ``Fe+U``; empty without any."""
 
 
 @lru_cache(maxsize=4096)
 def composition_of(elements: str) -> Composition:
-    """The atoms of a structure.
+    """Return the composition of a structure.
 
     Args:
-        elements: semicolon-separated symbols, one per atom, as the ledger has them.
+        elements: Semicolon-separated symbols, one per atom, as in the ledger.
     """
     counts = Counter(elements.split(";"))
     del counts[""]
@@ -45,41 +45,41 @@ def composition_of(elements: str) -> Composition:
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """How far an energy is from that of its like."""
+    """Deviation of an energy from that of similar structures."""
 
     sigmas: float
-    """Robust standard deviations, with its sign; infinite where all its like agree."""
+    """Robust standard deviations, signed; infinite if all similar structures agree exactly."""
     total: float
-    """Eh, with its sign, of the whole structure."""
+    """Eh for the whole structure, signed."""
 
 
 @dataclass(slots=True)
 class Measured:
     """One completed structure. Energies in Eh, gradients in Eh/bohr; None for what was not measured.
 
-    Results that were recorded by older versions, or by other tools, lack some of it.
+    Results recorded by older versions or other tools lack some values.
     """
 
     composition: Composition
     charge: int
-    """As the ledger has it."""
+    """Charge in the ledger."""
     multiplicity: int
-    """Likewise."""
+    """Multiplicity in the ledger."""
     energy: float | None
     max_gradient: float | None
     """Largest Cartesian component."""
     result: Mapping[str, Any] = field(default_factory=dict)
-    """What the attempt's output held, as ``attempts.result`` keeps it."""
+    """Values from the attempt's output, as in the column ``attempts.result``."""
     deviation: Deviation | None = None
 
     def number(self, name: str) -> float | None:
-        """A number of the result; None where there is none."""
+        """Return a number from the result, or None."""
         value = self.result.get(name)
         return None if value is None or isinstance(value, (str, bool)) else float(value)
 
     @property
     def ideal_s2(self) -> float:
-        """S(S+1) of the ledger's multiplicity 2S+1."""
+        """S(S+1) for the ledger's multiplicity 2S+1."""
         return (self.multiplicity**2 - 1) / 4
 
     @property

@@ -1,7 +1,7 @@
-"""The rules that a completed structure's result is judged by.
+"""The quality rules for a completed structure's result.
 
-Each gives a number for what it looks at: None where that was not measured, 0 where the rule holds, and a positive one
-where it is broken, the larger the worse. Rules over a whole campaign are those of ``execution.quality``.
+The breach of a rule is 0 if the rule holds, positive if it is broken (larger is worse), and None if the quantity was
+not measured. Rules over a whole campaign are in ``status.quality``.
 """
 
 import math
@@ -14,68 +14,69 @@ from oact_dagster.quality.limits import QualityLimits
 from oact_dagster.quality.measured import Measured
 
 ENERGY_FLOOR: Final = 0.05
-"""Eh of a whole structure. Conformers and most isomers of one complex lie within 30 kcal/mol of each other, and differ
-by no more however narrow their spread is; a lost ligand, a wrong charge or another electronic state costs more."""
+"""Eh of a whole structure; smaller deviations are never flagged, however narrow the spread. Conformers and most isomers
+of a complex lie within 30 kcal/mol of each other; a lost ligand, a wrong charge or another electronic state costs more.
+"""
 
 
 class Severity(StrEnum):
     """How much a broken rule matters."""
 
     ERROR = "error"
-    """The result is no result."""
+    """The result is invalid."""
     WARNING = "warning"
-    """It is to be looked at."""
+    """The result needs a look."""
 
 
 @dataclass(frozen=True, slots=True)
 class QualityRule:
-    """One thing that must hold for a completed structure."""
+    """A rule that a completed structure must meet."""
 
     name: str
     severity: Severity
     description: str
-    """What must hold; ``{limit}`` stands for the limit."""
+    """What must hold, with ``{limit}`` for the limit."""
     breach: Callable[[Measured, float], float | None]
-    """How badly it is broken, by what was measured and the limit (0 for a rule that has none)."""
+    """Returns how badly the rule is broken, from the measurements and the limit (0 for a rule without one)."""
     told: Callable[[Measured, float], str]
-    """What was measured, with its unit and the limit, where it was measured."""
+    """Returns the measured value in words, with its unit and the limit. Called only if there is a value."""
     setting: str | None = None
     """The limit's name in :class:`QualityLimits`."""
     unjudged: str = "not measured"
-    """Why it could not be judged, where that is so."""
+    """Text for a structure that the rule cannot judge."""
 
     def limit(self, limits: QualityLimits) -> float | None:
-        """The limit; 0 for a rule that has none, None where it is switched off."""
+        """Return the limit; 0 for a rule without one, None if the rule is switched off."""
         if self.setting is None:
             return 0.0
         value = getattr(limits, self.setting)
         return None if value is None else float(value)
 
     def described(self, limits: QualityLimits) -> str:
-        """What must hold, with the limit in force."""
+        """Return the description with the limit in force."""
         limit = self.limit(limits)
         return self.description.format(limit="-" if limit is None else f"{limit:g}")
 
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """What one rule says of one structure."""
+    """The result of one rule for one structure."""
 
     rule: str
     severity: Severity
     passed: bool | None
-    """None where it could not be judged."""
+    """None if the rule could not be judged."""
     text: str
-    """What was measured, with its unit and the limit; why not, where it was not."""
+    """The measured value with its unit and the limit, or why there is none."""
 
 
 def rules_in_force(limits: QualityLimits) -> tuple[QualityRule, ...]:
-    """The rules that are not switched off."""
+    """Return the rules that are not switched off."""
     return tuple(rule for rule in QUALITY_RULES if rule.limit(limits) is not None)
 
 
 def apply_rules(measured: Measured, limits: QualityLimits) -> tuple[RuleResult, ...]:
-    """What each rule in force says of a structure."""
+    """Return the result of each rule in force for a structure."""
     verdicts = []
     for rule in rules_in_force(limits):
         limit = rule.limit(limits) or 0.0
@@ -112,7 +113,7 @@ def _scf_told(measured: Measured, _: float) -> str:
 
 
 def above(value: float | None, limit: float) -> float | None:
-    """How far a number is above a limit, relative to it; infinite for one that is no finite number."""
+    """Return how far a number is above a limit, relative to the limit; infinite for a number that is not finite."""
     if value is None:
         return None
     if not math.isfinite(value):
@@ -134,18 +135,18 @@ def _spin(measured: Measured, limit: float) -> float | None:
 
 def _spin_told(measured: Measured, limit: float) -> str:
     return (
-        f"<S²> {measured.number('s2'):.4f}, {measured.spin_contamination:.4f} from {measured.ideal_s2:g} of"
+        f"<S²> {measured.number('s2'):.4f}, {measured.spin_contamination:.4f} from {measured.ideal_s2:g} for"
         f" multiplicity {measured.multiplicity} (limit {limit:g})"
     )
 
 
 def energy_breach(sigmas: float, total: float, limit: float) -> float:
-    """How badly an energy is off, 0 where it is not.
+    """Return how badly an energy is off; 0 if it is not.
 
     Args:
-        sigmas: its deviation in robust standard deviations.
-        total: the same in Eh, of the whole structure.
-        limit: of the first, in robust standard deviations.
+        sigmas: Deviation in robust standard deviations.
+        total: Deviation in Eh for the whole structure.
+        limit: Limit in robust standard deviations.
     """
     if math.isnan(total):
         return math.inf
@@ -164,7 +165,7 @@ def _energy_told(measured: Measured, limit: float) -> str:
         return f"energy {measured.energy} Eh"
     way = "above" if total > 0 else "below"
     return (
-        f"energy {abs(total):.4g} Eh {way} that of its like, {abs(sigmas):.3g} robust standard deviations"
+        f"energy {abs(total):.4g} Eh {way} that of similar structures, {abs(sigmas):.3g} robust standard deviations"
         f" (limits {limit:g}, and {ENERGY_FLOOR:g} Eh)"
     )
 
@@ -180,7 +181,7 @@ def _bound(measured: Measured, limit: float) -> float | None:
 def _bound_told(measured: Measured, limit: float) -> str:
     bond, stretch = measured.result.get("stretched_bond"), measured.number("bond_stretch")
     alone = measured.result.get("metals_alone")
-    more = f"; {alone} of its metals have no neighbour left" if alone else ""
+    more = f"; {alone} metal{'' if alone == 1 else 's'} without any neighbour left" if alone else ""
     return f"{bond} is {stretch:.3f} times as long as before (limit {limit:g}){more}"
 
 
@@ -190,7 +191,7 @@ def _parity(measured: Measured, _: float) -> float | None:
 
 
 def _parity_faults(measured: Measured) -> tuple[list[str], bool]:
-    """What is wrong with charge and multiplicity, and whether anything could be looked at."""
+    """Return what is wrong with charge and multiplicity, and whether anything could be checked."""
     faults = []
     nuclear = measured.composition.nuclear_charge
     if nuclear is not None:
@@ -221,7 +222,7 @@ QUALITY_RULES: Final[Sequence[QualityRule]] = (
     QualityRule(
         "terminated_normally",
         Severity.ERROR,
-        "ORCA says that it terminated normally, and its last line is there",
+        "ORCA reports a normal termination, and its last line is there",
         _flag("terminated_normally"),
         _says("terminated_normally", "terminated normally", "the output has no normal end"),
     ),
@@ -235,7 +236,7 @@ QUALITY_RULES: Final[Sequence[QualityRule]] = (
     QualityRule(
         "optimization_converged",
         Severity.ERROR,
-        "the optimisation converged, where there is one",
+        "the optimisation, if any, converged",
         _flag("opt_converged"),
         _says("opt_converged", "optimisation converged", "optimisation not converged"),
     ),
@@ -250,7 +251,7 @@ QUALITY_RULES: Final[Sequence[QualityRule]] = (
     QualityRule(
         "spin_contamination",
         Severity.WARNING,
-        "<S²> is within {limit} of S(S+1), where the output prints it",
+        "<S²>, if the output prints it, is within {limit} of S(S+1)",
         _spin,
         _spin_told,
         "max_spin_contamination",
@@ -258,18 +259,18 @@ QUALITY_RULES: Final[Sequence[QualityRule]] = (
     QualityRule(
         "energy_in_range",
         Severity.WARNING,
-        "the energy is within {limit} robust standard deviations of what its elements and charge make it in structures"
-        f" of the same metal, or within {ENERGY_FLOOR:g} Eh",
+        "the energy is within {limit} robust standard deviations of that expected from elements and charge for the same"
+        f" metal, or within {ENERGY_FLOOR:g} Eh",
         _energy,
         _energy_told,
         "max_energy_deviation",
-        "too few structures like it when it was recorded; the asset check judges it again with each run",
+        "too few similar structures when it was recorded; the asset check judges it again with each run",
     ),
     QualityRule(
         "metal_bound",
         Severity.WARNING,
-        "no first neighbour of a metal has moved away to more than {limit} times its distance, and no metal has lost"
-        " all",
+        "no first neighbour of a metal has moved to more than {limit} times its former distance, and no metal has lost"
+        " all its neighbours",
         _bound,
         _bound_told,
         "max_bond_stretch",
@@ -277,9 +278,9 @@ QUALITY_RULES: Final[Sequence[QualityRule]] = (
     QualityRule(
         "electron_parity",
         Severity.ERROR,
-        "the electrons fit the multiplicity, and the output has the ledger's charge and multiplicity",
+        "the number of electrons fits the multiplicity, and the output has the ledger's charge and multiplicity",
         _parity,
         _parity_told,
     ),
 )
-"""All rules over one structure, in the order in which they are shown."""
+"""All rules for one structure, in the order of display."""

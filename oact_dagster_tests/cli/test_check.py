@@ -70,7 +70,7 @@ def test_refusals_and_warnings_with_counts(tmp_path: Path, engine: Path) -> None
     ) in done.stdout
     assert (
         "\nWarnings:\n"
-        "  4 x the basis my-set is in no table: whether it covers every element is not checked\n"
+        "  4 x unknown basis my-set: cannot check whether it covers every element\n"
         "      structures 0, 3, 6, ...\n"
     ) in done.stdout
     assert done.stdout.endswith("\n5 of 9 structures would be refused; the other 4 can be run.\n")

@@ -73,11 +73,11 @@ OF_ROWS = {
     "electron parity": 2,
     "unknown element": 1,
     "two atoms on one spot": 1,
-    "geometry that does not parse": 1,
+    "unreadable geometry": 1,
     "geometry without atoms": 1,
-    "charge that is no whole number": 1,
-    "uhf that is no whole number": 1,
-    "coordinate that is no finite number": 1,
+    "charge is not a whole number": 1,
+    "uhf is not a whole number": 1,
+    "invalid coordinate": 1,
 }
 """What is wrong with the rows themselves, whatever the settings."""
 
@@ -148,7 +148,7 @@ def test_warnings_are_counted(tmp_path: Path) -> None:
     assert report.good
     (warning,) = report.warnings
     assert (warning.what, warning.count) == (
-        "the basis my-set is in no table: whether it covers every element is not checked",
+        "unknown basis my-set: cannot check whether it covers every element",
         5,
     )
 

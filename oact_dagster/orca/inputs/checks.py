@@ -95,8 +95,8 @@ def _check_values(settings: InputSettings) -> None:
             raise InputRefused(f"{what} is {value!r}; expected one of {', '.join(allowed)}")
     if template.hamiltonian and settings.actinide_ecp:
         raise InputRefused(
-            f"actinide_ecp {settings.actinide_ecp} is a core potential, and {settings.simple_input} treats "
-            f"all electrons ({template.hamiltonian}); leave it out and name an all-electron actinide_basis "
+            f"actinide_ecp {settings.actinide_ecp} is a core potential, but {settings.simple_input} treats "
+            f"all electrons ({template.hamiltonian}); leave it out and set an all-electron actinide_basis "
             "such as SARC-DKH-TZVP",
             kind="core potential with a relativistic Hamiltonian",
         )
@@ -139,8 +139,8 @@ def _check_potentials(settings: InputSettings, elements: frozenset[str]) -> None
         if brought:
             own = _its_own(brought, basis)
             raise InputRefused(
-                f"{basis} brings {own} for {element}, and {settings.simple_input} treats all electrons "
-                f"({template.hamiltonian}); name as {what} {_instead(settings, elements, what)}",
+                f"{basis} brings {own} for {element}, but {settings.simple_input} treats all electrons "
+                f"({template.hamiltonian}); for {what} use {_instead(settings, elements, what)}",
                 kind="core potential with a relativistic Hamiltonian",
             )
 

@@ -1,11 +1,11 @@
 """Check for unphysical energies: ORCA may end normally although the SCF diverged.
 
 An energy is unphysical if it is not finite, not negative, below -1.2 * 0.7687 * sum(Z^(7/3)) Eh, or more than 10 Eh
-away from the last iteration of the first SCF. The bound is the Thomas-Fermi energy of the neutral atoms, -0.7687 Z^(7/3)
-Eh each (E. H. Lieb and B. Simon, Adv. Math. 23 (1977) 22), with a margin for binding and relativity; an effective core
-potential only makes an energy smaller in magnitude. Semiempirical methods (ZINDO, AM1) have another zero of energy, so
-neither sign nor bound counts for them. A correlation energy may exceed 10 Eh, so for correlated methods the last SCF's
-energy is compared with the first's.
+away from the last iteration of the first SCF. The bound is the Thomas-Fermi energy of the neutral atoms,
+-0.7687 Z^(7/3) Eh each (E. H. Lieb and B. Simon, Adv. Math. 23 (1977) 22), with a margin for binding and relativity; an
+effective core potential only makes an energy smaller in magnitude. Semiempirical methods (ZINDO, AM1) have another zero
+of energy, so neither sign nor bound counts for them. A correlation energy may exceed 10 Eh, so for correlated methods
+the last SCF's energy is compared with the first's.
 """
 
 import math

@@ -95,9 +95,9 @@ def test_what_a_file_has(tmp_path: Path, text: str, elements: str, potentials: s
         ("", "it is empty"),
         (" \n\n", "it is empty"),
         (b"\x7fELF\0\0S 3\n1 2.0 1.0\n", "it is binary"),
-        ("basis", "nothing in it is a basis set"),
-        ("H 0\n", "nothing in it is a basis set"),
-        ("3\nwater\nO 0 0 0\nH 0 0 1\nH 0 1 0\n", "nothing in it is a basis set"),
+        ("basis", "it holds no basis set"),
+        ("H 0\n", "it holds no basis set"),
+        ("3\nwater\nO 0 0 0\nH 0 0 1\nH 0 1 0\n", "it holds no basis set"),
     ],
 )
 @pytest.mark.parametrize("elements", [(), ("O", "H")])
@@ -108,14 +108,14 @@ def test_what_is_no_basis_file(
     with pytest.raises(InputRefused) as refusal:
         check_settings(InputSettings(non_actinide_basis=file), elements)
     assert str(refusal.value).startswith(
-        f"non_actinide_basis {file} is no basis file: {problem}; expected ORCA's"
+        f"non_actinide_basis {file} is not a basis file: {problem}; expected ORCA's"
     )
-    assert refusal.value.kind == "basis file that is none"
+    assert refusal.value.kind == "not a basis file"
     assert len(str(refusal.value).splitlines()) == 1
 
 
 def test_a_folder_is_no_basis_file(tmp_path: Path) -> None:
-    with pytest.raises(InputRefused, match="it is no regular file"):
+    with pytest.raises(InputRefused, match="it is not a regular file"):
         check_settings(InputSettings(non_actinide_basis=f"{tmp_path}/"), ["O"])
 
 
@@ -130,7 +130,9 @@ def test_an_element_without_a_block(tmp_path: Path, text: str, has: str) -> None
     for what, element in (("actinide_basis", "Np"), ("non_actinide_basis", "H")):
         with pytest.raises(InputRefused) as refusal:
             check_settings(InputSettings(**{what: file}), [element])  # type: ignore[arg-type]
-        assert str(refusal.value).startswith(f"{what} {file} has no functions for {element} (it has {has});")
+        assert str(refusal.value).startswith(
+            f"{what} {file} has no functions for {element} (it covers {has});"
+        )
         assert refusal.value.kind == "basis without functions for an element"
     # It serves the actinides alone.
     assert check_settings(InputSettings(actinide_basis=file), ["H"]) == []
@@ -139,7 +141,7 @@ def test_an_element_without_a_block(tmp_path: Path, text: str, has: str) -> None
 def test_a_format_that_is_not_known_is_only_doubted(tmp_path: Path) -> None:
     file = write(tmp_path, NWCHEM)
     assert check_settings(InputSettings(non_actinide_basis=file), ["O"]) == [
-        f"non_actinide_basis {file} is in no format that is known: whether it has functions for O is not checked"
+        f"non_actinide_basis {file} is in an unknown format; cannot check whether it has functions for O"
     ]
 
 
@@ -162,7 +164,7 @@ def test_a_potential_in_a_file_with_a_relativistic_hamiltonian(tmp_path: Path, s
     with pytest.raises(InputRefused) as refusal:
         check_settings(settings, ["U", "O"])
     assert str(refusal.value).startswith(
-        f"actinide_basis {file} has a core potential for U, and {simple_input} treats all electrons"
+        f"actinide_basis {file} has a core potential for U, but {simple_input} treats all electrons"
     )
     assert refusal.value.kind == "core potential with a relativistic Hamiltonian"
     assert check_settings(InputSettings(actinide_basis=file), ["U", "O"]) == []

@@ -28,67 +28,67 @@ X2C = {"simple_input": "x2c", "actinide_basis": "SARC-DKH-TZVP", "non_actinide_b
         (
             RELATIVISTIC | {"actinide_ecp": "def-ECP"},
             "U O",
-            "actinide_ecp def-ECP is a core potential, and dk3 treats all electrons (DKH); leave it out",
+            "actinide_ecp def-ECP is a core potential, but dk3 treats all electrons (DKH); leave it out",
         ),
         (
             X2C | {"non_actinide_basis": "def2-TZVPD"},
             "U O Nd",
-            "def2-TZVPD brings def2-ECP for Nd, and x2c treats all electrons (DLU-X2C); "
-            "name as non_actinide_basis x2c-TZVPall",
+            "def2-TZVPD brings def2-ECP for Nd, but x2c treats all electrons (DLU-X2C); "
+            "for non_actinide_basis use x2c-TZVPall",
         ),
         (
             RELATIVISTIC | {"non_actinide_basis": "ma-def2-TZVP"},
             "H I",
-            "ma-def2-TZVP brings def2-ECP for I, and dk3 treats all electrons (DKH); name as non_actinide",
+            "ma-def2-TZVP brings def2-ECP for I, but dk3 treats all electrons (DKH); for non_actinide",
         ),
         (
             RELATIVISTIC | {"actinide_basis": "ma-def-TZVP"},
             "U O",
-            "ma-def-TZVP brings def-ECP for U, and dk3 treats all electrons (DKH); "
-            "name as actinide_basis SARC-DKH-TZVP",
+            "ma-def-TZVP brings def-ECP for U, but dk3 treats all electrons (DKH); "
+            "for actinide_basis use SARC-DKH-TZVP",
         ),
         (
             X2C | {"non_actinide_basis": "LANL2DZ"},
             "U O",
-            "LANL2DZ brings HayWadt for U, and x2c treats all electrons (DLU-X2C); name as non_actinide",
+            "LANL2DZ brings HayWadt for U, but x2c treats all electrons (DLU-X2C); for non_actinide",
         ),
         # An actinide without a basis.
         (
             {"simple_input": "x2c"},
             "U O",
-            "x2c has no basis of its own for U; name as actinide_basis SARC-DKH-TZVP",
+            "x2c has no default basis for U; for actinide_basis use SARC-DKH-TZVP",
         ),
         (
             {"simple_input": "dk3", "non_actinide_basis": "DKH-def2-TZVP"},
             "Bk Cf H",
-            "dk3 has no basis of its own for Bk, Cf; name as actinide_basis SARC-DKH-TZVP",
+            "dk3 has no default basis for Bk, Cf; for actinide_basis use SARC-DKH-TZVP",
         ),
         # Coverage.
         (
             {"actinide_basis": "def2-TZVP"},
             "U O",
-            "def2-TZVP has no functions for U (it covers H-Rn); name as actinide_basis ma-def-TZVP",
+            "def2-TZVP has no functions for U (it covers H-Rn); for actinide_basis use ma-def-TZVP",
         ),
         (
             {},
             "Ra Cl",
             "def2-TZVPD has no functions for Ra (it covers H-Rn); "
-            "name as non_actinide_basis a file: no known set",
+            "for non_actinide_basis use a file: no known set",
         ),
         (
             RELATIVISTIC,
             "H Nd",
-            "DKH-def2-TZVP has no functions for Nd (it covers H-Kr); name as non_actinide_basis ANO-RCC-TZP",
+            "DKH-def2-TZVP has no functions for Nd (it covers H-Kr); for non_actinide_basis use ANO-RCC-TZP",
         ),
         (
             X2C | {"actinide_basis": "ANO-RCC-TZP"},
             "Bk H",
-            "ANO-RCC-TZP has no functions for Bk (it covers H-Cm); name as actinide_basis SARC-DKH-TZVP",
+            "ANO-RCC-TZP has no functions for Bk (it covers H-Cm); for actinide_basis use SARC-DKH-TZVP",
         ),
         (
             {"actinide_ecp": "def2-ECP"},
             "U O",
-            "def2-ECP has no core potential for U; def-ECP has one for Ac-Lr",
+            "def2-ECP has no core potential for U; def-ECP covers Ac-Lr",
         ),
         (
             RELATIVISTIC | {"non_actinide_basis": "ANO-RCC-TZP"},
@@ -106,7 +106,11 @@ X2C = {"simple_input": "x2c", "actinide_basis": "SARC-DKH-TZVP", "non_actinide_b
         ({"functional": ""}, "O", "functional is ''; expected a name"),
         ({"functional": "PBE0\n%maxcore 1"}, "O", "functional is 'PBE0\\n%maxcore 1'; quotes"),
         ({"functional": "PBE0 # D4"}, "O", "functional is 'PBE0 # D4'; quotes"),
-        ({"functional": "PBE0 %scf"}, "O", "functional is 'PBE0 %scf'; expected a name as ORCA's manual"),
+        (
+            {"functional": "PBE0 %scf"},
+            "O",
+            "functional is 'PBE0 %scf'; expected a name as spelled in ORCA's manual",
+        ),
         ({"non_actinide_basis": 'x" end'}, "O", "non_actinide_basis is 'x\" end'; quotes"),
         ({"non_actinide_basis": "/a/b\tc.bas"}, "O", "non_actinide_basis is '/a/b\\tc.bas'; quotes"),
         (
@@ -125,17 +129,17 @@ X2C = {"simple_input": "x2c", "actinide_basis": "SARC-DKH-TZVP", "non_actinide_b
         (
             {"actinide_basis": "a.bas", "non_actinide_basis": "b.bas"},
             "U O",
-            "actinide_basis and non_actinide_basis are two files, a.bas and b.bas; ORCA reads one",
+            "actinide_basis and non_actinide_basis are two files, a.bas and b.bas; ORCA reads only one",
         ),
         # A user's own keywords.
-        ({"functional": "PBE0 ZORA"}, "O", "ZORA chooses a Hamiltonian, which simple_input does"),
-        ({"functional": "PBE0 def2-SVP"}, "O", "def2-SVP is a basis set, which actinide_basis and"),
-        ({"functional": "PBE0 RIJCOSX"}, "O", "the keyword RIJCOSX would be there twice"),
+        ({"functional": "PBE0 ZORA"}, "O", "ZORA chooses a Hamiltonian; use simple_input"),
+        ({"functional": "PBE0 def2-SVP"}, "O", "def2-SVP is a basis set; use actinide_basis and"),
+        ({"functional": "PBE0 RIJCOSX"}, "O", "the keyword RIJCOSX would appear twice"),
         ({"functional": "RKS PBE0", "uks_singlet": True}, "O", "the keywords RKS and UKS exclude each other"),
         ({"extra_lines": ("! SlowConv",)}, "O", "the keywords NORMALCONV and SLOWCONV exclude each other"),
         ({"extra_lines": ("! KDIIS",)}, "O", "the keywords DIIS and KDIIS exclude each other"),
         ({"extra_lines": ("! Opt",)}, "O", "the keywords ENGRAD and OPT exclude each other"),
-        ({"extra_lines": ("! PAL8",)}, "O", "PAL8 chooses the number of processes, which n_cores does"),
+        ({"extra_lines": ("! PAL8",)}, "O", "PAL8 chooses the number of processes; use n_cores"),
         ({"extra_lines": ("! LooseSCF",)}, "O", "LooseSCF chooses the SCF threshold"),
         ({"extra_lines": ("# aside # ! DKH",)}, "O", "DKH chooses a Hamiltonian"),
         (
@@ -149,18 +153,18 @@ X2C = {"simple_input": "x2c", "actinide_basis": "SARC-DKH-TZVP", "non_actinide_b
             "the extra line '%geom MaxIter 9 end %MaxCore 9'",
         ),
         ({"extra_lines": ('%basis NewECP U "x" end end',)}, "O", "the extra line '%basis NewECP U"),
-        ({"extra_lines": ("*xyz 0 1",)}, "O", "the extra line '*xyz 0 1' begins other coordinates"),
+        ({"extra_lines": ("*xyz 0 1",)}, "O", "the extra line '*xyz 0 1' begins new coordinates"),
         (
             {"extra_lines": ("$new_job",)},
             "O",
-            "the extra line '$new_job' begins other coordinates, another job",
+            "the extra line '$new_job' begins new coordinates, a new job",
         ),
         # Keywords that choose core potentials, methods and bases that bring them.
         *(
             (
                 X2C | {"extra_lines": (f"! {word}",)},
                 "U O",
-                f"{word} chooses core potentials, and x2c treats all electrons (DLU-X2C); leave it out",
+                f"{word} chooses core potentials, but x2c treats all electrons (DLU-X2C); remove it",
             )
             for word in (
                 "SK-MCDHF-RSC",
@@ -177,31 +181,35 @@ X2C = {"simple_input": "x2c", "actinide_basis": "SARC-DKH-TZVP", "non_actinide_b
         (
             X2C | {"extra_lines": ("! ECP{LANL2}",)},
             "U O",
-            "ECP chooses core potentials, and x2c treats all electrons",
+            "ECP chooses core potentials, but x2c treats all electrons",
         ),
-        (X2C | {"functional": "PBE0 HayWadt"}, "U O", "HayWadt chooses core potentials, and x2c treats all"),
+        (X2C | {"functional": "PBE0 HayWadt"}, "U O", "HayWadt chooses core potentials, but x2c treats all"),
         (
             {"extra_lines": ("! SDD",)},
             "O",
-            "SDD chooses core potentials, which actinide_ecp and the bases do",
+            "SDD chooses core potentials; use actinide_ecp and the bases",
         ),
-        (RELATIVISTIC | {"extra_lines": ("! vDZP",)}, "O", "vDZP is a basis set, which actinide_basis and"),
-        ({"extra_lines": ("! cc-pVTZ-PP",)}, "O", "cc-pVTZ-PP is a basis set, which actinide_basis and"),
+        (RELATIVISTIC | {"extra_lines": ("! vDZP",)}, "O", "vDZP is a basis set; use actinide_basis and"),
+        ({"extra_lines": ("! cc-pVTZ-PP",)}, "O", "cc-pVTZ-PP is a basis set; use actinide_basis and"),
         *(
             (
                 template | {"functional": word},
                 "U O",
-                f"{word} is a composite method with a basis and core pot",
+                f"{word} is a composite method with its own basis and core pot",
             )
             for word in ("wB97X-3c", "r2SCAN-3c", "B97-3c", "PBEh-3c", "HF-3c", "B3LYP-3c", "pbeh3c")
             for template in ({}, X2C, RELATIVISTIC)
         ),
-        ({"extra_lines": ("! r2SCAN-3c",)}, "O", "r2SCAN-3c is a composite method with a basis and core"),
+        (
+            {"extra_lines": ("! r2SCAN-3c",)},
+            "O",
+            "r2SCAN-3c is a composite method with its own basis and core",
+        ),
         *(
             (
                 RELATIVISTIC | {"non_actinide_basis": basis},
                 "I O",
-                f"{basis} brings {brought}, and dk3 treats all electrons (DKH); name as non_actinide_basis ANO-RCC-TZP",
+                f"{basis} brings {brought}, but dk3 treats all electrons (DKH); for non_actinide_basis use ANO-RCC-TZP",
             )
             for basis, brought in (
                 ("SDD", "its core potential for I"),
@@ -218,32 +226,36 @@ X2C = {"simple_input": "x2c", "actinide_basis": "SARC-DKH-TZVP", "non_actinide_b
             (
                 {"actinide_basis": basis},
                 "U O",
-                f"{basis} has all electrons of U, and def-ECP takes away 60 of them; name as actinide_basis "
-                "ma-def-TZVP, def-TZVP, or a file, or as simple_input x2c or dk3",
+                f"{basis} describes all electrons of U, but def-ECP replaces 60 of them; for actinide_basis use "
+                "ma-def-TZVP, def-TZVP, or a file, or for simple_input use x2c or dk3",
             )
             for basis in ("SARC-DKH-TZVP", "sarc-zora-tzvp", "ANO-RCC-TZP", "SARC2-DKH-QZVP", "cc-pVTZ-DK3")
         ),
         (
             {"actinide_basis": "SARC-DKH-TZVP", "actinide_ecp": "SD(78,MWB)"},
             "U O",
-            "SARC-DKH-TZVP has all electrons of U, and SD(78,MWB) takes away 78 of them; name as actinide_basis",
+            "SARC-DKH-TZVP describes all electrons of U, but SD(78,MWB) replaces 78 of them; for actinide_basis use",
         ),
         (
             {"actinide_basis": "cc-pVTZ-PP"},
             "U O",
-            "cc-pVTZ-PP on U is made for SK-MCDHF-RSC, not for def-ECP; name as actinide_ecp SK-MCDHF-RSC, or as",
+            "cc-pVTZ-PP on U is made for SK-MCDHF-RSC, not for def-ECP; for actinide_ecp use SK-MCDHF-RSC, or for",
         ),
         (
             {"actinide_ecp": "SK-MCDHF-RSC"},
             "U O",
-            "ma-def-TZVP on U is made for def-ECP, not for SK-MCDHF-RSC; name as actinide_ecp def-ECP",
+            "ma-def-TZVP on U is made for def-ECP, not for SK-MCDHF-RSC; for actinide_ecp use def-ECP",
         ),
-        ({"actinide_ecp": "SK-MCDHF-RSC"}, "Np O", "SK-MCDHF-RSC has no core potential for Np; def-ECP has"),
+        (
+            {"actinide_ecp": "SK-MCDHF-RSC"},
+            "Np O",
+            "SK-MCDHF-RSC has no core potential for Np; def-ECP covers",
+        ),
         # Lines of one's own that change what the templates and the settings say.
         (
             {"extra_lines": ("%scf Convergence Loose end",)},
             "O",
-            "the extra line '%scf Convergence Loose end' sets the convergence of the SCF, which every template",
+            "the extra line '%scf Convergence Loose end' sets the SCF convergence, which every template",
         ),
         (
             {"extra_lines": ("%scf", "convergence=tight", "end")},
@@ -265,8 +277,12 @@ X2C = {"simple_input": "x2c", "actinide_basis": "SARC-DKH-TZVP", "non_actinide_b
             "O",
             "the extra line '%method Functional PBE end' sets what functional sets; use functional",
         ),
-        ({"extra_lines": ("! PBE",)}, "O", "PBE in extra_lines is a functional beside wB97M-V; name one, as"),
-        ({"functional": "PBE0 PBE"}, "O", "functional names PBE0 and PBE; name one"),
+        (
+            {"extra_lines": ("! PBE",)},
+            "O",
+            "PBE in extra_lines is a second functional beside wB97M-V; name one, in",
+        ),
+        ({"functional": "PBE0 PBE"}, "O", "functional names PBE0 and PBE; expected one functional"),
         (
             {"extra_lines": ("! BOHRS",)},
             "O",
@@ -280,12 +296,16 @@ X2C = {"simple_input": "x2c", "actinide_basis": "SARC-DKH-TZVP", "non_actinide_b
         (
             {"extra_lines": ("! NRSCF",)},
             "O",
-            "NRSCF chooses how the SCF converges, which kdiis and the steps",
+            "NRSCF chooses how the SCF converges; use kdiis and the steps",
         ),
-        (X2C | {"extra_lines": ("! NoFiniteNuc",)}, "U O", "NoFiniteNuc takes back the finite nuclei of x2c"),
-        ({"extra_lines": ("! MORead",)}, "O", "MORead names no file of orbitals; add %moinp"),
+        (
+            X2C | {"extra_lines": ("! NoFiniteNuc",)},
+            "U O",
+            "NoFiniteNuc switches off the finite nuclei of x2c",
+        ),
+        ({"extra_lines": ("! MORead",)}, "O", "MORead needs a file of orbitals; add %moinp"),
         # Lines that take in others, or are no lines of an input.
-        ({"extra_lines": ("end",)}, "O", "the extra line 'end' has an end without a block; expected ! with"),
+        ({"extra_lines": ("end",)}, "O", "the extra line 'end' has an end without a block; expected ! and"),
         (
             {"extra_lines": ("%scf DampFac 0.9 end", "end")},
             "O",
@@ -299,12 +319,12 @@ X2C = {"simple_input": "x2c", "actinide_basis": "SARC-DKH-TZVP", "non_actinide_b
         (
             {"extra_lines": ("TightOpt",)},
             "O",
-            "the extra line 'TightOpt' has 'TightOpt' in no block; expected !",
+            "the extra line 'TightOpt' has 'TightOpt' outside any block; expected !",
         ),
         (
             {"extra_lines": ("%scf",)},
             "O",
-            "the extra line '%scf' opens %scf without its end, and the block would take in the coordinates",
+            "the extra line '%scf' opens %scf without its end, so the block would swallow the coordinates",
         ),
         (
             {"extra_lines": ("%scf DampFac 0.9", "! TightOpt")},
@@ -320,7 +340,7 @@ X2C = {"simple_input": "x2c", "actinide_basis": "SARC-DKH-TZVP", "non_actinide_b
         (
             {"extra_lines": ('%moinp "a.gbw',)},
             "O",
-            "the extra line '%moinp \"a.gbw' has a quote that is not closed",
+            "the extra line '%moinp \"a.gbw' has an unclosed quote",
         ),
         # What a remedy sets.
         ({"scf": ScfMethod(damping="Slow")}, "O", "damping is 'Slow'; expected one of NormalConv, SlowConv"),
@@ -333,7 +353,7 @@ X2C = {"simple_input": "x2c", "actinide_basis": "SARC-DKH-TZVP", "non_actinide_b
         (
             {"scf": ScfMethod(restart=True), "extra_lines": ("! MORead",)},
             "O",
-            "the keyword MOREAD would be there twice",
+            "the keyword MOREAD would appear twice",
         ),
         (
             {"scf": ScfMethod(restart=True), "extra_lines": ("! PAtom",)},
@@ -396,16 +416,16 @@ def test_ways_to_convergence_that_exclude_each_other(words, wrong):
     [
         (lambda: parse_geometry(""), "geometry without atoms"),
         (lambda: parse_geometry("0\n\n"), "geometry without atoms"),
-        (lambda: parse_geometry("3\n\nH 0 0 0"), "count that is not the number of atoms"),
-        (lambda: parse_geometry("H 0 0"), "geometry that does not parse"),
+        (lambda: parse_geometry("3\n\nH 0 0 0"), "wrong atom count"),
+        (lambda: parse_geometry("H 0 0"), "unreadable geometry"),
         (lambda: parse_geometry("Uuo 0 0 0"), "unknown element"),
-        (lambda: parse_geometry("H 0 0 nan"), "coordinate that is no finite number"),
+        (lambda: parse_geometry("H 0 0 nan"), "invalid coordinate"),
         (lambda: parse_geometry("H 0 0 0\nH 0 0 0.1"), "two atoms on one spot"),
         (lambda: structure("H 0 0 0", 0, 0), "electron parity"),
         (lambda: structure("H 0 0 0", 1, 0), "too few electrons"),
         (lambda: structure("H 0 0 0", 0, 3), "too few electrons"),
         (lambda: structure("H 0 0 0", 0, -1), "negative uhf"),
-        (lambda: structure("H 0 0 0", 0.5, 1), "charge that is no whole number"),
+        (lambda: structure("H 0 0 0", 0.5, 1), "charge is not a whole number"),
         (lambda: check_settings(InputSettings(n_cores=0), ["O"]), "impossible setting"),
         (lambda: check_settings(InputSettings(), ["Uuo"]), "unknown element"),
         (lambda: check_settings(InputSettings(simple_input="x2c"), ["U"]), "actinide without a basis"),
@@ -452,7 +472,7 @@ def test_what_a_refusal_names_instead_is_accepted():
                     check_settings(current, elements)
                     break
                 except InputRefused as refusal:
-                    what, name = str(refusal).partition("name as ")[2].replace(",", "").split()[:2]
+                    what, _, name = str(refusal).partition("; for ")[2].replace(",", "").split()[:3]
                     current = dataclasses.replace(current, **{what: name})
             assert check_settings(current, elements) == []
 
@@ -482,7 +502,7 @@ def test_lines_of_ones_own_that_are_right(lines):
 @pytest.mark.parametrize("basis", ["foo", "SDD", "6-31G"])
 def test_a_broken_singlet_needs_to_know_whether_the_basis_brings_a_potential(basis):
     with pytest.raises(
-        InputRefused, match="one of the potentials is in no table, or non_actinide_basis is not"
+        InputRefused, match="a potential is unknown, or non_actinide_basis is, which may imply one"
     ):
         render_input(structure("Xe 0 0 0", 0, 0), InputSettings(non_actinide_basis=basis, uks_singlet=True))
 
@@ -501,22 +521,34 @@ def structure(text, charge, uhf):
     ("atoms", "charge", "uhf", "changes", "message"),
     [
         # 59 electrons beside a core of 60, and 9 electrons of which 37 would be unpaired.
-        ("U 0 0 0", 33, 1, {}, "U with charge +33 and uhf 1 keeps -1 electrons beside the core potentials"),
-        ("Rb 0 0 0", 0, 37, {}, "Rb with charge +0 and uhf 37 keeps 9 electrons beside the core potentials"),
-        ("U 0 0 0", 32, 0, {}, "U with charge +32 and uhf 0 keeps 0 electrons beside the core potentials"),
+        (
+            "U 0 0 0",
+            33,
+            1,
+            {},
+            "U with charge +33 and uhf 1 has only -1 electrons beside the core potentials",
+        ),
+        (
+            "Rb 0 0 0",
+            0,
+            37,
+            {},
+            "Rb with charge +0 and uhf 37 has only 9 electrons beside the core potentials",
+        ),
+        ("U 0 0 0", 32, 0, {}, "U with charge +32 and uhf 0 has only 0 electrons beside the core potentials"),
         (
             "H 0 0 0",
             -51,
             0,
             {},
-            "H with charge -51 and uhf 0 needs 26 orbitals of one spin, and the basis has 9",
+            "H with charge -51 and uhf 0 needs 26 orbitals of one spin, but the basis has 9",
         ),
         (
             "I 0 0 0\nI 0 0 2.7",
             0,
             0,
             {"non_actinide_basis": "LANL2DZ", "uks_singlet": True},
-            "uks_singlet needs the electrons that the core potentials of I2 with charge +0 and uhf 0 replace",
+            "uks_singlet needs to know how many electrons the core potentials of I2 with charge +0 and uhf 0 replace",
         ),
     ],
 )

@@ -446,48 +446,57 @@ def test_warnings():
     assert check_settings(InputSettings(), URANYL.elements) == []
     assert check_settings(X2C, URANYL.elements) == []
     assert check_settings(DK3, URANYL.elements) == []
-    assert check_settings(InputSettings(), {"Nd", "F", "La"}) == ["def2-TZVPD has Nd only from ORCA 6.1 on"]
+    assert check_settings(InputSettings(), {"Nd", "F", "La"}) == [
+        "def2-TZVPD covers Nd only from ORCA 6.1 on"
+    ]
     assert check_settings(InputSettings(non_actinide_basis="madeup-TZ"), {"H"}) == [
-        "the basis madeup-TZ is in no table: whether it covers every element is not checked"
+        "unknown basis madeup-TZ: cannot check whether it covers every element"
     ]
     # It stands on the "!" line, also where no element has it.
     assert check_settings(InputSettings(non_actinide_basis="madeup-TZ"), {"U"}) == [
-        "the basis madeup-TZ is in no table: whether it covers every element is not checked"
+        "unknown basis madeup-TZ: cannot check whether it covers every element"
     ]
     assert check_settings(InputSettings(actinide_ecp="my-ECP"), {"U"}) == [
-        "the core potential my-ECP is in no table: whether it covers every actinide is not checked"
+        "unknown core potential my-ECP: cannot check whether it covers every actinide"
     ]
     assert check_settings(InputSettings(non_actinide_basis="DKH-def2-TZVP"), {"O"}) == [
-        "DKH-def2-TZVP is contracted for a relativistic Hamiltonian, which omol has not"
+        "DKH-def2-TZVP is contracted for a relativistic Hamiltonian, but omol uses none"
     ]
     assert check_settings(InputSettings(functional="wB97MV"), {"O"}) == [
-        "the functional wB97MV is in no table (did you mean wB97M-V?): ORCA refuses a name that it does not know"
+        "unknown functional wB97MV (did you mean wB97M-V?): ORCA refuses a name that it does not know"
     ]
     assert check_settings(InputSettings(simple_input="x2c"), {"H", "O"}) == [
-        "def2-TZVPD is not contracted for a relativistic Hamiltonian, which x2c has"
+        "def2-TZVPD is not contracted for a relativistic Hamiltonian, but x2c uses one"
     ]
     assert check_settings(InputSettings(non_actinide_basis="a.bas"), {"H", "I"}) == [
-        "non_actinide_basis is a file, and ORCA puts its def2-ECP on I all the same: "
-        "the file must be made for it"
+        "non_actinide_basis is a file, but ORCA still puts its def2-ECP on I: the file must be made for it"
     ]
 
 
 @pytest.mark.parametrize(
     ("settings", "changes", "warning"),
     [
-        (DK3, {"actinide_basis": "SARC-ZORA-TZVP"}, "SARC-ZORA-TZVP is contracted for ZORA, and dk3 has DKH"),
-        (DK3, {"non_actinide_basis": "ZORA-def2-TZVP"}, "ZORA-def2-TZVP is contracted for ZORA, and dk3 has"),
-        (DK3, {"non_actinide_basis": "x2c-TZVPall"}, "x2c-TZVPall is contracted for X2C, and dk3 has DKH"),
+        (
+            DK3,
+            {"actinide_basis": "SARC-ZORA-TZVP"},
+            "SARC-ZORA-TZVP is contracted for ZORA, but dk3 uses DKH",
+        ),
+        (
+            DK3,
+            {"non_actinide_basis": "ZORA-def2-TZVP"},
+            "ZORA-def2-TZVP is contracted for ZORA, but dk3 uses",
+        ),
+        (DK3, {"non_actinide_basis": "x2c-TZVPall"}, "x2c-TZVPall is contracted for X2C, but dk3 uses DKH"),
         (
             X2C,
             {"non_actinide_basis": "DKH-def2-TZVP"},
-            "DKH-def2-TZVP is contracted for DKH, and x2c has DLU-X2C",
+            "DKH-def2-TZVP is contracted for DKH, but x2c uses DLU-X2C",
         ),
-        (X2C, {"non_actinide_basis": "ma-ZORA-def2-SVP"}, "ma-ZORA-def2-SVP is contracted for ZORA, and x2c"),
+        (X2C, {"non_actinide_basis": "ma-ZORA-def2-SVP"}, "ma-ZORA-def2-SVP is contracted for ZORA, but x2c"),
         (
             X2C,
             {"actinide_basis": "SARC-ZORA-TZVP"},
-            "SARC-ZORA-TZVP is contracted for ZORA, and x2c has DLU-X2C",
+            "SARC-ZORA-TZVP is contracted for ZORA, but x2c uses DLU-X2C",
         ),
         (X2C, {"actinide_basis": "ANO-RCC-TZP"}, None),
         (DK3, {"actinide_basis": "ANO-RCC-TZP"}, None),

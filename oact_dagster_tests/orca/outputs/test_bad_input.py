@@ -89,7 +89,7 @@ def test_no_permission() -> None:
 def test_bytes_that_are_not_orcas(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "orca.out"
     file.write_bytes(data)
-    output = truncated(file, "nothing in the file is ORCA's")
+    output = truncated(file, "the file is not an ORCA output")
     assert (output.n_cores, output.n_gradients, output.opt_cycles) == (None, None, None)
 
 
@@ -135,7 +135,7 @@ def test_a_gzip_file_cut_at_any_byte(tmp_path: Path, level: int) -> None:
         file.write_bytes(data[:cut])
         assert read_output(file).termination == "truncated"
     file.write_bytes(data[:-1])
-    truncated(file, "gzip stream is cut")
+    truncated(file, "gzip stream is truncated")
 
 
 def test_a_gzip_file_with_something_behind_it(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_gzip_file_with_something_behind_it(tmp_path: Path) -> None:
     output = read_output(file)
     assert (output.termination, output.final_energy) == ("normal", -626.6)
     file.write_bytes(gzip.compress(text[:half]) + gzip.compress(text[half:])[:-9])
-    truncated(file, "gzip stream is cut")
+    truncated(file, "gzip stream is truncated")
 
 
 def test_a_damaged_gzip_file(tmp_path: Path) -> None:

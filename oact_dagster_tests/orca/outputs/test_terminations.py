@@ -314,8 +314,8 @@ def test_a_normal_end_with_an_energy_that_is_not_converged(tmp_path: Path) -> No
         ("inf", "inf"),
         (0.0, "not negative"),
         (12.5, "not negative"),
-        (-637.0, "from the first SCF"),
-        (-616.0, "from the first SCF"),
+        (-637.0, "from that of the first SCF"),
+        (-616.0, "from that of the first SCF"),
     ],
 )
 def test_an_impossible_energy(tmp_path: Path, energy: float | str, why: str) -> None:

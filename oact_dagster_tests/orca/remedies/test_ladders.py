@@ -202,8 +202,8 @@ def test_memory_at_the_nodes_limit():
     ]
     assert stop.reason == (
         "out_of_memory after fewer_processes 3 times; use nodes with more memory; "
-        "more_memory: one process needs 10125 MB, and the node has 10000 MB; "
-        "fewer_processes: one process needs 10125 MB, and the node has 10000 MB"
+        "more_memory: one process needs 10125 MB, but the node has 10000 MB; "
+        "fewer_processes: one process needs 10125 MB, but the node has 10000 MB"
     )
 
 
@@ -234,7 +234,7 @@ def test_timeout_doubles_up_to_the_queues_limit():
     ]
     assert stop.reason == (
         "timeout after longer_limit 3 times; the same attempt would only time out again: use more n_cores, or a queue "
-        "with a longer limit; longer_limit: the limit of 5 h is the longest that there is; "
+        "with a longer limit; longer_limit: the limit of 5 h is already the longest; "
         "restart_in_limit: nothing is left to start from"
     )
 
@@ -278,7 +278,7 @@ def test_a_wrong_input_stops_with_its_message(failure):
         (F.INPUT_REFUSED, "atoms 1 (H) and 2 (H) are 0.100 Å apart; expected", "look at the row's geometry"),
         (F.INPUT_REFUSED, "line 1 has the unknown element 'Uuo'; expected", "look at the row's geometry"),
         (F.INPUT_REFUSED, "the geometry is empty; expected lines", "look at the row's geometry"),
-        (F.INPUT_REFUSED, "x2c has no basis of its own for U; name as", "change the settings"),
+        (F.INPUT_REFUSED, "x2c has no default basis for U; name as", "change the settings"),
         (
             F.INPUT_REFUSED,
             "uks_singlet needs the electrons of I2 with charge +0 and uhf 0",
