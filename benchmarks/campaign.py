@@ -1,16 +1,16 @@
-"""What it costs that a campaign runs itself: its sensors' ticks, and a whole campaign without any calculation.
+"""Cost of a self-running campaign: its sensors' ticks, and a whole campaign without any calculation.
 
 ``python benchmarks/campaign.py`` prints two tables.
 
-- Ticks (``--ticks 100000``; 0 for none): a campaign of so many waters is taken in. Its ledger is then set to the middle
-  of its life: most completed, 5,000 running (half of them in a batch that lives, half in one that is dead), some failed
-  or timed out (due, resting, set aside), some held, the rest to be run. Each completed structure but 500 has its
-  materialization of ``orca_results``, each failed or running one a planned event: real events of Dagster, copied in
-  its SQLite files. Then each sensor's tick, in a fresh process, the first and the second one.
-- The dry campaign (``--structures 3000``): sensors' ticks and the runs that they ask for, one after the other in this
-  process, until the feed says that the campaign is done. Everything is real but the scheduler: its jobs end by a clock
-  of its own that every look sets forward, and leave the files that a payload and ORCA leave. Of all attempts 6 % fail
-  as ORCA fails, 1 % run into their limit, and 1 % are lost with their node; a retry rests for no time.
+- Ticks (``--ticks 100000``; 0 for none): takes in a campaign of that many water molecules and sets its ledger to the
+  middle of the campaign's life. Most structures are completed, 5,000 are running (half of them in a live batch, half in
+  a dead one), some have failed or timed out (due, resting, set aside), some are held, the rest are to be run. All
+  completed structures but 500 have a materialization of ``orca_results``, each failed or running one a planned event.
+  These are real Dagster events, copied in its SQLite files. Then each sensor ticks twice, in a fresh process.
+- The dry campaign (``--structures 3000``): runs sensor ticks, and the runs that they request, one after the other in
+  this process until the feed says that the campaign is done. Everything is real but the scheduler. Its jobs end by a
+  simulated clock, which every poll advances, and leave the files that a payload and ORCA leave. Of all attempts 6 %
+  fail as ORCA fails, 1 % reach their time limit and 1 % are lost with their node. Retries are due at once.
 """
 
 import argparse
@@ -64,8 +64,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--ticks", type=int, default=100_000, help="structures of the ticks' campaign")
-    parser.add_argument("--structures", type=int, default=3000, help="structures of the dry campaign")
+    parser.add_argument("--ticks", type=int, default=100_000, help="structures in the campaign of the ticks")
+    parser.add_argument("--structures", type=int, default=3000, help="structures in the dry campaign")
     parser.add_argument("--tick", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     os.environ.pop("DAGSTER_HOME", None)
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def make(folder: Path, structures: int) -> Campaign:
-    """A campaign of waters that is taken in; nothing ever runs it."""
+    """Make a campaign of water molecules and take it in. Nothing ever runs it."""
     with (folder / "structures.csv").open("w") as stream:
         stream.write("aligned_csd_core,charge,uhf\n")
         for number in range(structures):
@@ -89,7 +89,7 @@ def make(folder: Path, structures: int) -> Campaign:
     settings: dict[str, Any] = {
         "name": "bench",
         "csv": "structures.csv",
-        # Nothing starts it.
+        # This is never started.
         "orca": {"command": "/bin/true", "n_cores": 4},
         "launcher": {"kind": "slurm", "grace_s": 0},
         "retry": {"delay_s": 0},
@@ -108,7 +108,7 @@ def _cpu() -> float:
 
 
 def _peak_mb() -> float:
-    # Not getrusage: a process inherits the peak of the one that started it.
+    # getrusage would not do: a process inherits the peak of the one that started it.
     status = Path("/proc/self/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
 
@@ -119,7 +119,7 @@ def _size(*paths: Path) -> int:
 
 
 def _tick(campaign: Campaign, instance: dg.DagsterInstance, name: str) -> tuple[list[dg.RunRequest], str]:
-    """A sensor's tick as the code server carries it out: what it asks for, and what it says."""
+    """Run a sensor's tick as the code server does; return its run requests and its message."""
     definitions = for_campaign(campaign.file)
     sensor = next(one for one in definitions.sensors or [] if one.name == f"{name}_sensor")
     context = dg.build_sensor_context(instance, sensor_name=sensor.name, definitions=definitions, cursor=None)
@@ -178,10 +178,10 @@ def _two_ticks(folder: Path, name: str) -> dict[str, Any]:
 
 
 def middle_of_life(campaign: Campaign, structures: int) -> dict[str, int]:
-    """Set the ledger to a plausible mixture; the running ones are in the middle of the CSV."""
+    """Set the ledger to a plausible mixture, with the running structures in the middle of the CSV."""
     now, running = time.time(), min(RUNNING, structures // 10)
     with Ledger(campaign.ledger) as ledger:
-        # The process that makes this waits while the ticks are measured: its batch lives.
+        # This process waits while the ticks are measured, so its batch is alive.
         ours = Owner.this_process()
         ledger.open_batch("dead", replace(ours, pid_started=1.0))
         ledger.open_batch("alive", ours)
@@ -194,7 +194,7 @@ def middle_of_life(campaign: Campaign, structures: int) -> dict[str, int]:
             " ELSE 'completed' END",
             {"half": structures // 2, "running": running, "all": structures},
         )
-        # Of those that failed half are set aside; of the others half rest, half are due.
+        # Of the failed structures half are set aside; half of the others are resting, half are due.
         db.execute(
             "UPDATE structures SET fail_count = 1 + 2 * (orig_index / 100 % 2) WHERE status IN ('failed', 'timeout')"
         )
@@ -207,7 +207,7 @@ def middle_of_life(campaign: Campaign, structures: int) -> dict[str, int]:
             "UPDATE structure_state SET held = 1 WHERE structure_id IN"
             " (SELECT id FROM structures WHERE status = 'to_run' AND orig_index % 50 = 8)"
         )
-        # The newest are those of structures that were tried once.
+        # The newest attempts are those of structures tried once.
         for number in (2, 3, 1):
             db.execute(
                 "INSERT INTO attempts (structure_id, number, token, state, batch_id, launcher, host, outcome,"
@@ -230,7 +230,7 @@ def middle_of_life(campaign: Campaign, structures: int) -> dict[str, int]:
 
 
 def show(campaign: Campaign) -> dict[str, int]:
-    """Give structures their events in Dagster: one of each kind is a real one, the others are copies in SQL."""
+    """Give structures their Dagster events: one of each kind is real, the others are copies in SQL."""
     key = CampaignKeys.of(campaign).orca_results
     with sqlite3.connect(campaign.ledger) as db:
         by_status: dict[str, list[str]] = {}
@@ -286,7 +286,7 @@ def _materialized(key: dg.AssetKey, partition: str) -> Any:
 
 
 def _copy(home: Path, run_id: str, partition: str, others: Sequence[str]) -> None:
-    """Copy a partition's events of a run for others, in the file that asset queries read."""
+    """Copy the events of one partition in a run to other partitions, in the file that asset queries read."""
     with sqlite3.connect(home / "history" / "runs" / "index.db") as db:
         columns = "run_id, dagster_event_type, timestamp, step_key, asset_key"
         rows = db.execute(
@@ -294,7 +294,7 @@ def _copy(home: Path, run_id: str, partition: str, others: Sequence[str]) -> Non
             (run_id, partition),
         ).fetchall()
         if not rows:
-            raise SystemExit("Dagster keeps its events elsewhere than this benchmark knows")
+            raise SystemExit("this benchmark does not know where this version of Dagster keeps its events")
         db.executemany(
             f"INSERT INTO event_logs (event, {columns}, partition) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
@@ -343,7 +343,7 @@ ORCA finished by error termination in SCF
 
 
 class Clockwork:
-    """A scheduler whose jobs take minutes to hours of a clock that goes on by five minutes with each look."""
+    """Scheduler whose jobs take minutes to hours of a simulated clock; each poll advances it by five minutes."""
 
     kind = "slurm"
     jobs_outlive_process = True
@@ -356,7 +356,7 @@ class Clockwork:
         self._ended: dict[str, JobState] = {}
 
     def submit(self, jobs: Sequence[Job]) -> Submission:
-        """Take all."""
+        """Accept all jobs."""
         taken = {}
         for job in jobs:
             word = self._chance.choices(("good", "bad", "limit", "lost"), (92, 6, 1, 1))[0]
@@ -367,15 +367,15 @@ class Clockwork:
         return Submission(taken)
 
     def withdraw(self, tokens: Collection[str]) -> Collection[str]:
-        """There are none that were not taken."""
+        """Do nothing: all jobs were accepted."""
         return tokens
 
     def closing(self) -> str:
-        """Never."""
+        """Never closes."""
         return ""
 
     def states(self, job_ids: Collection[str]) -> Mapping[str, JobState]:
-        """Those whose time has come have ended, and left their files."""
+        """End the jobs whose time has come, which then leave their files."""
         self._now += 300.0
         return {job_id: self._state(job_id) for job_id in job_ids}
 
@@ -407,26 +407,26 @@ class Clockwork:
         return JobState(Phase.ENDED, "COMPLETED")
 
     def cancel(self, job_ids: Collection[str]) -> None:
-        """Nothing is ever cancelled here."""
+        """Do nothing: nothing is ever cancelled."""
 
     def how_to_cancel(self, job_ids: Collection[str]) -> str:
-        """There is no command for it."""
+        """Return nothing: there is no command."""
         return ""
 
     def adopt(self, orphans: Sequence[Orphan]) -> Mapping[str, str]:
-        """No run dies here."""
+        """Adopt nothing: no run dies."""
         return {}
 
     def notes(self) -> Sequence[str]:
-        """None."""
+        """Return no notes."""
         return ()
 
     def wait(self, seconds: float) -> bool:
-        """Its clock needs no waiting."""
+        """Return at once: the clock is simulated."""
         return True
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing."""
 
 
 def _dry_campaign(folder: Path, structures: int) -> None:
@@ -463,7 +463,7 @@ def _dry_campaign(folder: Path, structures: int) -> None:
             minutes = (time.perf_counter() - begun) / 60
             print(f"{minutes:.0f} min, {runs.total()} runs: {said}", file=sys.stderr, flush=True)
     seconds, spent = time.perf_counter() - begun, _cpu() - cpu
-    # The last one to close a SQLite file brings its journal back.
+    # Measured after closing: the last connection merges SQLite's journal into the file.
     grown = [
         after - before
         for after, before in zip((_size(campaign.ledger), _size(home)), files_before, strict=True)
@@ -494,7 +494,7 @@ def _dry_campaign(folder: Path, structures: int) -> None:
 
 
 def _events(home: Path) -> int:
-    """All events that Dagster keeps, in a file for each run."""
+    """Count all events in Dagster's storage, which has a file for each run."""
     found = 0
     for file in (home / "history" / "runs").glob("*.db"):
         if file.stem != "index":

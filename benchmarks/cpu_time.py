@@ -1,4 +1,4 @@
-"""How much of a core something takes."""
+"""Measurement of CPU time."""
 
 import statistics
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def cpu_ms(work: Callable[[], object], repetitions: int) -> float:
-    """Median CPU time, ms, of so many repetitions, after one that does not count."""
+    """Return the median CPU time in ms of several repetitions, after a warm-up."""
     work()
     times = []
     for _ in range(repetitions):

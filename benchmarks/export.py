@@ -1,8 +1,8 @@
-"""What it costs to write a training set: seconds, CPU, size and memory of each format.
+"""Cost of writing a training set: wall time, CPU, size and memory of each format.
 
-Run ``python benchmarks/export.py``. The structures have 60 atoms each, and made outputs in ORCA's format, as short as
-the stand-in engine's are (``--kb`` makes them longer, as ORCA's own are). Each format is written by a process of its
-own; its peak memory includes Python and what it imports. The file cache is warm.
+Run ``python benchmarks/export.py``. The structures have 60 atoms each and synthetic outputs in ORCA's format, as short
+as the stand-in engine's (``--kb`` makes them as long as ORCA's). Each format is written by its own process; its peak
+memory includes Python and the imports. The file cache is warm.
 """
 
 import argparse
@@ -29,7 +29,7 @@ MADE_AT_ONCE = 500
 
 
 def made_output(token: str, kilobytes: int, steps: int) -> str:
-    """One output, with other numbers for each token; with more steps than one it is that of an optimisation."""
+    """Return an output with numbers that depend on the token; more than one step makes it an optimisation."""
     numbers = random.Random(token)
     parts = [
         f"{'*' * 17:>50}\n{'* O   R   C   A *':>50}\n{'*' * 17:>50}\n\n",
@@ -69,7 +69,7 @@ def made_output(token: str, kilobytes: int, steps: int) -> str:
 
 
 def make_campaign(folder: Path, structures: int, kilobytes: int, steps: int) -> None:
-    """A ledger of completed structures, each with its folder."""
+    """Make a ledger of completed structures with their job folders."""
     (folder / "campaign.yaml").write_text("name: bench\ncsv: null\norca: {command: orca}\n")
     campaign = load_campaign(folder)
     with Ledger(campaign.ledger, create=True) as ledger:
@@ -115,7 +115,7 @@ def _ending(token: str, steps: int) -> Ending:
 
 
 def one(folder: Path, format_name: str, *, all_steps: bool) -> None:
-    """Write one file and print what it took."""
+    """Write one file and print its cost."""
     from oact_dagster.export.export import default_target, export_campaign
     from oact_dagster.export.frames import FrameSelection
 
@@ -127,7 +127,7 @@ def one(folder: Path, format_name: str, *, all_steps: bool) -> None:
             campaign, ledger, target, format_name, flagged={}, wanted=FrameSelection(all_steps)
         )
     took, used = time.perf_counter() - start, time.process_time() - cpu
-    # Not getrusage: a process inherits the peak of the one that started it.
+    # getrusage would not do: a process inherits the peak of the one that started it.
     status = Path("/proc/self/status").read_text()
     peak_kb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
     found = {"s": took, "cpu": used, "frames": report.frames, "size": report.size, "peak": peak_kb / 1024}
@@ -144,8 +144,8 @@ def measured(folder: Path, format_name: str, *, all_steps: bool) -> dict[str, An
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--structures", type=int, default=1000)
-    parser.add_argument("--kb", type=int, default=0, help="kB that make each output longer")
-    parser.add_argument("--steps", type=int, default=1, help="steps of each output, all of which are written")
+    parser.add_argument("--kb", type=int, default=0, help="kB to add to each output")
+    parser.add_argument("--steps", type=int, default=1, help="steps in each output; all are written")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--format", help=argparse.SUPPRESS)
     parser.add_argument("--all-steps", action="store_true", help=argparse.SUPPRESS)

@@ -1,11 +1,10 @@
-"""How much CPU the inputs of a campaign take, their job folders included.
+"""CPU time of writing a campaign's inputs, including their job folders.
 
 Run ``python benchmarks/inputs.py``. CPU times are of this process. The folders are written into memory (``/dev/shm``)
-where there is such a place, so that the program is measured and not the disk; ``--folder`` names a disk. There the
-system's part depends on what went before: ext4 gives no inode away again for some minutes, and searches among all
-those that were removed for each new file, so that it is 1 to 2 s after a quiet time, and 15 s after 30,000 files were
-removed.
-The structures are made: an actinide with ligand atoms around it, no two nearer than 1.2 Å.
+if possible, so that the program is measured and not the disk; ``--folder`` names a disk. On a disk the system's share
+depends on what happened before: ext4 does not reuse the inodes of removed files for some minutes, and searches all of
+them for each new file. That took 1 to 2 s after a quiet time, and 15 s after removing 30,000 files.
+The structures are synthetic: an actinide surrounded by ligand atoms, no two closer than 1.2 Å.
 """
 
 import argparse
@@ -32,14 +31,14 @@ SPACING = 1.3
 
 
 def structure(number: int, atoms: int) -> StructureRecord:
-    """A structure of its own for each number, with as many unpaired electrons as make its electrons even."""
+    """Return a different structure for each number, with 0 or 1 unpaired electrons, as its electrons require."""
     metal = ACTINIDES[number % len(ACTINIDES)]
     symbols = [metal, *(LIGANDS[(number + place) % len(LIGANDS)] for place in range(atoms - 1))]
     side = round(atoms ** (1 / 3) + 0.5)
     lines = []
     for place, symbol in enumerate(symbols):
         x, y, z = place % side, place // side % side, place // side**2
-        # Turned, since no complex has its atoms in planes along an axis.
+        # Rotated, since no real complex has its atoms in planes along an axis.
         u, v = 0.8 * x - 0.6 * y, 0.6 * x + 0.8 * y
         v, w = 0.8 * v - 0.6 * z, 0.6 * v + 0.8 * z
         shift = (number * 7919 % 1000) / 10_000
@@ -69,7 +68,7 @@ _Z |= dict(zip(ACTINIDES, (90, 92, 93, 94, 95, 96), strict=True))
 
 
 def campaign_in(folder: Path) -> Campaign:
-    """A campaign with all default settings."""
+    """Return a campaign with default settings."""
     (folder / "structures.csv").write_text("aligned_csd_core,charge,uhf\n")
     settings = {"name": "benchmark", "csv": "structures.csv", "orca": {"command": "/opt/orca/orca"}}
     (folder / "campaign.yaml").write_text(yaml.safe_dump(settings))
@@ -77,19 +76,19 @@ def campaign_in(folder: Path) -> Campaign:
 
 
 def cpu() -> tuple[float, float]:
-    """CPU in s of this process: its own, and that of the system for it."""
+    """Return this process's user and system CPU time, s."""
     times = os.times()
     return times.user, times.system
 
 
 def main() -> None:
-    """Print one table."""
+    """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--structures", type=int, default=SHARDED_FROM)
     parser.add_argument("--atoms", type=int, default=60)
     memory = Path("/dev/shm")
     place = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
-    parser.add_argument("--folder", type=Path, default=place, help="where the folders are written")
+    parser.add_argument("--folder", type=Path, default=place, help="folder for the job folders")
     wanted = parser.parse_args()
     records = [structure(number, wanted.atoms) for number in range(wanted.structures)]
     with tempfile.TemporaryDirectory(prefix="oact-inputs-", dir=wanted.folder) as name:

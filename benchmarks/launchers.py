@@ -1,23 +1,23 @@
-"""What each launcher takes to run a batch, with an engine that returns at once.
+"""Time and CPU that each launcher takes to run a batch, with an engine that returns at once.
 
 ``python benchmarks/launchers.py [--launchers local,parsl,slurm,flux] [--batches 10,100,1000]`` runs one batch for each,
 in a fresh process with a fresh ledger, without Dagster, and prints one table:
 
-- submitted: from the start of the batch until the launcher has taken the last structure;
+- submitted: from the start of the batch until the launcher has accepted the last structure;
 - recorded: until the last result is in the ledger;
 - coordinator: CPU of the process that runs the batch, for each structure;
-- children: CPU of what it starts, for each structure: scheduler commands, and the payloads where they are its own.
-  Parsl's workers and their payloads are not: they are nobody's children.
+- children: CPU of the processes that it starts, for each structure: scheduler commands, and payloads if they are its
+  children. Parsl's workers and their payloads are not.
 
-Parsl needs some seconds to start, which is in what its batches take.
+Parsl needs some seconds to start, which its batches include.
 
-Slurm and Flux are real ones, started for this on the machine (as the tests do). ``stand-in-flux`` is the stand-in of
-the tests, which runs each job as a process. With Flux a row says what it takes alone: ``flux submit --cc=0-499 true``
-for a batch of 500, until it has printed all ids, and until all jobs have ended.
+Slurm and Flux are real ones, started on this machine as in the tests. ``stand-in-flux`` is the stand-in of the tests,
+which runs each job as a process. For Flux another row shows what Flux alone takes: ``flux submit --cc=0-499 true`` for
+a batch of 500, until it has printed all ids, and until all jobs have ended.
 
-A second table has the share of a core that the reader of the payloads' messages takes while 1,000 calculations run and
-say nothing. With Flux a third one has what a poll of 20 jobs takes in an empty instance, and in one with many jobs that
-have ended; below it what a list of all jobs takes, which is what a poll was before.
+A second table has the share of a core that the reader of the payloads' messages takes while 1,000 calculations run
+silently. For Flux a third table has the cost of polling 20 jobs in an empty instance and in one with many ended jobs,
+and below it the cost of listing all jobs.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def main() -> None:
 
 @contextmanager
 def _ready_for(kind: str) -> Iterator[dict[str, str]]:
-    """The environment in which a launcher finds its scheduler."""
+    """Yield the environment in which a launcher finds its scheduler."""
     if kind == "slurm":
         from oact_dagster_tests.schedulers.real_slurm import RealSlurm, missing_programs
 
@@ -100,7 +100,7 @@ def _ready_for(kind: str) -> Iterator[dict[str, str]]:
         from oact_dagster_tests.schedulers.real_flux import RealFlux, missing_program
 
         if missing_program():
-            raise SystemExit("no flux on PATH; leave flux out of --launchers, or take stand-in-flux")
+            raise SystemExit("no flux on PATH; leave flux out of --launchers, or use stand-in-flux")
         instance = RealFlux()
         try:
             instance.start()
@@ -120,7 +120,7 @@ def _ready_for(kind: str) -> Iterator[dict[str, str]]:
 
 
 def _alone(size: int, environment: dict[str, str]) -> str:
-    """What Flux takes for as many jobs without us."""
+    """Return a row on what Flux alone takes for the same number of jobs."""
     began = time.monotonic()
     command = ["flux", "submit", f"--cc=0-{size - 1}", "-n1", "true"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, **environment})
@@ -132,7 +132,7 @@ def _alone(size: int, environment: dict[str, str]) -> str:
 
 
 def _polls(old: int, environment: dict[str, str]) -> Iterator[str]:
-    """A poll of a few jobs, and a list of all jobs, with so many that have ended."""
+    """Yield rows on a poll of a few jobs and a list of all jobs, with many ended jobs in the instance."""
     run = {**os.environ, **environment, "FLUX_F58_FORCE_ASCII": "1"}
     mock = "--setattr=system.exec.test.run_duration=0.001s"
     for start in range(0, old, 500):
@@ -163,7 +163,7 @@ def _polls(old: int, environment: dict[str, str]) -> Iterator[str]:
 
 
 def _poll(asked: str) -> dict[str, float]:
-    """One look at jobs, or one at all of them."""
+    """Poll some jobs, or list all of them, and return the cost."""
     from oact_dagster.schedulers.command import run_command
     from oact_dagster.schedulers.flux.commands import Flux
     from oact_dagster.schedulers.protocol import JobOptions
@@ -221,12 +221,12 @@ def _inside(folder: Path, size: int) -> dict[str, float]:
         )
         submitted = 0.0
         for event in run.run():
-            # Inputs are told of once their jobs have been taken.
+            # Inputs are announced after their jobs have been accepted.
             if isinstance(event, InputWritten):
                 submitted = time.monotonic() - began
         recorded = time.monotonic() - began
         if ledger.count_by_status() != {Status.COMPLETED: size}:
-            raise SystemExit(f"not all were completed: {ledger.count_by_status()}")
+            raise SystemExit(f"not all structures completed: {ledger.count_by_status()}")
     return {
         "submitted": submitted,
         "recorded": recorded,
@@ -238,11 +238,11 @@ def _inside(folder: Path, size: int) -> dict[str, float]:
 
 class _Handler:
     def handle_message(self, message: object) -> None:
-        """Nothing comes."""
+        """Ignore the message; none arrives."""
 
 
 def _idle_reader() -> float:
-    """Share of a core of the reader's thread, in percent."""
+    """Return the share of a core that the reader's thread takes, in percent."""
     from oact_dagster.defs.pipes import BatchMessageReader
 
     with tempfile.TemporaryDirectory() as folder:

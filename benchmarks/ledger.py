@@ -1,8 +1,8 @@
-"""How fast the ledger is: taking a CSV in, and asking and changing a ledger of a million structures.
+"""Speed of the ledger: intake of a CSV, and queries and changes of a ledger with a million structures.
 
 Run ``python benchmarks/ledger.py``. The CSV and the ledger (3.5 GB) are made in a temporary folder (``--folder`` names
-another place for it). Intake is measured in CPU time of one process, the rest in wall time with a warm file cache, the
-best of three; what changes the ledger is done with different structures each time.
+its parent). Intake is measured in CPU time of one process. The rest is wall time with a warm file cache, the best of
+three; changes are applied to different structures each time.
 """
 
 import argparse
@@ -31,7 +31,7 @@ _LIGANDS: Final = ("C", "H", "N", "O", "F", "P", "S", "Cl")
 
 
 def atoms(chance: random.Random, number: int) -> str:
-    """Coordinates of a complex that no check refuses: no two atoms close to each other, and along no axis."""
+    """Return coordinates that pass all checks: no two atoms are close, and they are not along an axis."""
     symbols = ["U", *chance.choices(_LIGANDS, k=number - 1)]
     lines = []
     for place, symbol in enumerate(symbols):
@@ -49,7 +49,7 @@ def electrons(geometry: str) -> int:
 
 
 def ingest(folder: Path) -> None:
-    """Take in a CSV of complexes with 30 to 90 atoms, once new and once known."""
+    """Take in a CSV of complexes with 30 to 90 atoms, first as new rows and then as known ones."""
     chance = random.Random(1)
     with (folder / "complexes.csv").open("w", encoding="utf-8") as csv:
         csv.write("aligned_csd_core,charge,uhf\n")
@@ -80,7 +80,7 @@ def verdict(met: bool, text: str) -> str:
 
 
 def make_ledger(path: Path, rows: int) -> float:
-    """Write a ledger of rows of 2 kB in bulk; 90 % completed, 2 % failed, 0.1 % running, the rest to run."""
+    """Write a ledger with rows of 2 kB in bulk: 90 % completed, 2 % failed, 0.1 % running, the rest to run."""
     start = time.perf_counter()
     with Ledger(path, create=True):
         pass
@@ -98,7 +98,7 @@ def make_ledger(path: Path, rows: int) -> float:
         db.execute("BEGIN")
         db.execute(
             "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?),"
-            # Scattered over the file, as they are in a campaign.
+            # Scattered over the file, as in a real campaign.
             " r(i, c, u) AS (SELECT i, (i * 7919) % 1000, (i * 2654435761 % 1000003) / 1000003.0 FROM n)"
             " INSERT INTO structures (orig_index, elements, natoms, status, charge, spin, geometry, job_dir,"
             " max_forces, scf_steps, final_energy, error_message, fail_count, wall_time, n_cores)"
@@ -153,7 +153,7 @@ def best(work: Callable[[], object], repetitions: int = 3) -> float:
 
 
 def million(path: Path) -> None:
-    """Ask and change the large ledger, and print the peak memory of all that."""
+    """Query and change the large ledger, and print the peak memory."""
     with open_reader(path) as reader:
         for name, ask, limit in (
             ("dashboard: counts by status", reader.count_by_status, 0.2),
@@ -187,7 +187,7 @@ def million(path: Path) -> None:
         show("recording 1,000 outcomes", best(lambda: ledger.record(next(to_record))), 0.1)
         show("reset of the 20,000 failed", best(lambda: ledger.reset([Status.FAILED]), 1), None)
         ledger.close_batch("bench")
-    # Not getrusage: a process inherits the peak of the one that started it.
+    # getrusage would not do: a process inherits the peak of the one that started it.
     status = Path("/proc/self/status").read_text()
     peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
     print(
@@ -233,8 +233,8 @@ def outcomes(claimed: list[list[Claim]]) -> Iterator[list[Ending]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="structures of the large ledger")
-    parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="structures in the large ledger")
+    parser.add_argument("--folder", type=Path, help="parent of the temporary folder")
     parser.add_argument("--large", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.large:

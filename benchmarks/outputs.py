@@ -1,7 +1,7 @@
-"""How fast outputs are read, against just reading or decompressing the same bytes, and against cclib.
+"""Speed of reading outputs, compared with just reading or decompressing the same bytes, and with cclib.
 
 Run ``OACT_TEST_DATA=<folder of real outputs> python benchmarks/outputs.py``. Times are CPU times of one process with a
-warm file cache, the median of many repetitions; the large files are made from the real ones in a temporary folder.
+warm file cache, the median of many repetitions. The large files are made from the real ones in a temporary folder.
 """
 
 import argparse
@@ -26,14 +26,14 @@ MB = 1_000_000
 
 
 def long_optimisation(data: bytes, size: int) -> bytes:
-    """Repeat the cycles 3 to 6 of a real optimisation until the file is as long as asked."""
+    """Repeat cycles 3 to 6 of a real optimisation until the file has the wanted length."""
     first, last = (_cycle(data, number) for number in (3, 7))
     cycles = data[first:last]
     return data[:first] + cycles * ((size - len(data)) // len(cycles) + 2) + data[last:]
 
 
 def _cycle(data: bytes, number: int) -> int:
-    """Where the box around the heading of a cycle begins."""
+    """Return the position of the box around a cycle's heading."""
     heading = data.index(b"GEOMETRY OPTIMIZATION CYCLE%4d " % number)
     return data.rindex(b"\n", 0, data.rindex(b"\n", 0, heading)) + 1
 
@@ -47,7 +47,7 @@ def cclib_ms(file: Path) -> float | None:
 
 
 def gunzip() -> tuple[str, Callable[[bytes], bytes]]:
-    """The decompressor that the reader uses here: isal where it is installed, else zlib."""
+    """Decompress with the reader's library: isal if it is installed, else zlib."""
     try:
         from isal import isal_zlib
     except ImportError:
@@ -126,7 +126,7 @@ def folders(data: Path, work: Path, number: int) -> None:
 
 
 def memory(data: Path, work: Path) -> None:
-    """The peak memory of a process that reads a file of 4 GB (a hole in the middle of a real optimisation)."""
+    """Measure the peak memory for a file of 4 GB, a real optimisation with a hole in the middle."""
     text = (data / OPTIMISATION).read_bytes()
     middle = _cycle(text, 3)
     file = work / "large.out"
@@ -146,7 +146,7 @@ def one(file: Path) -> None:
     start = time.process_time()
     read_output(file)
     took = time.process_time() - start
-    # Not getrusage: a process inherits the peak of the one that started it.
+    # getrusage would not do: a process inherits the peak of the one that started it.
     status = Path("/proc/self/status").read_text()
     peak_kb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
     print(f"{took:.2f} {peak_kb / 1024:.0f}")
@@ -154,8 +154,10 @@ def one(file: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--folders", type=int, default=10_000, help="how many job folders to survey")
-    parser.add_argument("--no-cclib", action="store_true", help="leave cclib out, which takes seconds a file")
+    parser.add_argument("--folders", type=int, default=10_000, help="number of job folders to survey")
+    parser.add_argument(
+        "--no-cclib", action="store_true", help="skip cclib, which takes seconds for each file"
+    )
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:

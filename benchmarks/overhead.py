@@ -1,13 +1,13 @@
-"""The CPU that the project adds to each structure, with an engine that returns at once.
+"""CPU time that the project adds to each structure, with an engine that returns at once.
 
 ``python benchmarks/overhead.py [--batches 1,10,100,1000]`` runs all five per-structure assets and the summary over one
-range of partitions, in a fresh process for each batch size, with a fresh ledger and a fresh Dagster instance on
-SQLite, and prints one table. CPU is user plus system time of the run's process and its children.
+range of partitions, with a fresh process, ledger and Dagster instance (on SQLite) for each batch size, and prints one
+table. CPU is user plus system time of the run's process and its children.
 
-- payloads: all child processes, less what the engine alone costs;
+- payloads: all child processes, without the cost of the engine itself;
 - coordinator: our code in the run's process: claim, folders, submit, verdict, record, metadata;
-- Dagster: the rest of the run's process after start-up: its events, its log lines, its storage;
-- start-up: of the process, until the run begins (imports, intake), once for each run.
+- Dagster: the rest of the run's process after start-up: events, log lines, storage;
+- start-up: the process until the run begins (imports, intake), once for each run.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def _measure(folder: Path, size: int) -> dict[str, float]:
 
 
 def _inside(folder: Path, size: int) -> dict[str, float]:
-    """Run one batch in this process and take it apart."""
+    """Run one batch in this process and split up its cost."""
     from dagster import DagsterInstance
 
     from oact_dagster.definitions import for_campaign
@@ -108,7 +108,7 @@ def _inside(folder: Path, size: int) -> dict[str, float]:
             raise SystemExit("the run failed")
     after, children = cpu_s(resource.RUSAGE_SELF), cpu_s(resource.RUSAGE_CHILDREN)
     engine = _engine_alone(folder, min(size, 200)) / min(size, 200)
-    # Imports and definitions; what Dagster does for the range before the step begins is its events' cost.
+    # Imports and definitions. What Dagster does for the range before the step begins counts as its events.
     return {
         "start_up": before,
         "payloads": (children / size - engine) * 1e3,

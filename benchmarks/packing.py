@@ -1,15 +1,15 @@
-"""How well a node is used by the order in which structures go to its workers: a simulation.
+"""Simulation of how well a node is used, depending on the order in which structures go to its workers.
 
 ``python benchmarks/packing.py [--structures 1000] [--seed 0]`` draws run times like those of a real campaign (1,000
-optimisations and single points of actinide complexes: mean 196 s, from 45 to 892 s) and prints, for several numbers of
-workers, the share of the node's core time that computes until the last structure has ended:
+optimisations and single points of actinide complexes: mean 196 s, from 45 to 892 s). For several numbers of workers it
+prints the share of the node's core time that is used until the last structure has ended:
 
-- given: as in a CSV whose rows go from small complexes to large ones;
-- random: in any order (mean of 20);
-- longest first: by the estimate of ``launchers/packing.py``, which knows the size and not the run time: run times of
-  structures of the same size differ by a third;
-- perfect: longest first, if the run times were known;
-- tail: from the first worker that finds nothing more to do to the end of the last structure.
+- given: in the order of a CSV whose rows go from small complexes to large ones;
+- random: in random order (mean of 20);
+- longest first: by the estimate of ``launchers/packing.py``, which knows the size but not the run time (run times of
+  structures of the same size differ by a third);
+- perfect: longest first with known run times;
+- tail: the time from the first idle worker to the end of the last structure.
 """
 
 import argparse
@@ -59,15 +59,15 @@ def main() -> None:
 
 
 def campaign(structures: int, draw: random.Random) -> tuple[list[int], list[float]]:
-    """Numbers of basis functions, and run times in s."""
+    """Draw numbers of basis functions, and run times in s."""
     by_size = math.sqrt(SPREAD**2 - NOT_SIZE**2)
     sizes, times = [], []
     for _ in range(structures):
         size = draw.gauss(0.0, by_size)
-        # The cost grows as the square of the number of basis functions.
+        # The cost grows with the square of the number of basis functions.
         sizes.append(round(600 * math.exp(size / 2)))
         times.append(math.exp(size + draw.gauss(0.0, NOT_SIZE)))
-    # The bounds change the mean: it is set again until it stays.
+    # Clipping to the bounds changes the mean, so rescale until it stays.
     for _ in range(50):
         scale = MEAN_S * structures / sum(times)
         times = [min(max(time * scale, LEAST_S), MOST_S) for time in times]
@@ -75,11 +75,11 @@ def campaign(structures: int, draw: random.Random) -> tuple[list[int], list[floa
 
 
 def utilisation(times: Sequence[float], workers: int) -> tuple[float, float]:
-    """Run structures in this order, each on the worker that is free first.
+    """Simulate structures in this order, each on the first free worker.
 
     Returns:
-        The share of the workers' time that computes until the last one ends, and how long the first idle worker waits
-        for the last one, s.
+        The share of the workers' time used until the last structure ends, and the time from the first idle worker to
+        that end, s.
     """
     free = [0.0] * workers
     for time in times:

@@ -1,12 +1,12 @@
-"""How soon the Partitions page of `orca_results` can be used in a large campaign.
+"""Time until the Partitions page of `orca_results` can be used in a large campaign.
 
-Run ``python benchmarks/partitions_page.py``. A campaign of 10,000 waters (``--structures``) is taken in, and set to the
-middle of its life as ``benchmarks/campaign.py`` does it: most have their materialization of ``orca_results``, some
-failed, some are running; of each kind one event is a real one of Dagster's, the others are copies in SQL. `oact web` is
-started, and headless Chromium opens the page of one structure. Told is the time from the start of the navigation until
-the page shows how many partitions have which status, and the structure's own result; and that from a click on another
-one in the list until its result is shown. Each is told for a server and a browser that have just started, for a new
-browser, and for the same browser again: medians of ``--loads`` (3), each with a server of its own. Needs Debian's
+Run ``python benchmarks/partitions_page.py``. A campaign of 10,000 water molecules (``--structures``) is taken in and
+set to the middle of its life as in ``benchmarks/campaign.py``: most have a materialization of ``orca_results``, some
+have failed, some are running. One event of each kind is a real Dagster event, the others are copies in SQL. `oact web`
+is started, and headless Chromium opens the page of one structure. Two times are measured: from the start of the
+navigation until the page shows the counts by status and the structure's result, and from a click on another structure
+in the list until its result is shown. They are given for a server and a browser that have just started, for a new
+browser, and for the same browser again, as medians of ``--loads`` (3), each with its own server. Needs Debian's
 packages chromium and chromium-driver.
 """
 
@@ -36,7 +36,7 @@ LOADS: Final = ("new server, new browser", "new browser", "again in the same bro
 
 
 def load(page: Page, shown: dict[str, int], structures: int) -> tuple[float, float]:
-    """Seconds until the page shows statuses and a result, and from a click on another partition until that is shown."""
+    """Return the seconds until the page shows statuses and a result, and from a click on another one to its result."""
     words = (
         f"Failed ({shown['failed']})",
         f"Materialized ({shown['materialized']})",
@@ -50,22 +50,22 @@ def load(page: Page, shown: dict[str, int], structures: int) -> tuple[float, flo
     usable = time.perf_counter() - begun
     begun = time.perf_counter()
     page.click(str(SECOND))
-    # The heading of what is shown of it, with its status.
+    # The heading of the partition's details, with its status.
     wait(page, lambda text: f"\n{SECOND}\nMaterialized\n" in text and "final_energy_eh" in text)
     return usable, time.perf_counter() - begun
 
 
 def wait(page: Page, enough: Callable[[str], bool]) -> None:
-    """Wait until the page shows enough."""
+    """Wait until the page shows everything needed."""
     limit = time.perf_counter() + PATIENCE_S
     while not enough(text := page.text):
         if time.perf_counter() > limit:
-            raise SystemExit(f"the page does not come up:\n{text}")
+            raise SystemExit(f"the page does not appear:\n{text}")
         time.sleep(0.02)
 
 
 def peaks(server: WebServer) -> dict[str, float]:
-    """Peak memory of the web server with its code server, and of the daemon with its own, MB."""
+    """Return the peak memory of the web server and of the daemon, each with its code server, MB."""
     found = {}
     for one in psutil.Process(server.pid).children():
         name = "daemon" if "dagster._daemon" in one.cmdline() else "web server"
@@ -74,7 +74,7 @@ def peaks(server: WebServer) -> dict[str, float]:
 
 
 def peak(pid: int) -> float:
-    """The most memory that a process has had, MB; 0 when it has just ended."""
+    """Return the peak memory of a process, MB; 0 if it has just ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
@@ -85,7 +85,7 @@ def peak(pid: int) -> float:
 def measure(
     campaign: Campaign, shown: dict[str, int], structures: int
 ) -> tuple[list[tuple[float, float]], dict[str, float]]:
-    """One load of each kind, and the servers' peak memory after them."""
+    """Measure one load of each kind, and the servers' peak memory after them."""
     with tempfile.TemporaryDirectory() as name, served(campaign, Path(name) / "log") as server:
         times = []
         with chromium(Path(name) / "first") as browser:
@@ -102,7 +102,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--structures", type=int, default=10_000)
-    parser.add_argument("--loads", type=int, default=3, help="of each kind; medians are told")
+    parser.add_argument(
+        "--loads", type=int, default=3, help="number of loads of each kind; the medians are printed"
+    )
     options = parser.parse_args()
     os.environ.pop("DAGSTER_HOME", None)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,7 +1,7 @@
-"""How long the pictures are, and how much CPU they take.
+"""Size of the pictures, and CPU time to draw them.
 
 Run ``python benchmarks/pictures.py``. CPU times are of this process, the median of many repetitions. The molecules are
-the package's own complexes, and for the large ones several of them beside each other; the rest is made.
+the package's own complexes, several of them side by side for the large ones; everything else is synthetic.
 """
 
 import csv
@@ -98,7 +98,7 @@ def verdict(met: bool, text: str) -> str:
 
 
 def main() -> None:
-    """Print one table."""
+    """Measure and print the table."""
     print("| picture | bytes | bytes in markdown | ms of CPU | target |")
     print("|---|---|---|---|---|")
     for name, draw in small(complexes()).items():

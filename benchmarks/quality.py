@@ -1,8 +1,8 @@
-"""How fast the quality of all results is judged, and what it costs to measure one.
+"""Speed of judging the quality of all results, and cost of measuring one.
 
-Run ``python benchmarks/quality.py``. A ledger of 100,000 completed structures with energies of their own is made in a
-temporary folder (``--folder`` names another place for it). Each line is a process of its own, so that its peak memory
-is its own; wall time with a warm file cache.
+Run ``python benchmarks/quality.py``. A ledger of 100,000 completed structures with different energies is made in a
+temporary folder (``--folder`` names its parent). Each line is measured in its own process, with its own peak memory;
+wall time is with a warm file cache.
 """
 
 import argparse
@@ -42,7 +42,7 @@ _LIGANDS: Final = ("C", "H", "N", "O", "F", "P", "S", "Cl")
 
 
 def rows(count: int) -> Iterator[tuple[int, str, int, int, int, str, float, float, str]]:
-    """Structures of 30 to 90 atoms, and what the ledger has of the result of each."""
+    """Yield structures of 30 to 90 atoms with the ledger's columns of their results."""
     chance = random.Random(1)
     geometry = "C 1.234567 2.345678 3.456789\n" * 60
     for index in range(count):
@@ -120,7 +120,7 @@ def count(campaign: Campaign) -> int:
 
 
 def bonds(_: Campaign) -> int:
-    """A metal among 60 atoms, as an attempt is recorded."""
+    """Measure the bonds of a metal among 60 atoms, as when an attempt is recorded."""
     chance = random.Random(2)
     text = "U 0.0 0.0 0.0\n" + "".join(
         f"C {2.2 * (1 + place // 16)} {2.2 * (place // 4 % 4)} {2.2 * (place % 4) + chance.uniform(-0.1, 0.1)}\n"
@@ -144,12 +144,12 @@ WORK: Final[dict[str, tuple[Callable[[Campaign], int], str]]] = {
 
 
 def work(name: str, campaign: Campaign) -> None:
-    """Do one thing, and print what it cost."""
+    """Do one task and print its cost."""
     start, before = time.perf_counter(), time.process_time()
     done = WORK[name][0](campaign)
     took, cpu = time.perf_counter() - start, time.process_time() - before
     status = Path("/proc/self/status")
-    # Not getrusage where there is another way: a process inherits the peak of the one that started it.
+    # getrusage is the last resort: a process inherits the peak of the one that started it.
     peak = (
         int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024
         if status.exists()
@@ -165,7 +165,7 @@ def work(name: str, campaign: Campaign) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rows", type=int, default=100_000, help="completed structures")
-    parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
+    parser.add_argument("--folder", type=Path, help="parent of the temporary folder")
     parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
     arguments: Any = parser.parse_args()
     if arguments.work:

@@ -1,4 +1,4 @@
-"""A campaign of small structures, run by an engine that returns at once."""
+"""A campaign of small structures, with an engine that returns at once."""
 
 import resource
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-# The engine prints an output whose echo holds the token, as ORCA's does.
+# The engine prints an output whose echo contains the token, like ORCA's.
 ENGINE = r"""#!/bin/sh
 printf '  * O   R   C   A *\nProgram Version 6.1.0  -   RELEASE   -\n INPUT FILE\nNAME = orca.inp\n'
 n=0; while IFS= read -r line; do n=$((n+1)); printf '|%3d> %s\n' $n "$line"; done < orca.inp
@@ -19,12 +19,12 @@ printf '****ORCA TERMINATED NORMALLY****\nTOTAL RUN TIME: 0 days 0 hours 0 minut
 
 
 def write_quick_campaign(folder: Path, structures: int, **settings: Any) -> None:
-    """Write its CSV, its engine and its ``campaign.yaml``.
+    """Write the campaign's CSV, its engine and its ``campaign.yaml``.
 
     Args:
-        folder: where.
-        structures: how many.
-        **settings: keys of ``campaign.yaml``.
+        folder: Folder of the campaign.
+        structures: Number of structures.
+        **settings: Keys of ``campaign.yaml``.
     """
     engine = folder / "engine"
     engine.write_text(ENGINE)
@@ -38,6 +38,6 @@ def write_quick_campaign(folder: Path, structures: int, **settings: Any) -> None
 
 
 def cpu_s(who: int) -> float:
-    """User and system time of this process or its children (``resource.RUSAGE_…``), s."""
+    """Return user plus system time of this process or its children (``resource.RUSAGE_…``), s."""
     usage = resource.getrusage(who)
     return usage.ru_utime + usage.ru_stime

@@ -1,10 +1,10 @@
-"""What a report of a whole campaign costs: its figures, its writing, its size, and when a browser can use it.
+"""Cost of a report of a whole campaign: its figures, its writing, its size, and the time until a browser can use it.
 
 Run ``python benchmarks/report.py``. A ledger of 100,000 structures (``--structures``) is made in a temporary folder
-(``--folder`` names a place that is kept, and used again): complexes of 20 to 110 atoms with seven metals, almost each
-with a formula of its own; 90 % completed, 5 % failed or timed out, the others running or to be run; some 120,000
-attempts on 200 hosts. Each thing is measured in a process of its own. Where Chromium and its driver are installed, the
-report is opened in it, headless, and the time is told from the start of the page until its first table can be used.
+(``--folder`` names one that is kept and reused): complexes of 20 to 110 atoms with seven metals, nearly all with
+different formulas; 90 % completed, 5 % failed or timed out, the others running or to be run; about 120,000 attempts on
+200 hosts. Each thing is measured in its own process. If Chromium and its driver are installed, headless Chromium opens
+the report, and the time until its first table can be used is measured.
 """
 
 import argparse
@@ -57,7 +57,7 @@ _RESULT: Final = json.dumps(
 
 
 def rows(structures: int, now: float) -> Iterator[tuple[tuple[Any, ...], list[tuple[Any, ...]]]]:
-    """Structures with their attempts, alike at each call but for the time ``now``."""
+    """Yield structures with their attempts, the same at each call except for the time ``now``."""
     chance = Random(7)
     pool = [" ".join(f"{chance.uniform(-9, 9):.6f}" for _ in range(3)) for _ in range(2000)]
     begin = now - DAYS * 86400
@@ -109,7 +109,7 @@ def rows(structures: int, now: float) -> Iterator[tuple[tuple[Any, ...], list[tu
 
 
 def make(folder: Path, structures: int) -> None:
-    """Write ``campaign.yaml`` and the ledger, where they are not there already."""
+    """Write ``campaign.yaml`` and the ledger, unless they exist."""
     if (folder / "workflow.db").exists():
         return
     (folder / "campaign.yaml").write_text(
@@ -132,7 +132,7 @@ def make(folder: Path, structures: int) -> None:
 
 
 def peak_mb() -> float:
-    # Not getrusage: a process inherits the peak of the one that started it.
+    # getrusage would not do: a process inherits the peak of the one that started it.
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
 
@@ -218,7 +218,7 @@ def show(name: str, seconds: float, cpu: float, rest: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--structures", type=int, default=100_000)
-    parser.add_argument("--folder", type=Path, help="where the campaign is made, and kept")
+    parser.add_argument("--folder", type=Path, help="folder where the campaign is made and kept")
     parser.add_argument("--part", choices=list(PARTS), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.part:

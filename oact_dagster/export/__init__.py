@@ -1,1 +1,1 @@
-"""The training set of a campaign: geometries, energies and forces, written for programs that learn from them."""
+"""Export of a campaign's training set: geometries, energies and forces."""

@@ -1,6 +1,6 @@
-"""ASE's database in SQLite: rows that ``ase.db.connect(...).select(...)`` finds by keys, with energy and forces.
+"""Writer of ASE's SQLite database: rows with energy and forces, selected by keys (``connect(...).select(...)``).
 
-ASE is LGPL-2.1-or-later, and installed only with the extra ``ase``.
+ASE is LGPL-2.1-or-later and installed only with the extra ``ase``.
 """
 
 import errno
@@ -16,7 +16,7 @@ from oact_dagster.export.frame import FIELDS, About, Frame
 from oact_dagster.export.units import CONSTANTS_TEXT, UNITS, UNITS_TEXT
 
 _IN_DATA_ONLY: Final = frozenset({"charge", "level_of_theory", "input_hash", "settings_hash"})
-"""``charge`` is a column of ASE's own, the sum of charges of atoms; the others are nothing to select by."""
+"""Fields without a key: ``charge`` is ASE's own column, the sum of atomic charges; nobody selects by the others."""
 
 TOTAL_CHARGE: Final = "total_charge"
 
@@ -25,8 +25,8 @@ class AseDbWriter:
     """Writes an ASE database.
 
     Args:
-        path: the file, which is not there yet.
-        about: what is the same for all frames.
+        path: The file, which must not exist yet.
+        about: Facts common to all frames.
     """
 
     def __init__(self, path: Path, about: About) -> None:
@@ -38,7 +38,7 @@ class AseDbWriter:
         from ase.db import connect
 
         with self._telling():
-            # Nobody else knows the file; a lock would leave one more beside it.
+            # Nobody else knows the file, and a lock would leave another file beside it.
             self._database = connect(str(self._path), type="db", use_lock_file=False)
             self._database.__enter__()
             self._database.metadata = self._metadata()
@@ -51,7 +51,7 @@ class AseDbWriter:
             self._database.__exit__(kind, error, trace)
 
     def write(self, frame: Frame) -> None:
-        """Write one frame as a row; all that it says is in the row's ``data``, and what is short in its keys."""
+        """Write one frame as a row: all facts into ``data``, and most of them into its keys."""
         from ase import Atoms
         from ase.calculators.singlepoint import SinglePointCalculator
 
@@ -69,7 +69,7 @@ class AseDbWriter:
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
-        """Let what SQLite says of a full disk, and the like, be an error of the file's."""
+        """Turn SQLite's errors, such as a full disk, into an OSError of the file."""
         try:
             yield
         except sqlite3.Error as error:
@@ -95,7 +95,7 @@ class AseDbWriter:
 
 
 def _keys(frame: Frame) -> dict[str, str | int | float | bool]:
-    """What rows are selected by. ASE refuses a text that could be a number: such a one is in ``data`` alone."""
+    """Return the keys of a row. ASE refuses text that could be a number, so such text is only in ``data``."""
     found: dict[str, str | int | float | bool] = {}
     for name, value in frame.fields.items():
         if name in _IN_DATA_ONLY or value is None or value == "":
@@ -112,7 +112,7 @@ def _keys(frame: Frame) -> dict[str, str | int | float | bool]:
 
 
 def _as_ase_reads(value: str) -> str | int | float | bool:
-    """A text, or the number or truth value that ASE would take it for."""
+    """Return text as ASE would read it: as text, a number or a truth value."""
     from ase.db.core import convert_str_to_int_float_bool_or_str
 
     read: str | int | float | bool = convert_str_to_int_float_bool_or_str(value)

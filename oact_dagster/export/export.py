@@ -1,4 +1,4 @@
-"""Writing the training set of a campaign: which structures, into which file."""
+"""Export of a campaign: selects the structures and writes the file."""
 
 import json
 import re
@@ -21,40 +21,40 @@ from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.overview import engines_of
 
 AT_ONCE: Final = 200
-"""Rows of the ledger that are read together."""
+"""Rows of the ledger read at a time."""
 
 _ROWS_LOOKED_AT: Final = 1000
-"""Rows in which columns of the CSV are looked for that the settings do not name."""
+"""Rows searched for columns of the CSV that the settings do not name."""
 
 ExportProgress = Callable[[int, int], None]
-"""Called with the structures looked at, and those there are in all."""
+"""Called with the number of structures processed and the total."""
 
 
 def default_target(campaign: Campaign, format_name: str) -> Path:
-    """Where the training set goes when nobody says: ``<campaign>.extxyz``, or so, in the current folder."""
+    """Return the default file of a training set, such as ``<campaign>.extxyz`` in the current folder."""
     return Path(f"{campaign.name}{SUFFIXES[format_name]}")
 
 
 def check_target(campaign: Campaign, target: Path, *, overwrite: bool) -> None:
-    """Make sure that a file can be written, before anything is read.
+    """Check that a file may be written, before anything is read.
 
     Raises:
-        ExportError: it is there already, or one that the campaign needs, or its folder is not there.
+        ExportError: The file exists already, the campaign needs it, or its folder is missing.
     """
     if target.exists() and not target.is_file():
-        what = "a folder" if target.is_dir() else "no file"
+        what = "a folder" if target.is_dir() else "not a regular file"
         raise ExportError(f"{target}: is {what}; name a file with -o")
     if not target.parent.is_dir():
-        raise ExportError(f"{target.parent}: no such folder; make it, or name another one with -o")
+        raise ExportError(f"{target.parent}: no such folder; create it, or name another one with -o")
     real = target.resolve()
     needed = {"ledger": campaign.ledger, "CSV": campaign.csv, "settings": campaign.file}
     for what, path in needed.items():
         if path is not None and real == path.resolve():
-            raise ExportError(f"{target}: holds the campaign's {what}; name another file with -o")
+            raise ExportError(f"{target}: is the campaign's {what}; name another file with -o")
     if real.is_relative_to(campaign.jobs_dir.resolve()):
-        raise ExportError(f"{target}: lies among the job folders; name a file elsewhere with -o")
+        raise ExportError(f"{target}: is in the folder of the jobs; name a file elsewhere with -o")
     if target.exists() and not overwrite:
-        raise ExportError(f"{target}: is there already; --force overwrites it, -o writes elsewhere")
+        raise ExportError(f"{target}: exists already; --force overwrites it, -o writes elsewhere")
 
 
 def export_campaign(
@@ -69,30 +69,30 @@ def export_campaign(
     overwrite: bool = False,
     progress: ExportProgress | None = None,
 ) -> ExportReport:
-    """Write the training set of a campaign into one file, whole or not at all.
+    """Write the training set of a campaign into one file, completely or not at all.
 
-    Rows are streamed. A structure gives frames only where its folder's output is that of the attempt that completed
-    it, and agrees with the ledger; energy, forces and geometry of a frame are those of one gradient evaluation.
+    Rows are streamed. A structure gives frames only if the output in its folder is from the attempt that completed it
+    and agrees with the ledger. Energy, forces and geometry of a frame are those of one gradient evaluation.
 
     Args:
-        campaign: its settings.
-        ledger: of the campaign; it is only read.
-        target: the file.
+        campaign: The campaign's settings.
+        ledger: The campaign's ledger, which is only read.
+        target: The file.
         format_name: ``extxyz``, ``parquet`` or ``ase-db``.
-        flagged: names of the rules that structures have failed, by ``orig_index``; they are left out.
-        wanted: all steps, flagged ones.
-        orig_indices: only these structures.
-        overwrite: replace a file that is there.
-        progress: told how far it is.
+        flagged: Names of the failed rules by ``orig_index``; these structures are left out by default.
+        wanted: Which frames; by default the last step of structures that are not flagged.
+        orig_indices: Only these structures.
+        overwrite: Replace an existing file.
+        progress: Called with the progress.
 
     Returns:
-        What was written, and what was left out and why. Without a single frame no file is written.
+        What was written, and what was left out and why. Without any frame no file is written.
 
     Raises:
-        ExportError: the file is there already, or cannot be written (one that was there stays as it was), or what the
-            format needs is not installed.
-        LedgerError: the ledger cannot be read, or its results are of another level of theory than the settings say.
-        SelectionError: the ledger does not have some of the structures named.
+        ExportError: The file exists already or cannot be written (an existing one stays as it was), or the format
+            needs a package that is not installed.
+        LedgerError: The ledger cannot be read, or its results are of another level of theory than the settings.
+        SelectionError: The ledger lacks some of the named structures.
     """
     check_format(format_name)
     check_target(campaign, target, overwrite=overwrite)
@@ -149,7 +149,7 @@ def _named_rows(
 
 
 def _count_without_result(ledger: LedgerReader, report: ExportReport) -> int:
-    """Count what is not completed; returns how many structures are."""
+    """Report the structures that are not completed; return the number of completed ones."""
     counts = ledger.count_by_status()
     for status, count in sorted(counts.items()):
         if status is not Status.COMPLETED and count:
@@ -169,7 +169,7 @@ def _about(campaign: Campaign, ledger: LedgerReader) -> About:
 
 
 def _columns(campaign: Campaign, ledger: LedgerReader) -> dict[str, str]:
-    """The annotated columns of the CSV by the keys that they get: such as all formats take, and none of our own."""
+    """Return the annotated columns of the CSV by key. All formats accept the keys, which never equal our own."""
     names = dict.fromkeys(campaign.annotate)
     for one in ledger.structures(ledger.indices_after(-1, _ROWS_LOOKED_AT)).values():
         names.update(dict.fromkeys(one.annotations))

@@ -1,8 +1,8 @@
-"""Extended XYZ: plain text that ASE, MACE, NequIP and the like read.
+"""Writer of extended XYZ, plain text that ASE, MACE, NequIP and others read.
 
-A frame is the number of atoms, a line of ``key=value`` pairs, and a line an atom. How values are quoted is the
-specification's (https://github.com/libAtoms/extxyz): a text that is not a plain word stands in double quotes, with a
-backslash before a quote or a backslash. The line of pairs is one line: where a text has line breaks, they are blanks.
+A frame is the number of atoms, a line of ``key=value`` pairs, and a line for each atom. Quoting follows the
+specification (https://github.com/libAtoms/extxyz): text other than a plain word is in double quotes, with a backslash
+before quotes and backslashes. Line breaks in text become blanks, since the pairs must be on one line.
 """
 
 import re
@@ -23,7 +23,7 @@ class ExtxyzWriter:
     """Writes extended XYZ.
 
     Args:
-        path: the file, which is not there yet.
+        path: The file, which must not exist yet.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,7 +47,7 @@ class ExtxyzWriter:
 
 
 def frame_text(frame: Frame) -> str:
-    """A frame as extended XYZ. Numbers have all their digits: what is read again is equal to the bit."""
+    """Return a frame as extended XYZ. Numbers have all digits, so that they are read back exactly."""
     pairs = ["Properties=species:S:1:pos:R:3:forces:R:3", f"energy={frame.energy!r}", 'pbc="F F F"']
     pairs += [
         f"{field.name}={value if isinstance(value, int) else text(value)}"
@@ -65,15 +65,15 @@ def frame_text(frame: Frame) -> str:
 
 
 def annotation(value: str) -> str:
-    """What a column of the CSV says: a number as a number, all else as a text."""
+    """Return a value from the CSV: a number unquoted, anything else as text."""
     return value if _INTEGER.fullmatch(value) or _REAL.fullmatch(value) else text(value)
 
 
 def text(value: str) -> str:
-    """A text as a value that is read as this text."""
+    """Return text quoted such that readers take it for this text."""
     line = " ".join("".join(c if c.isprintable() else " " for c in value).split())
     if _would_be_a_number(line):
-        # ASE takes "1234" for a number in spite of its quotes; this is its own way to say that it is a text.
+        # ASE takes "1234" for a number in spite of the quotes. This is ASE's own way to write it as text.
         return _quoted(f'_JSON "{line}"')
     return line if _BARE.fullmatch(line) else _quoted(line)
 
@@ -84,7 +84,7 @@ def _quoted(line: str) -> str:
 
 
 def _would_be_a_number(line: str) -> bool:
-    """Whether every word of a text is a number or a truth value, as ASE reads them."""
+    """Return whether ASE reads every word of a text as a number or a truth value."""
     words = re.findall(r"[^\s,]+", line)
     return bool(words) and all(word in _TRUTH or _is_number(word) for word in words)
 

@@ -1,4 +1,4 @@
-"""The formats, and what writes a file of each of them."""
+"""The export formats and their writers."""
 
 import importlib.util
 from pathlib import Path
@@ -12,17 +12,17 @@ PARQUET: Final = "parquet"
 ASE_DB: Final = "ase-db"
 
 SUFFIXES: Final = {EXTXYZ: ".extxyz", PARQUET: ".parquet", ASE_DB: ".db"}
-"""The formats, and what their files are called."""
+"""The formats and their files' suffixes."""
 
 _OTHER_SUFFIXES: Final = {".xyz": EXTXYZ}
 
 
 class ExportError(Exception):
-    """Nothing can be exported; the text is one line that says why and what would be right."""
+    """Nothing can be exported. The message is one line that says why and what would be right."""
 
 
 class FrameWriter(Protocol):
-    """Writes frames into a file; leaving its context without an error finishes the file."""
+    """Writes frames into a file, which leaving the context without an error completes."""
 
     def __enter__(self) -> Self:
         """Begin the file."""
@@ -30,36 +30,36 @@ class FrameWriter(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Finish the file, or leave it as it is after an error."""
+        """Complete the file, or leave it as it is after an error."""
 
     def write(self, frame: Frame) -> None:
         """Write one frame."""
 
 
 def format_of(path: Path) -> str | None:
-    """The format that a file's name stands for; None where it stands for none."""
+    """Return the format that a file's suffix implies, or None."""
     ending = path.suffix.lower()
     by_ending = {suffix: name for name, suffix in SUFFIXES.items()} | _OTHER_SUFFIXES
     return by_ending.get(ending)
 
 
 def check_format(name: str) -> None:
-    """Make sure that a format can be written here, before anything is read.
+    """Check that the package that a format needs is installed, before anything is read.
 
     Raises:
-        ExportError: what it needs is not installed.
+        ExportError: It is not installed.
     """
     if name == ASE_DB and importlib.util.find_spec("ase") is None:
         raise ExportError("--format ase-db needs ASE: pip install 'oact-dagster[ase]'")
 
 
 def open_writer(name: str, path: Path, about: About) -> FrameWriter:
-    """The writer of a format.
+    """Return the writer of a format.
 
     Args:
-        name: of the format, one of :data:`SUFFIXES`.
-        path: the file, which is not there yet.
-        about: what is the same for all frames.
+        name: The format, one of :data:`SUFFIXES`.
+        path: The file, which must not exist yet.
+        about: Facts common to all frames.
     """
     if name == EXTXYZ:
         from oact_dagster.export.extxyz import ExtxyzWriter
@@ -73,4 +73,4 @@ def open_writer(name: str, path: Path, about: About) -> FrameWriter:
         from oact_dagster.export.ase_db import AseDbWriter
 
         return AseDbWriter(path, about)
-    raise ValueError(f"no such format: {name}")
+    raise ValueError(f"unknown format: {name}")

@@ -1,4 +1,4 @@
-"""One frame of a training set, and what stands beside its numbers."""
+"""A frame of a training set: its numbers and the facts beside them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Value = str | int | None
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One thing that each frame says of itself."""
+    """A fact given with each frame."""
 
     name: str
     kind: type[str] | type[int]
@@ -24,14 +24,14 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field("campaign", str, "name of the campaign"),
     Field("orig_index", int, "the structure: data row of the CSV, from 0"),
     Field("attempt", int, "number of the attempt that computed it, from 1"),
-    Field("step", int, "place of this gradient among those of the output, from 0"),
+    Field("step", int, "index of this gradient in the output, from 0"),
     Field("n_steps", int, "gradients in the output"),
-    Field("host", str, "where it was computed"),
+    Field("host", str, "host that computed it"),
     Field("engine", str, "program that computed it"),
-    Field("engine_version", str, "its version"),
-    Field("warning", str, "why its numbers are not to be learnt from"),
-    Field("remedy", str, "what the attempt changed after earlier ones had failed; the level of theory stays"),
-    Field("failed_checks", str, "rules that the structure has failed, separated by commas"),
+    Field("engine_version", str, "version of that program"),
+    Field("warning", str, "why its numbers must not be used for training"),
+    Field("remedy", str, "what the attempt changed after earlier ones failed; never the level of theory"),
+    Field("failed_checks", str, "rules that the structure failed, separated by commas"),
     Field("functional", str, "density functional"),
     Field("actinide_basis", str, "basis of actinides"),
     Field("actinide_ecp", str, "effective core potential of actinides"),
@@ -42,12 +42,12 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field("settings_hash", str, "hash of the settings that the input was made with"),
     Field("oact_dagster_version", str, "version of the program that wrote this"),
 )
-"""What each frame says beside its numbers; None where it is not known."""
+"""The facts given with each frame; None if not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A geometry, and the energy and forces that were computed at it, by one gradient evaluation."""
+    """A geometry with its energy and forces from one gradient evaluation."""
 
     symbols: tuple[str, ...]
     """n_atoms element symbols."""
@@ -58,21 +58,21 @@ class Frame:
     forces: tuple[Vector, ...]
     """n_atoms times (x, y, z), eV/Å."""
     fields: Mapping[str, Value]
-    """By the names of :data:`FIELDS`."""
+    """Facts by the names in :data:`FIELDS`."""
     annotations: Mapping[str, str]
-    """What the CSV says of the structure, by the keys of :class:`About`."""
+    """The structure's values in the CSV, by the keys of ``About.columns``."""
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What is the same for all frames of a file."""
+    """Facts common to all frames of a file."""
 
     campaign: str
     level_of_theory: str
     """JSON."""
     version: str
-    """Of oact_dagster."""
+    """Version of oact_dagster."""
     warning: str | None
-    """Why the numbers are not to be learnt from; None where they may be."""
+    """Why the numbers must not be used for training; None if they may be."""
     columns: Mapping[str, str]
-    """Columns of the CSV that are written: by the key that each gets in the file, its name there."""
+    """Exported columns of the CSV: their names by their keys in the file."""

@@ -1,4 +1,4 @@
-"""From the ledger's rows and their folders to frames; what gives none is counted with the reason."""
+"""Source of frames: reads the ledger's rows and their folders, and counts with a reason what gives no frame."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,44 +20,44 @@ from oact_dagster.orca.outputs.reader import read_evaluations
 from oact_dagster.settings.campaign import Campaign
 
 NOT_ORCA: Final = "NOT ORCA: numbers of a stand-in engine, which mean nothing for chemistry"
-"""What each frame says of which no ORCA computed a number."""
+"""Warning in each frame that was not computed by ORCA."""
 
-NO_ROW_OF_ITS_OWN: Final = "its orig_index does not name it alone"
-NOT_COMPLETED_NOW: Final = "was set back or run again meanwhile"
-NO_GRADIENT: Final = "its output holds no gradient"
-UNREADABLE_GRADIENT: Final = "a gradient of its output cannot be read"
-_NO_ENERGY: Final = "no energy is printed with its gradient"
+NO_ROW_OF_ITS_OWN: Final = "its orig_index is not unique"
+NOT_COMPLETED_NOW: Final = "was reset or run again in the meantime"
+NO_GRADIENT: Final = "its output has no gradient"
+UNREADABLE_GRADIENT: Final = "a gradient in its output cannot be read"
+_NO_ENERGY: Final = "its output prints no energy with the gradient"
 NOT_CONVERGED: Final = "its energy is not fully converged"
-NO_GEOMETRY: Final = "no geometry is printed with its gradient"
+NO_GEOMETRY: Final = "its output prints no geometry with the gradient"
 NOT_FINITE: Final = "an energy, a coordinate or a force is NaN or infinite"
-NO_ELEMENT: Final = "an atom of it is no element (a dummy atom)"
-OTHER_ATOMS: Final = "its output has other atoms than the ledger"
-_OTHER_ENERGY: Final = "the energy with its gradient is not the ledger's"
+NO_ELEMENT: Final = "one of its atoms is not an element (a dummy atom)"
+OTHER_ATOMS: Final = "its output and the ledger have different atoms"
+_OTHER_ENERGY: Final = "the energy of its gradient differs from the ledger's"
 NO_STEP: Final = "none of its steps can be used"
 FAILED_CHECKS: Final = "failed checks"
 
 
 @dataclass(frozen=True, slots=True)
 class FrameSelection:
-    """Which frames of a campaign are asked for."""
+    """Which frames of a campaign to export."""
 
     all_steps: bool = False
-    """Every evaluation with a gradient, and not only the last one of each output."""
+    """Every evaluation with a gradient, not only the last one of each output."""
     include_flagged: bool = False
-    """Also structures that have failed checks."""
+    """Also structures that failed checks."""
 
 
 class FrameSource:
-    """Gives the frames of structures.
+    """Yields the frames of structures.
 
     Args:
-        campaign: its settings.
-        ledger: of the campaign.
-        layout: where job folders are.
-        about: what is the same for all frames.
-        flagged: names of the rules that structures have failed, by ``orig_index``.
-        wanted: which frames.
-        report: filled while it goes.
+        campaign: The campaign's settings.
+        ledger: The campaign's ledger.
+        layout: Layout of the job folders.
+        about: Facts common to all frames.
+        flagged: Names of the failed rules by ``orig_index``.
+        wanted: Which frames.
+        report: Counts what is written and left out.
     """
 
     def __init__(
@@ -86,13 +86,10 @@ class FrameSource:
         }
 
     def of(self, rows: Sequence[StoredStructure]) -> Iterator[Frame]:
-        """The frames of completed structures, in their order.
+        """Yield the frames of completed structures, in order; report each structure without one.
 
         Args:
-            rows: of the table ``structures``, a few hundred at most.
-
-        Yields:
-            The frames; each structure without one is in the report.
+            rows: Rows of the table ``structures``, a few hundred at most.
         """
         indices = [row.orig_index for row in rows if row.orig_index is not None]
         structures = self._ledger.structures(indices)
@@ -143,7 +140,7 @@ class FrameSource:
             self._report.leave(UNREADABLE_GRADIENT if proof.output.n_gradients else NO_GRADIENT, index)
 
     def _evaluations(self, proof: Proof, index: int) -> tuple[list[tuple[int, Evaluation]], int]:
-        """The evaluations that are asked for with their places, and how many gradients the output has."""
+        """Return the wanted evaluations with their indices, and the number of gradients in the output."""
         output = proof.output
         n_steps = max(output.n_gradients or 0, 0 if output.evaluation is None else 1)
         if self._wanted.all_steps and n_steps > 1 and output.file is not None:
@@ -177,7 +174,7 @@ class FrameSource:
     def _frame(
         self, evaluation: Evaluation, structure: StructureRecord, fields: Mapping[str, Value]
     ) -> Frame:
-        assert evaluation.energy is not None  # what problem_of has looked at
+        assert evaluation.energy is not None  # problem_of has checked this
         assert evaluation.symbols is not None and evaluation.coordinates is not None
         said = structure.annotations
         return Frame(
@@ -191,11 +188,11 @@ class FrameSource:
 
 
 def problem_of(evaluation: Evaluation, row: StoredStructure) -> str | None:
-    """Why an evaluation is no training data; None where it is.
+    """Return why an evaluation is unfit for training, or None.
 
     Args:
-        evaluation: of an output that proves the structure's result.
-        row: of the structure.
+        evaluation: From an output that proves the structure's result.
+        row: The structure.
     """
     if not evaluation.gradient:
         return NO_GRADIENT
@@ -217,6 +214,6 @@ def problem_of(evaluation: Evaluation, row: StoredStructure) -> str | None:
 
 
 def _energy_problem(evaluation: Evaluation, row: StoredStructure) -> str | None:
-    """Why the last evaluation of a single point is not the one that the ledger's energy is of."""
+    """Return why the evaluation of a single point is not that of the ledger's energy, or None."""
     assert evaluation.energy is not None and row.final_energy is not None
     return None if abs(evaluation.energy - row.final_energy) <= SAME_ENERGY_EH else _OTHER_ENERGY

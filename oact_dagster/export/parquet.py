@@ -1,4 +1,4 @@
-"""Parquet: one row a frame, for pandas, pyarrow, DuckDB and the like."""
+"""Writer of Parquet, one row for each frame, for pandas, pyarrow, DuckDB and others."""
 
 from pathlib import Path
 from types import TracebackType
@@ -20,9 +20,9 @@ from oact_dagster.orca.elements import ATOMIC_NUMBERS
 from oact_dagster.orca.outputs.evaluations import Vector
 
 FRAMES_AT_ONCE: Final = 1000
-"""Frames of a row group; so many are in memory at a time."""
+"""Largest number of frames in a row group, which is held in memory."""
 ATOMS_AT_ONCE: Final = 100_000
-"""Or fewer, where they are large."""
+"""Number of atoms after which a row group ends."""
 
 _VECTORS: Final = pa.list_(pa.list_(pa.float64(), 3))
 
@@ -31,8 +31,8 @@ class ParquetFrameWriter:
     """Writes Parquet, a row group at a time.
 
     Args:
-        path: the file, which is not there yet.
-        about: what is the same for all frames.
+        path: The file, which must not exist yet.
+        about: Facts common to all frames.
     """
 
     def __init__(self, path: Path, about: About) -> None:
@@ -73,12 +73,12 @@ class ParquetFrameWriter:
 
 
 def schema_of(about: About) -> pa.Schema:
-    """The columns with their units, and what the file says of itself."""
+    """Return the columns with their units, and the file's metadata."""
     fields = [
         _field("symbols", pa.list_(pa.string()), "element symbols"),
         _field("numbers", pa.list_(pa.int16()), "atomic numbers"),
         _field("positions", _VECTORS, "n_atoms times (x, y, z)", LENGTH_UNIT),
-        _field("energy", pa.float64(), "of the same gradient evaluation as the forces", ENERGY_UNIT),
+        _field("energy", pa.float64(), "from the same gradient evaluation as the forces", ENERGY_UNIT),
         _field("forces", _VECTORS, "n_atoms times (x, y, z); minus the gradient", FORCE_UNIT),
     ]
     types = {str: pa.string(), int: pa.int64()}

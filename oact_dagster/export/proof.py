@@ -1,4 +1,4 @@
-"""The output that gave a structure its result, read where it lies, and whether it proves that result."""
+"""Proof of a structure's result: the output behind it, checked against the ledger."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -18,12 +18,12 @@ from oact_dagster.orca.outputs.reader import Output, Termination, read_output
 from oact_dagster.schedulers.jobs import JobState, Phase
 
 _NO_ENERGY: Final = "has no energy in the ledger"
-NO_FOLDER: Final = "its folder is not there"
+NO_FOLDER: Final = "its folder is missing"
 NO_OUTPUT: Final = "its folder holds no output (any more)"
-FOREIGN: Final = "the output in its folder is not the attempt's that completed it"
+FOREIGN: Final = "the output in its folder is not from the attempt that completed it"
 NOT_NORMAL: Final = "its output did not end normally"
-_OTHER_ENERGY: Final = "its output holds another energy than the ledger"
-OTHER_CHARGE: Final = "its output has another charge or multiplicity than the ledger"
+_OTHER_ENERGY: Final = "its output and the ledger have different energies"
+OTHER_CHARGE: Final = "its output and the ledger have different charges or multiplicities"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +36,23 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Unproved:
-    """Why there is none."""
+    """Why a result is not proved."""
 
     reason: str
-    """One of a few, to be counted."""
+    """One of a few texts, so that reasons can be counted."""
     detail: str = ""
 
 
 def proof_of(row: StoredStructure, attempt: AttemptRecord | None, layout: JobLayout) -> Proof | Unproved:
-    """Read the output of a completed structure and hold it against the ledger.
+    """Read the output of a completed structure and compare it with the ledger.
 
-    An attempt's output echoes its token. What another tool, or somebody by hand, has computed carries none: it counts
-    where no attempt of ours stands for the result, or one that only took it over.
+    The output of an attempt echoes its token. An output computed by hand or by another tool has none; it counts only
+    if the ledger has no attempt for the result, or an attempt that merely took the result over.
 
     Args:
-        row: of the structure.
-        attempt: the one that completed it; None where the ledger has none.
-        layout: where job folders are that the ledger does not name.
+        row: The structure.
+        attempt: The attempt that completed it, or None.
+        layout: Layout of the job folders, for folders that the ledger does not name.
     """
     if row.final_energy is None:
         return Unproved(_NO_ENERGY)
@@ -73,12 +73,12 @@ def proof_of(row: StoredStructure, attempt: AttemptRecord | None, layout: JobLay
 def _agreeing(row: StoredStructure, folder: Path, output: Output) -> Proof | Unproved:
     said = float("nan") if row.final_energy is None else row.final_energy
     last = () if output.final_energy is None else (output.final_energy,)
-    # The last energy of an optimisation is that of its last geometry, which has no gradient of its own.
+    # The last energy of an optimisation belongs to the final geometry, which has no gradient.
     energies = output.energies or last if output.opt_cycles else last
     if not any(abs(energy - said) <= SAME_ENERGY_EH for energy in energies):
         found = "none" if output.final_energy is None else f"{output.final_energy!r} Eh"
         return Unproved(_OTHER_ENERGY, f"{found}, ledger {said!r} Eh")
-    # Where the ledger of another tool has none, nothing is compared.
+    # The ledger of another tool may lack these values.
     pairs = (("charge", output.charge, row.charge), ("multiplicity", output.mult, row.spin))
     for what, printed, kept in pairs:
         if printed is not None and kept is not None and printed != kept:
@@ -87,7 +87,7 @@ def _agreeing(row: StoredStructure, folder: Path, output: Output) -> Proof | Unp
 
 
 def same_atoms(row: StoredStructure, symbols: tuple[str, ...]) -> bool:
-    """Whether an output's atoms are the structure's, in any order; also where the ledger does not say."""
+    """Return whether an output has the structure's atoms, in any order, as far as the ledger tells."""
     kept = [word.strip().capitalize() for word in (row.elements or "").split(";") if word.strip()]
     if row.natoms is not None and row.natoms != len(symbols):
         return False
@@ -99,12 +99,12 @@ def _is_its_own(output: Output, attempt: AttemptRecord | None) -> bool:
         return True
     if any(comment.startswith(f"{TOKEN_COMMENT}:") for comment in output.input_comments):
         return False
-    # An attempt of ours has a plan, and one that took over what lay in its folder has none.
+    # Our attempts have a plan. One that took over an existing result has none.
     return attempt is None or attempt.launcher == LAUNCHER_BY_HAND or not attempt.plan
 
 
 def _folder(row: StoredStructure, attempt: AttemptRecord | None, layout: JobLayout) -> Path | None:
-    """Where the files are now: a campaign's folder may have been moved, and a later attempt has a folder of its own."""
+    """Return the present folder: the campaign may have been moved, and later attempts have other folders."""
     if attempt is None or attempt.launcher == LAUNCHER_BY_HAND:
         try:
             folder = folder_of(row, layout)
@@ -120,7 +120,7 @@ def _folder(row: StoredStructure, attempt: AttemptRecord | None, layout: JobLayo
             continue
         if there is None and _is_folder(candidate):
             there = candidate
-    # Its output's echo decides whose it is.
+    # The token in the output decides whether it is the attempt's.
     return there
 
 
@@ -130,7 +130,7 @@ def _candidates(row: StoredStructure, attempt: AttemptRecord, layout: JobLayout)
         if name is None:
             continue
         named = Path(name)
-        # The same name, also in the subfolder that it had.
+        # The same name in the present jobs folder, with or without its former subfolder.
         moved = (layout.jobs_dir / named.name, layout.jobs_dir / named.parent.name / named.name)
         for folder in (named, *moved):
             if folder not in seen:

@@ -1,4 +1,4 @@
-"""What an export has written, and what it has left out, by the reason."""
+"""Report of an export: what was written, and what was left out for which reason."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ EXAMPLES: Final = 5
 
 @dataclass(slots=True)
 class LeftOut:
-    """Structures, or steps of structures, that were not written for one reason."""
+    """Structures, or steps, left out for one reason."""
 
     count: int = 0
     examples: list[str] = field(default_factory=list)
-    """The first few: the structure, and what is wrong with it."""
+    """The first few structures, with what is wrong."""
 
     def add(self, example: str) -> None:
-        """Count one."""
+        """Count one structure or step."""
         self.count += 1
         if len(self.examples) < EXAMPLES:
             self.examples.append(example)
@@ -26,33 +26,33 @@ class LeftOut:
 
 @dataclass(slots=True)
 class ExportReport:
-    """What an export has done."""
+    """Counts of an export."""
 
     target: Path
     structures: int = 0
-    """Structures that have at least one frame in the file."""
+    """Structures with at least one frame in the file."""
     frames: int = 0
     not_orca: int = 0
-    """Structures among them that another engine than ORCA computed."""
+    """Those structures that an engine other than ORCA computed."""
     flagged: int = 0
-    """Structures among them that have failed checks."""
+    """Those structures that failed checks."""
     size: int = 0
-    """Bytes of the file; 0 where none was written."""
+    """Bytes of the file; 0 if none was written."""
     left_out: dict[str, LeftOut] = field(default_factory=dict)
-    """Structures without a frame in the file, by the reason."""
+    """Structures without a frame, by reason."""
     steps_left_out: dict[str, LeftOut] = field(default_factory=dict)
-    """With all steps asked for: single steps without a frame, by the reason."""
+    """Single steps without a frame, by reason, if all steps are wanted."""
     by_status: Counter[str] = field(default_factory=Counter)
-    """Structures that have no result yet, by their status."""
+    """Structures without a result, by status."""
     status_examples: dict[str, list[str]] = field(default_factory=dict)
 
     def leave(self, reason: str, orig_index: int | None, detail: str = "") -> None:
-        """Count a structure that is not written."""
+        """Count a structure that is left out."""
         name = "without an orig_index" if orig_index is None else str(orig_index)
         self.left_out.setdefault(reason, LeftOut()).add(f"{name}: {detail}" if detail else name)
 
     def leave_step(self, reason: str, orig_index: int, step: int | None, count: int = 1) -> None:
-        """Count steps of a structure that are not written."""
+        """Count steps of a structure that are left out."""
         left = self.steps_left_out.setdefault(reason, LeftOut())
         left.add(str(orig_index) if step is None else f"{orig_index} step {step}")
         left.count += count - 1
@@ -65,5 +65,5 @@ class ExportReport:
 
     @property
     def structures_left_out(self) -> int:
-        """Completed structures without a frame in the file."""
+        """Number of completed structures without a frame in the file."""
         return sum(one.count for one in self.left_out.values())

@@ -1,7 +1,6 @@
-"""From ORCA's units (Eh, bohr) to those of the training set (eV, Å).
+"""Conversion from ORCA's units (Eh, bohr) to those of the training set (eV, Å).
 
-The constants are CODATA 2018 (E. Tiesinga, P. J. Mohr, D. B. Newell, B. N. Taylor, Rev. Mod. Phys. 93, 025010, 2021);
-they stand in ``orca.energy_units``, where all of the project has them from.
+The constants are CODATA 2018 (E. Tiesinga, P. J. Mohr, D. B. Newell, B. N. Taylor, Rev. Mod. Phys. 93, 025010, 2021).
 """
 
 import math
@@ -19,7 +18,7 @@ from oact_dagster.orca.outputs.evaluations import Vector
 ENERGY_UNIT: Final = "eV"
 LENGTH_UNIT: Final = "Angstrom"
 FORCE_UNIT: Final = "eV/Angstrom"
-"""In ASCII: some readers of extended XYZ know no other letters."""
+"""ASCII, because some readers of extended XYZ accept nothing else."""
 
 UNITS: Final[Mapping[str, str]] = MappingProxyType(
     {"energy": ENERGY_UNIT, "positions": LENGTH_UNIT, "forces": FORCE_UNIT}
@@ -32,32 +31,21 @@ CONSTANTS_TEXT: Final = (
     f"CODATA 2018: 1 Eh = {EV_PER_HARTREE!r} eV, 1 bohr = {ANGSTROM_PER_BOHR!r} Angstrom;"
     " forces are minus the gradient"
 )
-"""How energies and forces were made from ORCA's."""
+"""How energies and forces were converted from ORCA's."""
 
 
 def energy_in_ev(energy: float) -> float:
-    """An energy in eV.
-
-    Args:
-        energy: Eh.
-    """
+    """Convert an energy from Eh to eV."""
     return energy * EV_PER_HARTREE
 
 
 def forces_of(gradient: tuple[Vector, ...]) -> tuple[Vector, ...]:
-    """The forces, which are minus the gradient.
-
-    Args:
-        gradient: n_atoms times (x, y, z), Eh/bohr.
-
-    Returns:
-        n_atoms times (x, y, z), eV/Å.
-    """
-    # Taken from zero, a component that is zero does not become -0.0.
+    """Convert a gradient in Eh/bohr to forces in eV/Å, both n_atoms times (x, y, z). Forces are minus the gradient."""
+    # Subtracting from zero keeps a zero component from becoming -0.0.
     unit = EV_PER_ANGSTROM_PER_HARTREE_PER_BOHR
     return tuple((0.0 - x * unit, 0.0 - y * unit, 0.0 - z * unit) for x, y, z in gradient)
 
 
 def all_finite(vectors: tuple[Vector, ...]) -> bool:
-    """Whether no component of n_atoms times (x, y, z) is NaN or infinite."""
+    """Return whether no component of n_atoms times (x, y, z) is NaN or infinite."""
     return all(math.isfinite(x) and math.isfinite(y) and math.isfinite(z) for x, y, z in vectors)

@@ -1,1 +1,1 @@
-"""From a CSV to the rows of a ledger, and what stays the same over the life of a campaign."""
+"""Intake: from a CSV to the rows of a ledger, and what never changes in a campaign."""

@@ -1,4 +1,4 @@
-"""A campaign of a bare ledger: the settings of those who have a ``workflow.db`` and no ``campaign.yaml``."""
+"""Settings for a bare ledger: a ``workflow.db`` without a ``campaign.yaml``."""
 
 import json
 from collections.abc import Mapping
@@ -21,44 +21,43 @@ _MAY_BE_NULL: Final = frozenset({"charge_column", "spin_column"})
 
 
 def bare_campaign(ledger: Path, jobs_dir: Path, **settings: Any) -> Campaign:
-    """Settings in memory, checked as those of a file are.
+    """Return settings made in memory, checked like those of a file.
 
     Args:
-        ledger: the SQLite file; relative paths in the settings are relative to its folder.
-        jobs_dir: the job folders.
-        **settings: further keys of ``campaign.yaml``; None leaves one at its default, and means no such column for
-            charge and spin.
+        ledger: The SQLite file. Relative paths in the settings are relative to its folder.
+        jobs_dir: Folder of the job folders.
+        **settings: Further keys of ``campaign.yaml``. None means the default, or no such column for charge and spin.
 
     Raises:
-        CampaignError: a setting is wrong; the text is one line that names it.
+        CampaignError: A setting is wrong; the message is one line that names it.
     """
     path = ledger.expanduser().absolute()
     name = (settings.get("launcher") or {}).get("profile")
     of_site = name is not None and checked_profile(name).orca_command is not None
     orca = {} if of_site else {"command": "orca"}
-    # Messages name the ledger, which is all that the user has.
+    # Messages name the ledger, because the user has no other file.
     return _checked({"name": "workflow", "orca": orca}, path, path, jobs_dir, settings)
 
 
 def campaign_with(beside: Campaign | None, ledger: Path, jobs_dir: Path, **settings: Any) -> Campaign:
-    """What a command or a script says, and beneath it the settings of the campaign beside the ledger.
+    """Return the settings of the campaign beside the ledger, overridden by those of a command or a script.
 
     Args:
-        beside: see :func:`campaign_beside`; None is as with :func:`bare_campaign`.
-        ledger: the SQLite file.
-        jobs_dir: the job folders.
-        **settings: as with :func:`bare_campaign`; a group of them (``orca``, ``launcher``) changes what it names. A
-            number of cores or a time limit holds for structures of all sizes.
+        beside: The campaign beside the ledger, see :func:`campaign_beside`; None for a bare ledger.
+        ledger: The SQLite file.
+        jobs_dir: Folder of the job folders.
+        **settings: As for :func:`bare_campaign`. A group (``orca``, ``launcher``) overrides only the keys it names. A
+            number of cores or a time limit applies to structures of all sizes.
 
     Raises:
-        CampaignError: a setting is wrong; the text is one line that names it.
+        CampaignError: A setting is wrong; the message is one line that names it.
     """
     if beside is None:
         return bare_campaign(ledger, jobs_dir, **settings)
     values = beside.model_dump(mode="json", exclude_unset=True)
     said = settings.get("launcher") or {}
     base = values.setdefault("launcher", {})
-    # What its profile says is in the values already; read again, it would bring back what is taken out here.
+    # The values include the profile's. Reading the profile again would restore what is removed here.
     base.pop("profile", None)
     kind = LAUNCHER_KINDS.get(said.get("kind", ""))
     if kind is not None and not kind.can_be_pilots and base.pop("per_job", None) is not None:
@@ -81,12 +80,12 @@ def _checked(
             values[key] = {**values.get(key, {}), **value}
         elif value is not None or key in _MAY_BE_NULL:
             values[key] = value
-    # What is JSON is YAML.
+    # JSON is valid YAML.
     return read_campaign(json.dumps(values), file)
 
 
 def campaign_beside(ledger: Path) -> Campaign | None:
-    """The campaign whose ledger this is, where its ``campaign.yaml`` lies beside it and can be read."""
+    """Return the ledger's campaign if its ``campaign.yaml`` is beside it and can be read, else None."""
     file = ledger.absolute().parent / CAMPAIGN_FILE
     if not file.is_file():
         return None

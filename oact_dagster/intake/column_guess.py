@@ -1,4 +1,4 @@
-"""Guessing which columns hold geometry, charge and unpaired electrons, from a CSV's header and first rows."""
+"""Guess which columns hold geometry, charge and unpaired electrons, from a CSV's header and first rows."""
 
 import json
 import shlex
@@ -16,13 +16,13 @@ from oact_dagster.orca.elements import ATOMIC_NUMBERS
 from oact_dagster.orca.geometry import GeometryError, parse_geometry
 
 SAMPLE_ROWS: Final = 100
-"""Rows that are looked at."""
+"""Number of rows sampled."""
 
 LONGEST_ANNOTATION: Final = 80
-"""Columns with longer values are not written into inputs as comments."""
+"""Columns with longer values do not become comments in inputs."""
 
 _MOST: Final = 0.8
-"""Share of the sampled rows that must agree with a guess; the rest may be bad rows, which intake rejects."""
+"""Share of the sampled rows that must agree with a guess. The others may be bad rows, which the intake rejects."""
 
 _GEOMETRY_NAMES: Final = ("aligned_csd_core", "geometry", "xyz")
 _CHARGE_NAMES: Final = (
@@ -46,23 +46,23 @@ _SPIN_NAMES: Final = (
 _NAME_NAMES: Final = ("name", "label", "id", "refcode", "uid", "title")
 _OXIDATION_NAME: Final = "metal_ox"
 _BY_NAME: Final = "by its name"
-_BY_PARITY: Final = "since its values are one off the electrons' parity"
+_BY_PARITY: Final = "because its values have the wrong parity for unpaired electrons"
 
 
 @dataclass(frozen=True, slots=True)
 class GuessedColumns:
-    """The columns of a CSV that a campaign needs, as far as the CSV shows them."""
+    """The columns that a campaign needs, as guessed from a CSV."""
 
     geometry: str
     charge: str | None
-    """None when no column holds charges; a campaign then takes 0 for all."""
+    """None if no column holds charges; all charges are then 0."""
     spin: str | None
-    """None when no column holds unpaired electrons; a campaign then takes 0 for all."""
+    """None if no column holds unpaired electrons; their number is then 0 for all."""
     annotate: tuple[str, ...]
     reasons: tuple[tuple[str, str], ...]
-    """The key of campaign.yaml (``geometry_column``, …) and, on one line, why its column was taken."""
+    """(key of campaign.yaml, such as ``geometry_column``; why its column was chosen, in one line)."""
     warnings: tuple[str, ...] = ()
-    """What of the stated columns does not fit the first rows, a line each."""
+    """How the stated columns disagree with the first rows, one line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class _Sample:
 
     @property
     def once(self) -> list[str]:
-        """The columns whose name is there once: an intake refuses to read one of several."""
+        """Columns with a unique name; an intake refuses to read one of several."""
         return [name for name in self.columns if self.columns.count(name) == 1]
 
     def values(self, column: str) -> Iterator[bytes]:
@@ -83,7 +83,7 @@ class _Sample:
         return sum(map(test, self.values(column))) / len(self.rows)
 
     def whole(self, names: Sequence[str]) -> list[str]:
-        """Those of the columns in which most values are whole numbers."""
+        """Return the columns in which most values are whole numbers."""
         return [
             name for name in names if self.share(name, lambda field: whole_number(field) is not None) >= _MOST
         ]
@@ -92,20 +92,20 @@ class _Sample:
 def guess_columns(csv_path: str | Path, stated: Mapping[str, str | None] | None = None) -> GuessedColumns:
     """Guess a campaign's columns from a CSV's header and first rows.
 
-    A column of multiplicities is never taken for one of unpaired electrons: names decide first, and then the
-    parity of the electrons, since a multiplicity is one more.
+    A column of multiplicities is never taken for one of unpaired electrons. Names decide first, then the parity of the
+    electrons, since a multiplicity is one more.
 
     Args:
-        csv_path: the CSV.
-        stated: the columns that the user names (``geometry_column``, ``charge_column``, ``spin_column``; None for
-            0 in all rows). They are taken; what of them does not fit the first rows is a warning.
+        csv_path: The CSV.
+        stated: Columns named by the user (``geometry_column``, ``charge_column``, ``spin_column``; None for 0 in all
+            rows). They are used as given, with a warning if they do not fit the first rows.
 
     Returns:
-        The columns, each with the reason why.
+        The columns, each with a reason.
 
     Raises:
-        IntakeRefused: the CSV cannot be read, a stated column is not there, no column holds geometries, or only
-            multiplicities are there; the text lists the columns.
+        IntakeRefused: The CSV cannot be read, a stated column is missing, no column holds geometries, or there are only
+            multiplicities; the message lists the columns.
     """
     path, stated = Path(csv_path), stated or {}
     try:
@@ -117,7 +117,7 @@ def guess_columns(csv_path: str | Path, stated: Mapping[str, str | None] | None 
         if name is not None and name not in sample.once:
             raise IntakeRefused(f"{path}: {_missing_or_repeated(name, key, sample)}")
     if not sample.rows:
-        raise IntakeRefused(f"{path}: has a header and no rows; expected one row for each structure")
+        raise IntakeRefused(f"{path}: has a header but no rows; expected one row for each structure")
     geometry, nuclear_charges, geometry_reason = _geometry(path, sample, stated.get("geometry_column"))
     charge, spin, charge_reason, spin_reason = _charge_and_spin(path, sample, nuclear_charges, stated)
     annotate, annotate_reason = _annotate(sample)
@@ -134,7 +134,7 @@ def guess_columns(csv_path: str | Path, stated: Mapping[str, str | None] | None 
 def _missing_or_repeated(name: str, key: str, sample: _Sample) -> str:
     count = sample.columns.count(name)
     if count:
-        return f"the column {name!r} ({_option(key)}) is there {count} times; its name must be there once"
+        return f"the column {name!r} ({_option(key)}) appears {count} times; its name must be unique"
     return f"no column {name!r} ({_option(key)}); the columns are: {listed(sample.columns)}"
 
 
@@ -143,7 +143,7 @@ def _option(key: str) -> str:
 
 
 def _geometry(path: Path, sample: _Sample, stated: str | None) -> tuple[str, list[int | None], str]:
-    """Return the geometry column, the sum of nuclear charges in each row (None for a bad one), and the reason."""
+    """Return the geometry column, the sum of the nuclear charges in each row (None for a bad row), and the reason."""
     looked_at = sample.once if stated is None else (stated,)
     read = {name: [_nuclear_charge(value) for value in sample.values(name)] for name in looked_at}
     if stated is not None:
@@ -167,9 +167,9 @@ def _no_geometry(sample: _Sample) -> str:
         why = f"; the first value of {likely[0]!r} does not: {told}" if told else ""
     twice = sorted(set(sample.columns) - set(sample.once))
     if twice:
-        why += f"; columns that are there more than once are not read: {listed(twice)}"
+        why += f"; columns that appear more than once are not read: {listed(twice)}"
     return (
-        "no column holds geometries ('El x y z' lines, or XYZ with its count and comment line)"
+        "no column holds geometries ('El x y z' lines, or XYZ with count and comment line)"
         f"{why}; the columns are: {listed(sample.columns)}"
     )
 
@@ -204,7 +204,7 @@ def _charge_and_spin(
         for charge in charges
         for spin in spins
     }
-    # The pairs are in the order of their names' likeness: the first one that the electrons agree with.
+    # The pairs are ordered by how likely their names are. Take the first one that fits the electrons.
     for pair, share in fits.items():
         if share is not None and share >= _MOST:
             fit = f"fits the electrons of {share:.0%} of the first {len(sample.rows)} rows"
@@ -215,14 +215,14 @@ def _charge_and_spin(
     for spin in spins:
         share = fits[charge, spin]
         if share is None:
-            return charge, spin, _charge_reason(charge), "named like unpaired electrons, and not checked"
+            return charge, spin, _charge_reason(charge), "named like unpaired electrons; not checked"
         if share <= 1 - _MOST:
             raise IntakeRefused(_only_multiplicities(path, sample, spin, _BY_PARITY))
     if spins:
         raise IntakeRefused(
-            f"{path}: {spins[0]!r} fits the electrons of only {fits[charge, spins[0]]:.0%} of the first "
-            f"{len(sample.rows)} rows as unpaired electrons (charge column: {_shown(charge)}); if it is the right "
-            f"one, say so with --spin-column; the columns are: {listed(sample.columns)}"
+            f"{path}: {spins[0]!r}, as unpaired electrons, fits the electrons of only "
+            f"{fits[charge, spins[0]]:.0%} of the first {len(sample.rows)} rows (charge column: {_shown(charge)}); if "
+            f"it is the right column, name it with --spin-column; the columns are: {listed(sample.columns)}"
         )
     share = _parity_share(sample, nuclear_charges, charge, None)
     checked = "not checked" if share is None else f"which fits {share:.0%} of the first rows"
@@ -235,12 +235,12 @@ def _charge_and_spin(
 
 
 def _why_multiplicities(sample: _Sample, spin: str, shares: Sequence[float | None]) -> str | None:
-    """Return why a stated column clearly holds multiplicities; None when it may hold unpaired electrons.
+    """Return why a stated column clearly holds multiplicities, or None if it may hold unpaired electrons.
 
     Args:
-        sample: the first rows.
-        spin: the column.
-        shares: of the rows that it fits as unpaired electrons, with each column that may hold the charges.
+        sample: The first rows.
+        spin: The column.
+        shares: The share of rows that it fits as unpaired electrons, for each column that may hold the charges.
     """
     values = [whole_number(field) for field in sample.values(spin)]
     # A multiplicity is never 0.
@@ -254,20 +254,20 @@ def _why_multiplicities(sample: _Sample, spin: str, shares: Sequence[float | Non
 
 
 def _only_multiplicities(path: Path, sample: _Sample, name: str, told: str) -> str:
-    """Say that a column holds multiplicities, and with which command a column of unpaired electrons is made."""
+    """Return a message that a column holds multiplicities, with a command that adds one of unpaired electrons."""
     new = "uhf" if "uhf" not in sample.columns else f"{name}_minus_1"
     source, target, column, made = (
         json.dumps(text, ensure_ascii=False)
         for text in (str(path), str(path.with_name(f"{path.stem}_uhf.csv")), name, new)
     )
-    # As text, so that nothing else in the CSV changes.
+    # Values are read as text, so that nothing else in the CSV changes.
     code = (
         f"import pandas as pd; t = pd.read_csv({source}, dtype=str, keep_default_na=False); "
         f't[{made}] = pd.to_numeric(t[{column}], errors="coerce") - 1; t.to_csv({target}, index=False)'
     )
     return (
         f"{path}: no column holds unpaired electrons; {name!r} holds multiplicities, {told}: add a column "
-        f"{new} = {name} - 1 (the columns are: {listed(sample.columns)}), here with pandas into a new CSV: "
+        f"{new} = {name} - 1 (the columns are: {listed(sample.columns)}); with pandas, into a new CSV: "
         f"python -c {shlex.quote(code)}"
     )
 
@@ -280,33 +280,33 @@ def _warnings(
     spin: str | None,
     stated: Mapping[str, str | None],
 ) -> Iterator[str]:
-    """Say what of the stated columns does not fit the first rows."""
+    """Yield how the stated columns disagree with the first rows."""
     rows = len(sample.rows)
     good = rows - nuclear_charges.count(None)
     if "geometry_column" in stated and good < _MOST * rows:
         place = nuclear_charges.index(None)
         told = _geometry_error(list(sample.values(geometry))[place])
         yield (
-            f"geometry_column: {good} of the first {rows} values of {geometry!r} read as geometries; that of row "
-            f"{place} does not: {told}"
+            f"geometry_column: only {good} of the first {rows} values of {geometry!r} are geometries; the one in row "
+            f"{place} is not: {told}"
         )
     for key, name in (("charge_column", charge), ("spin_column", spin)):
         if key not in stated or name is None:
             continue
         whole = sum(whole_number(field) is not None for field in sample.values(name))
         if whole < _MOST * rows:
-            yield f"{key}: {whole} of the first {rows} values of {name!r} are whole numbers"
+            yield f"{key}: only {whole} of the first {rows} values of {name!r} are whole numbers"
     if "charge_column" in stated or "spin_column" in stated:
         share = _parity_share(sample, nuclear_charges, charge, spin)
         if share is not None and share < _MOST:
             yield (
                 f"charge_column {_shown(charge)} and spin_column {_shown(spin)} (unpaired electrons) fit the electrons"
-                f" of only {share:.0%} of the first {rows} rows; rows that they do not fit are rejected"
+                f" of only {share:.0%} of the first {rows} rows; the other rows will be rejected"
             )
 
 
 def _shown(column: str | None) -> str:
-    """Return a column as campaign.yaml has it."""
+    """Return a column as written in campaign.yaml."""
     return "null" if column is None else column
 
 
@@ -326,16 +326,16 @@ def _annotate(sample: _Sample) -> tuple[tuple[str, ...], str]:
     chosen = (*names, *oxidation)
     if not chosen:
         return (), "no short column is named like a name, and there is no metal_ox"
-    told = "short values that say what a structure is"
+    told = "short values that identify a structure"
     return chosen, f"{told}; the stand-in engine needs metal_ox for actinides" if oxidation else told
 
 
 def _parity_share(
     sample: _Sample, nuclear_charges: Sequence[int | None], charge: str | None, spin: str | None
 ) -> float | None:
-    """Return the share of the rows whose number of electrons fits the unpaired ones.
+    """Return the share of rows whose number of electrons fits the unpaired ones.
 
-    Rows without a geometry or a number do not count; None when none counts.
+    Rows without a geometry or a number do not count. None if no row counts.
     """
     charges = (b"0" for _ in sample.rows) if charge is None else sample.values(charge)
     spins = (b"0" for _ in sample.rows) if spin is None else sample.values(spin)
@@ -350,7 +350,7 @@ def _parity_share(
 
 
 def _geometry_error(value: bytes) -> str:
-    """Return why a value is no geometry, on one line; empty for one that is."""
+    """Return why a value is not a geometry, on one line; empty for a geometry."""
     try:
         parse_geometry(value.decode())
     except GeometryError as error:
@@ -366,7 +366,7 @@ def _nuclear_charge(value: bytes) -> int | None:
 
 
 def _by_name(columns: Sequence[str], names: Sequence[str], parts: Sequence[str]) -> list[str]:
-    """Return the columns of these names, then those with one of these parts in their name, likeliest first."""
+    """Return the columns with these names, then those whose names contain one of these parts; likeliest first."""
 
     def rank(column: str) -> int:
         folded = column.strip().lower()

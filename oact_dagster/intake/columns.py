@@ -1,4 +1,4 @@
-"""Which fields of a row a campaign reads."""
+"""The columns of a CSV that a campaign reads."""
 
 import difflib
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from oact_dagster.settings.campaign import Campaign
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Places in a row of what a campaign reads."""
+    """Indices, in a row, of the columns that a campaign reads."""
 
     geometry: int
     charge: int | None
     spin: int | None
     annotate: tuple[tuple[str, int], ...]
-    """Name and place of each column whose values are written into inputs as comments."""
+    """(name, index) of each column whose values become comments in inputs."""
     priority: int | None
     geometry_name: str
     charge_name: str
@@ -29,7 +29,7 @@ class Columns:
         """Find a campaign's columns in a CSV's header.
 
         Raises:
-            IntakeRefused: a column is missing, or there twice.
+            IntakeRefused: A column is missing or appears more than once.
         """
 
         def place(key: str, name: str) -> int:
@@ -54,13 +54,11 @@ class Columns:
 
 def _missing_or_twice(key: str, name: str, header: Sequence[str]) -> str:
     if name in header:
-        return f"the column {name!r} ({key}) is there {header.count(name)} times; its name must be there once"
+        return f"the column {name!r} ({key}) appears {header.count(name)} times; its name must be unique"
     if len(header) == 1:
         other = next((mark for mark in (";", "\t", "|") if mark in header[0]), None)
         if other is not None:
-            return (
-                f"the header holds {other!r} and no comma; the columns of a CSV must be separated by commas"
-            )
+            return f"the header has {other!r} but no comma; the columns of a CSV must be separated by commas"
     folded = {column.strip().lower(): column for column in header}
     near = difflib.get_close_matches(name.strip().lower(), folded, n=1)
     hint = f" (did you mean {folded[near[0]]!r}?)" if near else ""

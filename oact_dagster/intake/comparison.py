@@ -1,4 +1,4 @@
-"""Comparing a CSV's rows with those that the ledger has taken in before."""
+"""Comparison of a CSV's rows with those already in the ledger."""
 
 import json
 from collections.abc import Iterator
@@ -11,15 +11,15 @@ from oact_dagster.intake.rows import annotations, row_hash
 from oact_dagster.text import pluralise
 
 LISTED: Final = 10
-"""Rows, groups and rejections that a text names."""
+"""Largest number of rows, groups or rejections that a message lists."""
 
 
 class Comparison:
-    """What differs between the rows of a CSV and those that the ledger knows.
+    """Compares the rows of a CSV, one by one, with those in the ledger.
 
     Args:
-        columns: where the values of a row are.
-        known_rows: of the ledger, in the order of the CSV; read as the rows come.
+        columns: The columns of the CSV.
+        known_rows: The ledger's rows in the order of the CSV; read as needed.
     """
 
     def __init__(self, columns: Columns, known_rows: Iterator[tuple[int, str, str | None]]) -> None:
@@ -44,7 +44,7 @@ class Comparison:
             if self.first_new is None:
                 self.first_new = row
             return
-        # An old ledger may lack a row in between (left alone then), or hold one twice.
+        # An old ledger may lack a row in between, which is then left out, or hold one twice.
         self.left_out += known[0] > row.number
         while known is not None and known[0] == row.number:
             self.known += 1
@@ -53,26 +53,26 @@ class Comparison:
         self._next_known = known
 
     def end(self) -> None:
-        """Count the rows that the CSV has lost: those that the ledger knows beyond its last one."""
+        """Count the rows that have vanished from the end of the CSV."""
         while self._next_known is not None:
             self._note_change(self._next_known[0], rejected=False)
             self._next_known = next(self._known_rows, None)
 
     def told(self, csv: Path) -> str:
-        """Why a CSV whose known rows are no longer those of the ledger is refused, in one line."""
+        """Return why the CSV is refused if rows in the ledger have changed, in one line."""
         shown = ", ".join(map(str, self.first_changed))
         unnamed = self.changed - len(self.first_changed)
         more = f" and {unnamed} more" if unnamed else ""
         mended = (
-            f" {self.changed_rejected} of them had been rejected: append their mended rows at the end."
+            f" {self.changed_rejected} of them had been rejected: append corrected rows at the end."
             if self.changed_rejected
             else ""
         )
         return (
             f"{csv}: {pluralise(self.changed, 'row')} that {'was' if self.changed == 1 else 'were'} taken in before"
-            f" changed, moved or vanished (row {shown}{more}; rows count from 0), and a campaign's CSV may only grow at"
+            f" changed, moved or vanished (row {shown}{more}; rows count from 0), but a campaign's CSV may only grow at"
             " its end. Nothing was written."
-            f"{mended} Put the old rows back, or start a second campaign with the new CSV: `oact init OTHER.csv`"
+            f"{mended} Restore the old rows, or start a second campaign with the new CSV: `oact init OTHER.csv`"
         )
 
     def _compare(self, row: CsvRow, known: tuple[int, str, str | None]) -> None:

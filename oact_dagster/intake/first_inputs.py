@@ -1,4 +1,4 @@
-"""What the first inputs of a campaign would be; nothing is written."""
+"""Preview of a campaign's first inputs; nothing is written."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from oact_dagster.settings.campaign import Campaign
 
 @dataclass(frozen=True, slots=True)
 class DryInput:
-    """A row's input as it would be written."""
+    """The input that would be written for a row."""
 
     orig_index: int
     file: Path
@@ -37,7 +37,7 @@ class DryInput:
 
 @dataclass(frozen=True, slots=True)
 class DryRefusal:
-    """A row from which no input would be written."""
+    """A row that would get no input."""
 
     orig_index: int
     line: int
@@ -45,14 +45,10 @@ class DryRefusal:
 
 
 def write_first_inputs(campaign: Campaign, rows: int) -> Iterator[DryInput | DryRefusal]:
-    """Render the inputs of the first rows of the campaign's CSV.
-
-    Args:
-        campaign: its settings.
-        rows: how many rows.
+    """Yield the inputs of the first ``rows`` rows of the campaign's CSV.
 
     Raises:
-        IntakeRefused: the CSV cannot be read, or lacks a column.
+        IntakeRefused: The CSV cannot be read, or lacks a column.
     """
     try:
         with CsvFile(campaign.csv_file) as csv:

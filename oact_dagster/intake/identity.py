@@ -1,4 +1,4 @@
-"""What stays the same over a campaign's whole life, and is kept in its ledger."""
+"""A campaign's identity, which never changes: its names and its level of theory, kept in the ledger."""
 
 import json
 
@@ -11,10 +11,10 @@ _KEY = "campaign"
 
 
 def fix_names(campaign: Campaign, ledger: Ledger) -> None:
-    """Keep the campaign's name and asset prefix: what is green in Dagster is so under these names.
+    """Store the campaign's name and asset prefix, under which Dagster has its materializations.
 
     Raises:
-        LedgerError: the ledger was taken in under others.
+        LedgerError: The ledger already has other names.
     """
     check_names(campaign, ledger)
     if ledger.meta(_KEY) is None:
@@ -22,10 +22,10 @@ def fix_names(campaign: Campaign, ledger: Ledger) -> None:
 
 
 def check_names(campaign: Campaign, ledger: LedgerReader) -> None:
-    """Compare the campaign's names with those of its intake.
+    """Check that the campaign's names are those of its intake.
 
     Raises:
-        LedgerError: they have changed; both are in the text.
+        LedgerError: They have changed; the message has both.
     """
     kept = ledger.meta(_KEY)
     if kept is None:
@@ -34,16 +34,16 @@ def check_names(campaign: Campaign, ledger: LedgerReader) -> None:
     for key, value in now.items():
         if then.get(key) != value:
             raise LedgerError(
-                f"{campaign.file}: {key}: is {value!r}, and was {then.get(key)!r} when the CSV was taken in: set that"
-                " back, or Dagster would show nothing of what is done"
+                f"{campaign.file}: {key}: is {value!r}, but was {then.get(key)!r} when the CSV was taken in; restore"
+                " it, or Dagster will not show what is done"
             )
 
 
 def check_identity(campaign: Campaign, ledger: LedgerReader) -> None:
-    """Compare names and level of theory with what the ledger's results have.
+    """Check that names and level of theory are those in the ledger.
 
     Raises:
-        LedgerError: something has changed; both are in the text.
+        LedgerError: Something has changed; the message has both values.
     """
     check_names(campaign, ledger)
     ledger.check_level_of_theory(campaign.level_of_theory())

@@ -1,4 +1,4 @@
-"""Taking a CSV in without Dagster: into a ledger that has no ``campaign.yaml`` (yet), or into that of a campaign."""
+"""Intake without Dagster: into the ledger of a campaign, or into one that has no ``campaign.yaml`` (yet)."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,27 +24,27 @@ def ingest_csv(
     flat: bool = False,
     progress: IntakeProgress | None = None,
 ) -> IntakeReport:
-    """Write the rows of a CSV to a ledger; of one that is there the new rows.
+    """Write the rows of a CSV to a ledger; to an existing ledger only the new rows.
 
     Args:
-        csv: the CSV.
-        ledger: the SQLite file; it is made where it is missing, and not left behind when the CSV is refused.
-        geometry_column: holds the geometries.
-        charge_column: holds the charges; None: 0 for all.
-        spin_column: holds the unpaired electrons; None: 0 for all.
-        annotate: columns that are kept with the structures, and written into their inputs as comments; None: those of
-            the ``campaign.yaml`` beside the ledger.
-        flat: all job folders are to lie side by side, also those of very many structures.
-        progress: called now and then with the bytes done and the bytes in all.
+        csv: The CSV.
+        ledger: The SQLite file. A missing one is created, but removed again if the CSV is refused.
+        geometry_column: Column of the geometries.
+        charge_column: Column of the charges; None: 0 for all.
+        spin_column: Column of the unpaired electrons; None: 0 for all.
+        annotate: Columns kept with the structures and written into their inputs as comments; None: those of the
+            ``campaign.yaml`` beside the ledger.
+        flat: Put all job folders side by side, even for very many structures.
+        progress: Called now and then with the bytes done and the total.
 
     Raises:
-        IntakeRefused: the CSV is refused whole; nothing was written.
-        LedgerError: the ledger cannot be written.
+        IntakeRefused: The whole CSV is refused; nothing was written.
+        LedgerError: The ledger cannot be written.
     """
     beside = campaign_beside(ledger) if ledger.exists() else None
     if annotate is None and beside is not None:
         annotate = beside.annotate
-    # The new rows get their places in the order of the known ones.
+    # The new rows are ordered by the same settings as the known ones.
     ordering = (
         {}
         if beside is None
@@ -72,16 +72,16 @@ def ingest_csv(
 def ingest_campaign(campaign: Campaign, progress: IntakeProgress | None = None) -> IntakeReport:
     """Write the new rows of a campaign's CSV to its ledger, and run nothing.
 
-    The structures get no partition keys, for which a Dagster instance is needed. The CSV is therefore not noted as
-    taken in: ``intake``, that of ``oact run`` or of ``intake_sensor``, reads it once more and gives them.
+    The structures get no partition keys, which would need a Dagster instance. The CSV is therefore not noted as taken
+    in: the next intake, by ``oact run`` or ``intake_sensor``, reads it again and adds the keys.
 
     Args:
-        campaign: its settings; its ledger is made where it is missing, and not left behind when the CSV is refused.
-        progress: called now and then with the bytes done and the bytes in all.
+        campaign: The campaign's settings. A missing ledger is created, but removed again if the CSV is refused.
+        progress: Called now and then with the bytes done and the total.
 
     Raises:
-        IntakeRefused: the CSV is refused whole; nothing was written.
-        LedgerError: the ledger cannot be written, or was taken in under other names.
+        IntakeRefused: The whole CSV is refused; nothing was written.
+        LedgerError: The ledger cannot be written, or has other names.
     """
     with _ledger_or_none(campaign) as made:
         check_names(campaign, made)
@@ -92,7 +92,7 @@ def ingest_campaign(campaign: Campaign, progress: IntakeProgress | None = None) 
 
 @contextmanager
 def _ledger_or_none(campaign: Campaign) -> Iterator[Ledger]:
-    """The ledger, made where it is missing; one that was made is gone again where something is wrong."""
+    """Open the ledger, or create it; a new one is removed again after an error."""
     new = not campaign.ledger.exists()
     try:
         with Ledger(campaign.ledger, create=True) as made:

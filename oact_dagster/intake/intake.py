@@ -1,9 +1,9 @@
-"""Taking a campaign's CSV into its ledger.
+"""Intake of a campaign's CSV into its ledger.
 
-The file is read twice. The first time nothing is written: the whole of it must be a well-formed CSV, and its
-first rows must be those that the ledger knows. The second time each new row is checked and written, some thousand
-rows in one transaction; when that is cut short, the next intake goes on where it ended, because rows are written
-in the order of the CSV. Memory does not grow with the file: one chunk of rows is held at a time.
+The file is read twice. The first pass writes nothing: the whole file must be a well-formed CSV, and its first rows must
+be those already in the ledger. The second pass checks and writes each new row, some thousand rows in one transaction.
+Rows are written in the order of the CSV, so after an interruption the next intake continues where the last one stopped.
+Memory does not grow with the file, since only one chunk of rows is held at a time.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,31 +29,31 @@ CHUNK_ROWS: Final = 2000
 """Rows written in one transaction."""
 
 _CHUNK_BYTES: Final = 16 << 20
-"""Geometries held before they are written, at most some bytes more than this."""
+"""Size of the geometries at which a chunk is written."""
 
 MANY_STRUCTURES: Final = 100_000
-"""Partitions that Dagster advises at most for one asset."""
+"""Largest number of partitions of one asset that Dagster advises."""
 
 IntakeProgress = Callable[[int, int], None]
-"""Called with the bytes done and the bytes in all."""
+"""Called with the bytes done and the total."""
 
 
 def take_in(campaign: Campaign, ledger: Ledger, progress: IntakeProgress | None = None) -> IntakeReport:
     """Write the new rows of a campaign's CSV to its ledger.
 
     Args:
-        campaign: names the CSV and its columns.
-        ledger: takes the rows.
-        progress: called now and then with the bytes done and the bytes in all (both readings together).
+        campaign: The campaign, which names the CSV and its columns.
+        ledger: The campaign's ledger.
+        progress: Called now and then with the bytes done and the total of both passes.
 
     Returns:
-        What was found and done. A row that cannot be calculated is a rejection, and costs the others nothing.
+        What was found and done. A row that cannot be calculated is rejected and does not affect the others.
 
     Raises:
-        IntakeRefused: the CSV cannot be read, is not well-formed, lacks a column or has no rows, or a row that
-            the ledger knows changed, moved or vanished: nothing has been written then. Also when somebody writes
-            to the file while it is read: the rows written until then stay, and the next intake compares them.
-        LedgerError: the ledger cannot be written.
+        IntakeRefused: The CSV cannot be read, is malformed, lacks a column or has no rows, or a row in the ledger
+            changed, moved or vanished; nothing has been written. Or the file changed while it was read; then rows that
+            were already written stay, and the next intake compares them.
+        LedgerError: The ledger cannot be written.
     """
     if campaign.csv is None:
         return _known_already(campaign, ledger)
@@ -65,7 +65,7 @@ def take_in(campaign: Campaign, ledger: Ledger, progress: IntakeProgress | None 
 
 
 def _known_already(campaign: Campaign, ledger: Ledger) -> IntakeReport:
-    """What an intake tells where the campaign was made from a ledger, which is all that there is."""
+    """Return the report for a campaign that was made from a ledger and has no CSV."""
     ordered = tuple(put_in_order(campaign, ledger))
     structures = sum(ledger.count_by_status().values())
     repeats, groups = ledger.same_calculations(LISTED)
@@ -91,7 +91,7 @@ def _take_in(campaign: Campaign, csv: CsvFile, ledger: Ledger, progress: IntakeP
     if found.changed:
         raise IntakeRefused(found.told(csv.path))
     if not found.rows:
-        raise IntakeRefused(f"{csv.path}: has a header and no rows; expected one row for each structure")
+        raise IntakeRefused(f"{csv.path}: has a header but no rows; expected one row for each structure")
     csv.check_unchanged()
     if not found.known:
         choose_layout(ledger, found.rows)
@@ -118,7 +118,7 @@ def _take_in(campaign: Campaign, csv: CsvFile, ledger: Ledger, progress: IntakeP
 
 
 def _compare(csv: CsvFile, columns: Columns, ledger: Ledger, progress: IntakeProgress) -> Comparison:
-    """Read the whole file, and compare the rows that the ledger knows with what it knows of them."""
+    """Read the whole file and compare its rows with those in the ledger."""
     found = Comparison(columns, ledger.known_rows())
     for row in csv.rows():
         if not row.number & 0xFF:
@@ -129,7 +129,7 @@ def _compare(csv: CsvFile, columns: Columns, ledger: Ledger, progress: IntakePro
 
 
 def _annotate(csv: CsvFile, columns: Columns, ledger: Ledger, first_new: CsvRow | None) -> None:
-    """Give the known structures the annotations that ``annotate`` names now."""
+    """Update the known structures' annotations to the present setting ``annotate``."""
     chunk: dict[int, dict[str, str]] = {}
     for row in csv.rows():
         if first_new is not None and row.number >= first_new.number:
@@ -156,7 +156,7 @@ def _write(
     if first_new is None:
         return taken, rejected
     for good, bad in _chunks(csv, columns, first_new, order, progress):
-        # What the first reading found holds only for the file as it was then.
+        # The findings of the first pass are void if the file has changed.
         csv.check_unchanged()
         added, refused = ledger.add_structures(good, bad)
         taken += added
@@ -197,22 +197,21 @@ def _notes(campaign: Campaign, csv: CsvFile, found: Comparison, structures: int)
         )
     if found.annotated_otherwise:
         yield (
-            f"annotate has changed: {pluralise(found.annotated_otherwise, 'structure')} known before"
-            f" {'was' if found.annotated_otherwise == 1 else 'were'} annotated anew"
+            f"annotate has changed: {pluralise(found.annotated_otherwise, 'known structure', 'has', 'have')}"
+            " new annotations"
         )
     if found.uncompared:
         yield (
-            f"{pluralise(found.uncompared, 'structure', 'comes', 'come')} from a ledger that kept no hash of the rows:"
-            " not compared with the CSV"
+            f"{pluralise(found.uncompared, 'structure', 'comes', 'come')} from a ledger without hashes of the rows: not"
+            " compared with the CSV"
         )
     if found.left_out:
         yield (
-            f"{pluralise(found.left_out, 'row')} before the last one that the ledger knows"
-            f" {'is' if found.left_out == 1 else 'are'} not in it: left alone"
+            f"{pluralise(found.left_out, 'row', 'is', 'are')} missing in the ledger before its last row; not added"
         )
     twice = sorted({name for name in csv.columns if csv.columns.count(name) > 1})
     if twice:
-        yield f"columns that are there more than once, and not read: {', '.join(map(repr, twice))}"
+        yield f"columns that appear more than once are not read: {', '.join(map(repr, twice))}"
     if structures > MANY_STRUCTURES:
         yield (
             f"{structures} structures: Dagster advises at most {MANY_STRUCTURES} partitions; split the CSV into "
@@ -221,4 +220,4 @@ def _notes(campaign: Campaign, csv: CsvFile, found: Comparison, structures: int)
 
 
 def tell_nobody(done: int, in_all: int) -> None:
-    """Tell nobody."""
+    """Ignore the progress."""

@@ -1,4 +1,4 @@
-"""Whether a campaign's CSV must be taken in again, or was refused as it is, decided without reading it."""
+"""Decides, without reading a campaign's CSV, whether it must be taken in again or was refused."""
 
 import json
 from typing import Final
@@ -9,19 +9,19 @@ from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
 
 TAKEN_IN: Final = "csv_taken_in"
-"""The key of the ledger's ``meta`` that says what was taken in last."""
+"""Key in the ledger's ``meta`` of the stamp of the CSV taken in last."""
 
 _REFUSED: Final = "csv_refused"
-"""Likewise, of the CSV that was refused last: its stamp and the reason."""
+"""Key in the ledger's ``meta`` of the stamp of the CSV refused last, and the reason."""
 
 
 def csv_stamp(campaign: Campaign) -> str:
-    """What changes when the CSV, or what is read of it, changes.
+    """Return a text that changes when the CSV, or what is read from it, changes.
 
-    To be taken before the CSV is read: one that grows meanwhile then counts as changed.
+    Take it before the CSV is read, so that a CSV that grows in the meantime counts as changed.
 
     Raises:
-        OSError: the CSV is not there.
+        OSError: The CSV is missing.
     """
     if campaign.csv is None:
         return "null"
@@ -33,19 +33,19 @@ def csv_stamp(campaign: Campaign) -> str:
             "mtime_ns": stat.st_mtime_ns,
             "columns": [campaign.geometry_column, campaign.charge_column, campaign.spin_column],
             "annotate": list(campaign.annotate),
-            # Without one it is as before there were any: what was taken in then is not read again.
+            # The default order is left out, so that stamps of older versions stay valid.
             **({"order": key} if (key := order_key(campaign)) else {}),
         }
     )
 
 
 def is_taken_in(campaign: Campaign, ledger: Ledger) -> bool:
-    """Tell whether the ledger holds the CSV as it is now, by its size, its time of change and the columns.
+    """Return whether the ledger holds the present CSV, by its size, modification time and columns.
 
-    A campaign that was made from a ledger has no CSV, and nothing to take in but another order.
+    A campaign that was made from a ledger has no CSV; only its order may be outdated.
 
     Raises:
-        OSError: the CSV is not there.
+        OSError: The CSV is missing.
     """
     if campaign.csv is None:
         return is_ordered(campaign, ledger)
@@ -53,17 +53,17 @@ def is_taken_in(campaign: Campaign, ledger: Ledger) -> bool:
 
 
 def note_taken_in(ledger: Ledger, stamp: str) -> None:
-    """Keep the stamp that was taken before an intake that has succeeded."""
+    """Store the stamp that was taken before a successful intake."""
     ledger.set_meta(TAKEN_IN, stamp)
 
 
 def note_refused(ledger: Ledger, stamp: str, reason: str) -> None:
-    """Keep why the CSV was refused, with the stamp that was taken before."""
+    """Store why the CSV was refused, with the stamp that was taken before."""
     ledger.set_meta(_REFUSED, json.dumps({"stamp": stamp, "reason": reason}))
 
 
 def why_refused(campaign: Campaign, ledger: LedgerReader) -> str:
-    """Why the CSV was refused as it is now; empty where it was not, or has changed since."""
+    """Return why the present CSV was refused; empty if it was not, or has changed since."""
     try:
         refused = json.loads(ledger.meta(_REFUSED) or "{}")
         return str(refused["reason"]) if refused.get("stamp") == csv_stamp(campaign) else ""

@@ -1,4 +1,4 @@
-"""What an intake tells: its report, or the one line with which it refuses a CSV."""
+"""An intake's report, and the error with which it refuses a CSV."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +7,8 @@ from oact_dagster.ledger.states import Rejection
 from oact_dagster.text import pluralise
 
 
-class IntakeRefused(ValueError):  # noqa: N818 - it says what happened to the CSV, and reads so where it is caught
-    """A CSV is refused whole; the text is one line that says what, where and what would be right."""
+class IntakeRefused(ValueError):  # noqa: N818 - the name says what happened to the CSV
+    """The whole CSV is refused. The message is one line that says what, where and what would be right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,33 +16,32 @@ class IntakeReport:
     """What an intake found and did."""
 
     csv: Path
-    """The CSV; the ledger where there is none."""
+    """The CSV, or the ledger if there is no CSV."""
     size: int
-    """Size of the CSV, bytes."""
+    """Size of the CSV in bytes."""
     rows: int
-    """Rows in the CSV below its header."""
+    """Rows of the CSV below its header."""
     taken: int
-    """Rows that are new in the ledger and can be run."""
+    """New rows that can be run."""
     known: int
-    """Rows that the ledger knew before, rejected ones included."""
+    """Rows that were in the ledger before, including rejected ones."""
     rejected_now: int
     """New rows that were rejected."""
     rejected: int
-    """Rows that are rejected in all."""
+    """All rejected rows."""
     first_rejections: tuple[Rejection, ...]
     """The first ten of all rejected rows, in the order of the CSV."""
     structures: int
     """Structures in the ledger now."""
     repeats: int
-    """Structures that are the same calculation as an earlier one (elements, coordinates, charge, unpaired
-    electrons)."""
+    """Structures that repeat the calculation of an earlier one (elements, coordinates, charge, unpaired electrons)."""
     repeat_groups: tuple[tuple[int, ...], ...]
-    """``orig_index`` of the first groups of structures that are one calculation; at most 20 of each group."""
+    """``orig_index`` of the first groups of structures with the same calculation; at most 20 of each group."""
     notes: tuple[str, ...]
-    """What the user should know, a line each."""
+    """What the user should know, one line each."""
 
     def lines(self) -> list[str]:
-        """The report as lines of text."""
+        """Return the report as lines of text."""
         told = [
             f"{self.csv}: {pluralise(self.rows, 'row')}, {self.taken} taken in, {self.known} known before, "
             f"{self.rejected_now} rejected now, {self.rejected} rejected in all"

@@ -1,4 +1,4 @@
-"""From a row of the CSV to a row of the ledger, or to the reason why it is rejected."""
+"""Conversion of a row of the CSV to a row of the ledger, or to its rejection."""
 
 import hashlib
 import math
@@ -19,15 +19,14 @@ _WHOLE: Final = re.compile(rb"\s*([+-]?[0-9]{1,9})(?:\.0*)?\s*")
 def row_hash(row: CsvRow, columns: Columns) -> str:
     """Return 16 hexadecimal digits that change when a row becomes another calculation.
 
-    Hashed are geometry, charge and unpaired electrons, by their role and not by their column's name. Not the
-    whole row: adding a column that nothing reads, or writing the CSV again with other digits in one, changes no
-    calculation, and would make a campaign refuse its own CSV. Not the annotations: their values are in the
-    ledger, where they are compared column by column, so that another choice of columns to annotate is no change
-    of the rows. Line ends, and whether a whole number is written ``3`` or ``3.0``, do not count.
+    The hash covers geometry, charge and unpaired electrons, whatever the names of their columns. Line ends, and whether
+    a whole number is written ``3`` or ``3.0``, do not count. Other columns do not count either: a new column, or other
+    digits in an unused one, change no calculation and must not make a campaign refuse its own CSV. Annotations are
+    compared column by column with the values in the ledger, so that another choice of columns is no change of the rows.
 
     Args:
-        row: the row.
-        columns: where its values are.
+        row: The row.
+        columns: The columns of the CSV.
     """
     geometry = row.fields[columns.geometry].strip()
     if b"\r" in geometry:
@@ -37,19 +36,19 @@ def row_hash(row: CsvRow, columns: Columns) -> str:
 
 
 def annotations(row: CsvRow, columns: Columns) -> dict[str, str]:
-    """Return the row's values that are written into inputs as comments, by column."""
+    """Return the row's values that become comments in inputs, by column."""
     return {name: row.fields[place].decode().strip() for name, place in columns.annotate}
 
 
 def check_row(row: CsvRow, columns: Columns) -> NewStructure | Rejection:
-    """Check a row: a geometry, whole numbers, and a number of electrons that fits the unpaired ones.
+    """Check a row's geometry, whole numbers, and number of electrons.
 
     Args:
-        row: the row.
-        columns: where its values are; a charge or spin column that is None counts as 0.
+        row: The row.
+        columns: The columns of the CSV; without a column for it, charge or spin is 0.
 
     Returns:
-        The row for the ledger, or its rejection with all that is wrong with it on one line.
+        The row for the ledger, or its rejection with all problems on one line.
     """
     problems = []
     numbers = []
@@ -64,7 +63,7 @@ def check_row(row: CsvRow, columns: Columns) -> NewStructure | Rejection:
     if priority is None:
         shown = _shown(row.fields[columns.priority or 0])
         problems.append(
-            f"{columns.priority_name}: {shown} is not a finite number (feed.priority_column); append the mended row"
+            f"{columns.priority_name}: {shown} is not a finite number (feed.priority_column); append a corrected row"
         )
     text = row.fields[columns.geometry].decode()
     structure = None
@@ -97,12 +96,12 @@ def check_row(row: CsvRow, columns: Columns) -> NewStructure | Rejection:
 
 
 def priority_of(row: CsvRow, columns: Columns) -> float | None:
-    """Return the priority that a row has, 0 where no column holds it; None for what is not a finite number."""
+    """Return a row's priority, 0 without a column for it, or None if it is not a finite number."""
     if columns.priority is None:
         return 0.0
     field = row.fields[columns.priority]
     try:
-        # Python reads 1_0, too, and the digits of other scripts.
+        # float() also accepts 1_0.
         value = float(field) if b"_" not in field else math.nan
     except ValueError:
         return None
@@ -110,7 +109,7 @@ def priority_of(row: CsvRow, columns: Columns) -> float | None:
 
 
 def record_of(new: NewStructure) -> StructureRecord:
-    """A structure as the ledger would hold it."""
+    """Return a new structure as the ledger would hold it."""
     return StructureRecord(
         id=new.orig_index + 1,
         orig_index=new.orig_index,
@@ -138,7 +137,7 @@ def whole_number(field: bytes) -> int | None:
 
 
 def _number(row: CsvRow, place: int | None) -> bytes:
-    """Return a number as it is hashed: a column that is not there counts as 0, as it does in a calculation."""
+    """Return a number as it is hashed; it is 0 without a column, as in the calculation."""
     if place is None:
         return b"0"
     field = row.fields[place]
@@ -147,7 +146,7 @@ def _number(row: CsvRow, place: int | None) -> bytes:
 
 
 def _atom_lines(text: str) -> str:
-    """Return the lines of the atoms as they are in the CSV, without the two head lines of XYZ."""
+    """Return the atoms' lines as they are in the CSV, without the two header lines of XYZ."""
     text = text.strip()
     with_head = text.split(None, 1)[0].isdecimal()
     if not with_head and "\r" not in text and text.isascii():

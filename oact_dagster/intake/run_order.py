@@ -1,7 +1,7 @@
-"""The order in which structures are run: the column of the CSV that says it, and what a calculation costs.
+"""The order in which structures run: by a priority column of the CSV, then by the expected cost.
 
-The ledger keeps both with each structure, and orders by the first and then by the second; so the queue need not know
-the settings. After a change of the settings an intake gives the structures that are known their new places.
+The ledger stores both with each structure, so the queue need not know the settings. After a change of the settings, an
+intake updates the known structures.
 """
 
 import json
@@ -21,20 +21,20 @@ from oact_dagster.settings.campaign import Campaign
 from oact_dagster.text import pluralise
 
 ORDERED_BY: Final = "ordered_by"
-"""The key of the ledger's ``meta`` that says what its order was made from."""
+"""Key in the ledger's ``meta`` of the settings that its order was made from."""
 
 _CHUNK_ROWS: Final = 2000
-"""Structures that are looked at and written at a time."""
+"""Structures read and written at a time."""
 
 _LISTED: Final = 10
-"""Rows that a text names."""
+"""Largest number of rows that a message lists."""
 
 
 class Order:
-    """Where a campaign's structures stand in the order of ``feed.order``.
+    """Computes a structure's place in the order of ``feed.order``.
 
     Args:
-        campaign: its settings.
+        campaign: The campaign's settings.
     """
 
     def __init__(self, campaign: Campaign) -> None:
@@ -43,15 +43,15 @@ class Order:
         self._sizes = Sizes(campaign)
 
     def place_of(self, elements: str, multiplicity: int, priority: float) -> Place:
-        """A structure's place; one whose cost nobody can tell comes last among those of its priority.
+        """Return a structure's place. One of unknown cost comes last among those of its priority.
 
         Args:
-            elements: semicolon-separated symbols, one for each atom.
+            elements: Semicolon-separated symbols, one for each atom.
             multiplicity: 2S + 1.
-            priority: what its column says, 0 where there is none.
+            priority: Value of the priority column; 0 without one.
         """
         if self._order == "given":
-            return Place(priority)  # sizes that nobody asked for are a sixth of an intake's CPU
+            return Place(priority)  # computing unused sizes would take a sixth of an intake's CPU time
         try:
             size = self._sizes.of(elements.split(";"), multiplicity)
         except InputRefused:
@@ -63,7 +63,7 @@ class Order:
 
 
 def order_key(campaign: Campaign) -> str:
-    """What changes when the settings that decide the order change; empty where it is the order of the CSV."""
+    """Return a text that changes with the settings of the order; empty for the order of the CSV."""
     feed = campaign.feed
     if feed.order == "given" and feed.priority_column is None:
         return ""
@@ -72,7 +72,7 @@ def order_key(campaign: Campaign) -> str:
 
 
 def is_ordered(campaign: Campaign, ledger: LedgerReader) -> bool:
-    """Whether the structures of the ledger stand in the order that the settings say."""
+    """Return whether the ledger's structures are in the order of the settings."""
     return (ledger.meta(ORDERED_BY) or "") == order_key(campaign)
 
 
@@ -83,19 +83,19 @@ def put_in_order(
     columns: Columns | None = None,
     first_new: CsvRow | None = None,
 ) -> Iterator[str]:
-    """Give the structures that the ledger knows the places that settings and CSV say now.
+    """Update the places of the structures in the ledger to the present settings and CSV.
 
-    Cut short, it is begun again by the next intake: what was done is noted at the end.
+    The end is noted in the ledger, so after an interruption the next intake starts over.
 
     Args:
-        campaign: the settings.
-        ledger: of the campaign.
-        csv: the CSV, where there is one.
-        columns: its columns.
-        first_new: the first row that the ledger does not know.
+        campaign: The campaign's settings.
+        ledger: The campaign's ledger.
+        csv: The CSV, if there is one.
+        columns: The columns of the CSV.
+        first_new: The first row that is not in the ledger.
 
     Yields:
-        What the user should know, a line each.
+        What the user should know, one line each.
     """
     settled = is_ordered(campaign, ledger)
     if csv is not None and columns is not None and columns.priority is not None:
@@ -119,18 +119,17 @@ def put_in_order(
         )
     ledger.set_meta(ORDERED_BY, order_key(campaign))
     if changed and settled:
-        have = "has" if changed == 1 else "have"
-        yield f"feed.priority_column: {pluralise(changed, 'structure')} known before {have} another priority now"
+        yield f"feed.priority_column: {pluralise(changed, 'known structure', 'has', 'have')} another priority now"
     elif changed:
         yield (
-            f"feed.order or feed.priority_column has changed: {pluralise(changed, 'structure')} known before"
-            f" {'has' if changed == 1 else 'have'} another place"
+            f"feed.order or feed.priority_column has changed: {pluralise(changed, 'known structure', 'has', 'have')}"
+            " another place"
         )
     if unread:
         rows = ", ".join(map(str, first_unread)) + (" and others" if unread > _LISTED else "")
         yield (
-            f"feed.priority_column: {pluralise(unread, 'row')} known before {'holds' if unread == 1 else 'hold'} no"
-            f" finite number there (row {rows}): {'its' if unread == 1 else 'their'} priority is 0"
+            f"feed.priority_column: {pluralise(unread, 'known row', 'has', 'have')} no finite number there (row"
+            f" {rows}); {'its' if unread == 1 else 'their'} priority is 0"
         )
     if csv is None and campaign.feed.priority_column is not None:
         yield "feed.priority_column is not read: csv is null"
@@ -139,7 +138,7 @@ def put_in_order(
 def _priorities(
     csv: CsvFile, columns: Columns, first_new: CsvRow | None
 ) -> Iterator[Mapping[int, float | None]]:
-    """What the column says of the known rows, some at a time; None for what is no number."""
+    """Yield the priorities of the known rows in chunks; None for a value that is not a number."""
     chunk: dict[int, float | None] = {}
     for row in csv.rows():
         if first_new is not None and row.number >= first_new.number:
@@ -153,7 +152,7 @@ def _priorities(
 
 
 def _without(ledger: Ledger) -> Iterator[Mapping[int, float | None]]:
-    """All structures of the ledger, some at a time: no column says anything of them."""
+    """Yield all structures of the ledger in chunks, with priority 0."""
     last = -1
     while indices := ledger.indices_after(last, _CHUNK_ROWS):
         yield dict.fromkeys(indices, 0.0)

@@ -1,1 +1,1 @@
-"""A stand-in for ORCA, which it is NOT: ORCA's input and output, with GFN2-xTB by tblite in between."""
+"""A stand-in for ORCA. It is NOT ORCA: it reads and writes ORCA's formats, and computes GFN2-xTB with tblite."""

@@ -1,4 +1,4 @@
-"""``python -m oact_dagster.standin orca.inp > orca.out``, in the place of ``orca orca.inp > orca.out``."""
+"""``python -m oact_dagster.standin orca.inp > orca.out``, instead of ``orca orca.inp > orca.out``."""
 
 import signal
 import sys
@@ -6,7 +6,7 @@ import sys
 from oact_dagster.standin.run import ERROR_TERMINATION, main
 
 if __name__ == "__main__":
-    # End at Ctrl+C as a compiled program does: without a traceback, also from inside tblite.
+    # Let Ctrl+C end the process as it ends a compiled program: without a traceback, even inside tblite.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""A single point or an optimisation: all that is computed and printed after the echo of the input."""
+"""A calculation of the stand-in: a single point or an optimisation, computed and printed after the input's echo."""
 
 import time
 from pathlib import Path
@@ -18,15 +18,15 @@ Array = npt.NDArray[np.float64]
 
 
 class Calculation:
-    """One job, from its first geometry to ORCA's last line; prints as it goes."""
+    """One job, from its first geometry to ORCA's last line. Prints as it goes."""
 
     def __init__(self, job: InputRequest, surrogate: Surrogate, path: Path, started: float) -> None:
         """Prepare a job.
 
         Args:
             job: What the input asks for.
-            surrogate: The molecule that is computed for it.
-            path: The input file; results go beside it and have its stem.
+            surrogate: The molecule that is computed instead.
+            path: The input file. Result files are beside it and have its stem.
             started: ``time.perf_counter()`` when the run began.
         """
         self._job = job
@@ -37,7 +37,7 @@ class Calculation:
         self._seconds: dict[str, float] = {}
 
     def run(self) -> bool:
-        """Compute and print everything; return whether the run ended normally (an unconverged Opt does)."""
+        """Compute and print everything. Return whether the run ended normally, as an unconverged Opt does, too."""
         positions = np.array(self._job.positions, dtype=np.float64) / BOHR_IN_ANGSTROM
         self._seconds["Startup calculation"] = time.perf_counter() - self._started
         try:
@@ -87,7 +87,7 @@ class Calculation:
             self._spend("Geometry relaxation", time.perf_counter() - began)
             print(relaxation_report.step_section(step))
             if step.converged:
-                # As ORCA does: take the last, small step, then one more energy without a gradient.
+                # Like ORCA, take the last, small step and compute one more energy without a gradient.
                 positions = positions + step.displacement
                 print(relaxation_report.converged(cycle))
                 final = self._energy(positions)

@@ -28,7 +28,7 @@ def _boxed(first: str, second: str) -> list[str]:
 
 
 def scf_settings(job: InputRequest, stem: str, n_basis_functions: int, description: str) -> str:
-    """Return charge, multiplicity and electrons of the input, and what is computed in their place."""
+    """Return charge, multiplicity and electrons of the input, and what is computed instead."""
     return "\n".join(
         [
             *_titled("SCF SETTINGS"),
@@ -75,8 +75,8 @@ def scf_head() -> str:
 
 
 def scf_row(iteration: Iteration) -> str:
-    """Return one row of the table; tblite reports neither the largest density change nor a DIIS error."""
-    # ORCA counts the first change from zero; tblite's first change is the energy itself.
+    """Return one row of the table. tblite reports neither the largest density change nor a DIIS error."""
+    # ORCA's first change is zero; tblite's is the energy itself.
     change = 0.0 if iteration.number == 1 else iteration.energy_change
     return (
         f"{iteration.number:5d}{iteration.energy:20.12f}{change:17.2e}{iteration.density_change:10.2e}"

@@ -1,4 +1,4 @@
-"""Energies and gradients from tblite (GFN2-xTB). Set the number of threads before this module is imported."""
+"""Energies and gradients from tblite (GFN2-xTB). Set the number of threads before importing this module."""
 
 import math
 import time
@@ -16,32 +16,32 @@ from oact_dagster.standin.surrogate import Surrogate
 
 Array = npt.NDArray[np.float64]
 
-# At 0.1 the gradient agrees with differences of the energy to better than 1e-6 Eh/bohr, for a tenth more cycles
-# than at 1, tblite's own, where it is off by 5e-6.
+# At 0.1 the gradient agrees with energy differences to better than 1e-6 Eh/bohr. At tblite's default of 1 it is off by
+# 5e-6, for a tenth fewer cycles.
 ACCURACY: Final = 0.1
 MIXER_DAMPING: Final = 0.4
 """tblite's default, set here because the SCF table prints it."""
 
-# Actinyls replaced by lanthanides have almost no gap. At tblite's own 300 K their SCF takes 50 to 500 cycles;
-# at 4000 K it takes 23 to 26.
+# Actinyls replaced by lanthanides have almost no gap. Their SCF takes 50 to 500 cycles at tblite's default of 300 K,
+# and 23 to 26 at 4000 K.
 ELECTRONIC_TEMPERATURE: Final = 4000.0
-"""Temperature of the Fermi smearing in K; the energy is the free energy, whose derivative the gradient is."""
+"""Temperature of the Fermi smearing in K. The energy is the free energy, and the gradient is its derivative."""
 
 _BOLTZMANN: Final = 3.166808578545117e-6
-"""Eh/K."""
+"""Boltzmann constant, Eh/K."""
 
 ENERGY_TOLERANCE: Final = 1e-6 * ACCURACY
-"""Largest change of the energy (Eh) in a converged SCF, as tblite derives it from the accuracy."""
+"""Largest energy change in a converged SCF, Eh, as tblite derives it from the accuracy."""
 
 DENSITY_TOLERANCE: Final = 2e-5 * ACCURACY
-"""Largest RMS change of the density in a converged SCF, as tblite derives it from the accuracy."""
+"""Largest RMS density change in a converged SCF, as tblite derives it from the accuracy."""
 
 TBLITE_VERSION: Final = ".".join(map(str, library.get_version()))
 
 
 @dataclass(frozen=True)
 class Iteration:
-    """One SCF iteration: its number, energy and energy change (Eh), RMS density change, seconds it took."""
+    """One SCF iteration: number, energy and energy change (Eh), RMS density change, duration (s)."""
 
     number: int
     energy: float
@@ -70,7 +70,7 @@ class SinglePoint:
 
 
 class ScfConvergenceError(Exception):
-    """The SCF did not converge; carries the iterations that it made."""
+    """The SCF did not converge within the given number of iterations."""
 
     def __init__(self, iterations: int) -> None:
         super().__init__(f"SCF not converged in {iterations} cycles")
@@ -82,7 +82,7 @@ class TbliteError(Exception):
 
 
 class TbliteEngine:
-    """GFN2-xTB for one molecule; each geometry starts from the density of the last one."""
+    """GFN2-xTB for one molecule. Each geometry starts from the density of the previous one."""
 
     def __init__(
         self, surrogate: Surrogate, max_iterations: int, on_iteration: Callable[[Iteration], None]
@@ -107,7 +107,7 @@ class TbliteEngine:
 
         Raises:
             ScfConvergenceError: The SCF did not converge within the allowed iterations.
-            EngineError: Any other failure.
+            TbliteError: Any other failure.
         """
         self._iterations.clear()
         start = self._last = time.perf_counter()
@@ -132,7 +132,7 @@ class TbliteEngine:
         """Return the number of GFN2-xTB's basis functions at ``positions``, shape (N, 3), in bohr.
 
         Raises:
-            EngineError: tblite refuses the molecule.
+            TbliteError: tblite refuses the molecule.
         """
         if self._calculator is None:
             self._calculator = self._new_calculator(positions)
@@ -151,7 +151,7 @@ class TbliteEngine:
                 color=False,
             )
         except TBLiteRuntimeError as error:
-            # Atoms too close to each other.
+            # For example, atoms are too close to each other.
             raise TbliteError(str(error)) from error
         calculator.set("accuracy", ACCURACY)
         calculator.set("mixer-damping", MIXER_DAMPING)
@@ -160,7 +160,7 @@ class TbliteEngine:
         return calculator
 
     def _log(self, message: str) -> None:
-        """Take the iterations from tblite's log: cycle, total energy, energy error, density error."""
+        """Read the iterations from tblite's log: cycle, total energy, energy error, density error."""
         for line in message.splitlines():
             words = line.split()
             if len(words) != 4 or not words[0].isdecimal():

@@ -1,4 +1,4 @@
-"""Reads what the stand-in needs from an ORCA input; what it does not need is read over, never judged."""
+"""Reader of ORCA inputs that takes what the stand-in needs and ignores everything else."""
 
 import math
 import re
@@ -19,7 +19,7 @@ _FRAGMENT: Final = re.compile(r"\(\d+\)$")
 
 
 class InputError(Exception):
-    """The input cannot be read or asks for something impossible; the message says what."""
+    """The input cannot be read or asks for something impossible. The message says what."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class InputRequest:
         opt_keyword: The keyword that asks for an optimisation, upper case, else None.
         n_cores: Number of processes that the input asks for.
         scf_max_iterations: Largest number of SCF iterations; 125 is ORCA's default.
-        opt_max_cycles: Largest number of optimisation cycles. Where unset, 8 N and at least 300; ORCA
-            takes 3 N and 50, but steps in Cartesian coordinates lead more slowly to the minimum.
+        opt_max_cycles: Largest number of optimisation cycles, by default 8 N and at least 300. ORCA's default is
+            3 N and 50, but Cartesian steps converge more slowly.
         oxidation_state: The metal's oxidation state from the comment line ``# metal_ox: 6``, else None.
     """
 
@@ -56,10 +56,10 @@ def read_input(text: str) -> InputRequest:
     """Return the job that an ORCA input describes.
 
     Args:
-        text: The whole input; case does not matter, and comments run from ``#`` to the line's end.
+        text: The whole input. Case does not matter; comments run from ``#`` to the end of the line.
 
     Raises:
-        InputError: No coordinates, an unknown element, a number that cannot be read, more than one job.
+        InputError: There are no coordinates, an unknown element, an unreadable number, or more than one job.
     """
     keywords: set[str] = set()
     blocks: dict[str, list[str]] = {}
@@ -121,7 +121,7 @@ def _words(text: str) -> list[str]:
 
 
 def _setting(blocks: dict[str, list[str]], block: str, key: str, default: int) -> int:
-    """Return the positive whole number behind ``key`` in ``%block``, the last one of several."""
+    """Return the positive whole number after the last ``key`` in ``%block``."""
     value = default
     for word, following in pairwise([*blocks.get(block, []), ""]):
         if word == key:
@@ -163,7 +163,7 @@ def _atom(line: str, number: int) -> tuple[str, tuple[float, float, float]]:
 
 
 def _oxidation_state(text: str, number: int) -> int | None:
-    # No value: a CSV column without an entry. It matters only for actinides, which is decided later.
+    # The CSV column has no value. That matters only for actinides, which is checked later.
     if not text or text.lower() in {"nan", "none"}:
         return None
     try:

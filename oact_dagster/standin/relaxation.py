@@ -1,4 +1,4 @@
-"""A geometry relaxation: BFGS in Cartesian coordinates from a model Hessian, with ORCA's criteria."""
+"""Geometry relaxation: BFGS in Cartesian coordinates from a model Hessian, with ORCA's convergence criteria."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -45,7 +45,7 @@ class Criterion:
 
 @dataclass(frozen=True)
 class RelaxationStep:
-    """The step that follows from one gradient: (N, 3) displacements in bohr, and the convergence table."""
+    """The step from one gradient: displacements in bohr, shape (N, 3), and the convergence table."""
 
     displacement: Array
     criteria: tuple[Criterion, ...]
@@ -62,9 +62,8 @@ _STRETCH: Final = 0.45
 _RANGE: Final = np.array([[1.0, 0.3949, 0.3949], [0.3949, 0.28, 0.28], [0.3949, 0.28, 0.28]])
 _REFERENCE: Final = np.array([[1.35, 2.10, 2.53], [2.10, 2.87, 3.40], [2.53, 3.40, 3.40]])
 
-# In place of bends and torsions: a bonded pair resists a sideways move with a tenth of its stretching
-# constant, and every coordinate has a small constant of its own (Eh/bohr²), which makes the matrix
-# positive definite.
+# These replace bends and torsions: a bonded pair resists sideways moves with a tenth of its stretching constant, and
+# every coordinate has a small constant of its own (Eh/bohr²), which makes the matrix positive definite.
 _SIDEWAYS: Final = 0.1
 _FLOOR: Final = 0.01
 
@@ -96,7 +95,7 @@ def model_hessian(numbers: npt.NDArray[np.int64], positions: Array) -> Array:
 
 
 class Relaxation:
-    """Proposes one step after another from energies and gradients; it keeps the Hessian between them."""
+    """Proposes steps from energies and gradients, and updates the Hessian between them."""
 
     def __init__(self, numbers: npt.NDArray[np.int64], positions: Array, tolerances: Tolerances) -> None:
         """Start at ``positions``, shape (N, 3), in bohr."""
@@ -109,8 +108,8 @@ class Relaxation:
         """Return the step from the current geometry.
 
         Args:
-            energy: Energy in Eh at the geometry to which the last step led.
-            gradient: (N, 3) gradient there, in Eh/bohr.
+            energy: Energy at the current geometry, Eh.
+            gradient: Gradient at the current geometry, shape (N, 3), Eh/bohr.
         """
         g: Array = gradient.ravel()
         criteria = []
@@ -144,7 +143,7 @@ class Relaxation:
         elif ratio > 0.6:
             self._trust = min(self._trust * 1.5, _LARGEST_STEP)
         new_curvature = float(step @ gradient_change)
-        # A step along which the gradient does not grow would make the Hessian indefinite.
+        # With a step of negative curvature, the update would make the Hessian indefinite.
         if new_curvature > 1e-10:
             self._hessian += np.outer(gradient_change, gradient_change) / new_curvature
             self._hessian -= np.outer(image, image) / curvature

@@ -61,7 +61,7 @@ def step_section(step: RelaxationStep) -> str:
 
 
 def more_cycles() -> str:
-    """Return the line after a cycle that another one follows."""
+    """Return the line after a cycle that is not the last."""
     return "The optimization has not yet converged - more geometry cycles are needed\n"
 
 
@@ -84,12 +84,12 @@ def converged(cycles: int) -> str:
 
 
 def run_done() -> str:
-    """Return the line behind the last energy of a converged optimisation."""
+    """Return the line after the last energy of a converged optimisation."""
     return f"{'':32}*** OPTIMIZATION RUN DONE ***\n"
 
 
 def not_converged() -> str:
-    """Return the warning of an optimisation that used up its cycles, after which ORCA ends normally."""
+    """Return the warning after an optimisation that used up its cycles; ORCA then ends normally."""
     rule = "-" * 76
     return "\n".join(
         [

@@ -1,4 +1,4 @@
-"""The frame of an ORCA 6.1 output: banner, warnings, echo of the input, geometry, error and normal end."""
+"""The common parts of an ORCA 6.1 output: banner, warnings, echo of the input, geometry, error and normal end."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -27,7 +27,7 @@ _MASS_OF: Final[dict[str, float]] = dict(zip(SYMBOLS, map(float, _MASSES.split()
 Array = npt.NDArray[np.float64]
 
 ORCA_VERSION: Final = "6.1.0"
-"""The version whose format the output has."""
+"""The ORCA version whose output format is imitated."""
 
 _RULE: Final = "=" * 80
 _BOX_TOP: Final = " " * 16 + "#" * 57
@@ -38,8 +38,8 @@ def _box_line(text: str) -> str:
 
 
 def program_banner(tblite_version: str, host: str, process: int, folder: str, started: str) -> str:
-    """Return the head of the output, which says within its first lines that this is not ORCA."""
-    # Readers recognise ORCA's output by the spaced name in the first box.
+    """Return the head of the output, which says at once that this is not ORCA."""
+    # Programs recognise ORCA's output by the spaced name in the first box.
     return "\n".join(
         [
             "",
@@ -87,7 +87,7 @@ def warnings(lines: Iterable[str]) -> str:
 
 
 def echo(name: str, text: str) -> str:
-    """Return the echo of the input file, every line of it with its comments."""
+    """Return the echo of the input file, including comments."""
     lines = text.split("\n")
     if lines[-1]:
         lines.append("")
@@ -103,7 +103,7 @@ def run_type(title: str) -> str:
 
 
 def parallel_banner(n_processes: int) -> str:
-    """Return the box with the number of processes, which ORCA prints for more than one."""
+    """Return the box with the number of processes, which ORCA prints only for more than one."""
     stars = "*" * 60
     return "\n".join(
         [
@@ -121,7 +121,7 @@ def geometry(symbols: tuple[str, ...], positions: Array) -> str:
     """Return both coordinate tables.
 
     Args:
-        symbols: Element symbols of the N atoms, those of the input.
+        symbols: The input's element symbols of the N atoms.
         positions: (N, 3) positions in bohr.
     """
     title = "CARTESIAN COORDINATES (ANGSTROEM)"
@@ -140,7 +140,7 @@ def geometry(symbols: tuple[str, ...], positions: Array) -> str:
 def input_error(message: str) -> str:
     """Return the end of a run whose input is refused."""
     rule = "-" * 80
-    # ORCA's own line on an impossible multiplicity carries no "aborting"; the others do.
+    # ORCA's line on an impossible multiplicity has no "aborting"; other lines do.
     last = message if message.startswith("Error : ") else f"Error : {message}\n  .... aborting the run"
     return "\n".join(
         [rule, f"{'':34}INPUT ERROR", rule, "", f"[file oact_dagster/standin/read_input.py]: {last}", ""]

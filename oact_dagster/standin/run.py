@@ -1,4 +1,4 @@
-"""One run of the stand-in, in ORCA's order: read the input, refuse it or compute it, print as it goes."""
+"""A run of the stand-in, in ORCA's order: read the input, refuse or compute it, print as it goes."""
 
 import os
 import socket
@@ -12,7 +12,7 @@ from oact_dagster.standin.read_input import InputError, InputRequest, read_input
 from oact_dagster.standin.surrogate import Surrogate, surrogate_of
 
 ERROR_TERMINATION: Final = 64
-"""Exit code of a run that ends in an error; the real ORCA's is not zero then either."""
+"""Exit code of a run that ends in an error. Like ORCA's, it is not zero."""
 
 _NOT_ORCA: Final = "NOT ORCA: GFN2-xTB by tblite in ORCA's format; the numbers mean nothing for chemistry"
 
@@ -21,11 +21,11 @@ def main(arguments: list[str]) -> int:
     """Run one input file and return the exit code: 0, 1 without tblite, 64 for an error termination.
 
     Args:
-        arguments: The path of the input; what may follow it (ORCA hands such text to mpirun) is ignored.
+        arguments: The path of the input. Further arguments, which ORCA passes to mpirun, are ignored.
     """
     started = time.perf_counter()
     if isinstance(sys.stdout, TextIOWrapper):
-        # The output grows line by line, and the echo gives back whatever bytes the input has.
+        # Write the output line by line, and let the echo reproduce any bytes of the input.
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", line_buffering=True)
     if not arguments:
         print("This program requires the name of a parameterfile as argument\nFor example ORCA TEST.INP")
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     understood = _understand(text)
     _set_threads(1 if isinstance(understood, str) else understood[0].n_cores)
     try:
-        # Not at the top: the number of threads is read when tblite's library is loaded.
+        # Imported here, because tblite's library reads the number of threads when it is loaded.
         from oact_dagster.standin import report
         from oact_dagster.standin.calculation import Calculation
         from oact_dagster.standin.engine import TBLITE_VERSION
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _understand(text: str) -> tuple[InputRequest, Surrogate] | str:
-    """Return the job and the molecule to compute, or why the input is refused."""
+    """Return the job and the molecule to be computed, or why the input is refused."""
     try:
         job = read_input(text)
         return job, surrogate_of(job)
@@ -79,9 +79,9 @@ def _decoded(content: bytes) -> str:
 
 
 def _set_threads(n_cores: int) -> None:
-    """Let tblite use as many threads as the input asks for, and no more than this process may run at once."""
+    """Let tblite use as many threads as the input asks for, up to the cores available to this process."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(min(n_cores, available))
-    # Idle threads sleep; by default they spin, which doubles the CPU time of small molecules.
+    # Let idle threads sleep. By default they spin, which doubles the CPU time for small molecules.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

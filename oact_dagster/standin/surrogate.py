@@ -1,8 +1,8 @@
-"""Which molecule GFN2-xTB computes in place of the one that the input asks for.
+"""The molecule that GFN2-xTB computes instead of the one in the input.
 
-GFN2-xTB has parameters for H to Rn (C. Bannwarth et al., J. Chem. Theory Comput. 2019, 15, 1652).
-An actinide is replaced by the lanthanide above it, whose f electrons are in GFN2's core with three valence
-electrons left, that is, in oxidation state 3; the total charge is shifted by as much for each centre.
+GFN2-xTB has parameters for H to Rn (C. Bannwarth et al., J. Chem. Theory Comput. 2019, 15, 1652). An actinide is
+replaced by the lanthanide above it. GFN2 puts a lanthanide's f electrons into the core and leaves three valence
+electrons, as in oxidation state 3, so each actinide shifts the total charge by 3 minus its oxidation state.
 """
 
 from collections import Counter
@@ -20,14 +20,14 @@ _VALENCE_ELECTRONS_OF_F_ELEMENTS: Final = 3
 
 
 class OxidationStateError(InputError):
-    """The input has actinides and no comment with their oxidation state.
+    """The input has actinides but no comment with their oxidation state.
 
     Attributes:
-        actinides: Their symbols, the lightest first.
+        actinides: The actinides' symbols, lightest first.
     """
 
     def __init__(self, actinides: Sequence[str]) -> None:
-        """Take the symbols."""
+        """Set the symbols and the message."""
         super().__init__(
             f"{', '.join(actinides)}: the stand-in engine needs the oxidation state of an actinide;\n"
             "add the comment line '# metal_ox: 6' (or '# oxidation_state: 6') with its value to the input"
@@ -41,9 +41,9 @@ class Surrogate:
 
     Attributes:
         numbers: Atomic numbers of the N atoms, none above 86.
-        charge: Its total charge.
-        unpaired: Its number of unpaired electrons.
-        replacements: Symbol asked for and symbol computed, for each actinide element.
+        charge: Total charge.
+        unpaired: Number of unpaired electrons.
+        replacements: (symbol in the input, symbol computed) for each actinide element.
     """
 
     numbers: tuple[int, ...]
@@ -61,15 +61,15 @@ class Surrogate:
 
 
 def electron_count(job: InputRequest) -> int:
-    """Return the number of electrons of the molecule in the input, all of them (no ECP)."""
+    """Return the number of electrons of the molecule in the input, without any ECP."""
     return sum(ATOMIC_NUMBERS[symbol] for symbol in job.symbols) - job.charge
 
 
 def check_multiplicity(job: InputRequest) -> None:
-    """Refuse a multiplicity that the number of electrons cannot have, in ORCA's words.
+    """Check that the multiplicity fits the number of electrons; the message is ORCA's.
 
     Raises:
-        InputError: The parities do not fit, or there are fewer electrons than unpaired ones.
+        InputError: The parities do not match, or there are more unpaired electrons than electrons.
     """
     electrons, multiplicity = electron_count(job), job.multiplicity
     if electrons % 2 == multiplicity % 2 or not 0 <= multiplicity - 1 <= electrons:
@@ -84,8 +84,8 @@ def surrogate_of(job: InputRequest) -> Surrogate:
     """Return the molecule that GFN2-xTB computes for a job.
 
     Raises:
-        OxidationStateError: An actinide without its oxidation state.
-        InputError: An impossible multiplicity; an element without parameters.
+        OxidationStateError: An actinide has no oxidation state.
+        InputError: The multiplicity is impossible, or an element has no parameters.
     """
     check_multiplicity(job)
     found = Counter(job.symbols)
@@ -104,7 +104,7 @@ def surrogate_of(job: InputRequest) -> Surrogate:
         )
     unpaired = job.multiplicity - 1
     if any(symbol in LANTHANIDES for symbol in computed):
-        # The f electrons are in the core, so the valence electrons pair as far as their number allows.
+        # The f electrons are in the core, so pair all valence electrons except an odd one.
         valence = sum(
             _VALENCE_ELECTRONS_OF_F_ELEMENTS if symbol in LANTHANIDES else ATOMIC_NUMBERS[symbol]
             for symbol in computed

@@ -1,1 +1,1 @@
-"""How a campaign stands: for the dashboard, the report, the summary and the page."""
+"""The state of a campaign, for the dashboard, the report, the summary and the web page."""

@@ -1,4 +1,4 @@
-"""How a campaign that runs itself stands: whether it begins anything, and if not, why."""
+"""State of a self-running campaign: whether it starts anything, and if not, why."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -18,54 +18,54 @@ from oact_dagster.text import pluralise
 
 @dataclass(frozen=True, slots=True)
 class FeedOverview:
-    """At one moment."""
+    """State of a self-running campaign at one moment. Texts are empty if they do not apply."""
 
     paused: str
-    """Why nothing is begun until `oact release CAMPAIGN --feed`; empty where it may."""
+    """Why nothing is started until `oact release CAMPAIGN --feed`."""
     core_hours_spent: float
-    """Of all attempts that have ended."""
+    """Core-hours of all attempts that have ended."""
     core_hours_budget: float | None
     trial: int
-    """Structures of the trial; 0 where there is none."""
+    """Structures in the trial; 0 without a trial."""
     trial_ended: int
-    """How many of them have ended, lost and cancelled ones not counted."""
+    """Structures of the trial that have ended, without lost and cancelled ones."""
     bad_hosts: Mapping[str, int]
-    """Each with the structures that were lost or crashed there."""
+    """Number of structures lost or crashed on each bad host."""
     hosts_left_out: bool
-    """Whether calculations can be kept from these hosts; otherwise they are only told."""
+    """Whether calculations can be kept away from these hosts; otherwise they are only reported."""
     resting: int
-    """Structures that wait for the time of their next attempt."""
+    """Structures waiting for the time of their next attempt."""
     next_due_at: float | None
     """When the first of these is due; Unix time, s."""
     without_remedy: int
-    """Failed structures for which nothing is left to try with these settings."""
+    """Failed structures with nothing left to try with these settings."""
     refused: str = ""
-    """Why nothing can be run with the present settings; empty where it can."""
+    """Why nothing can run with the present settings."""
     unanswered: str = ""
-    """Since when and why a scheduler does not answer the runs that follow its jobs; empty while it does."""
+    """Since when and why a scheduler has not answered the runs that monitor its jobs."""
     csv_refused: str = ""
-    """Why the CSV, as it is, was not taken in; empty where it was."""
+    """Why the present CSV was refused."""
     done: str = ""
-    """What came of it, where the sensors have found it done and it still is; otherwise empty."""
+    """The outcome, if the sensors found the campaign done and it still is."""
 
     @property
     def budget_spent(self) -> bool:
-        """Whether nothing more is begun for want of core-hours."""
+        """Whether nothing more is started because the core-hours are used up."""
         return self.core_hours_budget is not None and self.core_hours_spent >= self.core_hours_budget
 
     @property
     def stopped(self) -> bool:
-        """Whether it begins nothing more until somebody does something."""
+        """Whether nothing more is started until somebody intervenes."""
         return bool(self.paused or self.refused) or self.budget_spent
 
     def lines(self) -> Iterator[str]:
-        """What a user should know, a line each."""
+        """Yield what a user should know, line by line."""
         if self.refused:
             yield f"REFUSED: {self.refused}"
         if self.csv_refused:
             yield f"CSV REFUSED: {self.csv_refused}"
         if self.unanswered:
-            yield f"NO ANSWER: {self.unanswered}; its jobs go on, and nothing is decided about them until it does"
+            yield f"NO ANSWER: {self.unanswered}; its jobs go on, and nothing is decided about them until it answers"
         if self.paused:
             yield f"PAUSED: {self.paused}; {GO_ON}"
         if self.done:
@@ -80,25 +80,25 @@ class FeedOverview:
             hosts = ", ".join(
                 f"{host} ({pluralise(count, 'structure')})" for host, count in self.bad_hosts.items()
             )
-            then = "left out; `oact release --host NAME` lets one in again"
-            yield f"Bad hosts: {hosts}: {then if self.hosts_left_out else 'there is no other to run on'}"
+            then = "avoided; `oact release --host NAME` readmits one"
+            yield f"Bad hosts: {hosts}: {then if self.hosts_left_out else 'there is no other host to run on'}"
         if self.resting:
             when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.next_due_at))
-            yield f"resting {self.resting} (before their next attempt; the first is due at {when})"
+            yield f"resting {self.resting} (waiting for their next attempt; the first is due at {when})"
         if self.without_remedy:
-            yield f"set aside {self.without_remedy} for whose failure no remedy is left"
+            yield f"set aside {self.without_remedy} because no remedy is left for their failures"
 
 
 def feed_overview(campaign: Campaign, ledger: LedgerReader, now: float | None = None) -> FeedOverview:
-    """Look at a campaign that runs itself.
+    """Read the state of a self-running campaign.
 
     Args:
-        campaign: its settings.
-        ledger: of the campaign.
+        campaign: The campaign's settings.
+        ledger: The campaign's ledger.
         now: Unix time, s.
 
     Raises:
-        LedgerError: the ledger cannot be read.
+        LedgerError: The ledger cannot be read.
     """
     state, feed = read_feed_state(ledger), campaign.feed
     at = time.time() if now is None else now
@@ -123,7 +123,7 @@ def feed_overview(campaign: Campaign, ledger: LedgerReader, now: float | None = 
 
 
 def _done(campaign: Campaign, ledger: LedgerReader, now: float) -> str:
-    # The sensors may be off since they found it done.
+    # The sensors may have been switched off after they found the campaign done.
     counts = ledger.count_by_status()
     if counts.get(Status.RUNNING) or count_left(campaign, ledger, now):
         return ""

@@ -1,4 +1,4 @@
-"""All that pictures and tables of a whole campaign need, streamed from its ledger."""
+"""Data for the pictures and tables of a whole campaign, streamed from its ledger."""
 
 import math
 from array import array
@@ -21,29 +21,29 @@ from oact_dagster.status.overview import Overview, overview_of
 from oact_dagster.status.summary import Numbers, ResultNumbers, Summary
 
 POINTS: Final = 200
-"""Of the progress over time, at most."""
+"""Largest number of points of the progress over time."""
 
 NO_METAL: Final = "none"
-"""Stands for the metal of structures without one."""
+"""Name for the metal of structures without any."""
 
 UNKNOWN_CLASS: Final = "unknown"
-"""Stands for the class of a failure that has none."""
+"""Name for the class of a failure without any."""
 
 _BAD: Final = (Outcome.FAILED, Outcome.TIMEOUT, Outcome.LOST)
 _CONFIDENCE: Final = 1.96
-"""Standard deviations of a normal distribution that hold 95 % of it."""
+"""Number of standard deviations that contain 95 % of a normal distribution."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompletionCurve:
-    """How many attempts had ended by when. Arrays of one shape (n,), n at most :data:`POINTS`."""
+    """Number of ended attempts over time. All arrays have shape (n,), with n at most :data:`POINTS`."""
 
     times: Numbers
-    """Unix times, s, rising."""
+    """Unix times, s, ascending."""
     completed: Numbers
-    """Completed attempts until then."""
+    """Attempts completed by then."""
     failed: Numbers
-    """Failed and timed-out attempts until then."""
+    """Attempts that failed or timed out by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,36 +51,36 @@ class MetalCount:
     """Structures with one metal."""
 
     metal: str
-    """A symbol, or :data:`NO_METAL`."""
+    """Element symbol, or :data:`NO_METAL`."""
     structures: int
     completed: int
     failed: int
-    """Failed or timed out now."""
+    """Structures with status failed or timeout."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostCount:
-    """What became of the attempts on one host."""
+    """Outcomes of the attempts on one host."""
 
     host: str
     outcomes: Mapping[Outcome, int]
 
     @property
     def bad(self) -> int:
-        """Attempts that failed, ran out of time, or were lost."""
+        """Attempts that failed, timed out or were lost."""
         return sum(self.outcomes.get(outcome, 0) for outcome in _BAD)
 
     @property
     def judged(self) -> int:
-        """All attempts but those that the user cancelled."""
+        """Attempts without those that the user cancelled."""
         return self.bad + self.outcomes.get(Outcome.COMPLETED, 0)
 
     @property
     def badness(self) -> float:
-        """The share of bad attempts that the host has at least, with 95 % confidence; 0 to 1.
+        """Smallest share of bad attempts at 95 % confidence, 0 to 1.
 
-        One bad attempt of one says less of a host than fifty of sixty. (Lower bound of Wilson's score interval:
-        E. B. Wilson, J. Am. Stat. Assoc. 22, 209 (1927).)
+        One bad attempt of one says less about a host than fifty of sixty. This is the lower bound of Wilson's score
+        interval (E. B. Wilson, J. Am. Stat. Assoc. 22, 209 (1927)).
         """
         if not self.bad:
             return 0.0
@@ -91,27 +91,27 @@ class HostCount:
 
 @dataclass(frozen=True, slots=True)
 class CampaignFigures:
-    """A campaign at one moment."""
+    """Figures of a campaign at one moment."""
 
     overview: Overview
     """Counts, throughput, estimated end, failures by class and message, core-hours by outcome."""
     summary: Summary
-    """The numbers of all results, one by one, for histograms."""
+    """The numbers of all single results, for histograms."""
     progress: CompletionCurve | None
-    """None where no attempt has ended."""
+    """None if no attempt has ended."""
     failed_attempts: tuple[tuple[str, int], ...]
-    """``(failure class, attempts)`` of all failed and timed-out attempts, also of structures that were completed
-    later; most first."""
+    """``(failure class, attempts)`` of all failed and timed-out attempts, including those of structures completed
+    later; most frequent first."""
     metals: tuple[MetalCount, ...]
-    """The most frequent first, and structures without one last."""
+    """Most frequent first; structures without a metal last."""
     hosts: tuple[HostCount, ...]
-    """The worst first."""
+    """Worst first."""
     basis_functions: Numbers
-    """Number of basis functions of completed structures that have a wall time, shape (m,)."""
+    """Number of basis functions of completed structures with a wall time, shape (m,)."""
     wall_times: Numbers
-    """s, of the same structures, shape (m,)."""
+    """Wall times of the same structures, s, shape (m,)."""
     origins: tuple[Origin, ...]
-    """What the results were computed with, most structures first."""
+    """What the results were computed with; most frequent first."""
 
     @property
     def good_core_hours(self) -> float:
@@ -127,7 +127,7 @@ class CampaignFigures:
 
     @property
     def settings_hashes(self) -> Counter[str | None]:
-        """Completed structures by the hash of the settings of their input (None: not kept)."""
+        """Number of completed structures by the hash of their input's settings (None if unknown)."""
         found: Counter[str | None] = Counter()
         for origin in self.origins:
             found[origin.settings_hash] += origin.structures
@@ -135,15 +135,15 @@ class CampaignFigures:
 
 
 def campaign_figures(campaign: Campaign, ledger: LedgerReader, now: float | None = None) -> CampaignFigures:
-    """Look at a whole campaign. Rows are streamed; of each result 80 bytes are kept.
+    """Read the figures of a whole campaign. Rows are streamed; 80 bytes are kept of each result.
 
     Args:
-        campaign: its settings.
-        ledger: of the campaign.
+        campaign: The campaign's settings.
+        ledger: The campaign's ledger.
         now: Unix time, s.
 
     Raises:
-        LedgerError: the ledger cannot be read, or a row has an unknown status; it is named.
+        LedgerError: The ledger cannot be read, or a row has an unknown status, which is named.
     """
     overview = overview_of(ledger, campaign.retry, retry_key=campaign.retry_key(), metrics=False, now=now)
     structures = _Structures(campaign)
@@ -152,7 +152,7 @@ def campaign_figures(campaign: Campaign, ledger: LedgerReader, now: float | None
     numbers = structures.numbers.arrays()
     spent = dict(overview.spent)
     if Outcome.COMPLETED not in spent and numbers["core_hours"].size:
-        # An old ledger kept no attempts, and the costs with its results.
+        # An old ledger has no attempts; its results have the costs.
         spent[Outcome.COMPLETED] = float(numbers["core_hours"].sum())
     attempts = _Attempts(ledger.ended_lines())
     return CampaignFigures(
@@ -178,7 +178,7 @@ def campaign_figures(campaign: Campaign, ledger: LedgerReader, now: float | None
 
 
 class _Structures:
-    """What is counted over the structures, taken in one by one."""
+    """Counts over structures, which are added one by one."""
 
     def __init__(self, campaign: Campaign) -> None:
         self.numbers = ResultNumbers()
@@ -207,7 +207,7 @@ class _Structures:
             self.wall_times.append(line.wall_time)
 
     def _functions(self, symbols: list[str], multiplicity: int) -> int | None:
-        """The number of basis functions; None where the settings have no basis for an element."""
+        """Return the number of basis functions, or None if the settings have no basis for an element."""
         kinds = frozenset(symbols)
         if kinds in self._without_basis:
             return None
@@ -223,7 +223,7 @@ class _Structures:
 
 
 class _Attempts:
-    """What is counted over the attempts that have ended; 8 bytes of each are kept."""
+    """Counts over the attempts that have ended; 8 bytes are kept of each."""
 
     def __init__(self, lines: Iterable[EndedLine]) -> None:
         self.classes: Counter[str] = Counter()

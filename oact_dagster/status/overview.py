@@ -1,4 +1,4 @@
-"""A campaign at one moment in figures, fast at a million structures: what the dashboard shows."""
+"""Overview of a campaign for the dashboard, fast even for a million structures."""
 
 import time
 from collections import Counter
@@ -14,23 +14,23 @@ from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.settings.retry import RetrySettings
 
 LOOKED_BACK_S: Final = 24 * 3600.0
-"""The throughput is that of the attempts that ended in this time, s."""
+"""The throughput counts attempts that ended within this time, s."""
 
 LEAST_LOOKED_BACK_S: Final = 300.0
-"""What ended in the first minutes of a campaign says nothing of its pace, s."""
+"""No throughput is given before this time, s: the first minutes of a campaign say nothing about its pace."""
 
 ATTEMPTS_LOOKED_AT: Final = 20_000
-"""Newest attempts from which the throughput is taken; there may be millions."""
+"""Number of newest attempts that the throughput is computed from; there may be millions in all."""
 
 _FAILED: Final = (Outcome.FAILED, Outcome.TIMEOUT)
 
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """What ended lately."""
+    """Recent throughput."""
 
     hours: float
-    """Length of the time looked at: a day, or since the oldest of the attempts looked at was claimed."""
+    """Length of the period: a day, or the time since the oldest of the newest attempts was claimed."""
     completed: int
     failed: int
     """Failed and timed-out attempts."""
@@ -38,17 +38,17 @@ class Throughput:
 
     @property
     def per_hour(self) -> float:
-        """Structures completed in an hour."""
+        """Structures completed per hour."""
         return self.completed / self.hours
 
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
-    """Failures of one class whose messages are alike."""
+    """Failures of one class with similar messages."""
 
     failure_class: str
     message: str
-    """Of one of them, cut; numbers may differ from one to the next."""
+    """Message of one of them, shortened; numbers in the others may differ."""
     count: int
     example: int | None
     """``orig_index`` of one of them."""
@@ -56,70 +56,68 @@ class FailureGroup:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """A campaign at one moment."""
+    """Overview of a campaign at one moment. Lists have the most frequent entry first."""
 
     at: float
     """Unix time, s."""
     counts: Mapping[Status, int]
     running_started: int
-    """How many of the running ones compute."""
+    """Running structures that are computing."""
     held: int
     rejected: int
     engines: Counter[str]
-    """Completed structures by the engine that computed them."""
+    """Completed structures by engine."""
     failures: tuple[tuple[str, int], ...]
-    """``(failure class, structures)`` of what is failed or timed out, most first."""
+    """``(failure class, structures)`` of failed and timed-out structures."""
     groups: tuple[FailureGroup, ...]
-    """The same by class and message, most first."""
+    """The same by class and message."""
     spent: Mapping[Outcome, float]
     """Core-hours of all closed attempts by outcome."""
     throughput: Throughput | None
-    """None where nothing has ended lately, or the campaign has only begun."""
+    """None if nothing has ended lately, or the campaign has just begun."""
     set_aside: int | None
-    """Structures whose budget is used up; None where the budgets are not known."""
+    """Structures whose budget is used up; None if the budgets are not known."""
     metrics: Metrics | None
-    """None where they were not asked for."""
+    """None unless asked for."""
     stuck: tuple[tuple[str, int], ...] = ()
-    """``(reason, structures)`` of queued ones whose jobs may wait for ever, most first."""
+    """``(reason, structures)`` of queued structures whose jobs may wait for ever."""
     host_faults: tuple[tuple[str, int], ...] = ()
-    """``(host, attempts)`` that failed by a fault of the host, most first."""
+    """``(host, attempts)`` of attempts that failed through a fault of the host."""
     without_remedy: int = 0
-    """Failed structures within their budgets for which nothing is left to try; 0 where the settings are not known."""
-
+    """Failed structures within their budgets with nothing left to try; 0 if the settings are not known."""
     running_unfollowed: int = 0
-    """How many of the running ones have no attempt of ours, so that nobody can say whether they compute."""
-
+    """Running structures without an attempt of ours; whether they are computing is not known."""
     quality: QualityCounts | None = None
-    """What the quality rules said when they were last asked; None where they never were."""
+    """The last results of the quality rules; None if there are none."""
 
     @property
     def total(self) -> int:
-        """How many structures the ledger has."""
+        """Structures in the ledger."""
         return sum(self.counts.values())
 
     @property
     def completed(self) -> int:
-        """How many have a result."""
+        """Structures with a result."""
         return self.counts.get(Status.COMPLETED, 0)
 
     @property
     def running(self) -> int:
-        """How many are queued or compute."""
+        """Structures that are queued or computing."""
         return self.counts.get(Status.RUNNING, 0)
 
     @property
     def queued(self) -> int:
-        """How many of the running ones have not started."""
+        """Running structures that have not started."""
         return max(0, self.running - self.running_started - self.running_unfollowed)
 
     @property
     def not_orca(self) -> int:
-        """How many results are no ORCA results but the stand-in engine's."""
+        """Results from the stand-in engine instead of ORCA."""
         return sum(count for engine, count in self.engines.items() if "NOT ORCA" in engine)
 
     @property
     def left(self) -> int:
-        """Structures that are still to be run: those that have failed only where the budgets say so."""
+        """Structures still to be run, including failed ones within their budgets."""
         waiting = sum(self.counts.get(status, 0) for status in (Status.TO_RUN, Status.READY, Status.RUNNING))
         if self.set_aside is None:
             return waiting
@@ -128,7 +126,7 @@ class Overview:
 
     @property
     def ends_at(self) -> float | None:
-        """When the last structure would be done at the throughput of late; Unix time, s; None where nobody can say."""
+        """Estimated end at the recent throughput, Unix time in s; None if it cannot be estimated."""
         if self.throughput is None or not self.throughput.completed or not self.left:
             return None
         return self.at + 3600.0 * self.left / self.throughput.per_hour
@@ -142,17 +140,17 @@ def overview_of(
     metrics: bool = True,
     now: float | None = None,
 ) -> Overview:
-    """Look at a campaign. No row of the structures is read one by one but those that have failed.
+    """Read the overview of a campaign. Only the rows of failed structures are read one by one.
 
     Args:
-        ledger: of the campaign.
-        retry: its budgets, where they are known.
-        retry_key: of its settings that decide whether anything is left to try, likewise.
-        metrics: sum up the results, too.
+        ledger: The campaign's ledger.
+        retry: The campaign's budgets, if known.
+        retry_key: Key of the settings that decide whether anything is left to try, if known.
+        metrics: Whether to sum up the results, too.
         now: Unix time, s.
 
     Raises:
-        LedgerError: the ledger cannot be read, or a row has an unknown status; it is named.
+        LedgerError: The ledger cannot be read, or a row has an unknown status, which is named.
     """
     at = time.time() if now is None else now
     counts = ledger.count_by_status()
@@ -168,7 +166,7 @@ def overview_of(
     figures = ledger.metrics() if metrics else None
     spent = ledger.cores_spent()
     if figures is not None and figures.core_hours and Outcome.COMPLETED not in spent:
-        # An old ledger kept no attempts, and the costs with its results.
+        # An old ledger has no attempts; its results have the costs.
         spent[Outcome.COMPLETED] = figures.core_hours
     return Overview(
         at=at,
@@ -194,7 +192,7 @@ def overview_of(
 
 
 def engines_of(ledger: LedgerReader) -> Counter[str]:
-    """Completed structures by the engine that computed them."""
+    """Return the number of completed structures by engine."""
     return Counter({engine or "unknown": count for engine, count in ledger.count_by_engine().items()})
 
 
@@ -204,7 +202,7 @@ def _throughput(ledger: LedgerReader, now: float) -> Throughput | None:
     counted = [one for one in ended if one.outcome is Outcome.COMPLETED or one.outcome in _FAILED]
     if not counted:
         return None
-    # A clock that was set back must not make time run backwards.
+    # The period must stay positive even if the clock was set back.
     begin = max(now - LOOKED_BACK_S, min(one.claimed_at for one in newest))
     if now - begin < LEAST_LOOKED_BACK_S:
         return None

@@ -1,6 +1,6 @@
-"""The quality of a campaign's results: every completed structure against the rules, and the campaign as a whole.
+"""Quality of a campaign's results: applies the rules to every completed structure and to the campaign as a whole.
 
-All results are streamed once; of each some 100 bytes are kept until the energies are fitted.
+All results are streamed once; about 100 bytes are kept of each until the energies are fitted.
 """
 
 import hashlib
@@ -33,56 +33,56 @@ from oact_dagster.text import pluralise
 
 _WORST_SHOWN: Final = 10
 MODELS_KEY: Final = "energy_models"
-"""Of the ledger's ``meta``: the energies that were fitted last, as JSON, by engine."""
+"""Key in the ledger's ``meta`` of the energy models fitted last, as JSON by engine."""
 
 ONE_VERSION: Final = "one_orca_version"
 ONE_LEVEL: Final = "one_level_of_theory"
 CAMPAIGN_RULES: Final[Mapping[str, str]] = {
-    ONE_VERSION: "all results are of one version of ORCA",
-    ONE_LEVEL: "all results are of the campaign's engine, and their inputs were made with the present settings",
+    ONE_VERSION: "all results are from one version of ORCA",
+    ONE_LEVEL: "all results are from the campaign's engine, and their inputs were made with the present settings",
 }
-"""The rules over a whole campaign, and what must hold."""
+"""The rules for a whole campaign: what must hold, by name."""
 
 UNKNOWN_ENGINE: Final = "unknown"
 _ENERGY: Final = "energy_in_range"
 _BIT: Final = {rule.name: 1 << place for place, rule in enumerate(QUALITY_RULES)}
 _RULES_VERSION: Final = 1
-"""To be raised when a rule judges otherwise: what is kept of the former is then known to be that."""
+"""Raise this when a rule changes, so that stored results of the former rule count as outdated."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuleSummary:
-    """What one rule found in a campaign."""
+    """Results of one rule for a campaign."""
 
     name: str
     severity: Severity
     description: str
     """What must hold, with the limit."""
     checked: int
-    """Results that it could judge."""
+    """Results that the rule could judge."""
     failed: int
     worst: Sequence[tuple[int, str]]
-    """Up to ten ``(orig_index, what was measured)`` of those that break it, the worst first."""
+    """``(orig_index, measured value)`` of up to ten results that break the rule, worst first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What the rules found in a campaign."""
+    """Results of all rules for a campaign."""
 
     judged: int
     """Completed structures."""
     failed: Mapping[int, tuple[str, ...]]
-    """Rules that a structure breaks by its ``orig_index``, in the order of the CSV; those over the campaign apart."""
+    """Rules that each structure breaks, by ``orig_index`` in the order of the CSV; without rules for the campaign."""
     rules: Sequence[RuleSummary]
-    """The rules that are not switched off, in the order in which they are shown; those over the campaign last."""
+    """The rules that are not switched off, in the order of display; those for the campaign are last."""
     models: Mapping[str, EnergyModel]
-    """The energies that were fitted, by engine."""
+    """The fitted energies, by engine."""
     judged_for: str
-    """Names the limits."""
+    """Hash of the limits."""
 
 
 def judged_for(campaign: Campaign) -> str:
-    """A short hash of the limits, and of the rules themselves: what was said with others does not hold."""
+    """Return a short hash of the limits and the rules' version; results stored with another hash are outdated."""
     decisive = [_RULES_VERSION, asdict(campaign.quality.limits)]
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -93,13 +93,13 @@ def judge_one(
     result: Result | Mapping[str, Any],
     model: EnergyModel | None = None,
 ) -> tuple[RuleResult, ...]:
-    """What each rule says of one structure, without a look at the others.
+    """Apply each rule to one structure, without reading the others.
 
     Args:
-        campaign: its settings.
-        structure: completed.
-        result: what its attempt's output holds, or that as the ledger keeps it.
-        model: the energies of its engine, see :func:`energy_model`; None leaves ``energy_in_range`` not judged.
+        campaign: The campaign's settings.
+        structure: A completed structure.
+        result: The result from the attempt's output, or as the ledger stores it.
+        model: The energies fitted for its engine, see :func:`energy_model`; None skips ``energy_in_range``.
     """
     values = asdict(result) if isinstance(result, Result) else result
     composition = composition_of(structure.elements)
@@ -120,7 +120,7 @@ def judge_one(
 
 
 def energy_model(ledger: LedgerReader, engine: str | None) -> EnergyModel | None:
-    """The energies that were fitted last to an engine's results; None where there are none."""
+    """Return the energies fitted last to an engine's results, or None."""
     try:
         kept = json.loads(ledger.meta(MODELS_KEY) or "{}")
         return EnergyModel.from_json(kept[engine or UNKNOWN_ENGINE])
@@ -129,22 +129,21 @@ def energy_model(ledger: LedgerReader, engine: str | None) -> EnergyModel | None
 
 
 def evaluate(campaign: Campaign, ledger: LedgerReader, *, store: bool = False) -> Quality:
-    """Judge every completed structure.
+    """Apply the rules to every completed structure and to the campaign.
 
-    A ledger holds one level of theory, so that energies of one engine can be compared; those of different engines are
-    fitted each by themselves.
+    A ledger holds one level of theory, so the energies of one engine are comparable. Each engine gets a fit of its own.
 
     Args:
-        campaign: its settings.
-        ledger: of it.
-        store: keep what was found in the ledger, which must be open for writing; only what differs is written.
+        campaign: The campaign's settings.
+        ledger: The campaign's ledger.
+        store: Whether to store the results in the ledger, which must be open for writing. Only changes are written.
 
     Raises:
-        LedgerError: the ledger cannot be read, or not be written.
-        ValueError: it is to be kept, and the ledger is open for reading only.
+        LedgerError: The ledger cannot be read or written.
+        ValueError: The results should be stored, but the ledger is open for reading only.
     """
     if store and not isinstance(ledger, Ledger):
-        raise ValueError("to keep what the rules say the ledger must be open for writing")
+        raise ValueError("the ledger is open for reading only; storing results needs one open for writing")
     run = _Evaluation(campaign)
     for row in ledger.results_to_judge():
         run.take(row)
@@ -158,7 +157,7 @@ def evaluate(campaign: Campaign, ledger: LedgerReader, *, store: bool = False) -
 
 
 class _Tally:
-    """What one rule has found so far."""
+    """Results of one rule so far."""
 
     def __init__(self) -> None:
         self.checked = 0
@@ -166,23 +165,23 @@ class _Tally:
         self._worst: list[tuple[float, int, str]] = []
 
     def matters(self, breach: float, orig_index: int) -> bool:
-        """Count a structure that breaks the rule; whether it is one of the worst so far."""
+        """Count a structure that breaks the rule; return whether it is one of the worst so far."""
         self.failed += 1
         return len(self._worst) < _WORST_SHOWN or (breach, -orig_index) > self._worst[0][:2]
 
     def show(self, breach: float, orig_index: int, text: str) -> None:
-        """Keep what is told of one of the worst."""
+        """Keep the text on one of the worst structures."""
         heapq.heappush(self._worst, (breach, -orig_index, text))
         if len(self._worst) > _WORST_SHOWN:
             heapq.heappop(self._worst)
 
     def worst(self) -> tuple[tuple[int, str], ...]:
-        """The worst first."""
+        """Return (``orig_index``, text) of the worst structures, worst first."""
         return tuple((-minus, text) for _, minus, text in sorted(self._worst, reverse=True))
 
 
 class _Groups:
-    """Results by something that all of them should share."""
+    """Counts of results by a key that all of them should share, with the first result of each."""
 
     def __init__(self) -> None:
         self.counts: dict[Any, int] = {}
@@ -221,7 +220,7 @@ class _Evaluation:
         self._versions, self._levels = _Groups(), _Groups()
 
     def take(self, row: Any) -> None:
-        """Judge a result by all that needs no other one."""
+        """Apply the rules that need no other results."""
         values = _values(row["result"])
         orig_index = row["orig_index"]
         composition = composition_of(row["elements"])
@@ -257,7 +256,7 @@ class _Evaluation:
 
     def _add_energy(self, engine: str, composition: Composition, charge: int, energy: float) -> None:
         if engine not in self._tables:
-            # NumPy takes a tenth of a second to import, and a campaign may have nothing to fit.
+            # Importing NumPy takes a tenth of a second, and a campaign may have nothing to fit.
             from oact_dagster.quality.energy_fit import EnergyTable
 
             self._tables[engine] = EnergyTable(), array("q")
@@ -267,12 +266,12 @@ class _Evaluation:
 
     def _mask_of(self, names: str) -> int:
         if names not in self._kept_names:
-            # One that is no rule any more makes it differ from whatever is found.
+            # The name of a former rule gets an unused bit, so that the stored mask counts as changed.
             self._kept_names[names] = sum(_BIT.get(name, 1 << 20) for name in names_of(names))
         return self._kept_names[names]
 
     def fit(self) -> None:
-        """Fit the energies, and judge by them."""
+        """Fit the energies and apply their rule."""
         [rule] = [rule for rule in QUALITY_RULES if rule.name == _ENERGY]
         limit = rule.limit(self.limits)
         if limit is None:
@@ -300,7 +299,7 @@ class _Evaluation:
                         tally.show(breach, orig_index, rule.told(shown, limit))
 
     def changed(self) -> Iterator[JudgedResult]:
-        """What the ledger does not have yet."""
+        """Yield the results that the ledger does not have yet."""
         for place, mask in enumerate(self._masks):
             if mask == self._kept_masks[place] and self._judged[place] == self._kept_judged[place]:
                 continue
@@ -314,7 +313,7 @@ class _Evaluation:
             )
 
     def quality(self) -> Quality:
-        """All that was found."""
+        """Return the results of all rules."""
         failed = {index: _names(mask) for index, mask in zip(self._indices, self._masks, strict=True) if mask}
         rules = [
             RuleSummary(
@@ -343,7 +342,7 @@ class _Evaluation:
             tuple(
                 (
                     found.first[version],
-                    f"{pluralise(found.counts[version], 'result')} of ORCA {version}, this the first",
+                    f"{pluralise(found.counts[version], 'result')} from ORCA {version}, of which this is the first",
                 )
                 for version in versions[:_WORST_SHOWN]
             )
@@ -365,8 +364,8 @@ class _Evaluation:
             tuple(
                 (
                     found.first[key],
-                    f"{pluralise(found.counts[key], 'result')} of {key[0]} with the settings"
-                    f" {key[1] or 'that were not kept'}, this the first",
+                    f"{pluralise(found.counts[key], 'result')} from {key[0]} with"
+                    f" {f'the settings {key[1]}' if key[1] else 'unknown settings'}, of which this is the first",
                 )
                 for key in others[:_WORST_SHOWN]
             ),
@@ -374,7 +373,7 @@ class _Evaluation:
 
 
 def _values(text: str | None) -> dict[str, Any]:
-    """A kept result; empty where there is none, or none that can be read."""
+    """Return a stored result; empty if there is none or it is unreadable."""
     try:
         values = json.loads(text or "{}")
     except ValueError:

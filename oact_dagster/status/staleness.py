@@ -1,14 +1,14 @@
-"""Results whose input was made with other settings than the campaign's present ones."""
+"""Count of stale results, whose inputs were made with other settings than the present ones."""
 
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.settings.campaign import Campaign
 
 
 def stale_results(campaign: Campaign, ledger: LedgerReader) -> int:
-    """How many completed structures were computed with other settings of what an input computes.
+    """Return the number of completed structures whose inputs would compute something else with the present settings.
 
     Cores, memory and comments do not count, nor does the level of theory, which is fixed. Results of an old ledger,
-    which kept no hash of its settings, are taken for up to date.
+    which has no hash of the settings, count as up to date.
     """
     present = campaign.settings_hash()
     counts = ledger.count_results_by_settings()

@@ -1,6 +1,6 @@
-"""What a campaign has found so far, whole: all its numbers, for pictures, and all results in a Parquet file.
+"""Summary of a campaign's results: all numbers for pictures, and a Parquet file of all results.
 
-Figures alone, for the command line, are those of ``overview``.
+The command line shows only the figures of ``overview``.
 """
 
 import json
@@ -31,11 +31,11 @@ Numbers = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A campaign at one moment."""
+    """Results of a campaign at one moment."""
 
     counts: dict[Status, int]
     running_started: int
-    """How many of the running ones compute; the others are queued."""
+    """Running structures that are computing; the others are queued."""
     held: int
     rejected: int
     energies: Numbers
@@ -49,32 +49,32 @@ class Summary:
     """s"""
     n_cores: Numbers
     core_hours: Numbers
-    """Of each completed structure that has a wall time and cores."""
+    """Core-hours of each completed structure with a wall time and a number of cores."""
     engines: Counter[str]
-    """Completed structures by the engine that computed them."""
+    """Completed structures by engine."""
     failures: Sequence[tuple[str, int]]
-    """``(failure class, structures)``, most first."""
+    """``(failure class, structures)``, most frequent first."""
     spent: dict[Outcome, float] = field(default_factory=dict)
     """Core-hours of all attempts by outcome."""
 
     @property
     def total(self) -> int:
-        """How many structures the ledger has."""
+        """Structures in the ledger."""
         return sum(self.counts.values())
 
     @property
     def completed(self) -> int:
-        """How many have a result."""
+        """Structures with a result."""
         return self.counts.get(Status.COMPLETED, 0)
 
     @property
     def not_orca(self) -> int:
-        """How many results are no ORCA results but the stand-in engine's."""
+        """Results from the stand-in engine instead of ORCA."""
         return sum(count for engine, count in self.engines.items() if "NOT ORCA" in engine)
 
 
 class ResultNumbers:
-    """The numbers of completed structures, taken in one by one; 8 bytes of each are kept."""
+    """Numbers of completed structures, which are added one by one; 8 bytes are kept of each number."""
 
     def __init__(self) -> None:
         names = (
@@ -97,15 +97,15 @@ class ResultNumbers:
         wall: float | None,
         cores: float | None,
     ) -> None:
-        """Take in a completed structure; what it lacks is left out.
+        """Add a completed structure; missing numbers are left out.
 
         Args:
-            energy: Eh.
-            natoms: its atoms.
-            force: largest Cartesian gradient component, Eh/bohr.
+            energy: Final energy, Eh.
+            natoms: Number of atoms.
+            force: Largest Cartesian gradient component, Eh/bohr.
             steps: SCF cycles.
-            wall: s.
-            cores: of its calculation.
+            wall: Wall time, s.
+            cores: Number of cores.
         """
         columns = self._columns
         if energy is not None:
@@ -124,12 +124,12 @@ class ResultNumbers:
                 columns["core_hours"].append(wall * cores / 3600.0)
 
     def arrays(self) -> dict[str, Numbers]:
-        """An array, shape (n,), for each field of :class:`Summary` that is one."""
+        """Return an array of shape (n,) for each such field of :class:`Summary`."""
         return {name: np.frombuffer(values, dtype=np.float64) for name, values in self._columns.items()}
 
 
 def write_results(campaign: Campaign, ledger: Ledger) -> Path:
-    """Write all results into ``results.parquet`` beside ``campaign.yaml``, whole or not at all.
+    """Write all results into ``results.parquet`` beside ``campaign.yaml``, completely or not at all.
 
     Columns: ``orig_index``, ``formula_elements`` (semicolon-separated symbols), ``natoms``, ``charge``,
     ``multiplicity``, ``final_energy_Eh``, ``max_gradient_component_Eh_per_bohr``,
@@ -137,7 +137,7 @@ def write_results(campaign: Campaign, ledger: Ledger) -> Path:
     ``core_hours``, ``attempt``, ``host``, ``engine``, ``engine_version``, ``job_dir``.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: The file cannot be written.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

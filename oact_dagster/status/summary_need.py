@@ -1,7 +1,6 @@
-"""Whether `campaign_summary` must be made again: it does not say yet how a campaign that runs itself stands.
+"""Decides when `campaign_summary` of a self-running campaign is outdated and must be made again.
 
-Each run makes it at its end. A pause, and what else keeps a campaign from going on, mostly comes about after the last
-one.
+Each run makes it at its end. But a pause, or whatever else stops a campaign, mostly happens after the last run.
 """
 
 import json
@@ -16,48 +15,48 @@ from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
 
 MOST_SUMMARY_TRIES: Final = 3
-"""So often it is asked for where its run fails, or dies, each time."""
+"""Largest number of requests for one summary if each run fails or dies."""
 
 ASK_AGAIN_S: Final = 300.0
-"""Before that nothing is asked for again: a run needs its time, s."""
+"""Time in s before another request, since a run takes some time."""
 
 KEY: Final = "summary"
-"""Of the ledger's ``meta``."""
+"""Key in the ledger's ``meta``."""
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """As the ledger keeps it."""
+    """Stored state of the summary and of the requests for it."""
 
     shown: str = json.dumps([[], "", ""])
-    """The standing that `campaign_summary` says; at first that of a campaign of which there is nothing to tell."""
+    """The standing that `campaign_summary` shows; at first that of a campaign with nothing to report."""
     asked_for: str = ""
-    """The standing for which it was asked for and that it does not say yet."""
+    """The standing that was requested and is not shown yet."""
     asked_at: float = 0.0
-    """When that was, the last time; Unix time, s."""
+    """Time of the last request; Unix time, s."""
     times: int = 0
-    """How often."""
+    """Number of requests."""
 
 
 def standing(campaign: Campaign, ledger: LedgerReader) -> str:
-    """How a campaign stands, as a text that changes when `campaign_summary` should be made again. Read in no time.
+    """Return a campaign's standing: text that changes when `campaign_summary` should be made again. Takes no time.
 
     Args:
-        campaign: its settings.
-        ledger: of the campaign.
+        campaign: The campaign's settings.
+        ledger: The campaign's ledger.
     """
     state = read_feed_state(ledger)
-    # Whether a pause has been told yet makes no difference.
+    # Whether the user has been told of a pause makes no difference.
     told = sorted(kind for kind in state.told if kind != PAUSED)
     return json.dumps([told, state.paused, why_refused(campaign, ledger)])
 
 
 def note_shown(ledger: Ledger, shown: str) -> None:
-    """Keep what `campaign_summary` says now; the standing that was read before it was made.
+    """Store the standing that `campaign_summary` shows now.
 
     Args:
-        ledger: open for writing.
-        shown: see :func:`standing`.
+        ledger: The ledger, open for writing.
+        shown: The :func:`standing`, read before the summary was made.
     """
 
     def change(text: str | None) -> str:
@@ -69,16 +68,16 @@ def note_shown(ledger: Ledger, shown: str) -> None:
 
 
 def to_ask(campaign: Campaign, ledger: Ledger, *, under_way: bool, now: float | None = None) -> str:
-    """Decide whether a run is to be asked for that makes `campaign_summary`; of several that decide at once, one does.
+    """Decide whether to request a run that makes `campaign_summary`. Of several simultaneous callers, only one does.
 
     Args:
-        campaign: its settings.
-        ledger: open for writing: what was asked for is kept there.
-        under_way: whether a run that was asked for has not ended.
+        campaign: The campaign's settings.
+        ledger: The ledger, open for writing, since it stores the request.
+        under_way: Whether a requested run has not ended.
         now: Unix time, s.
 
     Returns:
-        A key of the request, which no other one has; empty where nothing is to be asked for.
+        A unique key of the request; empty for no request.
     """
     at = time.time() if now is None else now
     present = standing(campaign, ledger)

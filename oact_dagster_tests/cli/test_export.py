@@ -116,7 +116,7 @@ def test_what_is_written_and_what_is_left_out(campaign: Campaign, tmp_path: Path
     assert first.startswith(f"2 structures, 2 frames written to {tmp_path / 'test.extxyz'} (")
     assert rest == [
         "left out: 1 completed structure",
-        "  1 x its folder is not there",
+        "  1 x its folder is missing",
         f"      structure 1: {campaign.jobs_dir / 'job_1'}",
         "no result yet: 1 failed (structure 3)",
     ]
@@ -133,7 +133,7 @@ def test_the_file_and_its_format(campaign: Campaign, tmp_path: Path) -> None:
     assert list(table["orig_index"]) == [0, 2]
     assert table["energy"][1] == (ENERGY - 2 / 10_000) * EV
     again = oact("export", campaign.folder, "-o", "a.parquet", cwd=tmp_path)
-    assert_one_line(again, "a.parquet: is there already; --force overwrites it, -o writes elsewhere")
+    assert_one_line(again, "a.parquet: exists already; --force overwrites it, -o writes elsewhere")
     assert len(pd.read_parquet(tmp_path / "a.parquet")) == 2
     assert oact("export", campaign.folder, "-o", "a.parquet", "--force", cwd=tmp_path).returncode == 0
     assert len(pd.read_parquet(tmp_path / "a.parquet")) == 3

@@ -51,7 +51,7 @@ def test_a_campaign_from_an_old_ledger(tmp_path: Path, old: Path) -> None:
     assert "Results: 1 of 3 completed structures is proved by its folder\n" in done.stdout
     assert sorted(line.removeprefix("oact: warning: ") for line in done.stderr.splitlines()) == [
         "1 completed structure: its job folder is not there (orig_index 12)",
-        "1 completed structure: its output holds another energy than the ledger (orig_index 11)",
+        "1 completed structure: its output and the ledger have different energies (orig_index 11)",
     ]
     # There is nothing to take in, and the intake says so.
     with Ledger(campaign.ledger) as ledger:

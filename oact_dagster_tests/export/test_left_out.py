@@ -44,7 +44,7 @@ def test_another_attempts_output(house: House, output: bytes) -> None:
     report = house.export()
     assert (report.structures, report.frames) == (1, 1)
     [(reason, one)] = report.left_out.items()
-    assert reason == "the output in its folder is not the attempt's that completed it" and one.count == 2
+    assert reason == "the output in its folder is not from the attempt that completed it" and one.count == 2
     assert one.examples == [f"1: {house.job(1)}", f"2: {house.job(2)}"]
 
 
@@ -58,7 +58,7 @@ def test_a_folder_that_another_attempt_has_taken(house: House, output: bytes) ->
     # The first attempt's folder is found under its other name.
     assert house.export().structures == 2
     shutil.rmtree(house.campaign.jobs_dir / "job_1.attempt-1")
-    assert list(left(house)) == ["the output in its folder is not the attempt's that completed it"]
+    assert list(left(house)) == ["the output in its folder is not from the attempt that completed it"]
 
 
 def test_missing_and_cleaned_folders(house: House, output: bytes) -> None:
@@ -68,9 +68,9 @@ def test_missing_and_cleaned_folders(house: House, output: bytes) -> None:
     (house.job(2) / "orca.out").unlink()
     (house.job(3) / "orca.out").write_bytes(output[: len(output) // 2])
     assert left(house) == {
-        "its folder is not there": [f"1: {house.job(1)}"],
+        "its folder is missing": [f"1: {house.job(1)}"],
         "its folder holds no output (any more)": [f"2: {house.job(2)}"],
-        "the output in its folder is not the attempt's that completed it": [f"3: {house.job(3)}"],
+        "the output in its folder is not from the attempt that completed it": [f"3: {house.job(3)}"],
     }
 
 
@@ -88,8 +88,8 @@ def test_another_energy_or_atoms_than_the_ledgers(house: House, output: bytes) -
     house.put(3, output, "O;H")
     house.put(4, output, WATER)
     assert left(house) == {
-        "its output holds another energy than the ledger": ["0: -76.0 Eh, ledger -75.99 Eh"],
-        "its output has other atoms than the ledger": ["2", "3"],
+        "its output and the ledger have different energies": ["0: -76.0 Eh, ledger -75.99 Eh"],
+        "its output and the ledger have different atoms": ["2", "3"],
     }
 
 
@@ -151,7 +151,7 @@ def test_results_of_another_tool_have_no_attempt(house: House, output: bytes) ->
     # An output that says whose it is belongs to an attempt that this ledger does not know.
     house.put(1, output, WATER)
     house.ledger._connection.execute("DELETE FROM attempts")
-    assert list(left(house)) == ["the output in its folder is not the attempt's that completed it"]
+    assert list(left(house)) == ["the output in its folder is not from the attempt that completed it"]
 
 
 def test_an_attempt_that_took_over_what_was_run_by_hand(house: House, output: bytes) -> None:
@@ -177,7 +177,7 @@ def test_files_that_are_not_to_be_overwritten(house: House, output: bytes) -> No
     for name, words in (
         ("campaign/workflow.db", "holds the campaign's ledger"),
         ("campaign/campaign.yaml", "holds the campaign's settings"),
-        ("campaign/jobs/job_0/orca.out", "lies among the job folders"),
+        ("campaign/jobs/job_0/orca.out", "is in the folder of the jobs"),
         ("campaign", "is a folder"),
         ("nowhere/out.extxyz", "nowhere: no such folder"),
     ):
@@ -236,4 +236,4 @@ def test_a_single_points_gradient_that_is_not_of_its_last_energy(house: House, o
     end = output.index(b"                             ****ORCA TERMINATED")
     later = b"FINAL SINGLE POINT ENERGY       -76.500000000000\n\n"
     house.put(0, output[:end] + later + output[end:], WATER)
-    assert left(house) == {"the energy with its gradient is not the ledger's": ["0"]}
+    assert left(house) == {"the energy of its gradient differs from the ledger's": ["0"]}

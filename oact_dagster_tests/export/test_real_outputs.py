@@ -140,7 +140,7 @@ def test_what_has_no_gradient_is_left_out_and_said(house: House) -> None:
     assert (report.structures, report.frames, report.size) == (0, 0, 0)
     assert not (house.out / "none.extxyz").exists()
     [(reason, left)] = report.left_out.items()
-    assert (reason, left.count, left.examples) == ("its output holds no gradient", 1, ["3"])
+    assert (reason, left.count, left.examples) == ("its output has no gradient", 1, ["3"])
 
 
 def test_parquet_holds_the_same(house: House) -> None:
@@ -247,7 +247,7 @@ def test_another_charge_or_multiplicity_than_the_ledgers(tmp_path: Path, data: d
     house.put(0, data[NPF3], ELEMENTS[NPF3], 0, 3)
     house.put(1, data[NPF3], ELEMENTS[NPF3], 1, 5)
     [(reason, left)] = house.export().left_out.items()
-    assert reason == "its output has another charge or multiplicity than the ledger"
+    assert reason == "its output and the ledger have different charges or multiplicities"
     assert left.examples == ["0: multiplicity 5, ledger 3", "1: charge 0, ledger 1"]
     house.ledger.close()
 
@@ -259,5 +259,5 @@ def test_an_optimisations_energy_may_be_that_of_any_step(tmp_path: Path, data: d
     house.put(1, data[UO2], ELEMENTS[UO2], 2, 1, final_energy=energies[3] + 1e-4)
     report = house.export()
     assert report.structures == 1
-    assert list(report.left_out) == ["its output holds another energy than the ledger"]
+    assert list(report.left_out) == ["its output and the ledger have different energies"]
     house.ledger.close()

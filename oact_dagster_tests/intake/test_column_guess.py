@@ -65,7 +65,7 @@ def test_multiplicities_alone_are_never_taken_for_unpaired_electrons(tmp_path, n
 @pytest.mark.parametrize("name", ["spin", "uhf"])
 def test_multiplicities_under_another_name_are_known_by_their_parity(tmp_path, name):
     path = table(tmp_path / "a.csv", **{"g": [WATER, HYDROXYL], "charge": ["0", "0"], name: ["1", "2"]})
-    with pytest.raises(IntakeRefused, match="one off the electrons' parity"):
+    with pytest.raises(IntakeRefused, match="the wrong parity for unpaired electrons"):
         guess_columns(path)
 
 
@@ -120,7 +120,7 @@ def test_unpaired_electrons_that_fit_only_by_chance_are_refused(tmp_path):
         guess_columns(path)
 
 
-@pytest.mark.parametrize(("text", "told"), [("", "is empty"), ("a,b\n", "has a header and no rows")])
+@pytest.mark.parametrize(("text", "told"), [("", "is empty"), ("a,b\n", "has a header but no rows")])
 def test_nothing_to_look_at(tmp_path, text, told):
     path = tmp_path / "a.csv"
     path.write_text(text)

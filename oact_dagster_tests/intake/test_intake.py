@@ -196,7 +196,7 @@ def test_a_column_that_is_there_twice_and_not_read_is_only_told(tmp_path, ledger
     path.write_text(f'x,aligned_csd_core,charge,uhf,x\n1,"{WATER}",0,0,2\n')
     report = take_in(campaign_on(path, annotate=()), ledger)
     assert report.taken == 1
-    assert report.notes == ("columns that are there more than once, and not read: 'x'",)
+    assert report.notes == ("columns that appear more than once are not read: 'x'",)
 
 
 def test_progress_grows_to_the_end(tmp_path, ledger):

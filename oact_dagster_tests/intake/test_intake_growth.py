@@ -73,7 +73,7 @@ def test_a_rejected_row_that_was_mended_in_place_is_to_be_appended(tmp_path, led
     path = tmp_path / "a.csv"
     take_in(campaign_on(write_csv(path, [row(0), row(1, charge="x")])), ledger)
     write_csv(path, [row(0), row(1)])
-    assert "1 of them had been rejected: append their mended rows at the end" in refusal(
+    assert "1 of them had been rejected: append corrected rows at the end" in refusal(
         campaign_on(path), ledger
     )
     write_csv(path, [row(0), row(1, charge="x"), row(1)])

@@ -49,9 +49,9 @@ LINES = GOOD[0].count("\n")
     [
         ("", ": is empty; expected a header"),
         ("\n\n", ": is empty; expected a header"),
-        (HEADER, ": has a header and no rows; expected one row for each structure"),
-        (HEADER.strip(), ": has a header and no rows;"),
-        (HEADER + "\n  \n", ": has a header and no rows;"),
+        (HEADER, ": has a header but no rows; expected one row for each structure"),
+        (HEADER.strip(), ": has a header but no rows;"),
+        (HEADER + "\n  \n", ": has a header but no rows;"),
         (
             HEADER.replace("charge", "total_charge") + GOOD[0],
             ", line 1: no column 'charge' (charge_column in",

@@ -89,7 +89,7 @@ def test_a_priority_that_is_no_finite_number_refuses_its_row(
     report = take_in(ordered(path, priority_column="urgency"), ledger)
     assert (report.taken, report.rejected_now) == (5, 1)
     assert report.first_rejections[0].reason == (
-        f"urgency: {value!r} is not a finite number (feed.priority_column); append the mended row"
+        f"urgency: {value!r} is not a finite number (feed.priority_column); append a corrected row"
     )
     assert order(ledger) == [2, 0, 3, 4, 5]
 

@@ -83,7 +83,7 @@ def test_a_good_result_breaks_no_rule() -> None:
         (
             measured(deviation=Deviation(-9.5, -0.31)),
             "energy_in_range",
-            "energy 0.31 Eh below that of its like, 9.5 robust standard deviations (limits 8, and 0.05 Eh)",
+            "energy 0.31 Eh below that of similar structures, 9.5 robust standard deviations (limits 8, and 0.05 Eh)",
         ),
         (measured(deviation=Deviation(math.inf, 0.06)), "energy_in_range", "energy 0.06 Eh above"),
         (
@@ -99,7 +99,7 @@ def test_a_good_result_breaks_no_rule() -> None:
         (
             measured(bond_stretch=1.4, metals_alone=1),
             "metal_bound",
-            "U1-O2 is 1.400 times as long as before (limit 1.5); 1 of its metals have no neighbour left",
+            "U1-O2 is 1.400 times as long as before (limit 1.5); 1 metal without any neighbour left",
         ),
         (
             measured(elements="U;F;F;F", mult=3),

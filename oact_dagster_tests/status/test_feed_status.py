@@ -88,14 +88,14 @@ def test_what_rests_and_what_has_no_remedy_left(tmp_path: Path, engine: TestEngi
     assert found.resting == 2 and found.next_due_at == pytest.approx(min(ended[:2]) + 600)
     due = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found.next_due_at))
     assert list(found.lines()) == [
-        f"resting 2 (before their next attempt; the first is due at {due})",
-        "set aside 1 for whose failure no remedy is left",
+        f"resting 2 (waiting for their next attempt; the first is due at {due})",
+        "set aside 1 because no remedy is left for their failures",
     ]
     ledger.hold([1])
     run(campaign, ledger, "retry", 4, "retry", now + 700)
     found = feed_overview(campaign, ledger, now + 700)
     assert (found.resting, found.without_remedy) == (0, 2)
-    assert "set aside 2 for whose failure no remedy is left" in list(found.lines())
+    assert "set aside 2 because no remedy is left for their failures" in list(found.lines())
     shown = on_the_asset(campaign, ledger)
     assert (shown["set_aside"], shown["set_aside_without_remedy"]) == (2, 2)
     shown = json.loads(oact("dashboard", campaign.file, "--json").stdout)
@@ -116,7 +116,7 @@ def test_a_bad_host_and_its_release(tmp_path: Path, engine: TestEngine) -> None:
     for index in range(3):
         attempt(ledger, index, Outcome.LOST, host="n17")
     bad_hosts(campaign, ledger)
-    line = "Bad hosts: n17 (3 structures): left out; `oact release --host NAME` lets one in again"
+    line = "Bad hosts: n17 (3 structures): avoided; `oact release --host NAME` readmits one"
     assert line in oact("dashboard", campaign.file).stdout
     assert line in on_the_asset(campaign, ledger)["feed"]
     assert json.loads(oact("dashboard", campaign.file, "--json").stdout)["feed"]["bad_hosts"] == {"n17": 3}

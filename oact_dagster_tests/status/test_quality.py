@@ -173,7 +173,11 @@ def test_one_wrong_energy_among_two_hundred(tmp_path: Path) -> None:
         found = summary(quality, "energy_in_range")
         assert (found.failed, found.severity) == (1, Severity.WARNING) and found.checked > 190
         [(index, text)] = found.worst
-        assert index == 41 and "Eh above that of its like" in text and "(limits 8, and 0.05 Eh)" in text
+        assert (
+            index == 41
+            and "Eh above that of similar structures" in text
+            and "(limits 8, and 0.05 Eh)" in text
+        )
         off = campaign_in(tmp_path, "quality: {max_energy_deviation: null}\n")
         quiet = evaluate(off, ledger)
         assert quiet.failed == {} and quiet.models == {}
