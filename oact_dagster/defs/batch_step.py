@@ -37,7 +37,7 @@ from oact_dagster.ledger.store import Ledger
 from oact_dagster.schedulers.jobs import LauncherError
 from oact_dagster.settings.campaign import Campaign, CampaignError
 from oact_dagster.status.quality import Quality, evaluate
-from oact_dagster.status.summary_need import note_shown, standing
+from oact_dagster.status.summary_requests import note_shown, standing
 
 Watch = Callable[[Event], None]
 """Is told of every event of a batch, in the process that runs it: a progress bar."""

@@ -30,8 +30,8 @@ from oact_dagster.defs.instance import dagster_home, make_instance
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.missing_materializations import missing_materializations
 from oact_dagster.defs.storage_faults import StorageError, guarded, telling_of_storage
+from oact_dagster.intake.csv_stamp import is_taken_in
 from oact_dagster.intake.identity import check_identity
-from oact_dagster.intake.need import is_taken_in
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
 

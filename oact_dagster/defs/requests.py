@@ -9,7 +9,7 @@ from oact_dagster.defs.keys import summarise_name
 from oact_dagster.ledger.reading import LedgerReader
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
-from oact_dagster.status.summary_need import to_ask
+from oact_dagster.status.summary_requests import to_ask
 
 CAMPAIGN_TAG: Final = "oact/campaign"
 KIND_TAG: Final = "oact/kind"

@@ -18,8 +18,8 @@ from oact_dagster.defs.missing_materializations import missing_materializations
 from oact_dagster.defs.requests import ask_for, ask_for_summary, not_claimed_yet, under_way
 from oact_dagster.feed.decisions import Decision, decide_feed, decide_retry
 from oact_dagster.feed.notices import tell
+from oact_dagster.intake.csv_stamp import TAKEN_IN, csv_stamp, is_taken_in, why_refused
 from oact_dagster.intake.identity import check_identity
-from oact_dagster.intake.need import TAKEN_IN, csv_stamp, is_taken_in, why_refused
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign, CampaignError, load_campaign

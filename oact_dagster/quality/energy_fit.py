@@ -16,7 +16,7 @@ from oact_dagster.quality.energy_model import (
     EnergyModel,
     Spread,
 )
-from oact_dagster.quality.measured import Composition
+from oact_dagster.quality.measurements import Composition
 
 _Numbers = npt.NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from oact_dagster.quality.measured import Composition, Deviation
+from oact_dagster.quality.measurements import Composition, Deviation
 
 FEWEST: Final = 20
 """Smallest number of structures for a judgement. A metal with fewer is compared with all structures."""

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from oact_dagster.quality.limits import QualityLimits
-from oact_dagster.quality.measured import Measured
+from oact_dagster.quality.measurements import Measured
 
 ENERGY_FLOOR: Final = 0.05
 """Eh of a whole structure; smaller deviations are never flagged, however narrow the spread. Conformers and most isomers

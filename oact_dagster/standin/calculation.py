@@ -9,7 +9,7 @@ import numpy.typing as npt
 from oact_dagster.orca.elements import ATOMIC_NUMBERS
 from oact_dagster.standin import energy_report, relaxation_report, report
 from oact_dagster.standin.engine import Iteration, ScfConvergenceError, SinglePoint, TbliteEngine, TbliteError
-from oact_dagster.standin.read_input import InputRequest
+from oact_dagster.standin.input_reader import InputRequest
 from oact_dagster.standin.relaxation import NORMAL_THRESHOLDS, TOLERANCES, Relaxation
 from oact_dagster.standin.surrogate import Surrogate
 from oact_dagster.standin.units import BOHR_IN_ANGSTROM
@@ -153,7 +153,7 @@ def _write_engrad(
 
 
 def _xyz_frame(name: str, symbols: tuple[str, ...], positions: Array, energy: float) -> str:
-    """Return one geometry in XYZ format, Å, with the job's name and the energy (Eh) in its comment line."""
+    """Return a geometry in XYZ format (Å) with the job's name and the energy (Eh) in the comment line."""
     lines = [str(len(symbols)), f"Coordinates from ORCA-job {name} E {energy:.12f}"]
     for symbol, (x, y, z) in zip(symbols, positions * BOHR_IN_ANGSTROM, strict=True):
         lines.append(f"  {symbol:<2s}{x:22.14f}{y:22.14f}{z:22.14f}")

@@ -11,7 +11,7 @@ from oact_dagster.standin.engine import (
     Iteration,
     SinglePoint,
 )
-from oact_dagster.standin.read_input import InputRequest
+from oact_dagster.standin.input_reader import InputRequest
 from oact_dagster.standin.surrogate import electron_count
 from oact_dagster.standin.units import HARTREE_IN_EV
 

@@ -8,7 +8,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Final
 
-from oact_dagster.standin.read_input import InputError, InputRequest, read_input
+from oact_dagster.standin.input_reader import InputError, InputRequest, read_input
 from oact_dagster.standin.surrogate import Surrogate, surrogate_of
 
 ERROR_TERMINATION: Final = 64

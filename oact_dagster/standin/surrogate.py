@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from oact_dagster.orca.elements import ACTINIDES, ATOMIC_NUMBERS, LANTHANIDES, SYMBOLS
-from oact_dagster.standin.read_input import InputError, InputRequest
+from oact_dagster.standin.input_reader import InputError, InputRequest
 
 _HEAVIEST: Final = 86
 _ACTINIDE_TO_LANTHANIDE: Final = 32

@@ -18,7 +18,7 @@ from oact_dagster.ledger.states import Result, StructureRecord
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.quality.energy_model import FEWEST, EnergyModel
 from oact_dagster.quality.limits import QualityLimits
-from oact_dagster.quality.measured import Composition, Deviation, Measured, composition_of
+from oact_dagster.quality.measurements import Composition, Deviation, Measured, composition_of
 from oact_dagster.quality.rules import (
     QUALITY_RULES,
     QualityRule,

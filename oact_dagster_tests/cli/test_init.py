@@ -161,14 +161,18 @@ def test_given_columns_need_no_guess(tmp_path: Path) -> None:
 
 def test_given_columns_that_do_not_fit_are_written_with_a_warning(tmp_path: Path) -> None:
     csv = write_csv(tmp_path / "a.csv", 4, broken=(1, 2))
-    assert_one_line(oact("init", csv, cwd=tmp_path), "'uhf' fits the electrons of only 50%", "--spin-column")
+    assert_one_line(
+        oact("init", csv, cwd=tmp_path),
+        "'uhf', as unpaired electrons, fits the electrons of only 50%",
+        "--spin-column",
+    )
     done = oact("init", csv, "--spin-column", "uhf", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert load_campaign(tmp_path).spin_column == "uhf"
     lines = done.stderr.splitlines()
     assert lines[0] == (
         "oact: warning: charge_column charge and spin_column uhf (unpaired electrons) fit the electrons of only 50% of"
-        " the first 4 rows; rows that they do not fit are rejected"
+        " the first 4 rows; the other rows will be rejected"
     )
     done = oact("init", csv, "--geometry-column", "name", "--force", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from oact_dagster.intake.csv_stamp import is_taken_in
 from oact_dagster.intake.intake import take_in
-from oact_dagster.intake.need import is_taken_in
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import load_campaign

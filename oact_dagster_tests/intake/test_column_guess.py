@@ -116,7 +116,7 @@ def test_without_a_geometry_the_columns_are_listed(tmp_path):
 
 def test_unpaired_electrons_that_fit_only_by_chance_are_refused(tmp_path):
     path = table(tmp_path / "a.csv", g=[WATER, HYDROXYL], charge=["0", "0"], uhf=["0", "0"])
-    with pytest.raises(IntakeRefused, match="'uhf' fits the electrons of only 50%"):
+    with pytest.raises(IntakeRefused, match="'uhf', as unpaired electrons, fits the electrons of only 50%"):
         guess_columns(path)
 
 
@@ -141,15 +141,15 @@ def test_stated_columns_are_taken_and_what_does_not_fit_is_a_warning(tmp_path):
     assert (guessed.charge, guessed.spin) == (None, None)
     assert guessed.warnings == (
         "charge_column null and spin_column null (unpaired electrons) fit the electrons of only 50% of the first 2 "
-        "rows; rows that they do not fit are rejected",
+        "rows; the other rows will be rejected",
     )
     guessed = guess_columns(path, {"charge_column": "n"})
     assert (guessed.charge, guessed.spin) == ("n", "uhf")
-    assert guessed.warnings == ("charge_column: 0 of the first 2 values of 'n' are whole numbers",)
+    assert guessed.warnings == ("charge_column: only 0 of the first 2 values of 'n' are whole numbers",)
     guessed = guess_columns(path, {"geometry_column": "q"})
     assert (guessed.geometry, guessed.charge, guessed.spin) == ("q", "charge", "uhf")
     assert guessed.warnings[0].startswith(
-        "geometry_column: 0 of the first 2 values of 'q' read as geometries; "
+        "geometry_column: only 0 of the first 2 values of 'q' are geometries; "
     )
 
 
@@ -202,7 +202,7 @@ def test_a_column_that_is_there_twice_is_not_guessed(tmp_path):
     )
     with Ledger(campaign.ledger, create=True) as ledger:
         assert take_in(campaign, ledger).taken == 2
-    with pytest.raises(IntakeRefused, match=r"the column 'charge' \(--charge-column\) is there 2 times"):
+    with pytest.raises(IntakeRefused, match=r"the column 'charge' \(--charge-column\) appears 2 times"):
         guess_columns(path, {"charge_column": "charge"})
     path.write_text(path.read_text().replace(",label,", ",xyz,"))
     with pytest.raises(IntakeRefused, match="more than once are not read: charge, name, xyz; the columns"):

@@ -103,7 +103,7 @@ def test_another_choice_of_columns_to_annotate_reaches_the_structures_that_are_k
     assert ledger.structures([4])[4].annotations == {"name": "water_4"}
     report = take_in(campaign_on(path, annotate=("metal_ox", "charge")), ledger)
     assert (report.known, report.taken) == (6, 0)
-    assert "annotate has changed: 5 structures known before were annotated anew" in report.notes
+    assert "annotate has changed: 5 known structures have new annotations" in report.notes
     assert all(
         s.annotations == {"metal_ox": "2", "charge": "0"} for s in ledger.structures(range(5)).values()
     )
@@ -127,8 +127,8 @@ def test_structures_of_a_ledger_without_hashes_are_left_alone(tmp_path, ledger):
     report = take_in(campaign_on(path), ledger)
     assert (report.known, report.taken, report.structures) == (3, 2, 5)
     assert list(ledger.orig_indices()) == [0, 1, 3, 4, 5]
-    assert any(note.startswith("3 structures come from a ledger that kept no hash") for note in report.notes)
-    assert any(note.startswith("1 row before the last one") for note in report.notes)
+    assert any(note.startswith("3 structures come from a ledger without hashes") for note in report.notes)
+    assert any(note.startswith("1 row is missing in the ledger") for note in report.notes)
     assert take_in(campaign_on(path), ledger).known == 5
 
 

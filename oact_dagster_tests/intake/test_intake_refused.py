@@ -58,14 +58,14 @@ LINES = GOOD[0].count("\n")
         ),
         (
             HEADER.replace("uhf", "charge") + GOOD[0],
-            ", line 1: the column 'charge' (charge_column) is there 2 times",
+            ", line 1: the column 'charge' (charge_column) appears 2 times",
         ),
         (
             HEADER.replace("name", "Name") + GOOD[0],
             ", line 1: no column 'name' (annotate in campaign.yaml) (did you",
         ),
-        (HEADER.replace(",", ";") + GOOD[0], ", line 1: the header holds ';' and no comma;"),
-        (HEADER.replace(",", "\t"), r", line 1: the header holds '\t' and no comma;"),
+        (HEADER.replace(",", ";") + GOOD[0], ", line 1: the header has ';' but no comma;"),
+        (HEADER.replace(",", "\t"), r", line 1: the header has '\t' but no comma;"),
         (
             HEADER + "".join(GOOD[:3]) + "x,2,0\n",
             f", line {2 + 3 * LINES}: the row that begins here has 3 fields",

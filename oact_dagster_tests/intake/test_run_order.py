@@ -8,9 +8,9 @@ import pytest
 
 from oact_dagster.attempts.disk_estimate import Sizes
 from oact_dagster.intake import run_order
+from oact_dagster.intake.csv_stamp import csv_stamp, is_taken_in, note_taken_in
 from oact_dagster.intake.ingestion import ingest_csv
 from oact_dagster.intake.intake import take_in
-from oact_dagster.intake.need import csv_stamp, is_taken_in, note_taken_in
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
@@ -118,7 +118,7 @@ def test_a_changed_order_reaches_the_known_rows_with_the_next_intake(
 
     def changed(structures: int) -> str:
         what = "feed.order or feed.priority_column has changed"
-        return f"{what}: {structures} structures known before have another place"
+        return f"{what}: {structures} known structures have another place"
 
     taken(ordered(path))
     assert taken(ordered(path, order="costliest_first")) == (changed(6),)
@@ -128,8 +128,8 @@ def test_a_changed_order_reaches_the_known_rows_with_the_next_intake(
     # What the column says of known rows may change, too: it changes no calculation.
     csv_of(tmp_path, {3: 9, 4: 10, 5: "soon"})
     assert taken(ordered(path, priority_column="urgency")) == (
-        "feed.priority_column: 1 structure known before has another priority now",
-        "feed.priority_column: 1 row known before holds no finite number there (row 5): its priority is 0",
+        "feed.priority_column: 1 known structure has another priority now",
+        "feed.priority_column: 1 known row has no finite number there (row 5); its priority is 0",
     )
     assert order(ledger) == [4, 3, 0, 1, 2, 5]
     assert taken(ordered(path)) == (changed(2),)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from oact_dagster.orca.elements import SYMBOLS
 from oact_dagster.quality.energy_fit import EnergyTable, deviations, fit
 from oact_dagster.quality.energy_model import FEWEST, EnergyModel
-from oact_dagster.quality.measured import Composition, composition_of
+from oact_dagster.quality.measurements import Composition, composition_of
 from oact_dagster.quality.rules import energy_breach
 
 REFERENCE = {

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from oact_dagster.orca.elements import SYMBOLS
 from oact_dagster.quality.limits import QualityLimits
-from oact_dagster.quality.measured import Deviation, Measured, composition_of
+from oact_dagster.quality.measurements import Deviation, Measured, composition_of
 from oact_dagster.quality.rules import QUALITY_RULES, RuleResult, Severity, apply_rules, rules_in_force
 
 GOOD: dict[str, Any] = {
@@ -77,7 +77,7 @@ def test_a_good_result_breaks_no_rule() -> None:
         (
             measured(s2=2.75),
             "spin_contamination",
-            "<S²> 2.7500, 0.7500 from 2 of multiplicity 3 (limit 0.5)",
+            "<S²> 2.7500, 0.7500 from 2 for multiplicity 3 (limit 0.5)",
         ),
         (measured(s2=1.25), "spin_contamination", "0.7500 from 2"),
         (

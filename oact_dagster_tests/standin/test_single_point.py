@@ -95,7 +95,7 @@ def test_cycles_and_energy_are_those_of_tblite(uranyl: Run) -> None:
     import numpy as np
     from tblite.interface import Calculator
 
-    from oact_dagster.standin.read_input import read_input
+    from oact_dagster.standin.input_reader import read_input
 
     job = read_input((uranyl.folder / "orca.inp").read_text())
     positions = np.array(job.positions) / BOHR_IN_ANGSTROM

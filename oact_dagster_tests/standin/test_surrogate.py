@@ -2,7 +2,7 @@
 
 import pytest
 
-from oact_dagster.standin.read_input import InputError, read_input
+from oact_dagster.standin.input_reader import InputError, read_input
 from oact_dagster.standin.surrogate import electron_count, surrogate_of
 from oact_dagster_tests.standin.running import URANYL, WATER, job_input
 

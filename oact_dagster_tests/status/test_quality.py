@@ -17,7 +17,7 @@ from oact_dagster.ledger.states import NewStructure, Outcome, Result, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.orca.geometry import Geometry
 from oact_dagster.orca.outputs.reader import read_evaluations, read_output
-from oact_dagster.quality.measured import composition_of
+from oact_dagster.quality.measurements import composition_of
 from oact_dagster.quality.rules import QUALITY_RULES, Severity
 from oact_dagster.settings.campaign import Campaign, read_campaign
 from oact_dagster.status.quality import (
@@ -221,8 +221,8 @@ def test_a_mixture_of_versions_and_settings(tmp_path: Path) -> None:
         found = summary(alike, "one_orca_version")
         assert (found.checked, found.failed, alike.failed) == (10, 2, {})
         assert found.worst == (
-            (0, "8 results of ORCA 6.1.0, this the first"),
-            (3, "2 results of ORCA 6.0.1, this the first"),
+            (0, "8 results from ORCA 6.1.0, of which this is the first"),
+            (3, "2 results from ORCA 6.0.1, of which this is the first"),
         )
         other = campaign_in(tmp_path).model_copy(
             update={"orca": campaign.orca.model_copy(update={"functional": "PBE"})}
@@ -230,7 +230,10 @@ def test_a_mixture_of_versions_and_settings(tmp_path: Path) -> None:
         level = summary(evaluate(other, ledger), "one_level_of_theory")
         assert (level.checked, level.failed) == (10, 10)
         assert level.worst == (
-            (0, f"10 results of ORCA with the settings {campaign.settings_hash()}, this the first"),
+            (
+                0,
+                f"10 results from ORCA with the settings {campaign.settings_hash()}, of which this is the first",
+            ),
         )
         assert other.settings_hash() in level.description
 

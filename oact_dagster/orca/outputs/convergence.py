@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from oact_dagster.orca.outputs.evaluations import Evaluation, largest_component
 from oact_dagster.orca.outputs.file_blocks import FileBlocks, UnreadableFileError, last_bytes
-from oact_dagster.orca.outputs.files import JobFolder
+from oact_dagster.orca.outputs.output_files import JobFolder
 from oact_dagster.orca.outputs.scan import MOST_KEPT, OutputScan
 from oact_dagster.orca.outputs.scf_tables import ScfIteration, last_scf
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from oact_dagster.orca.outputs.ends import scan_both_ends
 from oact_dagster.orca.outputs.engrad import Engrad, read_engrad_file
 from oact_dagster.orca.outputs.evaluations import Evaluation, Vector, largest_component, largest_norm
 from oact_dagster.orca.outputs.file_blocks import FileBlocks, UnreadableFileError, last_bytes
-from oact_dagster.orca.outputs.files import JobFolder
 from oact_dagster.orca.outputs.input_echo import decode_line
+from oact_dagster.orca.outputs.output_files import JobFolder
+from oact_dagster.orca.outputs.partial_scan import scan_both_ends
 from oact_dagster.orca.outputs.property_file import read_properties
 from oact_dagster.orca.outputs.scan import OutputScan
 from oact_dagster.orca.outputs.terminations import (

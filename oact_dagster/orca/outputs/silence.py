@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from oact_dagster.orca.outputs.files import JobFolder
+from oact_dagster.orca.outputs.output_files import JobFolder
 
 SILENCE_LIMIT_S: Final = 6 * 3600.0
 """Default for the seconds without a change after which a run counts as hanging."""

@@ -12,8 +12,8 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 from oact_dagster.orca.failures import FailureClass, SchedulerMessage, find_failure_class
+from oact_dagster.orca.outputs.energy_bounds import why_unphysical
 from oact_dagster.orca.outputs.input_echo import decode_line
-from oact_dagster.orca.outputs.unphysical import why_unphysical
 
 
 class Termination(StrEnum):
@@ -42,7 +42,7 @@ class Where(StrEnum):
     NORMAL_END = "the line of a normal end, when ORCA's last line (TOTAL RUN TIME) follows it"
     FINAL_ENERGY = "the line of the last energy, of a run that ended normally"
     FINAL_SCF = "the line of the last SCF before the last energy, of a run that ended normally"
-    FINAL_ENERGY_VALUE = "the last energy itself, of a run that ended normally: see unphysical.py"
+    FINAL_ENERGY_VALUE = "the last energy itself, of a run that ended normally: see energy_bounds.py"
     LAST_OPTIMISATION = "after the last optimisation cycle began, of a run that ended normally"
     OPEN_OPTIMISATION = "an optimisation that never said it converged, of a run that ended normally"
     AFTER_LAST_RESULT = "after the last energy, gradient or converged SCF, of a run that did not end normally"

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from oact_dagster.feed.state import BUDGET, PAUSED, first_time, let_go_on, no_longer, pause
-from oact_dagster.intake.need import csv_stamp, note_refused
+from oact_dagster.intake.csv_stamp import csv_stamp, note_refused
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign, load_campaign
-from oact_dagster.status.summary_need import (
+from oact_dagster.status.summary_requests import (
     ASK_AGAIN_S,
     KEY,
     MOST_SUMMARY_TRIES,

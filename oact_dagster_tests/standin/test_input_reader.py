@@ -2,7 +2,7 @@
 
 import pytest
 
-from oact_dagster.standin.read_input import InputError, read_input
+from oact_dagster.standin.input_reader import InputError, read_input
 
 TEMPLATE = """# token: 0123
 # metal_ox: 6.0
