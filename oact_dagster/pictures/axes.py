@@ -107,7 +107,7 @@ def linear_ticks(low: float, high: float, most: int = 6, *, integer: bool = Fals
         most: Largest number of steps between ticks.
         integer: Whether only whole numbers get a tick.
     """
-    if not (math.isfinite(low) and math.isfinite(high)) or high <= low:
+    if not (math.isfinite(low) and math.isfinite(high)) or high - low < _SMALLEST:
         return []
     step = nice_step(high - low, most, integer=integer)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)

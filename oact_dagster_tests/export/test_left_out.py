@@ -171,12 +171,12 @@ def test_files_that_are_not_to_be_overwritten(house: House, output: bytes) -> No
     house.put(0, output, WATER)
     campaign = house.campaign
     (house.out / "out.extxyz").write_text("mine")
-    with pytest.raises(ExportError, match=r"out\.extxyz: is there already; --force overwrites it"):
+    with pytest.raises(ExportError, match=r"out\.extxyz: exists already; --force overwrites it"):
         house.export()
     assert (house.out / "out.extxyz").read_text() == "mine"
     for name, words in (
-        ("campaign/workflow.db", "holds the campaign's ledger"),
-        ("campaign/campaign.yaml", "holds the campaign's settings"),
+        ("campaign/workflow.db", "is the campaign's ledger"),
+        ("campaign/campaign.yaml", "is the campaign's settings"),
         ("campaign/jobs/job_0/orca.out", "is in the folder of the jobs"),
         ("campaign", "is a folder"),
         ("nowhere/out.extxyz", "nowhere: no such folder"),
