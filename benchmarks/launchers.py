@@ -225,8 +225,8 @@ def _inside(folder: Path, size: int) -> dict[str, float]:
             if isinstance(event, InputWritten):
                 submitted = time.monotonic() - began
         recorded = time.monotonic() - began
-        if ledger.count_by_status() != {Status.COMPLETED: size}:
-            raise SystemExit(f"not all structures completed: {ledger.count_by_status()}")
+        if ledger.figures.count_by_status() != {Status.COMPLETED: size}:
+            raise SystemExit(f"not all structures completed: {ledger.figures.count_by_status()}")
     return {
         "submitted": submitted,
         "recorded": recorded,

@@ -156,24 +156,23 @@ def million(path: Path) -> None:
     """Query and change the large ledger, and print the peak memory."""
     with open_reader(path) as reader:
         for name, ask, limit in (
-            ("dashboard: counts by status", reader.count_by_status, 0.2),
-            ("dashboard: metrics with exact medians", reader.metrics, 2.0),
-            ("failures by message", reader.failures_by_message, None),
-            ("set aside, by class", lambda: reader.set_aside_by_class(3, 3), None),
-            ("set aside", lambda: reader.count_set_aside(3, 3), None),
-            ("held", reader.count_held, None),
-            ("running that have started", reader.count_running_started, None),
-            ("core-hours by outcome", reader.cores_spent, None),
-            ("results by engine", reader.count_by_engine, None),
-            ("results by settings", reader.count_results_by_settings, None),
-            ("structures without a name", reader.count_unreachable, None),
-            ("select 1,000 to run", lambda: reader.select([Status.TO_RUN], 1000), None),
-            ("select all to run", lambda: reader.select([Status.TO_RUN]), None),
+            ("dashboard: counts by status", reader.figures.count_by_status, 0.2),
+            ("dashboard: metrics with exact medians", reader.figures.metrics, 2.0),
+            ("failures by message", reader.figures.failures_by_message, None),
+            ("set aside, by class", lambda: reader.figures.set_aside_by_class(3, 3), None),
+            ("set aside", lambda: reader.figures.count_set_aside(3, 3), None),
+            ("held", reader.figures.count_held, None),
+            ("running that have started", reader.figures.count_running_started, None),
+            ("core-hours by outcome", reader.figures.cores_spent, None),
+            ("results by engine", reader.figures.count_by_engine, None),
+            ("results by settings", reader.figures.count_results_by_settings, None),
+            ("select 1,000 to run", lambda: reader.queue.select([Status.TO_RUN], 1000), None),
+            ("select all to run", lambda: reader.queue.select([Status.TO_RUN]), None),
         ):
             show(name, best(ask), limit)
     with Ledger(path) as ledger:
         ledger.open_batch("bench", Owner.this_process())
-        wanted = ledger.select([Status.TO_RUN], 3 * BATCH)
+        wanted = ledger.queue.select([Status.TO_RUN], 3 * BATCH)
         random.Random(3).shuffle(wanted)
         batches = [wanted[start : start + BATCH] for start in range(0, 3 * BATCH, BATCH)]
         claimed: list[list[Claim]] = []

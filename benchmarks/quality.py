@@ -108,15 +108,15 @@ def one_by_one(campaign: Campaign) -> int:
     with open_reader(campaign.ledger) as ledger:
         model = energy_model(ledger, "ORCA")
         indices = range(1000)
-        attempts = ledger.good_attempts(indices)
-        for index, structure in ledger.structures(indices).items():
+        attempts = ledger.history.good_attempts(indices)
+        for index, structure in ledger.structures.of(indices).items():
             judge_one(campaign, structure, attempts[index].result, model)
     return len(attempts)
 
 
 def count(campaign: Campaign) -> int:
     with open_reader(campaign.ledger) as ledger:
-        return ledger.count_quality().judged
+        return ledger.quality.counts().judged
 
 
 def bonds(_: Campaign) -> int:

@@ -7,6 +7,7 @@ import pytest
 from oact_dagster.attempts.job_folder import input_text
 from oact_dagster.intake.identity import check_identity, fix_names
 from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.ledger.level_of_theory import fix_level_of_theory
 from oact_dagster.ledger.states import NewStructure, Outcome
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import CampaignError, load_campaign
@@ -193,7 +194,7 @@ def test_a_basis_file_is_found_from_the_job_folder(tmp_path: Path) -> None:
     campaign = load_campaign(write(tmp_path, GOOD + "  actinide_basis: actinides.bas\n"))
     with Ledger(campaign.ledger, create=True) as ledger:
         ledger.add_structures([NewStructure(0, "U", 1, 0, 1, "U 0 0 0", "row", "calculation", {})])
-        text = input_text(campaign, ledger.structures([0])[0], None)
+        text = input_text(campaign, ledger.structures.of([0])[0], None)
     assert f'"{tmp_path / "actinides.bas"}"' in text
     # The file may be moved, and not be changed: the level of theory names what is in it.
     level = campaign.level_of_theory()
@@ -218,7 +219,7 @@ def test_what_identifies_a_campaign_cannot_change(tmp_path: Path, change: tuple[
         check_identity(campaign, ledger)
         fix_names(campaign, ledger)
         ledger.add_structures([structure(0)])
-        ledger.fix_level_of_theory(campaign.level_of_theory())
+        fix_level_of_theory(ledger, campaign.level_of_theory())
         run(ledger, 0, Outcome.COMPLETED)
         check_identity(campaign, ledger)
         other = load_campaign(write(tmp_path, GOOD.replace(*change)))

@@ -264,7 +264,7 @@ def test_submitting_to_slurm_and_looking_later(tmp_path: Path, engine: TestEngin
         assert done == [1, 2]
         assert workflow.count_by_status() == {"running": 2, "to_run": 1}
         script = (tmp_path / "jobs" / "job_0" / "slurm_job.sh").read_text()
-        [attempt] = workflow.ledger.attempts(0)
+        [attempt] = workflow.ledger.history.attempts(0)
         assert f"--token {attempt.token}" in script and attempt.scheduler_job_id is not None
     until(lambda: all((tmp_path / "jobs" / f"job_{n}" / "exit.json").exists() for n in (0, 1)))
     # By hand it is the same attempt, which has begun.
@@ -275,7 +275,7 @@ def test_submitting_to_slurm_and_looking_later(tmp_path: Path, engine: TestEngin
     shown = oact("dashboard", tmp_path / "workflow.db", "--update", tmp_path / "jobs")
     assert "Updated 2 of 2 running jobs: 2 completed" in shown.stdout, shown.stderr
     with ArchitectorWorkflow(tmp_path / "workflow.db") as workflow:
-        assert workflow.ledger.attempts(0)[0].outcome is Outcome.COMPLETED
+        assert workflow.ledger.history.attempts(0)[0].outcome is Outcome.COMPLETED
     assert (tmp_path / "jobs" / "job_1" / ATTEMPT_FILE).is_file()
 
 
@@ -289,7 +289,7 @@ def test_a_silent_job_in_slurm_is_cancelled_and_then_marked(
     )
     with workflow_of(tmp_path, 1) as workflow:
         submit_batch(workflow, tmp_path / "jobs", 1, "slurm", n_cores=1, n_hours=0.5)
-        [attempt] = workflow.ledger.attempts(0)
+        [attempt] = workflow.ledger.history.attempts(0)
     output = tmp_path / "jobs" / "job_0" / "orca.out"
     until(lambda: output.exists() and output.stat().st_size > 0)
     # The settings are not needed to ask a scheduler that is on PATH.

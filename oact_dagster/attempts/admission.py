@@ -53,7 +53,7 @@ class Admission:
         )
         due = due_of(batch.campaign, batch.clock())
         # What was offered before may have been given back, and is not taken again.
-        found = batch.ledger.next_to_run(batch.request.statuses, due, room + len(batch.offered))
+        found = batch.ledger.queue.next_to_run(batch.request.statuses, due, room + len(batch.offered))
         fresh = [index for index in found if index not in batch.offered][:room]
         if not fresh:
             batch.supply_left = 0
@@ -69,7 +69,7 @@ class Admission:
             batch.pending.popleft() for _ in range(min(room, batch.campaign.batch_size, len(batch.pending)))
         ]
         chunk = [index for index in taken if index not in batch.settled]
-        known = batch.ledger.structures(chunk)
+        known = batch.ledger.structures.of(chunk)
         if not batch.request.supply:
             yield self._take_in(known[index] for index in chunk if index in known)
         yield from (NotRun(index, "is not in the ledger") for index in chunk if index not in known)
@@ -96,7 +96,7 @@ class Admission:
         batch = self._batch
         if Status.COMPLETED not in batch.request.statuses:
             return set()
-        attempts = batch.ledger.good_attempts(completed)
+        attempts = batch.ledger.history.good_attempts(completed)
         return {i for i in completed if i in attempts and attempts[i].settings_hash != batch.settings_hash}
 
     def _claim(self, indices: Sequence[int]) -> Iterator[Event]:
@@ -131,8 +131,8 @@ class Admission:
     def _explain(self, indices: Sequence[int]) -> Iterator[Event]:
         """Say why structures could not be claimed; those that another run took just now are followed."""
         batch = self._batch
-        followed = batch.ledger.open_attempts(indices)
-        structures = batch.ledger.structures(indices)
+        followed = batch.ledger.history.open_attempts(indices)
+        structures = batch.ledger.structures.of(indices)
         stale = self._to_compute_again([i for i, s in structures.items() if s.status is Status.COMPLETED])
         for index, structure in structures.items():
             retry = batch.campaign.retry

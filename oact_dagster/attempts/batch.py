@@ -32,6 +32,7 @@ from oact_dagster.attempts.submitter import Submitter
 from oact_dagster.feed.decisions import why_stopped
 from oact_dagster.launchers.attempt_files import has_run
 from oact_dagster.launchers.protocol import Launcher
+from oact_dagster.ledger.level_of_theory import fix_level_of_theory
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.schedulers.jobs import JobState, LauncherError, Phase
@@ -106,7 +107,7 @@ class BatchRun:
             raise LauncherError(f"{refused}; nothing was started")
         owner = Owner.this_process()
         batch.ledger.take_writer(owner, take_over=batch.request.take_over, now=batch.clock())
-        batch.ledger.fix_level_of_theory(batch.campaign.level_of_theory())
+        fix_level_of_theory(batch.ledger, batch.campaign.level_of_theory())
         batch.writer = FolderWriter(batch.campaign, batch.layout, setup)
         batch.ledger.open_batch(batch.batch_id, owner, batch.clock())
         try:
@@ -300,7 +301,9 @@ class BatchRun:
     def _give_back_unstarted(self, except_for: Collection[str] = ()) -> None:
         # With those that were claimed and not yet handed over when something was raised.
         batch = self._batch
-        tokens = [token for token in batch.ledger.unstarted(batch.batch_id) if token not in except_for]
+        tokens = [
+            token for token in batch.ledger.batches.unstarted(batch.batch_id) if token not in except_for
+        ]
         given = batch.ledger.give_back(tokens)
         if batch.stop.hold:
             batch.ledger.hold(given)

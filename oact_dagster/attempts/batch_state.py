@@ -105,7 +105,7 @@ class BatchState:
             structures: completed ones.
             followed: another run computed them while this one waited.
         """
-        attempts = self.ledger.good_attempts([structure.orig_index for structure in structures])
+        attempts = self.ledger.history.good_attempts([structure.orig_index for structure in structures])
         earlier = with_earlier_ones(self.ledger, attempts)
         for structure in structures:
             attempt = attempts.get(structure.orig_index)
@@ -132,7 +132,7 @@ class BatchState:
             failure_class: of its last attempt, where the ledger does not say it yet.
             log: what its scheduler has said.
         """
-        attempts = self.ledger.attempts(structure.orig_index)
+        attempts = self.ledger.history.attempts(structure.orig_index)
         last = attempts[-1] if attempts else None
         folder = last.job_dir if last is not None and last.job_dir else structure.job_dir
         shown = tail(Path(folder) / OUTPUT_FILE, _TAIL_LINES) if folder else ""

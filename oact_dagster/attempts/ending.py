@@ -20,7 +20,7 @@ from oact_dagster.launchers.attempt_files import (
     read_start,
 )
 from oact_dagster.launchers.local import LocalLauncher
-from oact_dagster.ledger.states import AttemptState, Ending, OpenAttempt, Outcome, Result, StructureRecord
+from oact_dagster.ledger.states import AttemptRecord, AttemptState, Ending, Outcome, Result, StructureRecord
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.outputs.attempt_evidence import read_evidence
 from oact_dagster.orca.outputs.convergence import read_convergence
@@ -73,7 +73,7 @@ class LiveAttempt:
         """The reasons that were told."""
 
 
-def may_have_run(attempt: OpenAttempt, folder: Path) -> bool:
+def may_have_run(attempt: AttemptRecord, folder: Path) -> bool:
     """Tell whether anything of an attempt that a dead run left, and that has no job, may have been started.
 
     What a process of this machine has not written by now, it never wrote; the files of a node may not be seen yet.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from oact_dagster.launchers.attempt_files import INPUT_FILE
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
 

@@ -7,7 +7,7 @@ from oact_dagster.attempts.events import Completed, Event, Failed, InputWritten,
 from oact_dagster.attempts.job_folder import FolderWriter
 from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.setup_hook import SetupError, load_setup_func
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import AttemptRecord, Status, StructureRecord
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.orca.failures import FailureClass
@@ -65,7 +65,7 @@ def stored_results(ledger: Ledger, orig_indices: Sequence[int]) -> Iterator[Even
         if isinstance(structure, int):
             yield NotRun(structure, "is not in the ledger")
         elif structure.status is Status.COMPLETED:
-            tried = ledger.attempts(structure.orig_index) if attempt and attempt.number > 1 else ()
+            tried = ledger.history.attempts(structure.orig_index) if attempt and attempt.number > 1 else ()
             yield Completed(structure, attempt, reused=True, attempts=tried)
         else:
             yield NotRun(
@@ -80,8 +80,8 @@ def _records(
     """Each structure with its good attempt; the bare index of one that the ledger does not have."""
     for start in range(0, len(orig_indices), at_once):
         chunk = orig_indices[start : start + at_once]
-        structures = ledger.structures(chunk)
-        attempts = ledger.good_attempts(chunk)
+        structures = ledger.structures.of(chunk)
+        attempts = ledger.history.good_attempts(chunk)
         for index in chunk:
             yield structures.get(index, index), attempts.get(index)
 
@@ -96,4 +96,4 @@ def with_earlier_ones(
         good: the attempts that delivered results.
     """
     again = [index for index, attempt in good.items() if attempt.number > 1]
-    return dict(ledger.attempts_of(again)) if again else {}
+    return dict(ledger.history.attempts_of(again)) if again else {}

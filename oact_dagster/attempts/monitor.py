@@ -221,11 +221,11 @@ class Monitor:
         batch = self._batch
         if not endings:
             return
-        indices = batch.ledger.indices_of([ending.token for ending in endings])
+        indices = batch.ledger.history.indices_of([ending.token for ending in endings])
         recorded = batch.ledger.record(endings)
         for ending in endings:
             batch.live.pop(ending.token, None)
-        structures = batch.ledger.structures(list(indices.values()))
+        structures = batch.ledger.structures.of(list(indices.values()))
         yield from self._done_now(
             [structures[indices[e.token]] for e in endings if e.outcome is Outcome.COMPLETED]
         )
@@ -292,7 +292,7 @@ class Monitor:
     def _done_now(self, structures: Sequence[StructureRecord]) -> Iterator[Event]:
         batch = self._batch
         done = [structure for structure in structures if structure.status is Status.COMPLETED]
-        attempts = batch.ledger.good_attempts([structure.orig_index for structure in done])
+        attempts = batch.ledger.history.good_attempts([structure.orig_index for structure in done])
         earlier = with_earlier_ones(batch.ledger, attempts)
         for structure in done:
             if structure.job_dir is not None:

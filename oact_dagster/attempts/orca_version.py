@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from oact_dagster.attempts.engine import ORCA_NAME
+from oact_dagster.ledger.level_of_theory import fix_orca_version
 from oact_dagster.ledger.states import Ending, Outcome
 from oact_dagster.ledger.store import Ledger
 
@@ -18,7 +19,7 @@ def of_the_ledgers_orca(ledger: Ledger, ending: Ending) -> Ending:
     if ending.outcome is not Outcome.COMPLETED or result is None or result.engine != ORCA_NAME:
         return ending
     major = (result.engine_version or "").partition(".")[0]
-    if not major or (kept := ledger.fix_orca_version(major)) == major:
+    if not major or (kept := fix_orca_version(ledger, major)) == major:
         return ending
     message = (
         f"computed by ORCA {result.engine_version}, and the ledger's results are of ORCA {kept}, another level of"

@@ -18,8 +18,8 @@ from oact_dagster.attempts.monitor import Monitor
 from oact_dagster.launchers.leftovers import end_leftovers
 from oact_dagster.launchers.protocol import Orphan
 from oact_dagster.ledger.states import (
+    AttemptRecord,
     AttemptState,
-    OpenAttempt,
     Status,
 )
 from oact_dagster.schedulers.jobs import JobState, Phase
@@ -46,11 +46,11 @@ class PeerRuns:
     def attach(self, indices: Sequence[int]) -> Iterator[Event]:
         """Sort running structures: a live run's are followed, a dead run's are judged or followed as ours."""
         batch = self._batch
-        orphans: list[OpenAttempt] = []
+        orphans: list[AttemptRecord] = []
         alive: dict[str, bool] = {}
-        for index, attempt in batch.ledger.open_attempts(indices).items():
+        for index, attempt in batch.ledger.history.open_attempts(indices).items():
             if attempt.batch_id not in alive:
-                alive[attempt.batch_id] = attempt.batch_id != batch.batch_id and batch.ledger.batch_lives(
+                alive[attempt.batch_id] = attempt.batch_id != batch.batch_id and batch.ledger.batches.lives(
                     attempt.batch_id, batch.clock()
                 )
             if alive[attempt.batch_id]:
@@ -73,7 +73,7 @@ class PeerRuns:
         batch.unclear |= tokens
         adopted = self._adopt(orphans)
         batch.unclear -= tokens
-        structures = batch.ledger.structures([attempt.orig_index for attempt in orphans])
+        structures = batch.ledger.structures.of([attempt.orig_index for attempt in orphans])
         harvest: list[LiveAttempt] = []
         untouched: list[str] = []
         for attempt in orphans:
@@ -102,7 +102,7 @@ class PeerRuns:
             [self._following.ending(live, gone) for live in harvest], lost_goes_on=True
         )
 
-    def _adopt(self, orphans: Sequence[OpenAttempt]) -> Mapping[str, str]:
+    def _adopt(self, orphans: Sequence[AttemptRecord]) -> Mapping[str, str]:
         """Find the jobs of attempts that nobody follows.
 
         Raises:
@@ -129,7 +129,7 @@ class PeerRuns:
         batch.ledger.mark_submitted(adopted, batch.clock())
         return adopted
 
-    def _folder_of(self, attempt: OpenAttempt) -> Path:
+    def _folder_of(self, attempt: AttemptRecord) -> Path:
         """Where an attempt's files are now: its folder, or what that was renamed to when a later one began."""
         job_dir = (
             Path(attempt.job_dir)
@@ -145,7 +145,7 @@ class PeerRuns:
         if not batch.others or now - self._last_look < FOLLOW_OTHERS_S:
             return
         self._last_look = now
-        structures = batch.ledger.structures(sorted(batch.others))
+        structures = batch.ledger.structures.of(sorted(batch.others))
         again: list[int] = []
         for index, structure in structures.items():
             if structure.status is Status.COMPLETED:
@@ -158,14 +158,14 @@ class PeerRuns:
                 # Given back by its run: it is ours to run, where it was asked for.
                 again.append(index)
         still = [i for i, s in structures.items() if s.status is Status.RUNNING]
-        running = batch.ledger.open_attempts(still)
+        running = batch.ledger.history.open_attempts(still)
         for index in (i for i in still if i not in running):
             # Read again: between the two questions it may have ended.
-            if batch.ledger.structures([index])[index].status is Status.RUNNING:
+            if batch.ledger.structures.of([index])[index].status is Status.RUNNING:
                 batch.others.discard(index)
                 yield NotRun(index, NOT_OURS)
         owners = {attempt.batch_id for attempt in running.values()}
-        dead = {owner for owner in owners if not batch.ledger.batch_lives(owner, batch.clock())}
+        dead = {owner for owner in owners if not batch.ledger.batches.lives(owner, batch.clock())}
         again += [index for index, attempt in running.items() if attempt.batch_id in dead]
         batch.others.difference_update(again)
         batch.pending.extend(again)

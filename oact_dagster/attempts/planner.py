@@ -39,8 +39,8 @@ class AttemptPlanner:
             not those for whose failure there is no remedy left.
         """
         batch = self._batch
-        tried = batch.ledger.attempts_of(indices)
-        records = batch.ledger.structures(list(tried))
+        tried = batch.ledger.history.attempts_of(indices)
+        records = batch.ledger.structures.of(list(tried))
         left = [index for index in indices if index not in tried]
         for index, attempts in tried.items():
             record = records[index]
@@ -50,7 +50,7 @@ class AttemptPlanner:
             good = None if batch.request.ignore_budget else self._restored(record, attempts)
             if good is not None:
                 yield Note(f"structure {index}: this input has a result already, of attempt {good.number}")
-                yield from batch.done(list(batch.ledger.structures([index]).values()))
+                yield from batch.done(list(batch.ledger.structures.of([index]).values()))
                 continue
             try:
                 coming = self._next(record, attempts)
@@ -75,8 +75,8 @@ class AttemptPlanner:
         batch = self._batch
         if not orig_indices:
             return
-        tried = batch.ledger.attempts_of(orig_indices)
-        for index, record in batch.ledger.structures(list(tried)).items():
+        tried = batch.ledger.history.attempts_of(orig_indices)
+        for index, record in batch.ledger.structures.of(list(tried)).items():
             try:
                 hopeless = self._may_be_claimed(record) and isinstance(self._next(record, tried[index]), Stop)
             except ValueError:
@@ -127,7 +127,7 @@ class AttemptPlanner:
         if coming is not None and number == claim.attempt:
             return coming
         # Either its first attempt, or another run was here between our plan and our claim.
-        earlier = self._batch.ledger.attempts(claim.structure.orig_index) if claim.attempt > 1 else []
+        earlier = self._batch.ledger.history.attempts(claim.structure.orig_index) if claim.attempt > 1 else []
         planned = self._next(claim.structure, earlier)
         if isinstance(planned, NextAttempt):
             return planned

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import Status
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.text import pluralise
@@ -123,10 +123,10 @@ def resolve(campaign: Campaign, ledger: LedgerReader, wanted: Selection) -> Batc
         )
     named = False
     if word == STALE:
-        indices = ledger.results_of_other_settings(campaign.settings_hash(), limit)
+        indices = ledger.history.results_of_other_settings(campaign.settings_hash(), limit)
         statuses: tuple[Status, ...] = (Status.COMPLETED,)
     elif word in BY_STATUS:
-        indices = ledger.select(BY_STATUS[word], limit)
+        indices = ledger.queue.select(BY_STATUS[word], limit)
         statuses = tuple(status for status in BY_STATUS[word] if status is not Status.RUNNING)
     else:
         indices, statuses, named = _named(ledger, word)[:limit], _NAMED, True
@@ -155,7 +155,7 @@ def known_structures(ledger: LedgerReader, orig_indices: Sequence[int], where: s
     Raises:
         SelectionError: it does not have some of them.
     """
-    known = ledger.structures(orig_indices)
+    known = ledger.structures.of(orig_indices)
     unknown = [index for index in orig_indices if index not in known]
     if unknown:
         shown = ", ".join(map(str, unknown[:10])) + (", …" if len(unknown) > 10 else "")

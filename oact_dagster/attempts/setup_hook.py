@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from oact_dagster.attempts.job_record import JobRecord
+from oact_dagster.ledger.states import JobRecord
 from oact_dagster.settings.campaign import Campaign, CampaignError
 
 SetupFunc = Callable[[Path, JobRecord], Any]

@@ -23,7 +23,8 @@ from oact_dagster.attempts.selection import BatchRequest
 from oact_dagster.attempts.setup_hook import SetupError, SetupFunc, load_setup_func
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest, signals_stop
 from oact_dagster.launchers.choose import make_launcher
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.level_of_theory import check_level_of_theory
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.schedulers.jobs import LauncherError
@@ -89,10 +90,10 @@ def choose(
         max_losses: likewise for lost attempts.
         randomize: any of them; otherwise the most urgent first, in the order of the CSV.
     """
-    candidates = iter(_shuffled(ledger.select(READY)) if randomize else ledger.most_urgent(READY))
+    candidates = iter(_shuffled(ledger.queue.select(READY)) if randomize else ledger.queue.most_urgent(READY))
     chosen: list[int] = []
     while len(chosen) < count and (some := list(islice(candidates, max(count, _LOOKED_AT)))):
-        known, live = ledger.structures(some), ledger.open_attempts(some)
+        known, live = ledger.structures.of(some), ledger.history.open_attempts(some)
         chosen += [
             index
             for index in some
@@ -169,10 +170,10 @@ def submit_structures(
             done.problem = error
     # A batch that breaks off stops what it has, too.
     done.stopped = done.problem is None and stop.level is not StopLevel.NONE
-    now = ledger.structures(list(written))
+    now = ledger.structures.of(list(written))
     # A scheduler that is full takes some only; the others were given back.
     done.begun = {index: id for index, id in written.items() if follow or now[index].status not in READY}
-    live = ledger.open_attempts(list(done.begun))
+    live = ledger.history.open_attempts(list(done.begun))
     done.job_ids = [one.scheduler_job_id for one in live.values() if one.scheduler_job_id is not None]
     if done.job_ids:
         done.how_to_cancel = launcher.how_to_cancel(done.job_ids)
@@ -210,11 +211,11 @@ def preview(
         LedgerError: the ledger's results are of another level of theory.
         OSError: a folder cannot be written.
     """
-    ledger.check_level_of_theory(campaign.level_of_theory())
+    check_level_of_theory(ledger, campaign.level_of_theory())
     layout = JobLayout.of(campaign, ledger)
     writer = FolderWriter(campaign, layout, setup or load_setup_func(campaign))
     engine, settings_hash = _engine_or_name(campaign), campaign.settings_hash()
-    attempts, records = ledger.attempts_of(orig_indices), ledger.structures(orig_indices)
+    attempts, records = ledger.history.attempts_of(orig_indices), ledger.structures.of(orig_indices)
     for index in orig_indices:
         record = records[index]
         try:

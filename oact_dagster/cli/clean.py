@@ -68,7 +68,7 @@ def clean(
     settings = bare_campaign(ledger, jobs, job_dir_pattern=pattern)
     report = CleanReport()
     with open_reader(ledger) as reader:
-        reader.count_by_status()
+        reader.figures.count_by_status()
         for removed in find(
             reader,
             JobLayout.of(settings, reader),

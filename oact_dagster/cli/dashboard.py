@@ -13,7 +13,7 @@ from oact_dagster.text import pluralise
 
 if TYPE_CHECKING:
     from oact_dagster.cli.dashboard_jobs import Lists
-    from oact_dagster.ledger.reading import LedgerReader
+    from oact_dagster.ledger.reader import LedgerReader
     from oact_dagster.maintenance.update import UpdateReport
     from oact_dagster.settings.campaign import Campaign
     from oact_dagster.status.feed_status import FeedOverview
@@ -171,7 +171,7 @@ def _check_readable(ledger: Path) -> None:
     from oact_dagster.ledger.read_only import open_reader
 
     with open_reader(ledger) as reader:
-        reader.count_by_status()
+        reader.figures.count_by_status()
 
 
 def _update(ledger: Path, campaign: "Campaign | None", jobs_dir: Path, pattern: str | None) -> "UpdateReport":

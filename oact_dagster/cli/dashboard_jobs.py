@@ -8,8 +8,8 @@ from typing import Any, Final
 from oact_dagster.cli.dashboard_json import jobs_json, rejections_json
 from oact_dagster.cli.dashboard_text import rejection_lines, title_lines
 from oact_dagster.cli.shown_text import one_line
-from oact_dagster.ledger.reading import LedgerReader
-from oact_dagster.ledger.states import Status, StoredStructure
+from oact_dagster.ledger.reader import LedgerReader
+from oact_dagster.ledger.states import JobRecord, Status
 from oact_dagster.text import pluralise
 
 _WIDTH: Final = 60
@@ -42,16 +42,16 @@ class Lists:
         if self.chronic is not None:
             yield ""
             yield from title_lines(f"Chronic Failures (failed {self.chronic} times or more)")
-            found = ledger.stored_by_fail_count(self.chronic, self.limit)
-            yield from self._table(ledger, found, ledger.count_by_fail_count(self.chronic))
-            aside = ledger.stored_set_aside(self.chronic, self.budgets, self.retry_key)
+            found = ledger.structures.stored_by_fail_count(self.chronic, self.limit)
+            yield from self._table(ledger, found, ledger.figures.count_by_fail_count(self.chronic))
+            aside = ledger.structures.stored_set_aside(self.chronic, self.budgets, self.retry_key)
             if aside:
                 yield ""
                 yield from title_lines(f"Set Aside (failed less than {pluralise(self.chronic, 'time')})")
                 yield from self._table(ledger, aside[: self.limit], len(aside))
         if self.rejected:
             yield ""
-            yield from rejection_lines(ledger.rejections())
+            yield from rejection_lines(ledger.intake.rejections())
 
     def as_json(self, ledger: LedgerReader) -> dict[str, Any]:
         """The lists as JSON values."""
@@ -61,23 +61,23 @@ class Lists:
             for title, statuses in self._by_status()
         }
         if self.chronic is not None:
-            jobs["chronic_failures"] = ledger.stored_by_fail_count(self.chronic, self.limit)
-            aside = ledger.stored_set_aside(self.chronic, self.budgets, self.retry_key)
+            jobs["chronic_failures"] = ledger.structures.stored_by_fail_count(self.chronic, self.limit)
+            aside = ledger.structures.stored_set_aside(self.chronic, self.budgets, self.retry_key)
             jobs["set_aside"] = aside[: self.limit]
         found.update(jobs_json(jobs))
         if self.rejected:
-            found["rejections"] = rejections_json(ledger.rejections())
+            found["rejections"] = rejections_json(ledger.intake.rejections())
         return found
 
-    def _rows(self, ledger: LedgerReader, statuses: list[Status]) -> tuple[list[StoredStructure], int]:
+    def _rows(self, ledger: LedgerReader, statuses: list[Status]) -> tuple[list[JobRecord], int]:
         """The first rows with these statuses, and their number; structures that are set aside are not ready."""
-        counts = ledger.count_by_status()
+        counts = ledger.figures.count_by_status()
         in_all = sum(counts.get(status, 0) for status in statuses)
         aside: set[int] = set()
         if Status.TO_RUN in statuses and self.budgets is not None:
-            rows = ledger.stored_set_aside(self.budgets[0], self.budgets)
+            rows = ledger.structures.stored_set_aside(self.budgets[0], self.budgets)
             aside = {row.id for row in rows if row.status in statuses}
-        found = (row for row in ledger.stored_by_status(statuses) if row.id not in aside)
+        found = (row for row in ledger.structures.stored_by_status(statuses) if row.id not in aside)
         return list(islice(found, self.limit)), in_all - len(aside)
 
     def _by_status(self) -> Iterator[tuple[str, list[Status]]]:
@@ -88,13 +88,13 @@ class Lists:
         if self.ready:
             yield "Ready Jobs", [Status.TO_RUN, Status.READY]
 
-    def _table(self, ledger: LedgerReader, rows: list[StoredStructure], in_all: int) -> Iterator[str]:
+    def _table(self, ledger: LedgerReader, rows: list[JobRecord], in_all: int) -> Iterator[str]:
         if not in_all:
             yield "None"
             return
         if rows:
             yield f"{'ID':>7} {'Index':>7} {'Status':<9} {'Atoms':>5} {'Fails':>5}  Error"
-        classes = ledger.failure_classes([row.id for row in rows])
+        classes = ledger.figures.failure_classes([row.id for row in rows])
         for row in rows:
             index = "-" if row.orig_index is None else row.orig_index
             atoms = "-" if row.natoms is None else row.natoms

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from oact_dagster.ledger.metrics import Metrics, Statistic
-from oact_dagster.ledger.states import Rejection, Status, StoredStructure
+from oact_dagster.ledger.states import JobRecord, Rejection, Status
 from oact_dagster.status.feed_status import FeedOverview
 from oact_dagster.status.overview import Overview
 
@@ -73,7 +73,7 @@ def rejections_json(rejections: Sequence[Rejection]) -> list[dict[str, Any]]:
     return [{"row": row.orig_index, "line": row.line, "reason": row.reason} for row in rejections]
 
 
-def jobs_json(jobs: Mapping[str, Sequence[StoredStructure]]) -> dict[str, list[dict[str, Any]]]:
+def jobs_json(jobs: Mapping[str, Sequence[JobRecord]]) -> dict[str, list[dict[str, Any]]]:
     """The lists that flags ask for, without geometries and with whole messages."""
     left_out = {"geometry", "elements"}
     return {

@@ -81,14 +81,14 @@ def intake_lines(campaign: Campaign) -> Iterator[str]:
     from oact_dagster.ledger.store import Ledger
 
     with Ledger(campaign.ledger) as ledger:
-        rejected = ledger.count_rejections()
-        structures = pluralise(sum(ledger.count_by_status().values()), "structure")
+        rejected = ledger.intake.count_rejections()
+        structures = pluralise(sum(ledger.figures.count_by_status().values()), "structure")
         yield f"{structures} in the ledger, {pluralise(rejected, 'rejected row')}"
-        for row in ledger.rejections(SHOWN_REJECTIONS):
+        for row in ledger.intake.rejections(SHOWN_REJECTIONS):
             yield f"  row {row.orig_index} (line {row.line}) rejected: {row.reason}"
         if rejected > SHOWN_REJECTIONS:
             yield f"  and {rejected - SHOWN_REJECTIONS} more: {_show_rejected(campaign)}"
-        repeats, groups = ledger.same_calculations(SHOWN_GROUPS)
+        repeats, groups = ledger.intake.same_calculations(SHOWN_GROUPS)
         if repeats:
             shown = "; ".join(" = ".join(map(str, group)) for group in groups)
             more = "; …" if repeats > sum(len(group) - 1 for group in groups) else ""
@@ -144,8 +144,8 @@ def run_structures(campaign: Campaign, selection: "Selection") -> int:
     from oact_dagster.ledger.store import Ledger
 
     with Ledger(campaign.ledger) as ledger:
-        rejected = ledger.count_rejections()
-        if rejected and not sum(ledger.count_by_status().values()):
+        rejected = ledger.intake.count_rejections()
+        if rejected and not sum(ledger.figures.count_by_status().values()):
             raise RefusedError(
                 f"nothing could be run: {'the only row' if rejected == 1 else f'all {rejected} rows'} of the CSV"
                 f" {'was' if rejected == 1 else 'were'} rejected; {_show_rejected(campaign)}"
@@ -186,9 +186,9 @@ def _finish(campaign: Campaign, problems: list[str], *, whole: bool) -> int:
 
     with Ledger(campaign.ledger) as ledger:
         summary = overview_of(ledger, campaign.retry, retry_key=campaign.retry_key())
-        set_aside = ledger.count_set_aside(campaign.retry.max_failures, campaign.retry.max_losses)
+        set_aside = ledger.figures.count_set_aside(campaign.retry.max_failures, campaign.retry.max_losses)
         retry = campaign.retry
-        reasons = ledger.set_aside_by_class(retry.max_failures, retry.max_losses) if set_aside else []
+        reasons = ledger.figures.set_aside_by_class(retry.max_failures, retry.max_losses) if set_aside else []
         stale = stale_results(campaign, ledger)
     click.echo()
     for line in dashboard_lines(summary, sys.stdout.encoding):

@@ -71,7 +71,7 @@ def init_from_db(
         campaign = read_campaign(text, file)
         with _progress(total) as progress:
             checked = compare_results(ledger, JobLayout.of(campaign, ledger), progress)
-        counts = ledger.count_by_status()
+        counts = ledger.figures.count_by_status()
     written = write_files(file, text, force=force)
     click.echo(
         f"{db}: {pluralise(total, 'structure')}: "

@@ -71,7 +71,9 @@ def _tell_set_aside(campaign: "Campaign", ledger: "Ledger") -> None:
     from oact_dagster.feed.decisions import due_of
 
     due = due_of(campaign, time.time())
-    aside = ledger.count_set_aside(due.max_failures, due.max_losses) + ledger.count_without_remedy(due)
+    aside = ledger.figures.count_set_aside(
+        due.max_failures, due.max_losses
+    ) + ledger.queue.count_without_remedy(due)
     if aside:
         folder = shlex.quote(str(campaign.folder))
         click.echo(

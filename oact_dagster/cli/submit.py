@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from oact_dagster.attempts.events import Event
     from oact_dagster.attempts.submission import Submitted
     from oact_dagster.cli.tally import Tally
-    from oact_dagster.ledger.reading import LedgerReader
+    from oact_dagster.ledger.reader import LedgerReader
     from oact_dagster.ledger.store import Ledger
     from oact_dagster.settings.campaign import Campaign
 
@@ -157,7 +157,7 @@ def _chosen(reader: "LedgerReader", campaign: "Campaign", flags: dict[str, Any])
     from oact_dagster.attempts.submission import READY, choose, room_for
     from oact_dagster.ledger.states import Status
 
-    wanted, counts = flags["batch_size"] or DEFAULT_BATCH, reader.count_by_status()
+    wanted, counts = flags["batch_size"] or DEFAULT_BATCH, reader.figures.count_by_status()
     room = wanted if flags["use_parsl"] else room_for(campaign, counts, wanted)
     retry = campaign.retry
     chosen = choose(

@@ -79,7 +79,7 @@ def target_keys(context: dg.AssetExecutionContext) -> list[str]:
 def _known(context: dg.AssetExecutionContext, ledger: Ledger) -> Iterator[tuple[str, StructureRecord]]:
     """The structures that a run targets; one that the ledger does not have is warned of, and costs nothing else."""
     keys = target_keys(context)
-    structures = ledger.structures([int(key) for key in keys if key.isdecimal()])
+    structures = ledger.structures.of([int(key) for key in keys if key.isdecimal()])
     for key in keys:
         structure = structures.get(int(key)) if key.isdecimal() else None
         if structure is None:

@@ -16,7 +16,7 @@ from oact_dagster.defs.metadata import (
     metric_metadata,
     result_metadata,
 )
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.orca.failures import failure_classes
 from oact_dagster.quality.energy_model import EnergyModel
 from oact_dagster.quality.rules import RuleResult

@@ -11,7 +11,7 @@ import psutil
 
 from oact_dagster.defs.dagster_internals import GRPC_INFO_TAG
 from oact_dagster.defs.keys import CampaignKeys, name_prefix, summarise_name
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.settings.campaign import Campaign
 
 HOST_TAG: Final = "oact/host"
@@ -50,8 +50,8 @@ def close_dead_runs(
         dg.DagsterRunStatus.CANCELING,
     ]
     runs = {run.run_id: run for run in instance.get_runs(dg.RunsFilter(statuses=statuses))}
-    known = {run_id for run_id in runs if ledger is not None and ledger.knows_batch(run_id)}
-    dead = [] if ledger is None else ledger.dead_batches(list(known))
+    known = {run_id for run_id in runs if ledger is not None and ledger.batches.knows(run_id)}
+    dead = [] if ledger is None else ledger.batches.dead(list(known))
     dead += [
         run_id
         for run_id, run in runs.items()

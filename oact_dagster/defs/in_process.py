@@ -69,7 +69,7 @@ def needs_intake(campaign: Campaign) -> bool:
         check_identity(campaign, ledger)
         if not is_taken_in(campaign, ledger):
             return True
-        structures = sum(ledger.count_by_status().values())
+        structures = sum(ledger.figures.count_by_status().values())
     with _instance(campaign) as instance:
         return len(instance.get_dynamic_partitions(campaign.partitions_name)) < structures
 

@@ -126,7 +126,7 @@ def _request(
             )
         left: list[int] = []
     else:
-        left = ledger.left_by_dead_batches()
+        left = ledger.batches.left_by_dead()
     # Those that come out lost, or never began, run on; nothing else is begun.
     found = dict.fromkeys([*left, *missing_materializations(context.instance, campaign, ledger)])
     return BatchRequest(list(found), (Status.TO_RUN,), named=False, take_over=config.take_over)

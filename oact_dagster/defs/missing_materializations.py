@@ -4,7 +4,7 @@ from dagster import DagsterInstance
 
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.partitions import structure_partitions
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.settings.campaign import Campaign
 
 
@@ -15,7 +15,7 @@ def missing_materializations(
 
     It is not when nobody followed the calculation, or when the run that did died before it could say so.
     """
-    completed = [str(index) for index in ledger.completed_indices()]
+    completed = [str(index) for index in ledger.structures.completed_indices()]
     if not completed:
         return []
     statuses = instance.get_status_by_partition(
@@ -28,5 +28,5 @@ def missing_materializations(
     known = set(instance.get_dynamic_partitions(campaign.partitions_name)) if dull else set()
     left = [int(key) for key in dull if key in known]
     # A run at work records a result first, and shows it itself a moment later.
-    shown_soon = ledger.of_living_batches(left)
+    shown_soon = ledger.batches.of_living(left)
     return [index for index in left if index not in shown_soon]

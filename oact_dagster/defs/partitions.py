@@ -26,7 +26,7 @@ def register_partitions(instance: DagsterInstance, campaign: Campaign, ledger: L
         How many keys are new.
     """
     known = set(instance.get_dynamic_partitions(campaign.partitions_name))
-    missing = (str(index) for index in ledger.orig_indices() if str(index) not in known)
+    missing = (str(index) for index in ledger.structures.indices() if str(index) not in known)
     added = 0
     while keys := list(islice(missing, KEYS_AT_ONCE)):
         instance.add_dynamic_partitions(campaign.partitions_name, keys)

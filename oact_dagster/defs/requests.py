@@ -6,7 +6,7 @@ from typing import Final
 import dagster as dg
 
 from oact_dagster.defs.keys import summarise_name
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.summary_requests import to_ask
@@ -76,5 +76,5 @@ def not_claimed_yet(
     return sum(
         int(run.tags.get(LIMIT_TAG, "0"))
         for run in under_way(instance, campaign, kinds)
-        if not ledger.knows_batch(run.run_id)
+        if not ledger.batches.knows(run.run_id)
     )

@@ -191,8 +191,8 @@ def _timeout_sensor(loaded: Campaign, job: dg.JobDefinition) -> dg.SensorDefinit
     def timeout_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         try:
             with _ledger_of(loaded) as (campaign, ledger):
-                left = len(ledger.left_by_dead_batches())
-                marked = ledger.count_running_without_attempt()
+                left = len(ledger.batches.left_by_dead())
+                marked = ledger.figures.count_running_unfollowed()
         except _SkipError as why:
             return dg.SkipReason(str(why))
         seen = (
@@ -222,7 +222,7 @@ def _harvest_sensor(loaded: Campaign, job: dg.JobDefinition) -> dg.SensorDefinit
         try:
             with _ledger_of(loaded) as (campaign, ledger):
                 closed = close_dead_runs(context.instance, campaign, ledger)
-                left = ledger.left_by_dead_batches()
+                left = ledger.batches.left_by_dead()
                 unshown = missing_materializations(context.instance, campaign, ledger)
         except _SkipError as why:
             return dg.SkipReason(str(why))

@@ -15,8 +15,9 @@ from oact_dagster.export.frame import About
 from oact_dagster.export.frames import NOT_ORCA, FrameSelection, FrameSource
 from oact_dagster.export.report import EXAMPLES, ExportReport
 from oact_dagster.files import atomic_file
-from oact_dagster.ledger.reading import LedgerReader
-from oact_dagster.ledger.states import Status, StoredStructure
+from oact_dagster.ledger.level_of_theory import check_level_of_theory
+from oact_dagster.ledger.reader import LedgerReader
+from oact_dagster.ledger.states import JobRecord, Status
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.overview import engines_of
 
@@ -96,7 +97,7 @@ def export_campaign(
     """
     check_format(format_name)
     check_target(campaign, target, overwrite=overwrite)
-    ledger.check_level_of_theory(campaign.level_of_theory())
+    check_level_of_theory(ledger, campaign.level_of_theory())
     if orig_indices is not None:
         known_structures(ledger, orig_indices, "--structures: ")
     report = ExportReport(target)
@@ -125,19 +126,19 @@ def export_campaign(
     return report
 
 
-def _all_rows(ledger: LedgerReader) -> Iterator[tuple[int, list[StoredStructure]]]:
-    rows = ledger.stored_by_status([Status.COMPLETED])
+def _all_rows(ledger: LedgerReader) -> Iterator[tuple[int, list[JobRecord]]]:
+    rows = ledger.structures.stored_by_status([Status.COMPLETED])
     while chunk := list(islice(rows, AT_ONCE)):
         yield len(chunk), chunk
 
 
 def _named_rows(
     ledger: LedgerReader, orig_indices: Sequence[int], report: ExportReport
-) -> Iterator[tuple[int, list[StoredStructure]]]:
+) -> Iterator[tuple[int, list[JobRecord]]]:
     for start in range(0, len(orig_indices), AT_ONCE):
         chunk = orig_indices[start : start + AT_ONCE]
-        structures = ledger.structures(chunk)
-        rows = ledger.stored([structures[index].id for index in chunk])
+        structures = ledger.structures.of(chunk)
+        rows = ledger.structures.stored([structures[index].id for index in chunk])
         completed = []
         for index in chunk:
             row = rows[structures[index].id]
@@ -150,10 +151,10 @@ def _named_rows(
 
 def _count_without_result(ledger: LedgerReader, report: ExportReport) -> int:
     """Report the structures that are not completed; return the number of completed ones."""
-    counts = ledger.count_by_status()
+    counts = ledger.figures.count_by_status()
     for status, count in sorted(counts.items()):
         if status is not Status.COMPLETED and count:
-            report.without_result(status, count, ledger.select([status], EXAMPLES))
+            report.without_result(status, count, ledger.queue.select([status], EXAMPLES))
     return counts.get(Status.COMPLETED, 0)
 
 
@@ -171,7 +172,7 @@ def _about(campaign: Campaign, ledger: LedgerReader) -> About:
 def _columns(campaign: Campaign, ledger: LedgerReader) -> dict[str, str]:
     """Return the annotated columns of the CSV by key. All formats accept the keys, which never equal our own."""
     names = dict.fromkeys(campaign.annotate)
-    for one in ledger.structures(ledger.indices_after(-1, _ROWS_LOOKED_AT)).values():
+    for one in ledger.structures.of(ledger.structures.indices_after(-1, _ROWS_LOOKED_AT)).values():
         names.update(dict.fromkeys(one.annotations))
     keys: dict[str, str] = {}
     for name in names:

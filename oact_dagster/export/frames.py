@@ -11,8 +11,8 @@ from oact_dagster.export.frame import About, Frame, Value
 from oact_dagster.export.proof import Proof, Unproved, proof_of, same_atoms
 from oact_dagster.export.report import ExportReport
 from oact_dagster.export.units import all_finite, energy_in_ev, forces_of
-from oact_dagster.ledger.reading import LedgerReader
-from oact_dagster.ledger.states import AttemptRecord, Status, StoredStructure, StructureRecord
+from oact_dagster.ledger.reader import LedgerReader
+from oact_dagster.ledger.states import AttemptRecord, JobRecord, Status, StructureRecord
 from oact_dagster.maintenance.existing_ledger import SAME_ENERGY_EH
 from oact_dagster.orca.elements import ATOMIC_NUMBERS
 from oact_dagster.orca.outputs.evaluations import Evaluation
@@ -85,15 +85,15 @@ class FrameSource:
             "oact_dagster_version": about.version,
         }
 
-    def of(self, rows: Sequence[StoredStructure]) -> Iterator[Frame]:
+    def of(self, rows: Sequence[JobRecord]) -> Iterator[Frame]:
         """Yield the frames of completed structures, in order; report each structure without one.
 
         Args:
             rows: Rows of the table ``structures``, a few hundred at most.
         """
         indices = [row.orig_index for row in rows if row.orig_index is not None]
-        structures = self._ledger.structures(indices)
-        attempts = self._ledger.good_attempts(indices)
+        structures = self._ledger.structures.of(indices)
+        attempts = self._ledger.history.good_attempts(indices)
         for row in rows:
             index = row.orig_index
             structure = None if index is None else structures.get(index)
@@ -107,7 +107,7 @@ class FrameSource:
                 yield from self._of_one(row, structure, attempts.get(index))
 
     def _of_one(
-        self, row: StoredStructure, structure: StructureRecord, attempt: AttemptRecord | None
+        self, row: JobRecord, structure: StructureRecord, attempt: AttemptRecord | None
     ) -> Iterator[Frame]:
         index = structure.orig_index
         proof = proof_of(row, attempt, self._layout)
@@ -187,7 +187,7 @@ class FrameSource:
         )
 
 
-def problem_of(evaluation: Evaluation, row: StoredStructure) -> str | None:
+def problem_of(evaluation: Evaluation, row: JobRecord) -> str | None:
     """Return why an evaluation is unfit for training, or None.
 
     Args:
@@ -213,7 +213,7 @@ def problem_of(evaluation: Evaluation, row: StoredStructure) -> str | None:
     return None if same_atoms(row, evaluation.symbols) else OTHER_ATOMS
 
 
-def _energy_problem(evaluation: Evaluation, row: StoredStructure) -> str | None:
+def _energy_problem(evaluation: Evaluation, row: JobRecord) -> str | None:
     """Return why the evaluation of a single point is not that of the ledger's energy, or None."""
     assert evaluation.energy is not None and row.final_energy is not None
     return None if abs(evaluation.energy - row.final_energy) <= SAME_ENERGY_EH else _OTHER_ENERGY

@@ -11,7 +11,7 @@ from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.verdict import Evidence
 from oact_dagster.launchers.attempt_files import TOKEN_COMMENT
 from oact_dagster.ledger.failures import LAUNCHER_BY_HAND
-from oact_dagster.ledger.states import AttemptRecord, StoredStructure
+from oact_dagster.ledger.states import AttemptRecord, JobRecord
 from oact_dagster.maintenance.existing_ledger import SAME_ENERGY_EH
 from oact_dagster.maintenance.update import folder_of
 from oact_dagster.orca.outputs.reader import Output, Termination, read_output
@@ -43,7 +43,7 @@ class Unproved:
     detail: str = ""
 
 
-def proof_of(row: StoredStructure, attempt: AttemptRecord | None, layout: JobLayout) -> Proof | Unproved:
+def proof_of(row: JobRecord, attempt: AttemptRecord | None, layout: JobLayout) -> Proof | Unproved:
     """Read the output of a completed structure and compare it with the ledger.
 
     The output of an attempt echoes its token. An output computed by hand or by another tool has none; it counts only
@@ -70,7 +70,7 @@ def proof_of(row: StoredStructure, attempt: AttemptRecord | None, layout: JobLay
     return _agreeing(row, folder, output)
 
 
-def _agreeing(row: StoredStructure, folder: Path, output: Output) -> Proof | Unproved:
+def _agreeing(row: JobRecord, folder: Path, output: Output) -> Proof | Unproved:
     said = float("nan") if row.final_energy is None else row.final_energy
     last = () if output.final_energy is None else (output.final_energy,)
     # The last energy of an optimisation belongs to the final geometry, which has no gradient.
@@ -86,7 +86,7 @@ def _agreeing(row: StoredStructure, folder: Path, output: Output) -> Proof | Unp
     return Proof(folder, output)
 
 
-def same_atoms(row: StoredStructure, symbols: tuple[str, ...]) -> bool:
+def same_atoms(row: JobRecord, symbols: tuple[str, ...]) -> bool:
     """Return whether an output has the structure's atoms, in any order, as far as the ledger tells."""
     kept = [word.strip().capitalize() for word in (row.elements or "").split(";") if word.strip()]
     if row.natoms is not None and row.natoms != len(symbols):
@@ -103,7 +103,7 @@ def _is_its_own(output: Output, attempt: AttemptRecord | None) -> bool:
     return attempt is None or attempt.launcher == LAUNCHER_BY_HAND or not attempt.plan
 
 
-def _folder(row: StoredStructure, attempt: AttemptRecord | None, layout: JobLayout) -> Path | None:
+def _folder(row: JobRecord, attempt: AttemptRecord | None, layout: JobLayout) -> Path | None:
     """Return the present folder: the campaign may have been moved, and later attempts have other folders."""
     if attempt is None or attempt.launcher == LAUNCHER_BY_HAND:
         try:
@@ -124,7 +124,7 @@ def _folder(row: StoredStructure, attempt: AttemptRecord | None, layout: JobLayo
     return there
 
 
-def _candidates(row: StoredStructure, attempt: AttemptRecord, layout: JobLayout) -> Iterator[Path]:
+def _candidates(row: JobRecord, attempt: AttemptRecord, layout: JobLayout) -> Iterator[Path]:
     seen = set()
     for name in (attempt.job_dir, row.job_dir):
         if name is None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Final
 
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
 
@@ -77,14 +77,14 @@ def let_in(ledger: Ledger, host: str) -> bool:
         hosts = _parsed(text)
         was_out = name in hosts.out
         out = {one: count for one, count in hosts.out.items() if one != name}
-        return json.dumps(asdict(_Hosts(out, {**hosts.let_in, name: ledger.newest_attempt()})))
+        return json.dumps(asdict(_Hosts(out, {**hosts.let_in, name: ledger.health.newest_attempt()})))
 
     ledger.change_meta(KEY, change)
     return was_out
 
 
 def _found(campaign: Campaign, ledger: LedgerReader, hosts: _Hosts, now: float) -> dict[str, int]:
-    found = dict(ledger.bad_hosts(campaign.feed.bad_host_after, hosts.let_in, now=now))
+    found = dict(ledger.health.bad_hosts(campaign.feed.bad_host_after, hosts.let_in, now=now))
     if can_leave_out(campaign):
         # Of this one, which need not be a node, ledgers of before tell for attempts that never began.
         found.pop(_short(socket.gethostname()), None)

@@ -22,7 +22,7 @@ from oact_dagster.feed.state import (
     read_feed_state,
 )
 from oact_dagster.ledger.queue import Due
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
@@ -76,12 +76,12 @@ def decide_feed(
         runs: of this kind that were asked for and have not ended.
     """
     at = time.time() if now is None else now
-    counts = ledger.count_by_status()
+    counts = ledger.figures.count_by_status()
     running, done = counts.get(Status.RUNNING, 0), counts.get(Status.COMPLETED, 0)
     hosts = bad_hosts(campaign, ledger, at)
     seen = f"{done} of {sum(counts.values())} completed, {running} running, {requested} asked for"
     seen += f", bad hosts: {', '.join(hosts)}" if hosts else ""
-    unanswered = ledger.unanswered(at)
+    unanswered = ledger.batches.unanswered(at)
     seen += f", {unanswered}" if unanswered else ""
     left = count_left(campaign, ledger, at)
     if left or running:
@@ -92,7 +92,7 @@ def decide_feed(
     stop = _safety(campaign, ledger, at)
     if stop is not None:
         return stop
-    due = ledger.count_due(_TO_RUN, due_of(campaign, at))
+    due = ledger.queue.count_due(_TO_RUN, due_of(campaign, at))
     resting = sum(counts.get(status, 0) for status in _TO_RUN) - due
     seen += f", {due} due" + (f", {resting} resting, held or set aside" if resting else "")
     if not due:
@@ -115,10 +115,10 @@ def decide_retry(
         runs: of this kind that were asked for and have not ended.
     """
     at = time.time() if now is None else now
-    counts = ledger.count_by_status()
+    counts = ledger.figures.count_by_status()
     failed = sum(counts.get(status, 0) for status in _FAILED)
-    due = ledger.count_due(_FAILED, due_of(campaign, at))
-    held, ever = ledger.count_held(_FAILED), ledger.count_due(_FAILED, _whenever(campaign, at))
+    due = ledger.queue.count_due(_FAILED, due_of(campaign, at))
+    held, ever = ledger.figures.count_held(_FAILED), ledger.queue.count_due(_FAILED, _whenever(campaign, at))
     seen = f"{failed} failed or timed out, {due} due, {failed - ever - held} set aside, {ever - due} resting"
     seen += f", {held} held" if held else ""
     if not ever:
@@ -155,7 +155,7 @@ def why_stopped(campaign: Campaign, ledger: Ledger, now: float) -> tuple[str, st
     if reason:
         return PAUSED, f"the campaign {campaign.name} is paused: {reason}; {GO_ON}"
     budget = campaign.feed.core_hours
-    spent = 0.0 if budget is None else sum(ledger.cores_spent().values())
+    spent = 0.0 if budget is None else sum(ledger.figures.cores_spent().values())
     if budget is None or spent < budget:
         return "", ""
     text = f"the budget of the campaign {campaign.name} is spent: {spent:.4g} of {budget:g} core-hours"
@@ -175,13 +175,13 @@ def _failing(campaign: Campaign, ledger: Ledger, after: int, now: float) -> str:
     feed = campaign.feed
     least = min(feed.window, feed.trial) if feed.trial else feed.window
     rate = feed.pause_at_failure_rate
-    opened, refused = ledger.last_refused(feed.window, after)
+    opened, refused = ledger.health.last_refused(feed.window, after)
     if opened >= least and refused > rate * opened:
         return (
             f"of {refused} of the last {pluralise(opened, 'attempt')} no input could be written"
             f" (feed.pause_at_failure_rate {rate:g})"
         )
-    last = ledger.last_ended(feed.window, after)
+    last = ledger.health.last_ended(feed.window, after)
     failures = [one for one in last if one.outcome in _FAILURES]
     if len(last) < least or len(failures) <= rate * len(last):
         return ""
@@ -189,7 +189,7 @@ def _failing(campaign: Campaign, ledger: Ledger, after: int, now: float) -> str:
     # than they took, has not failed.
     longest = max(one.elapsed for one in failures)
     began = min(one.ended_at for one in last) - longest
-    if len(failures) <= rate * (len(last) + ledger.count_running_since(began, now - longest)):
+    if len(failures) <= rate * (len(last) + ledger.health.count_running_since(began, now - longest)):
         return ""
     by_class = Counter(one.failure_class or one.outcome.value for one in failures)
     classes = ", ".join(f"{count} {name}" for name, count in by_class.most_common(3))
@@ -202,7 +202,7 @@ def _failing(campaign: Campaign, ledger: Ledger, after: int, now: float) -> str:
 def _left_of_trial(campaign: Campaign, ledger: Ledger, at_work: int) -> int | None:
     """How many more structures the trial may begin; None when it is over."""
     trial = campaign.feed.trial
-    ended = len(ledger.last_ended(trial, read_feed_state(ledger).after)) if trial else 0
+    ended = len(ledger.health.last_ended(trial, read_feed_state(ledger).after)) if trial else 0
     return None if ended >= trial else max(0, trial - ended - at_work)
 
 
@@ -267,7 +267,7 @@ def count_left(campaign: Campaign, ledger: LedgerReader, now: float) -> int:
         ledger: of the campaign.
         now: Unix time, s.
     """
-    return ledger.count_due((*_TO_RUN, *_FAILED), _whenever(campaign, now))
+    return ledger.queue.count_due((*_TO_RUN, *_FAILED), _whenever(campaign, now))
 
 
 def what_came(campaign: Campaign, ledger: LedgerReader, counts: Mapping[Status, int]) -> str:
@@ -278,7 +278,7 @@ def what_came(campaign: Campaign, ledger: LedgerReader, counts: Mapping[Status, 
         ledger: of the campaign.
         counts: structures by status.
     """
-    held, held_failed = ledger.count_held(_TO_RUN), ledger.count_held(_FAILED)
+    held, held_failed = ledger.figures.count_held(_TO_RUN), ledger.figures.count_held(_FAILED)
     failed = sum(counts.get(status, 0) for status in _FAILED) - held_failed
     left = sum(counts.get(status, 0) for status in _TO_RUN) - held
     parts = [f"{counts.get(Status.COMPLETED, 0)} completed"]

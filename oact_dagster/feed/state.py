@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.store import Ledger
 
 _KEY: Final = "feed"
@@ -54,7 +54,7 @@ def let_go_on(ledger: Ledger) -> str:
         before = state
         if not state.paused:
             return state
-        return FeedState(after=ledger.newest_attempt(), told=_without(state, PAUSED))
+        return FeedState(after=ledger.health.newest_attempt(), told=_without(state, PAUSED))
 
     _change(ledger, change)
     return before.paused

@@ -4,7 +4,7 @@ import json
 from typing import Final
 
 from oact_dagster.intake.run_order import is_ordered, order_key
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
 

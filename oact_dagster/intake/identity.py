@@ -3,7 +3,8 @@
 import json
 
 from oact_dagster.ledger.connection import LedgerError
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.level_of_theory import check_level_of_theory
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
 
@@ -46,7 +47,7 @@ def check_identity(campaign: Campaign, ledger: LedgerReader) -> None:
         LedgerError: Something has changed; the message has both values.
     """
     check_names(campaign, ledger)
-    ledger.check_level_of_theory(campaign.level_of_theory())
+    check_level_of_theory(ledger, campaign.level_of_theory())
 
 
 def _names(campaign: Campaign) -> dict[str, object]:

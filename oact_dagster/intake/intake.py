@@ -67,8 +67,8 @@ def take_in(campaign: Campaign, ledger: Ledger, progress: IntakeProgress | None 
 def _known_already(campaign: Campaign, ledger: Ledger) -> IntakeReport:
     """Return the report for a campaign that was made from a ledger and has no CSV."""
     ordered = tuple(put_in_order(campaign, ledger))
-    structures = sum(ledger.count_by_status().values())
-    repeats, groups = ledger.same_calculations(LISTED)
+    structures = sum(ledger.figures.count_by_status().values())
+    repeats, groups = ledger.intake.same_calculations(LISTED)
     return IntakeReport(
         csv=ledger.path,
         size=0,
@@ -76,8 +76,8 @@ def _known_already(campaign: Campaign, ledger: Ledger) -> IntakeReport:
         taken=0,
         known=structures,
         rejected_now=0,
-        rejected=ledger.count_rejections(),
-        first_rejections=tuple(ledger.rejections(LISTED)),
+        rejected=ledger.intake.count_rejections(),
+        first_rejections=tuple(ledger.intake.rejections(LISTED)),
         structures=structures,
         repeats=repeats,
         repeat_groups=tuple(tuple(group) for group in groups),
@@ -100,7 +100,7 @@ def _take_in(campaign: Campaign, csv: CsvFile, ledger: Ledger, progress: IntakeP
     ordered = tuple(put_in_order(campaign, ledger, csv, columns, found.first_new))
     taken, rejected_now = _write(csv, columns, ledger, found.first_new, Order(campaign), progress)
     progress(2 * csv.size, 2 * csv.size)
-    repeats, groups = ledger.same_calculations(LISTED)
+    repeats, groups = ledger.intake.same_calculations(LISTED)
     return IntakeReport(
         csv=csv.path,
         size=csv.size,
@@ -108,9 +108,9 @@ def _take_in(campaign: Campaign, csv: CsvFile, ledger: Ledger, progress: IntakeP
         taken=taken,
         known=found.known,
         rejected_now=rejected_now,
-        rejected=ledger.count_rejections(),
-        first_rejections=tuple(ledger.rejections(LISTED)),
-        structures=(structures := sum(ledger.count_by_status().values())),
+        rejected=ledger.intake.count_rejections(),
+        first_rejections=tuple(ledger.intake.rejections(LISTED)),
+        structures=(structures := sum(ledger.figures.count_by_status().values())),
         repeats=repeats,
         repeat_groups=tuple(tuple(group) for group in groups),
         notes=(*_notes(campaign, csv, found, structures), *ordered),
@@ -119,7 +119,7 @@ def _take_in(campaign: Campaign, csv: CsvFile, ledger: Ledger, progress: IntakeP
 
 def _compare(csv: CsvFile, columns: Columns, ledger: Ledger, progress: IntakeProgress) -> Comparison:
     """Read the whole file and compare its rows with those in the ledger."""
-    found = Comparison(columns, ledger.known_rows())
+    found = Comparison(columns, ledger.intake.known_rows())
     for row in csv.rows():
         if not row.number & 0xFF:
             progress(row.offset, 2 * csv.size)
@@ -175,8 +175,8 @@ def _chunks(
             progress(csv.size + row.offset, 2 * csv.size)
         result = check_row(row, columns)
         if isinstance(result, NewStructure):
-            place = order.place_of(result.elements, result.multiplicity, result.priority)
-            good.append(replace(result, cost_rank=place.cost_rank, n_basis_functions=place.n_basis_functions))
+            place = order.place_of(result.elements, result.multiplicity, result.place.priority)
+            good.append(replace(result, place=place))
             held += len(result.geometry)
         else:
             bad.append(result)

@@ -8,7 +8,7 @@ from typing import Final
 
 from oact_dagster.intake.columns import Columns
 from oact_dagster.intake.csv_rows import CsvRow
-from oact_dagster.ledger.states import NewStructure, Rejection, Status, StructureRecord
+from oact_dagster.ledger.states import NewStructure, Place, Rejection, Status, StructureRecord
 from oact_dagster.orca.geometry import GeometryError, parse_geometry
 from oact_dagster.orca.structure import Structure, StructureError
 
@@ -91,7 +91,7 @@ def check_row(row: CsvRow, columns: Columns) -> NewStructure | Rejection:
         row_hash=digest,
         calculation_hash=structure.calculation_hash(),
         annotations=annotations(row, columns),
-        priority=priority,
+        place=Place(priority),
     )
 
 

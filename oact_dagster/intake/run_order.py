@@ -13,7 +13,7 @@ from oact_dagster.intake.columns import Columns
 from oact_dagster.intake.csv_rows import CsvFile, CsvRow
 from oact_dagster.intake.rows import priority_of
 from oact_dagster.launchers.packing import expected_cost
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import Place
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.orca.inputs.settings import InputRefused
@@ -108,7 +108,7 @@ def put_in_order(
     changed = unread = 0
     first_unread: list[int] = []
     for priorities in chunks:
-        sizes = ledger.sizes_of(list(priorities))
+        sizes = ledger.structures.sizes_of(list(priorities))
         none = [index for index in sizes if priorities[index] is None]
         unread += len(none)
         first_unread += none[: _LISTED - len(first_unread)]
@@ -154,6 +154,6 @@ def _priorities(
 def _without(ledger: Ledger) -> Iterator[Mapping[int, float | None]]:
     """Yield all structures of the ledger in chunks, with priority 0."""
     last = -1
-    while indices := ledger.indices_after(last, _CHUNK_ROWS):
+    while indices := ledger.structures.indices_after(last, _CHUNK_ROWS):
         yield dict.fromkeys(indices, 0.0)
         last = indices[-1]

@@ -1,156 +1,95 @@
-"""A ledger that is open for writing: its transactions, the host that writes, and the batches that run on it."""
+"""The batches of a ledger: whose process lives, and what those left that died."""
 
-import contextlib
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
-from typing import NoReturn
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from oact_dagster.ledger.connection import transaction
-from oact_dagster.ledger.opening import connect
+from oact_dagster.ledger.ledger_file import LedgerFile
 from oact_dagster.ledger.owner import Owner
-from oact_dagster.ledger.reading import LedgerReader
-from oact_dagster.ledger.states import OpenAttempt
-from oact_dagster.ledger.writer import (
-    read_writer,
-    refuse_second_host,
-    release_writer,
-    show_writer,
-    take_writer,
-)
+from oact_dagster.ledger.predicates import OPEN, REACHABLE, RUNNING
+from oact_dagster.ledger.writer import HEARTBEAT_LIMIT_S, Writer, read_writer
 
 
-class WritableLedger(LedgerReader):
-    """A ledger's file, open for reading and writing.
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """The processes that run batches on this ledger, or did."""
 
-    Args:
-        path: the SQLite file.
-        create: make it when it is missing.
-        timeout: how long a locked file is waited for, s.
-        owner: who writes; this process where it is not given.
+    file: LedgerFile
 
-    Raises:
-        LedgerError: the file is missing or cannot be used.
-    """
+    def writer(self) -> Writer | None:
+        """The host that runs batches on this ledger now; None when there is none."""
+        return self.file.read(read_writer)
 
-    def __init__(
-        self, path: str | Path, *, create: bool = False, timeout: float = 30.0, owner: Owner | None = None
-    ) -> None:
-        super().__init__(Path(path), connect(Path(path), create=create, timeout=timeout), timeout)
-        self._owner = owner or Owner.this_process()
+    def lives(self, batch_id: str, now: float | None = None) -> bool:
+        """Tell whether a batch's process still runs: by its pid on this host, by its heartbeat on another."""
+        row = self._row(batch_id)
+        return row is not None and _lives(row, now)
 
-    @staticmethod
-    def open(path: str | Path, *, timeout: float = 30.0) -> NoReturn:
-        """Not here: a ledger that is only read is ``open_reader(path)``."""
-        raise TypeError("to read only: open_reader(path)")
+    def any_lives(self, now: float | None = None) -> bool:
+        """Tell whether any batch's process still runs."""
+        return any(_lives(row, now) for row in self._not_ended())
 
-    def close(self) -> None:
-        """Bring the journal back into the file, so that it alone can be copied, and close it."""
-        # Where another process reads or writes, the last one to close brings it back.
-        with contextlib.suppress(sqlite3.OperationalError):
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._connection.close()
+    def dead(self, batch_ids: Iterable[str]) -> list[str]:
+        """Those of these batches whose process is known to be gone; not those that the ledger does not know."""
+        rows = {batch_id: self._row(batch_id) for batch_id in batch_ids}
+        return [name for name, row in rows.items() if row is not None and _owner(row).lives() is False]
 
-    def _transaction(self) -> AbstractContextManager[sqlite3.Connection]:
-        """A transaction of the host that writes.
+    def knows(self, batch_id: str) -> bool:
+        """Whether a batch has begun."""
+        return self._row(batch_id) is not None
 
-        Raises:
-            LedgerError: another host does, or the file cannot be written; nothing has changed.
-        """
-        return self._guarded()
+    def left_by_dead(self, now: float | None = None) -> list[int]:
+        """``orig_index`` of structures whose attempt is open and followed by nobody, in the order of the CSV."""
+        names = [
+            str(row[0]) for row in self.file.rows(f"SELECT DISTINCT a.batch_id FROM attempts a WHERE {OPEN}")
+        ]
+        rows = self.file.rows_of(
+            "SELECT s.orig_index FROM attempts a JOIN structures s ON s.id = a.structure_id"
+            f" WHERE {OPEN} AND a.batch_id IN (...) AND {RUNNING} AND {REACHABLE}",
+            [name for name in names if not self.lives(name, now)],
+        )
+        return sorted(int(row[0]) for row in rows)
 
-    @contextmanager
-    def _guarded(self) -> Iterator[sqlite3.Connection]:
-        with transaction(self._connection, self.path, self._timeout) as db:
-            # Also one that was taken over while it slept learns it here.
-            refuse_second_host(db, self.path, self._owner)
-            yield db
+    def of_living(self, orig_indices: Iterable[int], now: float | None = None) -> set[int]:
+        """Those of these structures that were tried by a batch that still lives."""
+        living = {row["id"] for row in self._not_ended() if _lives(row, now)}
+        rows = self.file.rows_of(
+            "SELECT s.orig_index, a.batch_id FROM attempts a JOIN structures s ON s.id = a.structure_id"
+            f" WHERE s.orig_index IN (...) AND {REACHABLE}",
+            orig_indices if living else (),
+        )
+        return {int(row[0]) for row in rows if row[1] in living}
 
-    # --- the host that writes, and batches ----------------------------------------------------------------------
+    def unanswered(self, now: float | None = None) -> str:
+        """Since when and why the scheduler does not answer, as the first live batch has found; empty while it does."""
+        rows = self._not_ended()
+        return next((str(row["unanswered"]) for row in rows if row["unanswered"] and _lives(row, now)), "")
 
-    def take_writer(self, owner: Owner, *, take_over: bool = False, now: float | None = None) -> None:
-        """Make a process's host the one that may write; other processes of that host may write beside it.
+    def unstarted(self, batch_id: str) -> list[str]:
+        """Tokens of a batch's open attempts whose payload has not started."""
+        rows = self.file.rows(
+            f"SELECT a.token FROM attempts a WHERE a.batch_id = ? AND {OPEN} AND a.state IN ('claimed', 'submitted')",
+            (batch_id,),
+        )
+        return [str(row[0]) for row in rows]
 
-        Args:
-            owner: the process that will run batches.
-            take_over: from another host that was not seen for 10 minutes.
-            now: the time.
+    def _row(self, batch_id: str) -> sqlite3.Row | None:
+        return self.file.one("SELECT * FROM batches WHERE id = ?", (batch_id,))
 
-        Raises:
-            LedgerError: another host has it; it is named, with the time since when.
-        """
-        at = time.time() if now is None else now
-        with transaction(self._connection, self.path, self._timeout) as db:
-            take_writer(db, self.path, owner, at, take_over=take_over)
-        self._owner = owner
+    def _not_ended(self) -> Sequence[sqlite3.Row]:
+        # What a batch says of its scheduler begins with that one's name and the time.
+        return self.file.rows("SELECT * FROM batches WHERE ended_at IS NULL ORDER BY unanswered")
 
-    def open_batch(
-        self, batch_id: str, owner: Owner, now: float | None = None, *, take_over: bool = False
-    ) -> None:
-        """Enter the process that runs a batch; a batch of this id that ran before is taken over.
 
-        Its host is then the one that may write, see :meth:`take_writer`.
-        """
-        at = time.time() if now is None else now
-        with transaction(self._connection, self.path, self._timeout) as db:
-            take_writer(db, self.path, owner, at, take_over=take_over)
-            db.execute(
-                "INSERT OR REPLACE INTO batches (id, host, boot_id, pid, pid_started, heartbeat, started_at, ended_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
-                (batch_id, owner.host, owner.boot_id, owner.pid, owner.pid_started, at, at),
-            )
-        self._owner = owner
+def _owner(row: sqlite3.Row) -> Owner:
+    return Owner(row["host"], row["boot_id"], row["pid"], row["pid_started"])
 
-    def beat(self, batch_id: str, now: float | None = None, unanswered: str = "") -> None:
-        """Show that a batch's process lives, and with it the host that writes.
 
-        Args:
-            batch_id: of the batch.
-            now: Unix time, s.
-            unanswered: since when and why its scheduler does not answer; empty while it does.
-
-        Raises:
-            LedgerError: another host has taken the ledger over meanwhile.
-        """
-        at = time.time() if now is None else now
-        with self._transaction() as db:
-            db.execute(
-                "UPDATE batches SET heartbeat = ?, unanswered = ? WHERE id = ?",
-                (at, unanswered or None, batch_id),
-            )
-            show_writer(db, self._owner, at)
-
-    def close_batch(self, batch_id: str, now: float | None = None) -> None:
-        """A batch's process has no open attempt any more; the last one of a host lets any host write."""
-        at = time.time() if now is None else now
-        with self._transaction() as db:
-            db.execute("UPDATE batches SET ended_at = ? WHERE id = ?", (at, batch_id))
-            others = db.execute(
-                "SELECT id FROM batches WHERE ended_at IS NULL AND (host = ? OR boot_id = ?)",
-                (self._owner.host, self._owner.boot_id),
-            ).fetchall()
-            if not any(self.batch_lives(str(other["id"]), at) for other in others):
-                release_writer(db, self._owner)
-
-    def release_dead_writer(self, now: float | None = None) -> None:
-        """Let any host write again, where the one that did was this host and its process has ended."""
-        at = time.time() if now is None else now
-        with self._transaction() as db:
-            holder = read_writer(db)
-            if holder is None or self.any_batch_lives(at):
-                return
-            if Owner(holder.host, holder.boot_id, holder.pid, holder.pid_started).lives() is False:
-                release_writer(db, self._owner)
-
-    def take_over(self, attempt: OpenAttempt, batch_id: str) -> bool:
-        """Make a dead batch's attempt ours; False when another process was faster."""
-        with self._transaction() as db:
-            cursor = db.execute(
-                # Why its job waits is looked at anew.
-                "UPDATE attempts SET batch_id = ?, pending_reason = NULL"
-                " WHERE token = ? AND batch_id = ? AND state != 'closed'",
-                (batch_id, attempt.token, attempt.batch_id),
-            )
-            return cursor.rowcount == 1
+def _lives(row: sqlite3.Row, now: float | None) -> bool:
+    if row["ended_at"] is not None:
+        return False
+    alive = _owner(row).lives()
+    if alive is not None:
+        return alive
+    return (time.time() if now is None else now) - float(row["heartbeat"]) < HEARTBEAT_LIMIT_S

@@ -4,29 +4,41 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from oact_dagster.ledger.connection import telling
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.owner import Owner
+from oact_dagster.ledger.predicates import (
+    FAILED,
+    GAVE_RESULT,
+    GOOD_NUMBER,
+    HAS_RESULT,
+    IDLE,
+    LAST,
+    OPEN,
+    RUNNING,
+    UNFOLLOWED,
+)
+from oact_dagster.ledger.reader import LedgerReader
+from oact_dagster.ledger.schema import NO_RESULT, RESULT_COLUMNS
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.ledger.writer import read_writer, release_writer
 
 _KNOWN: Final = ", ".join(f"'{status}'" for status in Status)
-_RESULT: Final = ("final_energy", "max_forces", "scf_steps", "wall_time", "n_cores")
-_ANY_RESULT: Final = "(" + " OR ".join(f"s.{name} IS NOT NULL" for name in _RESULT) + ")"
-_LAST: Final = "(SELECT MAX(b.number) FROM attempts b WHERE b.structure_id = s.id)"
-_GOOD_ENERGY: Final = (
-    "(SELECT json_extract(a.result, '$.final_energy') FROM attempts a WHERE a.structure_id = s.id"
-    " AND a.outcome = 'completed' AND a.undone = 0 ORDER BY a.number DESC LIMIT 1)"
-)
+_ANY_RESULT: Final = "(" + " OR ".join(f"s.{name} IS NOT NULL" for name in RESULT_COLUMNS) + ")"
 _CLEARABLE: Final = (
-    "(s.status IN ('to_run', 'ready') OR (s.status IN ('failed', 'timeout') AND EXISTS (SELECT 1 FROM attempts a"
-    f" WHERE a.structure_id = s.id AND a.number = {_LAST} AND a.result IS NOT NULL)))"
+    f"(s.status IN ('to_run', 'ready') OR ({FAILED} AND EXISTS (SELECT 1 FROM attempts a"
+    f" WHERE a.structure_id = s.id AND {LAST} AND a.result IS NOT NULL)))"
 )
-_OUTDATED: Final = (
-    "s.id IS NULL OR s.status IS NOT 'completed' OR q.attempt != COALESCE((SELECT MAX(a.number) FROM attempts a"
-    " WHERE a.structure_id = s.id AND a.outcome = 'completed' AND a.undone = 0), 0)"
-)
+_OUTDATED: Final = f"s.id IS NULL OR s.status IS NOT 'completed' OR q.attempt != COALESCE({GOOD_NUMBER}, 0)"
 _COUNTED: Final = "(SELECT COUNT(*) FROM attempts a WHERE a.structure_id = s.id AND a.counted = 1)"
 _LOST: Final = "(SELECT COUNT(*) FROM attempts a WHERE a.structure_id = s.id AND a.outcome = 'lost')"
+
+
+def _kept(name: str) -> str:
+    """A number that the attempt which completed ``structures s`` has."""
+    return (
+        f"(SELECT json_extract(a.result, '$.{name}') FROM attempts a WHERE a.structure_id = s.id AND {GAVE_RESULT}"
+        " ORDER BY a.number DESC LIMIT 1)"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,41 +93,35 @@ CONSISTENCY_RULES: Final[tuple[LedgerRule, ...]] = (
         "completed-has-energy",
         "each completed structure has a final energy",
         "SELECT s.id, s.orig_index, 'completed without an energy' FROM structures s"
-        " WHERE s.status = 'completed' AND s.final_energy IS NULL",
+        f" WHERE {HAS_RESULT} AND s.final_energy IS NULL",
         "`oact dashboard DB --update JOBS_DIR` reads it again when the structure is set to running, or set it to_run",
         "UPDATE structures AS s SET "
-        + ", ".join(
-            f"{name} = COALESCE(s.{name}, (SELECT json_extract(a.result, '$.{name}') FROM attempts a"
-            " WHERE a.structure_id = s.id AND a.outcome = 'completed' AND a.undone = 0 ORDER BY a.number DESC LIMIT 1))"
-            for name in _RESULT
-        )
-        + f" WHERE s.status = 'completed' AND s.final_energy IS NULL AND {_GOOD_ENERGY} IS NOT NULL",
+        + ", ".join(f"{name} = COALESCE(s.{name}, {_kept(name)})" for name in RESULT_COLUMNS)
+        + f" WHERE {HAS_RESULT} AND s.final_energy IS NULL AND {_kept('final_energy')} IS NOT NULL",
         "takes the result that its attempt has",
     ),
     LedgerRule(
         "result-is-the-attempts",
         "a completed structure's energy is that of the attempt that completed it",
-        f"SELECT s.id, s.orig_index, 'energy ' || s.final_energy || ', and its attempt has ' || {_GOOD_ENERGY}"
-        " FROM structures s WHERE s.status = 'completed' AND s.final_energy IS NOT NULL"
-        f" AND ABS(s.final_energy - {_GOOD_ENERGY}) > 1e-6",
+        f"SELECT s.id, s.orig_index, 'energy ' || s.final_energy || ', and its attempt has ' || {_kept('final_energy')}"
+        f" FROM structures s WHERE {HAS_RESULT} AND s.final_energy IS NOT NULL"
+        f" AND ABS(s.final_energy - {_kept('final_energy')}) > 1e-6",
         "somebody changed the one or the other by hand: see which is in the output, and set it",
     ),
     LedgerRule(
         "result-only-completed",
         "result columns are empty unless a structure is completed (or runs, for tools that set them first)",
         f"SELECT s.id, s.orig_index, s.status || ' with results' FROM structures s WHERE {_ANY_RESULT}"
-        " AND s.status IN ('to_run', 'ready', 'failed', 'timeout')",
+        f" AND {IDLE}",
         "the numbers are those of an attempt that failed or was reset; clear them, or set the status completed",
-        f"UPDATE structures AS s SET {', '.join(f'{name} = NULL' for name in _RESULT)}"
-        f" WHERE {_ANY_RESULT} AND {_CLEARABLE}",
+        f"UPDATE structures AS s SET {NO_RESULT} WHERE {_ANY_RESULT} AND {_CLEARABLE}",
         "clears them, where an attempt keeps the numbers or the structure is to be run again",
     ),
     LedgerRule(
         "running-has-attempt",
         "each running structure has an attempt whose outcome is not recorded yet",
         "SELECT s.id, s.orig_index, 'running, and nothing of ours runs it' FROM structures s"
-        " WHERE s.status = 'running' AND NOT EXISTS"
-        " (SELECT 1 FROM attempts a WHERE a.structure_id = s.id AND a.state != 'closed')",
+        f" WHERE {UNFOLLOWED}",
         "another tool or somebody's hand marked it: `oact dashboard DB --update JOBS_DIR` judges it by its output; set"
         " it to_run where nothing runs",
     ),
@@ -124,14 +130,14 @@ CONSISTENCY_RULES: Final[tuple[LedgerRule, ...]] = (
         "a structure whose attempt is open is running",
         "SELECT s.id, s.orig_index, 'is ' || s.status || ' while its attempt ' || a.number || ' is open'"
         " FROM attempts a JOIN structures s ON s.id = a.structure_id"
-        " WHERE a.state != 'closed' AND s.status != 'running'",
+        f" WHERE {OPEN} AND NOT {RUNNING}",
         "its status was set by hand; the attempt's end is recorded when it comes",
     ),
     LedgerRule(
         "one-open-attempt",
         "no structure has two open attempts",
         "SELECT s.id, s.orig_index, COUNT(*) || ' open attempts' FROM attempts a"
-        " JOIN structures s ON s.id = a.structure_id WHERE a.state != 'closed' GROUP BY s.id HAVING COUNT(*) > 1",
+        f" JOIN structures s ON s.id = a.structure_id WHERE {OPEN} GROUP BY s.id HAVING COUNT(*) > 1",
         "see which of them runs (`squeue`, `flux jobs`), and close the other one",
     ),
     LedgerRule(
@@ -205,19 +211,28 @@ CONSISTENCY_RULES: Final[tuple[LedgerRule, ...]] = (
 
 def broken_rows(ledger: LedgerReader, rule: LedgerRule) -> Iterator[BrokenRow]:
     """What breaks a rule; streamed."""
-    for row in ledger._stream(rule.broken):
+    for row in ledger.file.stream(rule.broken):
         yield BrokenRow(row[0], row[1], str(row[2]))
 
 
 def mend(ledger: Ledger, rule: LedgerRule) -> None:
     """Mend what breaks a rule, as far as that is safe, in one transaction."""
     if rule.mend is not None:
-        with ledger._transaction() as db:
+        with ledger.file.transaction() as db:
             db.execute(rule.mend)
 
 
 def damage(ledger: LedgerReader, limit: int = 20) -> Sequence[str]:
     """What SQLite itself finds wrong with the file; empty where it is sound."""
-    with telling(ledger.path):
-        rows = ledger._connection.execute(f"PRAGMA main.quick_check({limit})").fetchall()
+    rows = ledger.file.rows(f"PRAGMA main.quick_check({limit})")
     return [str(row[0]) for row in rows if str(row[0]) != "ok"]
+
+
+def release_dead_writer(ledger: Ledger, now: float) -> None:
+    """Let any host write again, where the one that did was this host and its process has ended."""
+    with ledger.file.transaction() as db:
+        holder = read_writer(db)
+        if holder is None or ledger.batches.any_lives(now):
+            return
+        if Owner(holder.host, holder.boot_id, holder.pid, holder.pid_started).lives() is False:
+            release_writer(db, ledger.file.owner)

@@ -1,15 +1,26 @@
 """What a whole ledger holds, in figures: none of these reads the rows of the structures one by one."""
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
-from oact_dagster.ledger.chunks import chunks, marks
-from oact_dagster.ledger.connection import LedgerError, telling
-from oact_dagster.ledger.failures import UNCOUNTED
-from oact_dagster.ledger.ledger_file import LedgerFile
-from oact_dagster.ledger.metrics import METRIC_COLUMNS, Metrics, metrics_of
-from oact_dagster.ledger.states import AttemptTimes, Outcome, Status
+from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.ledger.ledger_file import LedgerFile, marks
+from oact_dagster.ledger.metrics import Metrics, metrics_of
+from oact_dagster.ledger.predicates import (
+    FAILED,
+    GOOD,
+    HAS_RESULT,
+    LAST,
+    OPEN,
+    RUNNING,
+    UNCOUNTED,
+    UNFOLLOWED,
+)
+from oact_dagster.ledger.schema import RESULT_COLUMNS
+from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.orca.failures import failure_classes
 
 _ROWS_AT_ONCE: Final = 10_000
@@ -17,10 +28,8 @@ _SHOWN_CLASSES: Final = ", ".join(f"'{name}'" for name in failure_classes(lambda
 
 _LAST_OUTCOME: Final = (
     "COALESCE((SELECT COALESCE(a.failure_class, a.outcome) FROM attempts a WHERE a.structure_id = s.id"
-    " AND a.number = (SELECT MAX(b.number) FROM attempts b WHERE b.structure_id = s.id)), s.status)"
+    f" AND {LAST}), s.status)"
 )
-
-
 _MESSAGE_READ: Final = 2000
 _MESSAGE_SHOWN: Final = 200
 _MESSAGES_APART: Final = 5000
@@ -28,8 +37,35 @@ _OTHERS: Final = "other messages"
 _NUMBER: Final = re.compile(r"\d+")
 
 
-class LedgerFigures(LedgerFile):
+class Origin(NamedTuple):
+    """What completed structures were computed with."""
+
+    engine: str | None
+    """None where it was not kept, or the result was set by hand."""
+    engine_version: str | None
+    settings_hash: str | None
+    """Of the settings that decide what an input computes."""
+    structures: int
+
+
+class Pace(NamedTuple):
+    """What has become of the attempts that were opened last."""
+
+    first_claimed_at: float | None
+    """When the first of them was opened, Unix time, s; None where there is none."""
+    completed: int
+    """How many of them have completed since the time that was asked for."""
+    failed: int
+    """How many have failed or timed out since then."""
+    completed_last: int
+    """How many have completed since the later time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
     """Counts and statistics of a ledger."""
+
+    file: LedgerFile
 
     def count_as_stored(self) -> dict[str, int]:
         """How many structures have each text in their status, whatever it is (a missing one is empty)."""
@@ -38,7 +74,7 @@ class LedgerFigures(LedgerFile):
         for status in self._statuses_as_stored():
             same = "IS NULL" if status is None else "= ?"
             values = () if status is None else (status,)
-            count = self._number(f"SELECT COUNT(*) FROM structures WHERE status {same}", values)
+            count = self.file.number(f"SELECT COUNT(*) FROM structures WHERE status {same}", values)
             found["" if status is None else status] = found.get(status or "", 0) + count
         return found
 
@@ -55,66 +91,51 @@ class LedgerFigures(LedgerFile):
                 f"{text!r} ({stored[text]} structure{'' if stored[text] == 1 else 's'})"
                 for text in unknown[:5]
             )
-            row = self._one(
+            row = self.file.one(
                 "SELECT id FROM structures WHERE COALESCE(status, '') = ? ORDER BY id LIMIT 1", (unknown[0],)
             )
             raise LedgerError(
-                f"{self.path}: unknown status {shown}{' and others' if len(unknown) > 5 else ''}, first in the row"
+                f"{self.file.path}: unknown status {shown}{' and others' if len(unknown) > 5 else ''}, first in the row"
                 f" with id {row[0] if row else '?'}: set it to one of {', '.join(Status)}"
             )
         return {Status(text): stored[text] for text in stored if stored[text]}
 
     def _statuses_as_stored(self) -> list[str | None]:
         """The different texts in the column ``status``, found by leaps through its index."""
-        rows = self._rows(
+        rows = self.file.rows(
             "WITH RECURSIVE found(status) AS (SELECT MIN(status) FROM structures UNION ALL"
             " SELECT (SELECT MIN(s.status) FROM structures s WHERE s.status > found.status)"
             " FROM found WHERE found.status IS NOT NULL) SELECT status FROM found WHERE status IS NOT NULL"
         )
         found: list[str | None] = [str(row[0]) for row in rows]
-        if self._one("SELECT 1 FROM structures WHERE status IS NULL LIMIT 1"):
+        if self.file.one("SELECT 1 FROM structures WHERE status IS NULL LIMIT 1"):
             found.append(None)
         return found
 
-    def count_unreachable(self) -> int:
-        """How many structures no run can name: without an ``orig_index``, or with that of an earlier row.
-
-        There are none but in files that others made.
-        """
-        return self._number("SELECT COUNT(*) - COUNT(DISTINCT orig_index) FROM structures")
-
     def count_running_started(self) -> int:
         """How many of the running structures' attempts have started (the others are queued)."""
-        return self._number(
+        return self.file.number(
             "SELECT COUNT(*) FROM attempts a JOIN structures s ON s.id = a.structure_id"
-            " WHERE a.state != 'closed' AND a.state = 'running' AND s.status = 'running'"
+            f" WHERE {OPEN} AND a.state = 'running' AND {RUNNING}"
         )
 
     def count_running_unfollowed(self) -> int:
         """How many structures are marked running without an open attempt: by another tool, or by hand."""
-        return self._number(
-            "SELECT COUNT(*) FROM structures s WHERE s.status = 'running' AND NOT EXISTS"
-            " (SELECT 1 FROM attempts a WHERE a.structure_id = s.id AND a.state != 'closed')"
-        )
+        return self.file.number(f"SELECT COUNT(*) FROM structures s WHERE {UNFOLLOWED}")
 
-    def failure_classes(self, ids: Sequence[int]) -> dict[int, str]:
+    def failure_classes(self, ids: Iterable[int]) -> dict[int, str]:
         """The failure class of the last attempt by the ``id`` of what is failed or timed out and has one."""
-        found = {}
-        for chunk in chunks(ids):
-            rows = self._rows(
-                f"SELECT s.id, {_LAST_OUTCOME} AS class FROM structures s"
-                f" WHERE s.status IN ('failed', 'timeout') AND s.id IN ({marks(chunk)})",
-                chunk,
-            )
-            found.update({int(row["id"]): str(row["class"]) for row in rows})
-        return found
+        rows = self.file.rows_of(
+            f"SELECT s.id, {_LAST_OUTCOME} AS class FROM structures s WHERE {FAILED} AND s.id IN (...)", ids
+        )
+        return {int(row["id"]): str(row["class"]) for row in rows}
 
     def stuck_by_reason(self) -> list[tuple[str, int]]:
         """``(reason, structures)`` of running structures whose jobs may wait for ever; most first."""
-        rows = self._rows(
+        rows = self.file.rows(
             "SELECT a.pending_reason AS reason, COUNT(*) AS n FROM attempts a"
             " JOIN structures s ON s.id = a.structure_id"
-            " WHERE a.pending_reason IS NOT NULL AND a.state != 'closed' AND s.status = 'running'"
+            f" WHERE a.pending_reason IS NOT NULL AND {OPEN} AND {RUNNING}"
             " GROUP BY reason ORDER BY n DESC, reason"
         )
         return [(str(row[0]), int(row[1])) for row in rows]
@@ -122,8 +143,8 @@ class LedgerFigures(LedgerFile):
     def count_held(self, statuses: Sequence[Status] | None = None) -> int:
         """How many structures are held until they are released or named; with one of these statuses, or any."""
         if statuses is None:
-            return self._number("SELECT COUNT(*) FROM structure_state WHERE held != 0")
-        return self._number(
+            return self.file.number("SELECT COUNT(*) FROM structure_state WHERE held != 0")
+        return self.file.number(
             "SELECT COUNT(*) FROM structure_state st JOIN structures s ON s.id = st.structure_id"
             f" WHERE st.held != 0 AND s.status IN ({marks(statuses)})",
             tuple(statuses),
@@ -132,12 +153,12 @@ class LedgerFigures(LedgerFile):
     def count_set_aside(self, max_failures: int, max_losses: int) -> int:
         """How many structures without a result have used up their budget of failed or of lost attempts."""
         query, values = set_aside_query(max_failures, max_losses)
-        return self._number(f"SELECT COUNT(*) FROM ({query})", values)
+        return self.file.number(f"SELECT COUNT(*) FROM ({query})", values)
 
     def set_aside_by_class(self, max_failures: int, max_losses: int) -> list[tuple[str, int]]:
         """``(failure class or outcome of the last attempt, structures)`` of what is set aside; most first."""
         query, values = set_aside_query(max_failures, max_losses)
-        rows = self._rows(
+        rows = self.file.rows(
             f"SELECT {_LAST_OUTCOME} AS class, COUNT(*) AS n FROM ({query}) aside JOIN structures s ON s.id = aside.id"
             " GROUP BY class ORDER BY n DESC, class",
             values,
@@ -150,9 +171,9 @@ class LedgerFigures(LedgerFile):
         Messages that differ in their numbers only are one; of very many different ones the rarer end up as "other
         messages". The rows are streamed.
         """
-        rows = self._stream(
+        rows = self.file.stream(
             f"SELECT {_LAST_OUTCOME}, substr(s.error_message, 1, {_MESSAGE_READ}), s.orig_index FROM structures s"
-            " WHERE s.status IN ('failed', 'timeout')"
+            f" WHERE {FAILED}"
         )
         found: dict[tuple[str, str], list[Any]] = {}
         for kind, message, orig_index in rows:
@@ -166,28 +187,38 @@ class LedgerFigures(LedgerFile):
 
     def faults_by_host(self) -> list[tuple[str, int]]:
         """``(host, attempts)`` that failed there by a fault of the host, such as its disk or MPI; most first."""
-        rows = self._rows(
+        rows = self.file.rows(
             f"SELECT host, COUNT(*) AS n FROM attempts WHERE outcome = 'failed' AND failure_class IN ({_SHOWN_CLASSES})"
             " AND host IS NOT NULL GROUP BY host ORDER BY n DESC, host LIMIT 20"
         )
         return [(str(row[0]), int(row[1])) for row in rows]
 
-    def newest_attempts(self, limit: int) -> list[AttemptTimes]:
-        """When the attempts that were opened last began and ended; bounded, since there may be millions."""
-        rows = self._rows(
-            "SELECT outcome, claimed_at, ended_at FROM attempts ORDER BY id DESC LIMIT ?", (limit,)
+    def pace(self, newest: int, since: float, last: float) -> Pace:
+        """How many of the attempts that were opened last have ended since a time.
+
+        Args:
+            newest: so many attempts are looked at; there may be millions.
+            since: Unix time, s.
+            last: the later time of :attr:`Pace.completed_last`, likewise.
+        """
+        row = self.file.one(
+            "SELECT MIN(claimed_at), COALESCE(SUM(outcome = 'completed' AND ended_at > ?1), 0),"
+            " COALESCE(SUM(outcome IN ('failed', 'timeout') AND ended_at > ?1), 0),"
+            " COALESCE(SUM(outcome = 'completed' AND ended_at > ?2), 0)"
+            " FROM (SELECT outcome, claimed_at, ended_at FROM attempts ORDER BY id DESC LIMIT ?3)",
+            (since, last, newest),
         )
-        return [AttemptTimes(None if row[0] is None else Outcome(row[0]), row[1], row[2]) for row in rows]
+        return Pace(*row) if row is not None else Pace(None, 0, 0, 0)
 
     def count_by_fail_count(self, min_fail_count: int) -> int:
         """How many structures have at least as many counted failures; 1 or more."""
-        return self._number(
+        return self.file.number(
             "SELECT COUNT(*) FROM structures WHERE fail_count > 0 AND fail_count >= ?", (min_fail_count,)
         )
 
     def cores_spent(self) -> dict[Outcome, float]:
         """Core-hours of all closed attempts, by outcome."""
-        rows = self._rows(
+        rows = self.file.rows(
             "SELECT outcome, SUM(COALESCE(elapsed, 0) * COALESCE(n_cores, 1)) / 3600.0 FROM attempts"
             " WHERE outcome IS NOT NULL GROUP BY outcome"
         )
@@ -195,31 +226,48 @@ class LedgerFigures(LedgerFile):
 
     def count_by_engine(self) -> dict[str | None, int]:
         """Completed structures by the engine that computed them (None: not kept, or set by hand)."""
-        rows = self._rows(
-            "SELECT a.engine, COUNT(*) FROM structures s LEFT JOIN attempts a ON a.structure_id = s.id"
-            " AND a.outcome = 'completed' AND a.undone = 0 AND a.number = (SELECT MAX(b.number) FROM attempts b"
-            " WHERE b.structure_id = s.id AND b.outcome = 'completed' AND b.undone = 0)"
-            " WHERE s.status = 'completed' GROUP BY a.engine"
+        return self._count_results_by("engine")
+
+    def count_results_by_settings(self) -> dict[str | None, int]:
+        """Completed structures by the hash of the settings that their input was made with (None: not kept)."""
+        return self._count_results_by("settings_hash")
+
+    def _count_results_by(self, column: str) -> dict[str | None, int]:
+        rows = self.file.rows(
+            f"SELECT a.{column}, COUNT(*) FROM structures s LEFT JOIN attempts a ON a.structure_id = s.id AND {GOOD}"
+            f" WHERE {HAS_RESULT} GROUP BY a.{column}"
         )
         return {row[0]: int(row[1]) for row in rows}
 
+    def count_by_origin(self) -> list[Origin]:
+        """Completed structures by engine, its version, and the settings that their input was made with; most first."""
+        version = (
+            "CASE WHEN json_valid(a.result) AND json_type(a.result) = 'object'"
+            " THEN CAST(json_extract(a.result, '$.engine_version') AS TEXT) END"
+        )
+        rows = self.file.rows(
+            f"SELECT a.engine, {version} AS version, a.settings_hash, COUNT(*) AS n FROM structures s"
+            f" LEFT JOIN attempts a ON a.structure_id = s.id AND {GOOD} WHERE {HAS_RESULT}"
+            " GROUP BY 1, 2, 3 ORDER BY n DESC, 1, 2, 3"
+        )
+        return [Origin._make(row) for row in rows]
+
     def metrics(self) -> Metrics:
         """Exact figures of all completed structures; 40 bytes a structure are kept while they are summed up."""
-        with telling(self.path, self._timeout):
-            return metrics_of(self._metric_rows())
+        return self.file.read(lambda connection: metrics_of(_metric_rows(connection)))
 
-    def _indexes(self) -> set[str]:
-        rows = self._connection.execute("SELECT name FROM main.sqlite_master WHERE type = 'index'")
-        return {str(row[0]) for row in rows}
 
-    def _metric_rows(self) -> Iterator[list[tuple[float | None, ...]]]:
-        cursor = self._connection.cursor()
-        cursor.row_factory = None
-        # SQLite would take the index on the status, and read every row of 2 kB; an older file has only that one.
-        by = "INDEXED BY idx_metrics" if "idx_metrics" in self._indexes() else ""
-        cursor.execute(f"SELECT {', '.join(METRIC_COLUMNS)} FROM structures {by} WHERE status = 'completed'")
-        while rows := cursor.fetchmany(_ROWS_AT_ONCE):
-            yield rows
+def _metric_rows(connection: sqlite3.Connection) -> Iterator[list[tuple[float | None, ...]]]:
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    # SQLite would take the index on the status, and read every row of 2 kB; an older file has only that one.
+    there = cursor.execute(
+        "SELECT 1 FROM main.sqlite_master WHERE type = 'index' AND name = 'idx_metrics'"
+    ).fetchone()
+    by = "INDEXED BY idx_metrics" if there else ""
+    cursor.execute(f"SELECT {', '.join(RESULT_COLUMNS)} FROM structures {by} WHERE status = 'completed'")
+    while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+        yield rows
 
 
 def set_aside_query(max_failures: int, max_losses: int) -> tuple[str, tuple[int, ...]]:
@@ -231,8 +279,7 @@ def set_aside_query(max_failures: int, max_losses: int) -> tuple[str, tuple[int,
         # `> 0` lets SQLite use the small indexes, which hold only such rows.
         f"SELECT s.id FROM structures s WHERE s.fail_count > 0 AND s.fail_count >= ? AND {without_result}"
         # A failure that is not counted yet is one of the budget, too.
-        f" UNION SELECT s.id FROM structures s WHERE s.status IN ('failed', 'timeout')"
-        f" AND COALESCE(s.fail_count, 0) = ? AND {UNCOUNTED}"
+        f" UNION SELECT s.id FROM structures s WHERE {FAILED} AND COALESCE(s.fail_count, 0) = ? AND {UNCOUNTED}"
         " UNION SELECT s.id FROM structure_state st JOIN structures s ON s.id = st.structure_id"
         f" WHERE st.loss_count > 0 AND st.loss_count >= ? AND {without_result}"
     )

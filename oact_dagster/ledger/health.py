@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from oact_dagster.ledger.failures import LAUNCHER_BY_HAND
-from oact_dagster.ledger.history import LedgerHistory
+from oact_dagster.ledger.ledger_file import LedgerFile
 from oact_dagster.ledger.states import EndedAttempt, Outcome
 from oact_dagster.orca.failures import FailureClass, failure_classes
 
@@ -24,12 +25,15 @@ _LOOKED_AT: Final = 20_000
 """Attempts from the newest on; a campaign may have millions."""
 
 
-class LedgerHealth(LedgerHistory):
+@dataclass(frozen=True, slots=True)
+class Health:
     """What tells a campaign that goes wrong from one that meets a hard structure now and then."""
+
+    file: LedgerFile
 
     def newest_attempt(self) -> int:
         """What :meth:`last_ended` and the others call the attempt that was opened last; 0 where there is none."""
-        return self._number("SELECT MAX(id) FROM attempts")
+        return self.file.number("SELECT MAX(id) FROM attempts")
 
     def last_ended(self, limit: int, after: int = 0) -> list[EndedAttempt]:
         """The attempts that ended last, the newest first.
@@ -42,9 +46,9 @@ class LedgerHealth(LedgerHistory):
             limit: at most so many.
             after: only of attempts that were opened after this one (see :meth:`newest_attempt`).
         """
-        rows = self._rows(
-            "SELECT outcome, failure_class, ended_at, COALESCE(elapsed, 0) FROM (SELECT id, structure_id, number,"
-            " state, launcher, outcome, failure_class, ended_at, elapsed FROM attempts WHERE id > ?"
+        rows = self.file.rows(
+            "SELECT outcome, failure_class, host, ended_at, COALESCE(elapsed, 0) FROM (SELECT id, structure_id, number,"
+            " state, launcher, outcome, failure_class, host, ended_at, elapsed FROM attempts WHERE id > ?"
             " ORDER BY id DESC LIMIT ?) newest"
             f" WHERE {_OURS} AND {_COUNTED} AND NOT (outcome != 'completed' AND EXISTS (SELECT 1 FROM attempts before"
             " WHERE before.structure_id = newest.structure_id AND before.number < newest.number AND before.id > ?"
@@ -52,7 +56,7 @@ class LedgerHealth(LedgerHistory):
             " ORDER BY ended_at DESC, id DESC LIMIT ?",
             (after, _LOOKED_AT, after, limit),
         )
-        return [EndedAttempt(Outcome(row[0]), row[1], float(row[2]), float(row[3])) for row in rows]
+        return [EndedAttempt(Outcome(outcome), *values) for outcome, *values in rows]
 
     def last_refused(self, limit: int, after: int = 0) -> tuple[int, int]:
         """How many of the attempts that were opened last there are, and of how many no input could be written.
@@ -61,7 +65,7 @@ class LedgerHealth(LedgerHistory):
             limit: at most so many.
             after: as of :meth:`last_ended`.
         """
-        row = self._one(
+        row = self.file.one(
             f"SELECT COUNT(*), COALESCE(SUM({_REFUSED}), 0) FROM (SELECT failure_class FROM attempts"
             f" WHERE id > ? AND state != 'claimed' AND {_OURS} ORDER BY id DESC LIMIT ?)",
             (after, limit),
@@ -70,7 +74,7 @@ class LedgerHealth(LedgerHistory):
 
     def count_running_since(self, first: float, last: float) -> int:
         """How many attempts compute that began between two Unix times, s."""
-        return self._number(
+        return self.file.number(
             "SELECT COUNT(*) FROM attempts WHERE state != 'closed' AND state = 'running'"
             " AND started_at BETWEEN ? AND ?",
             (first, last),
@@ -94,7 +98,7 @@ class LedgerHealth(LedgerHistory):
         Returns:
             ``(host, structures)``, most first; hosts without their domains.
         """
-        rows = self._rows(
+        rows = self.file.rows(
             f"SELECT {_HOST} AS name, COUNT(DISTINCT CASE WHEN fault THEN structure_id END) AS faults,"
             " COUNT(DISTINCT CASE WHEN outcome = 'completed' THEN structure_id END) AS good,"
             " COUNT(DISTINCT CASE WHEN lost_there THEN structure_id END) AS lost,"
@@ -119,7 +123,7 @@ class LedgerHealth(LedgerHistory):
     def _works_elsewhere(self, host: str, first: int, started_before: float) -> bool:
         """Whether an attempt that was opened after this one has completed on another host, or computes since then."""
         return bool(
-            self._number(
+            self.file.number(
                 "SELECT EXISTS (SELECT 1 FROM attempts WHERE id > ? AND state = 'closed' AND outcome = 'completed'"
                 f" AND {_HOST} != ?) OR EXISTS (SELECT 1 FROM attempts WHERE id > ? AND state != 'closed'"
                 " AND state = 'running' AND started_at < ?)",

@@ -1,121 +1,97 @@
-"""A whole ledger line by line, for pictures and tables: structures with their last attempt, and the attempts.
+"""The attempts of a ledger: one structure's, many structures', and all of them."""
 
-Everything is streamed, and nothing of it holds a geometry.
-"""
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
 
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from oact_dagster.ledger.ledger_file import LedgerFile
+from oact_dagster.ledger.predicates import GOOD, HAS_RESULT, OPEN, REACHABLE
+from oact_dagster.ledger.rows import ATTEMPT_COLUMNS, attempt_of
+from oact_dagster.ledger.states import AttemptLine, AttemptRecord, EndedAttempt, Outcome
 
-from oact_dagster.ledger.figures import LedgerFigures
-from oact_dagster.ledger.states import Outcome, Status
-
-_MESSAGE_SHOWN: Final = 200
-"""So many characters of a message are read; they may hold a megabyte."""
-
-_LAST: Final = "a.number = (SELECT MAX(b.number) FROM attempts b WHERE b.structure_id = s.id)"
-_GOOD: Final = (
-    "a.outcome = 'completed' AND a.undone = 0 AND a.number = (SELECT MAX(b.number) FROM attempts b"
-    " WHERE b.structure_id = s.id AND b.outcome = 'completed' AND b.undone = 0)"
-)
+_ATTEMPTS: Final = f"SELECT {ATTEMPT_COLUMNS} FROM attempts a JOIN structures s ON s.id = a.structure_id"
 
 
-class StructureLine(NamedTuple):
-    """A structure and what its last attempt tells. Energies in Eh, gradients in Eh/bohr, times in s."""
+@dataclass(frozen=True, slots=True)
+class History:
+    """What was tried."""
 
-    orig_index: int | None
-    """None only in a file that others made."""
-    elements: str
-    """Semicolon-separated symbols, one per atom."""
-    natoms: int
-    charge: int
-    multiplicity: int
-    status: Status
-    final_energy: float | None
-    max_forces: float | None
-    """Largest Cartesian gradient component."""
-    scf_steps: int | None
-    wall_time: float | None
-    n_cores: int | None
-    message: str | None
-    """Of its failure; cut."""
-    job_dir: str | None
-    n_basis_functions: int | None
-    """None where it was not counted."""
-    attempts: int
-    host: str | None
-    failure_class: str | None
-    """Of its last attempt."""
-    annotations: str
-    """What the CSV says of it beside, as JSON."""
+    file: LedgerFile
 
+    def attempts(self, orig_index: int) -> list[AttemptRecord]:
+        """All attempts of a structure, the first one first."""
+        return self.attempts_of([orig_index]).get(orig_index, [])
 
-class AttemptLine(NamedTuple):
-    """An attempt. Unix times in s."""
-
-    orig_index: int | None
-    number: int
-    outcome: Outcome | None
-    """None where it has not ended."""
-    failure_class: str | None
-    remedy: str | None
-    host: str | None
-    started_at: float | None
-    elapsed: float | None
-    """Wall time, s."""
-    n_cores: int | None
-
-
-class EndedLine(NamedTuple):
-    """What a count of attempts needs of one that has ended."""
-
-    outcome: Outcome
-    failure_class: str | None
-    host: str | None
-    ended_at: float | None
-    """Unix time, s."""
-
-
-class Origin(NamedTuple):
-    """What completed structures were computed with."""
-
-    engine: str | None
-    """None where it was not kept, or the result was set by hand."""
-    engine_version: str | None
-    settings_hash: str | None
-    """Of the settings that decide what an input computes."""
-    structures: int
-
-
-class LedgerHistory(LedgerFigures):
-    """Every structure and every attempt, streamed."""
-
-    def structure_lines(self) -> Iterator[StructureLine]:
-        """Every structure, in the order of the CSV; streamed.
-
-        Raises:
-            LedgerError: the ledger cannot be read.
-            ValueError: a status is none of ours; :meth:`count_by_status` names it.
-        """
-        statuses = {str(status): status for status in Status}
-        for row in self._stream(
-            "SELECT s.orig_index, COALESCE(s.elements, ''), COALESCE(s.natoms, 0), COALESCE(s.charge, 0),"
-            " COALESCE(s.spin, 1), s.status, s.final_energy, s.max_forces, s.scf_steps, s.wall_time, s.n_cores,"
-            f" substr(s.error_message, 1, {_MESSAGE_SHOWN}), s.job_dir, st.n_basis_functions,"
-            " COALESCE(a.number, 0), a.host, a.failure_class, COALESCE(st.annotations, '{}') FROM structures s"
-            " LEFT JOIN structure_state st ON st.structure_id = s.id"
-            f" LEFT JOIN attempts a ON a.structure_id = s.id AND {_LAST} ORDER BY s.orig_index, s.id"
+    def attempts_of(self, orig_indices: Iterable[int]) -> dict[int, list[AttemptRecord]]:
+        """All attempts of these structures, the first ones first; those without any are left out."""
+        found: dict[int, list[AttemptRecord]] = {}
+        for row in self.file.rows_of(
+            f"{_ATTEMPTS} WHERE s.orig_index IN (...) AND {REACHABLE} ORDER BY a.structure_id, a.number",
+            orig_indices,
         ):
-            values = list(row)
-            status = statuses.get(values[5])
-            if status is None:
-                raise ValueError(f"{self.path}: unknown status {values[5]!r}")
-            values[5] = status
-            yield StructureLine._make(values)
+            found.setdefault(row["orig_index"], []).append(attempt_of(row))
+        return found
+
+    def good_attempts(self, orig_indices: Iterable[int]) -> dict[int, AttemptRecord]:
+        """The attempt that completed each of these structures; those without one are left out."""
+        rows = self.file.rows_of(
+            f"{_ATTEMPTS} WHERE s.orig_index IN (...) AND {HAS_RESULT} AND {REACHABLE} AND {GOOD}",
+            orig_indices,
+        )
+        return {row["orig_index"]: attempt_of(row) for row in rows}
+
+    def open_attempts(self, orig_indices: Iterable[int]) -> dict[int, AttemptRecord]:
+        """The attempts of these structures whose outcome is not recorded yet."""
+        rows = self.file.rows_of(
+            f"{_ATTEMPTS} WHERE {OPEN} AND s.orig_index IN (...) AND {REACHABLE}", orig_indices
+        )
+        return {row["orig_index"]: attempt_of(row) for row in rows}
+
+    def every_open_attempt(self) -> Iterator[AttemptRecord]:
+        """All attempts whose outcome is not recorded yet; streamed."""
+        for row in self.file.stream(
+            f"{_ATTEMPTS} WHERE {OPEN} AND s.orig_index IS NOT NULL ORDER BY a.batch_id"
+        ):
+            yield attempt_of(row)
+
+    def indices_of(self, tokens: Iterable[str]) -> dict[str, int]:
+        """``orig_index`` of the structure of each attempt."""
+        rows = self.file.rows_of(
+            "SELECT a.token, s.orig_index FROM attempts a JOIN structures s ON s.id = a.structure_id"
+            " WHERE a.token IN (...)",
+            tokens,
+        )
+        return {str(row[0]): int(row[1]) for row in rows}
+
+    def results_of_other_settings(self, settings_hash: str, limit: int | None = None) -> list[int]:
+        """``orig_index`` of completed structures whose input was made with other settings than these."""
+        rows = self.file.rows(
+            f"SELECT s.orig_index FROM structures s JOIN attempts a ON a.structure_id = s.id AND {GOOD}"
+            f" WHERE {HAS_RESULT} AND s.orig_index IS NOT NULL"
+            " AND a.settings_hash IS NOT NULL AND a.settings_hash != ? ORDER BY s.orig_index LIMIT ?",
+            (settings_hash, -1 if limit is None else limit),
+        )
+        return [int(row[0]) for row in rows]
+
+    def completed(self) -> Iterator[sqlite3.Row]:
+        """Rows of every completed structure with its good attempt, for summaries; streamed."""
+        yield from self.file.stream(
+            "SELECT s.orig_index, s.elements, s.natoms, s.charge, s.spin, s.final_energy, s.max_forces, s.scf_steps,"
+            " s.wall_time, s.n_cores, s.job_dir, s.fail_count, a.number AS attempt, a.host, a.remedy, a.result,"
+            " a.scheduler_job_id, a.input_hash"
+            f" FROM structures s LEFT JOIN attempts a ON a.structure_id = s.id AND {GOOD}"
+            f" WHERE {HAS_RESULT} ORDER BY s.orig_index"
+        )
+
+    def count_attempts(self) -> int:
+        """How many attempts there are, open ones with them."""
+        return self.file.number("SELECT COUNT(*) FROM attempts")
 
     def attempt_lines(self, limit: int) -> Iterator[AttemptLine]:
         """The attempts that were opened last, the newest first; at most ``limit``, streamed."""
         outcomes = {str(outcome): outcome for outcome in Outcome}
-        for row in self._stream(
+        for row in self.file.stream(
             "SELECT s.orig_index, a.number, a.outcome, a.failure_class, a.remedy, a.host, a.started_at, a.elapsed,"
             " a.n_cores FROM attempts a JOIN structures s ON s.id = a.structure_id ORDER BY a.id DESC LIMIT ?",
             (limit,),
@@ -124,27 +100,11 @@ class LedgerHistory(LedgerFigures):
             values[2] = outcomes.get(values[2])
             yield AttemptLine._make(values)
 
-    def count_attempts(self) -> int:
-        """How many attempts there are, open ones with them."""
-        return self._number("SELECT COUNT(*) FROM attempts")
-
-    def ended_lines(self) -> Iterator[EndedLine]:
+    def ended_attempts(self) -> Iterator[EndedAttempt]:
         """Every attempt that has ended, in no order; streamed."""
         outcomes = {str(outcome): outcome for outcome in Outcome}
-        for outcome, failure_class, host, ended_at in self._stream(
-            "SELECT outcome, failure_class, host, ended_at FROM attempts WHERE outcome IS NOT NULL"
+        for outcome, *values in self.file.stream(
+            "SELECT outcome, failure_class, host, COALESCE(ended_at, claimed_at), COALESCE(elapsed, 0) FROM attempts"
+            " WHERE outcome IS NOT NULL"
         ):
-            yield EndedLine(outcomes[outcome], failure_class, host, ended_at)
-
-    def count_by_origin(self) -> list[Origin]:
-        """Completed structures by engine, its version, and the settings that their input was made with; most first."""
-        version = (
-            "CASE WHEN json_valid(a.result) AND json_type(a.result) = 'object'"
-            " THEN CAST(json_extract(a.result, '$.engine_version') AS TEXT) END"
-        )
-        rows = self._rows(
-            f"SELECT a.engine, {version} AS version, a.settings_hash, COUNT(*) AS n FROM structures s"
-            f" LEFT JOIN attempts a ON a.structure_id = s.id AND {_GOOD} WHERE s.status = 'completed'"
-            " GROUP BY 1, 2, 3 ORDER BY n DESC, 1, 2, 3"
-        )
-        return [Origin._make(row) for row in rows]
+            yield EndedAttempt(outcomes[outcome], *values)

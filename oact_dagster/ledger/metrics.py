@@ -3,12 +3,11 @@
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
-METRIC_COLUMNS: Final = ("final_energy", "max_forces", "scf_steps", "wall_time", "n_cores")
-"""Columns of ``structures`` that are summed up; one index holds them all."""
+from oact_dagster.ledger.schema import RESULT_COLUMNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +58,12 @@ class Metrics:
 
 
 def metrics_of(chunks: Iterable[Sequence[Sequence[Any]]]) -> Metrics:
-    """Sum up rows of :data:`METRIC_COLUMNS`; of each number 8 bytes are kept.
+    """Sum up rows of :data:`RESULT_COLUMNS`; of each number 8 bytes are kept.
 
     Args:
         chunks: the rows, some thousand at a time.
     """
-    columns = tuple(array("d") for _ in METRIC_COLUMNS)
+    columns = tuple(array("d") for _ in RESULT_COLUMNS)
     nan = float("nan")
     for rows in chunks:
         for column, values in zip(columns, zip(*rows, strict=True), strict=True):
@@ -72,7 +71,7 @@ def metrics_of(chunks: Iterable[Sequence[Sequence[Any]]]) -> Metrics:
                 column.extend(nan if value is None else value for value in values)
             else:
                 column.extend(values)
-    numbers = dict(zip(METRIC_COLUMNS, (np.frombuffer(c, dtype=np.float64) for c in columns), strict=True))
+    numbers = dict(zip(RESULT_COLUMNS, (np.frombuffer(c, dtype=np.float64) for c in columns), strict=True))
     there = {name: ~np.isnan(values) for name, values in numbers.items()}
     both = there["wall_time"] & there["n_cores"]
     core_seconds = np.dot(numbers["wall_time"][both], numbers["n_cores"][both])

@@ -5,12 +5,11 @@ trigger sees to that): what is there holds for the result that is there.
 """
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from oact_dagster.ledger.chunks import chunks, marks
-from oact_dagster.ledger.queue import LedgerQueue
-from oact_dagster.ledger.rows import GOOD, REACHABLE
+from oact_dagster.ledger.ledger_file import LedgerFile
+from oact_dagster.ledger.predicates import GOOD, HAS_RESULT, REACHABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +28,6 @@ class JudgedResult:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptQuality:
-    """What the ledger has of one result."""
-
-    attempt: int
-    failed: tuple[str, ...]
-    judged: int
-    judged_for: str
-    """Names the limits."""
-
-
-@dataclass(frozen=True, slots=True)
 class QualityCounts:
     """What the rules said of a ledger's results."""
 
@@ -51,50 +39,33 @@ class QualityCounts:
     """How many break each, most first; one may break several."""
 
 
-class LedgerQuality(LedgerQueue):
+@dataclass(frozen=True, slots=True)
+class ResultQuality:
     """What is known of the quality of results."""
 
-    def count_quality(self) -> QualityCounts:
+    file: LedgerFile
+
+    def counts(self) -> QualityCounts:
         """How many results were judged, and how many break which rule."""
         by_rule: dict[str, int] = {}
         failed = 0
-        for row in self._rows("SELECT failed, COUNT(*) FROM quality WHERE failed != '' GROUP BY failed"):
+        for row in self.file.rows("SELECT failed, COUNT(*) FROM quality WHERE failed != '' GROUP BY failed"):
             failed += row[1]
             for name in names_of(row[0]):
                 by_rule[name] = by_rule.get(name, 0) + row[1]
         ordered = sorted(by_rule.items(), key=lambda item: (-item[1], item[0]))
-        return QualityCounts(self._number("SELECT COUNT(*) FROM quality"), failed, dict(ordered))
-
-    def quality_of(self, orig_indices: Sequence[int]) -> dict[int, KeptQuality]:
-        """What was said of the results of these structures; those that were not judged are left out."""
-        found = {}
-        for chunk in chunks(orig_indices):
-            for row in self._rows(
-                "SELECT s.orig_index, q.attempt, q.failed, q.judged, q.judged_for FROM quality q"
-                f" JOIN structures s ON s.id = q.structure_id WHERE s.orig_index IN ({marks(chunk)}) AND {REACHABLE}",
-                chunk,
-            ):
-                found[int(row[0])] = KeptQuality(row[1], names_of(row[2]), row[3], row[4])
-        return found
-
-    def failing_results(self) -> Iterator[tuple[int, tuple[str, ...]]]:
-        """``orig_index`` of each structure whose result breaks a rule, and the rules; streamed."""
-        for row in self._stream(
-            "SELECT s.orig_index, q.failed FROM quality q JOIN structures s ON s.id = q.structure_id"
-            " WHERE q.failed != '' AND s.orig_index IS NOT NULL ORDER BY s.orig_index"
-        ):
-            yield int(row[0]), names_of(row[1])
+        return QualityCounts(self.file.number("SELECT COUNT(*) FROM quality"), failed, dict(ordered))
 
     def results_to_judge(self) -> Iterator[sqlite3.Row]:
         """Rows of every completed structure with its good attempt and what was said of it before; streamed."""
-        yield from self._stream(
+        yield from self.file.stream(
             "SELECT s.id, s.orig_index, COALESCE(s.elements, '') AS elements, COALESCE(s.charge, 0) AS charge,"
             " COALESCE(s.spin, 1) AS spin, s.final_energy, s.max_forces, COALESCE(a.number, 0) AS attempt, a.engine,"
             " a.settings_hash, a.result, q.attempt AS kept_attempt, q.failed AS kept_failed, q.judged AS kept_judged,"
             " q.judged_for AS kept_for"
             f" FROM structures s LEFT JOIN attempts a ON a.structure_id = s.id AND {GOOD}"
             " LEFT JOIN quality q ON q.structure_id = s.id"
-            f" WHERE s.status = 'completed' AND {REACHABLE} ORDER BY s.orig_index"
+            f" WHERE {HAS_RESULT} AND {REACHABLE} ORDER BY s.orig_index"
         )
 
 

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from oact_dagster.ledger.chunks import marks
-from oact_dagster.ledger.health import LedgerHealth
-from oact_dagster.ledger.rows import REACHABLE
+from oact_dagster.ledger.ledger_file import LedgerFile, marks
+from oact_dagster.ledger.predicates import FAILED, FEWER_FAILURES, IDLE, NOT_HELD, REACHABLE
 from oact_dagster.ledger.states import Status
 
-_NOT_HELD: Final = "NOT EXISTS (SELECT 1 FROM structure_state h WHERE h.structure_id = s.id AND h.held != 0)"
 _RANKED: Final = "(st.priority != 0 OR st.cost_rank != 0)"
 _NOT_RANKED: Final = (
     "NOT EXISTS (SELECT 1 FROM structure_state p WHERE p.structure_id = s.id"
@@ -26,7 +24,7 @@ _PARTS: Final = (
 )
 """Of the order, one after the other; None are those that have no place in it, in the order of the CSV."""
 _DUE: Final = (
-    "COALESCE(s.fail_count, 0) < ? AND NOT EXISTS (SELECT 1 FROM structure_state d WHERE d.structure_id = s.id AND"
+    f"{FEWER_FAILURES} AND NOT EXISTS (SELECT 1 FROM structure_state d WHERE d.structure_id = s.id AND"
     " (d.loss_count >= ? OR d.set_aside_for = ? OR (d.not_before > ? AND d.not_before <= ?)))"
 )
 
@@ -51,8 +49,11 @@ class Due:
         return (self.max_failures, self.max_losses, self.retry_key, self.now, self.now + LONGEST_DELAY_S)
 
 
-class LedgerQueue(LedgerHealth):
+@dataclass(frozen=True, slots=True)
+class Queue:
     """The order in which structures are run."""
+
+    file: LedgerFile
 
     def select(self, statuses: Sequence[Status], limit: int | None = None) -> list[int]:
         """``orig_index`` of structures with one of these statuses that are not held, most urgent first.
@@ -67,29 +68,27 @@ class LedgerQueue(LedgerHealth):
 
     def count_due(self, statuses: Sequence[Status], due: Due) -> int:
         """How many structures with one of these statuses are due and not held."""
-        return self._number(
+        return self.file.number(
             f"SELECT COUNT(*) FROM structures s WHERE s.status IN ({marks(statuses)}) AND {REACHABLE}"
-            f" AND {_NOT_HELD} AND {_DUE}",
+            f" AND {NOT_HELD} AND {_DUE}",
             (*statuses, *due.values),
         )
 
     def resting(self, due: Due) -> tuple[int, float | None]:
         """How many structures would be due but for the time of their next attempt, and the first such time, Unix, s."""
-        row = self._one(
+        row = self.file.one(
             "SELECT COUNT(*), MIN(st.not_before) FROM structure_state st JOIN structures s ON s.id = st.structure_id"
             " WHERE st.not_before > ? AND st.not_before <= ? AND st.held = 0 AND st.loss_count < ?"
-            " AND COALESCE(st.set_aside_for, '') != ? AND COALESCE(s.fail_count, 0) < ?"
-            " AND s.status IN ('to_run', 'ready', 'failed', 'timeout')",
+            f" AND COALESCE(st.set_aside_for, '') != ? AND {FEWER_FAILURES} AND {IDLE}",
             (due.now, due.now + LONGEST_DELAY_S, due.max_losses, due.retry_key, due.max_failures),
         )
         return (0, None) if row is None else (int(row[0]), row[1])
 
     def count_without_remedy(self, due: Due) -> int:
         """How many failed structures within their budgets have nothing left to try with the present settings."""
-        return self._number(
+        return self.file.number(
             "SELECT COUNT(*) FROM structure_state st JOIN structures s ON s.id = st.structure_id"
-            " WHERE st.set_aside_for = ? AND st.loss_count < ? AND COALESCE(s.fail_count, 0) < ?"
-            " AND s.status IN ('failed', 'timeout')",
+            f" WHERE st.set_aside_for = ? AND st.loss_count < ? AND {FEWER_FAILURES} AND {FAILED}",
             (due.retry_key, due.max_losses, due.max_failures),
         )
 
@@ -104,7 +103,7 @@ class LedgerQueue(LedgerHealth):
                     *(self._not_ranked(status, ripe, values) for status in dict.fromkeys(statuses))
                 )
                 continue
-            rows = self._stream(
+            rows = self.file.stream(
                 "SELECT s.orig_index FROM structure_state st CROSS JOIN structures s ON s.id = st.structure_id"
                 f" WHERE {_RANKED} AND {part} AND st.held = 0"
                 f" AND s.status IN ({marks(statuses)}) AND {REACHABLE}{ripe}"
@@ -114,8 +113,8 @@ class LedgerQueue(LedgerHealth):
             yield from (int(row[0]) for row in rows)
 
     def _not_ranked(self, status: Status, ripe: str, values: tuple[object, ...]) -> Iterator[int]:
-        rows = self._stream(
-            f"SELECT s.orig_index FROM structures s WHERE s.status = ? AND {REACHABLE} AND {_NOT_HELD}"
+        rows = self.file.stream(
+            f"SELECT s.orig_index FROM structures s WHERE s.status = ? AND {REACHABLE} AND {NOT_HELD}"
             f" AND {_NOT_RANKED}{ripe} ORDER BY s.orig_index",
             (status, *values),
         )

@@ -2,21 +2,23 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from oact_dagster.ledger.connection import LedgerError, prepare_connection, telling
 from oact_dagster.ledger.filesystem import network_filesystem
-from oact_dagster.ledger.metrics import Metrics
+from oact_dagster.ledger.ledger_file import LedgerFile
 from oact_dagster.ledger.migrations import columns_of, missing_columns, tables_of, version_of
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.schema import TABLES
 
+_T = TypeVar("_T")
 
-class ReadOnlyLedger(LedgerReader):
-    """A ledger that is only read.
+
+class ReadOnlyFile(LedgerFile):
+    """A ledger's file that is only read.
 
     SQLite makes two files beside one that has a write-ahead journal, even to read it, and leaves them there. A file
     that has none beside it is therefore read as it lies on the disk; when a writer comes, what was read meanwhile is
@@ -40,25 +42,21 @@ class ReadOnlyLedger(LedgerReader):
         self._as_it_lies = network_filesystem(path) is None and not _is_written(path)
         super().__init__(path, _open(path, timeout, as_it_lies=self._as_it_lies), timeout)
 
-    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+    def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """What a function reads through the connection; it is called again when somebody wrote meanwhile."""
         self._look_for_a_writer()
         try:
-            rows = super()._rows(query, values)
+            found = super().read(work)
         except LedgerError:
             if not self._look_for_a_writer():
                 raise
-            return super()._rows(query, values)
-        return super()._rows(query, values) if self._look_for_a_writer() else rows
+            return super().read(work)
+        return super().read(work) if self._look_for_a_writer() else found
 
-    def _stream(self, query: str, values: Sequence[Any] = ()) -> Iterator[sqlite3.Row]:
+    def stream(self, query: str, values: Sequence[Any] = ()) -> Iterator[sqlite3.Row]:
+        """The rows of a query, one at a time."""
         self._look_for_a_writer()
-        return super()._stream(query, values)
-
-    def metrics(self) -> Metrics:
-        """Exact figures of all completed structures; 40 bytes a structure are kept while they are summed up."""
-        self._look_for_a_writer()
-        found = super().metrics()
-        return super().metrics() if self._look_for_a_writer() else found
+        return super().stream(query, values)
 
     def _look_for_a_writer(self) -> bool:
         """Open the file anew when somebody wrote, or began to, since it was opened as it lay on the disk."""
@@ -67,7 +65,7 @@ class ReadOnlyLedger(LedgerReader):
         content, written = _content(self.path), _is_written(self.path)
         if content == self._content and not written:
             return False
-        old, self._connection = self._connection, _open(self.path, self._timeout, as_it_lies=not written)
+        old, self.connection = self.connection, _open(self.path, self.timeout, as_it_lies=not written)
         self._content, self._as_it_lies = content, not written
         old.close()
         return True
@@ -179,4 +177,4 @@ def open_reader(path: str | Path, *, timeout: float = 30.0) -> LedgerReader:
     Raises:
         LedgerError: the file is missing, no ledger, of a newer version, or cannot be read.
     """
-    return ReadOnlyLedger(Path(path), timeout)
+    return LedgerReader(ReadOnlyFile(Path(path), timeout))

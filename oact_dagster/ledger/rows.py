@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from dataclasses import fields
 from pathlib import Path
 from typing import Final
 
@@ -9,30 +10,13 @@ from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.states import (
     AttemptRecord,
     AttemptState,
-    OpenAttempt,
+    JobRecord,
     Outcome,
     Status,
-    StoredStructure,
     StructureRecord,
 )
 
-REACHABLE: Final = (
-    "s.orig_index IS NOT NULL"
-    " AND s.id = (SELECT MIN(f.id) FROM structures f WHERE f.orig_index = s.orig_index)"
-)
-"""Condition on ``structures s``: its ``orig_index`` names it. In a file that others made a row may have none, or that
-of an earlier row: two calculations in one folder would spoil each other."""
-
-GOOD: Final = (
-    "a.outcome = 'completed' AND a.undone = 0 AND a.number = (SELECT MAX(b.number) FROM attempts b"
-    " WHERE b.structure_id = s.id AND b.outcome = 'completed' AND b.undone = 0)"
-)
-"""Condition on ``attempts a``: the attempt that gave ``structures s`` its result."""
-
-STORED_COLUMNS: Final = (
-    "id, orig_index, elements, natoms, status, charge, spin, geometry, job_dir, max_forces, scf_steps, final_energy,"
-    " error_message, fail_count, wall_time, n_cores"
-)
+STORED_COLUMNS: Final = ", ".join(one.name for one in fields(JobRecord))
 """What :func:`stored_of` needs, of ``structures``."""
 
 STRUCTURE_COLUMNS: Final = (
@@ -43,11 +27,11 @@ STRUCTURE_COLUMNS: Final = (
 """What :func:`structure_of` needs, of ``structures s`` and ``structure_state st``."""
 
 ATTEMPT_COLUMNS: Final = (
-    "a.number, a.token, a.state, a.batch_id, a.launcher, a.scheduler_job_id, a.host, a.job_dir, a.input_hash,"
-    " a.settings_hash, a.remedy, a.plan, a.outcome, a.failure_class, a.message, a.claimed_at, a.started_at,"
-    " a.ended_at, a.elapsed, a.n_cores, a.result, a.evidence, a.cpu_time_s, a.max_rss_mb"
+    "s.orig_index, a.structure_id, a.number, a.token, a.state, a.batch_id, a.launcher, a.scheduler_job_id, a.host,"
+    " a.job_dir, a.input_hash, a.settings_hash, a.remedy, a.plan, a.outcome, a.failure_class, a.message, a.claimed_at,"
+    " a.started_at, a.ended_at, a.elapsed, a.n_cores, a.result, a.evidence, a.cpu_time_s, a.max_rss_mb"
 )
-"""What :func:`attempt_of` needs, of ``attempts a``."""
+"""What :func:`attempt_of` needs, of ``attempts a`` and ``structures s``."""
 
 
 def structure_of(row: sqlite3.Row, path: Path) -> StructureRecord:
@@ -77,30 +61,16 @@ def structure_of(row: sqlite3.Row, path: Path) -> StructureRecord:
     )
 
 
-def stored_of(row: sqlite3.Row, path: Path) -> StoredStructure:
+def stored_of(row: sqlite3.Row, path: Path) -> JobRecord:
     """A row of the table ``structures`` with :data:`STORED_COLUMNS`.
 
     Raises:
         LedgerError: its status is none of ours.
     """
-    return StoredStructure(
-        id=row["id"],
-        orig_index=row["orig_index"],
-        elements=row["elements"],
-        natoms=row["natoms"],
-        status=_status_of(row, path),
-        charge=row["charge"],
-        spin=row["spin"],
-        geometry=row["geometry"],
-        job_dir=row["job_dir"],
-        max_forces=row["max_forces"],
-        scf_steps=row["scf_steps"],
-        final_energy=row["final_energy"],
-        error_message=row["error_message"],
-        fail_count=row["fail_count"] or 0,
-        wall_time=row["wall_time"],
-        n_cores=row["n_cores"],
-    )
+    record = JobRecord(*row)
+    record.status = _status_of(row, path)
+    record.fail_count = record.fail_count or 0
+    return record
 
 
 def _status_of(row: sqlite3.Row, path: Path) -> Status:
@@ -116,6 +86,8 @@ def _status_of(row: sqlite3.Row, path: Path) -> Status:
 def attempt_of(row: sqlite3.Row) -> AttemptRecord:
     """An attempt from a row with :data:`ATTEMPT_COLUMNS`."""
     return AttemptRecord(
+        structure_id=row["structure_id"],
+        orig_index=row["orig_index"],
         number=row["number"],
         token=row["token"],
         state=AttemptState(row["state"]),
@@ -140,19 +112,4 @@ def attempt_of(row: sqlite3.Row) -> AttemptRecord:
         evidence={} if row["evidence"] is None else json.loads(row["evidence"]),
         cpu_time_s=row["cpu_time_s"],
         max_rss_mb=row["max_rss_mb"],
-    )
-
-
-def open_attempt_of(row: sqlite3.Row) -> OpenAttempt:
-    """An open attempt from its row and its structure's ``orig_index``."""
-    return OpenAttempt(
-        structure_id=row["structure_id"],
-        orig_index=row["orig_index"],
-        number=row["number"],
-        token=row["token"],
-        state=AttemptState(row["state"]),
-        batch_id=row["batch_id"],
-        launcher=row["launcher"],
-        scheduler_job_id=row["scheduler_job_id"],
-        job_dir=row["job_dir"],
     )

@@ -184,5 +184,14 @@ MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
 }
 """Statements that bring tables of a version to the next one; what is only missing, :data:`TABLES` makes."""
 
+RESULT_COLUMNS: Final = ("final_energy", "max_forces", "scf_steps", "wall_time", "n_cores")
+"""Columns of ``structures`` that hold the result of the attempt that completed it."""
+
+NO_RESULT: Final = ", ".join(f"{name} = NULL" for name in RESULT_COLUMNS)
+"""Sets them to nothing."""
+
+SET_RESULT: Final = ", ".join(f"{name} = ?" for name in RESULT_COLUMNS)
+"""Sets them to values."""
+
 STRUCTURES_NEEDED: Final = ("id", "orig_index", "status", "geometry")
 """Columns without which a table ``structures`` is not one of ours; others are added where they are missing."""

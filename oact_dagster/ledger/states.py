@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Status(StrEnum):
@@ -45,6 +45,17 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A structure's place in the order in which they are run."""
+
+    priority: float = 0.0
+    """The larger the earlier."""
+    cost_rank: float = 0.0
+    """Likewise, among those of one priority."""
+    n_basis_functions: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NewStructure:
     """A row for the ledger, as intake makes it from a row of the CSV."""
 
@@ -59,22 +70,7 @@ class NewStructure:
     row_hash: str
     calculation_hash: str
     annotations: Mapping[str, str]
-    priority: float = 0.0
-    """The larger the earlier."""
-    cost_rank: float = 0.0
-    """Likewise, among those of one priority."""
-    n_basis_functions: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A structure's place in the order in which they are run."""
-
-    priority: float = 0.0
-    """The larger the earlier."""
-    cost_rank: float = 0.0
-    """Likewise, among those of one priority."""
-    n_basis_functions: int | None = None
+    place: Place = field(default_factory=Place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,30 +105,64 @@ class StructureRecord:
     annotations: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class StoredStructure:
-    """A row of the table ``structures``, as the tools see it that know only this table."""
+@dataclass(slots=True)
+class JobRecord:
+    """One row of the table ``structures``, with the names of its columns. Energies in Eh, gradients in Eh/bohr.
+
+    What intake writes is there in every row; a row that another tool made may lack any of it.
+    """
 
     id: int
     orig_index: int | None
     elements: str | None
+    """Semicolon-separated symbols, one per atom."""
     natoms: int | None
     status: Status
     charge: int | None
     spin: int | None
-    """Multiplicity."""
+    """Spin multiplicity, 2S + 1."""
     geometry: str | None
-    job_dir: str | None
-    max_forces: float | None
-    """Eh/bohr"""
-    scf_steps: int | None
-    final_energy: float | None
-    """Eh"""
-    error_message: str | None
-    fail_count: int
-    wall_time: float | None
+    """``El x y z`` lines, in Å."""
+    job_dir: str | None = None
+    max_forces: float | None = None
+    """Largest Cartesian component of the gradient."""
+    scf_steps: int | None = None
+    final_energy: float | None = None
+    error_message: str | None = None
+    fail_count: int = 0
+    wall_time: float | None = None
     """s"""
+    n_cores: int | None = None
+
+
+class StructureLine(NamedTuple):
+    """A structure and what its last attempt tells. Energies in Eh, gradients in Eh/bohr, times in s."""
+
+    orig_index: int | None
+    """None only in a file that others made."""
+    elements: str
+    """Semicolon-separated symbols, one per atom."""
+    natoms: int
+    charge: int
+    multiplicity: int
+    status: Status
+    final_energy: float | None
+    max_forces: float | None
+    """Largest Cartesian gradient component."""
+    scf_steps: int | None
+    wall_time: float | None
     n_cores: int | None
+    message: str | None
+    """Of its failure; cut."""
+    job_dir: str | None
+    n_basis_functions: int | None
+    """None where it was not counted."""
+    attempts: int
+    host: str | None
+    failure_class: str | None
+    """Of its last attempt."""
+    annotations: str
+    """What the CSV says of it beside, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,32 +192,6 @@ class Preparation:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenAttempt:
-    """An attempt whose outcome is not recorded yet, and the batch that owns it."""
-
-    structure_id: int
-    orig_index: int
-    number: int
-    token: str
-    state: AttemptState
-    batch_id: str
-    launcher: str
-    scheduler_job_id: str | None
-    job_dir: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class MovedFolder:
-    """A job folder that lies elsewhere than the ledger says."""
-
-    structure_id: int
-    kept: str
-    """What the ledger says."""
-    job_dir: str
-    """Where it is."""
-
-
-@dataclass(frozen=True, slots=True)
 class SeenEnding:
     """How a job ended that no attempt of ours stands for, as its output tells. Energies in Eh, gradients in Eh/bohr."""
 
@@ -205,25 +209,32 @@ class SeenEnding:
     """The engine and its version, where another one than ORCA wrote the output."""
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptTimes:
-    """When an attempt began and ended. Unix times in s."""
-
-    outcome: Outcome | None
-    claimed_at: float
-    ended_at: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class EndedAttempt:
+class EndedAttempt(NamedTuple):
     """How an attempt ended, and after how long."""
 
     outcome: Outcome
     failure_class: str | None
+    host: str | None
     ended_at: float
     """Unix time, s."""
     elapsed: float
     """s"""
+
+
+class AttemptLine(NamedTuple):
+    """An attempt. Unix times in s."""
+
+    orig_index: int | None
+    number: int
+    outcome: Outcome | None
+    """None where it has not ended."""
+    failure_class: str | None
+    remedy: str | None
+    host: str | None
+    started_at: float | None
+    elapsed: float | None
+    """Wall time, s."""
+    n_cores: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +316,8 @@ class Ending:
 class AttemptRecord:
     """One attempt as the ledger holds it."""
 
+    structure_id: int
+    orig_index: int
     number: int
     token: str
     state: AttemptState

@@ -6,14 +6,27 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from pathlib import Path
 
-from oact_dagster.ledger.by_hand import BATCH_BY_HAND, NO_RESULT, storable
-from oact_dagster.ledger.chunks import chunks, marks
+from oact_dagster.ledger.connection import transaction
 from oact_dagster.ledger.failures import count_failures, mark_undone
-from oact_dagster.ledger.judging import LedgerJudging
-from oact_dagster.ledger.rows import REACHABLE, STRUCTURE_COLUMNS, structure_of
+from oact_dagster.ledger.ledger_file import chunks, marks, storable
+from oact_dagster.ledger.owner import Owner
+from oact_dagster.ledger.predicates import (
+    FAILED,
+    FEWER_FAILURES,
+    GOOD_NUMBER,
+    HAS_OPEN_ATTEMPT,
+    HAS_RESULT,
+    OPEN,
+    REACHABLE,
+)
+from oact_dagster.ledger.quality import JudgedResult
+from oact_dagster.ledger.reader import LedgerReader
+from oact_dagster.ledger.rows import STRUCTURE_COLUMNS, structure_of
+from oact_dagster.ledger.schema import NO_RESULT, RESULT_COLUMNS, SET_RESULT
 from oact_dagster.ledger.states import (
+    AttemptRecord,
     Claim,
     Ending,
     NewStructure,
@@ -24,10 +37,12 @@ from oact_dagster.ledger.states import (
     Result,
     Status,
 )
+from oact_dagster.ledger.writable_file import WritableFile
+from oact_dagster.ledger.writer import release_writer, show_writer, take_writer
 
 
-class Ledger(LedgerJudging):
-    """One campaign's ledger. Every method is one transaction; times are Unix times in s.
+class Ledger(LedgerReader):
+    """One campaign's ledger, open for writing. Each of its methods is one transaction; times are Unix times in s.
 
     Args:
         path: the SQLite file.
@@ -39,12 +54,16 @@ class Ledger(LedgerJudging):
         LedgerError: the file is missing or cannot be used, or another host runs batches on it.
     """
 
-    # --- what the ledger knows of the campaign -------------------------------------------------------------
+    file: WritableFile
+
+    def __init__(
+        self, path: str | Path, *, create: bool = False, timeout: float = 30.0, owner: Owner | None = None
+    ) -> None:
+        super().__init__(WritableFile(Path(path), create=create, timeout=timeout, owner=owner))
 
     def set_meta(self, key: str, value: str) -> None:
         """Set a value of the table ``meta``."""
-        with self._transaction() as db:
-            db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, value))
+        self.change_meta(key, lambda _: value)
 
     def change_meta(self, key: str, change: Callable[[str | None], str]) -> None:
         """Set a value of the table ``meta`` to what follows from the one that is there; nothing comes between.
@@ -53,42 +72,88 @@ class Ledger(LedgerJudging):
             key: of the value.
             change: called with the present value, None where there is none.
         """
-        with self._transaction() as db:
+        with self.file.transaction() as db:
             row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
             now = None if row is None else str(row[0])
             if (then := change(now)) != now:
                 db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, then))
 
-    def fix_level_of_theory(self, level: Mapping[str, Any]) -> None:
-        """Keep the level of theory of the first submit; later ones must be the same.
+    # --- the host that writes, and batches ----------------------------------------------------------------------
 
-        One of which nothing has come, and nothing can come any more, is replaced: a run whose inputs were all refused
-        binds nobody.
-
-        Raises:
-            LedgerError: the ledger's results are of another level; both are in the text.
-        """
-        with self._transaction() as db:
-            self.check_level_of_theory(level)
-            db.execute(
-                "INSERT OR REPLACE INTO meta (key, value) VALUES ('level_of_theory', ?)",
-                (json.dumps(level, sort_keys=True),),
-            )
-
-    def fix_orca_version(self, major: str) -> str:
-        """Keep the major version of the ORCA that computed the first result.
+    def take_writer(self, owner: Owner, *, take_over: bool = False, now: float | None = None) -> None:
+        """Make a process's host the one that may write; other processes of that host may write beside it.
 
         Args:
-            major: of the ORCA that computed a result, such as ``6``.
+            owner: the process that will run batches.
+            take_over: from another host that was not seen for 10 minutes.
+            now: the time.
 
-        Returns:
-            The one that is kept: another one than ``major`` makes the result one of another level of theory.
+        Raises:
+            LedgerError: another host has it; it is named, with the time since when.
         """
-        if (kept := self.meta("orca_major_version")) is not None:
-            return kept
-        with self._transaction() as db:
-            db.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('orca_major_version', ?)", (major,))
-        return self.meta("orca_major_version") or major
+        at = time.time() if now is None else now
+        with transaction(self.file.connection, self.path, self.file.timeout) as db:
+            take_writer(db, self.path, owner, at, take_over=take_over)
+        self.file.owner = owner
+
+    def open_batch(
+        self, batch_id: str, owner: Owner, now: float | None = None, *, take_over: bool = False
+    ) -> None:
+        """Enter the process that runs a batch; a batch of this id that ran before is taken over.
+
+        Its host is then the one that may write, see :meth:`take_writer`.
+        """
+        at = time.time() if now is None else now
+        with transaction(self.file.connection, self.path, self.file.timeout) as db:
+            take_writer(db, self.path, owner, at, take_over=take_over)
+            db.execute(
+                "INSERT OR REPLACE INTO batches (id, host, boot_id, pid, pid_started, heartbeat, started_at, ended_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
+                (batch_id, owner.host, owner.boot_id, owner.pid, owner.pid_started, at, at),
+            )
+        self.file.owner = owner
+
+    def beat(self, batch_id: str, now: float | None = None, unanswered: str = "") -> None:
+        """Show that a batch's process lives, and with it the host that writes.
+
+        Args:
+            batch_id: of the batch.
+            now: Unix time, s.
+            unanswered: since when and why its scheduler does not answer; empty while it does.
+
+        Raises:
+            LedgerError: another host has taken the ledger over meanwhile.
+        """
+        at = time.time() if now is None else now
+        with self.file.transaction() as db:
+            db.execute(
+                "UPDATE batches SET heartbeat = ?, unanswered = ? WHERE id = ?",
+                (at, unanswered or None, batch_id),
+            )
+            show_writer(db, self.file.owner, at)
+
+    def close_batch(self, batch_id: str, now: float | None = None) -> None:
+        """A batch's process has no open attempt any more; the last one of a host lets any host write."""
+        at = time.time() if now is None else now
+        with self.file.transaction() as db:
+            db.execute("UPDATE batches SET ended_at = ? WHERE id = ?", (at, batch_id))
+            others = db.execute(
+                "SELECT id FROM batches WHERE ended_at IS NULL AND (host = ? OR boot_id = ?)",
+                (self.file.owner.host, self.file.owner.boot_id),
+            ).fetchall()
+            if not any(self.batches.lives(str(other["id"]), at) for other in others):
+                release_writer(db, self.file.owner)
+
+    def take_over(self, attempt: AttemptRecord, batch_id: str) -> bool:
+        """Make a dead batch's attempt ours; False when another process was faster."""
+        with self.file.transaction() as db:
+            cursor = db.execute(
+                # Why its job waits is looked at anew.
+                "UPDATE attempts SET batch_id = ?, pending_reason = NULL"
+                " WHERE token = ? AND batch_id = ? AND state != 'closed'",
+                (batch_id, attempt.token, attempt.batch_id),
+            )
+            return cursor.rowcount == 1
 
     # --- intake ----------------------------------------------------------------------------------------------
 
@@ -104,7 +169,7 @@ class Ledger(LedgerJudging):
             How many rows to run and how many refused ones were added.
         """
         added = refused = 0
-        with self._transaction() as db:
+        with self.file.transaction() as db:
             last = int(
                 db.execute(
                     "SELECT MAX(COALESCE((SELECT MAX(orig_index) FROM structures), -1),"
@@ -132,9 +197,9 @@ class Ledger(LedgerJudging):
                     " calculation_hash, annotations) VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (
                         cursor.lastrowid,
-                        new.priority,
-                        new.cost_rank,
-                        new.n_basis_functions,
+                        new.place.priority,
+                        new.place.cost_rank,
+                        new.place.n_basis_functions,
                         new.row_hash,
                         new.calculation_hash,
                         json.dumps(dict(new.annotations), ensure_ascii=False),
@@ -162,7 +227,7 @@ class Ledger(LedgerJudging):
             for orig_index, values in annotations.items()
         ]
         where = "structure_id = (SELECT id FROM structures WHERE orig_index = ?2)"
-        with self._transaction() as db:
+        with self.file.transaction() as db:
             db.executemany(
                 f"UPDATE structure_state SET set_aside_for = NULL WHERE {where}"
                 " AND set_aside_for IS NOT NULL AND annotations IS NOT ?1",
@@ -176,7 +241,7 @@ class Ledger(LedgerJudging):
         Returns:
             How many have another place now.
         """
-        with self._transaction() as db:
+        with self.file.transaction() as db:
             # A structure of an old ledger has no row there yet.
             return sum(
                 db.execute(
@@ -231,23 +296,21 @@ class Ledger(LedgerJudging):
         wanted = [*statuses, Status.READY] if Status.TO_RUN in statuses else list(statuses)
         claims: list[Claim] = []
         followed: list[tuple[int]] = []
-        with self._transaction() as db:
+        with self.file.transaction() as db:
             for chunk in chunks(dict.fromkeys(orig_indices)):
                 if not {Status.FAILED, Status.TIMEOUT}.isdisjoint(wanted):
                     count_failures(
                         db,
-                        BATCH_BY_HAND,
-                        f"s.orig_index IN ({marks(chunk)}) AND {REACHABLE}"
-                        " AND s.status IN ('failed', 'timeout')",
+                        f"s.orig_index IN ({marks(chunk)}) AND {REACHABLE} AND {FAILED}",
                         chunk,
                     )
                 rows = db.execute(
                     f"SELECT {STRUCTURE_COLUMNS},"
                     " (SELECT COALESCE(MAX(number), 0) FROM attempts a WHERE a.structure_id = s.id) AS attempts,"
-                    " EXISTS (SELECT 1 FROM attempts a WHERE a.structure_id = s.id AND a.state != 'closed') AS open"
+                    f" {HAS_OPEN_ATTEMPT} AS open"
                     " FROM structures s LEFT JOIN structure_state st ON st.structure_id = s.id"
                     f" WHERE s.orig_index IN ({marks(chunk)}) AND {REACHABLE} AND s.status IN ({marks(wanted)})"
-                    " AND COALESCE(s.fail_count, 0) < ? AND COALESCE(st.loss_count, 0) < ?"
+                    f" AND {FEWER_FAILURES} AND COALESCE(st.loss_count, 0) < ?"
                     " AND (? OR COALESCE(st.held, 0) = 0)",
                     (*chunk, *wanted, _no_limit(max_failures), _no_limit(max_losses), release_held),
                 ).fetchall()
@@ -284,7 +347,7 @@ class Ledger(LedgerJudging):
 
     def mark_prepared(self, prepared: Sequence[Preparation]) -> None:
         """Keep what was written for attempts whose folder is there."""
-        with self._transaction() as db:
+        with self.file.transaction() as db:
             db.executemany(
                 "UPDATE attempts SET job_dir = ?, input_hash = ?, n_cores = ?, remedy = ?, plan = ?"
                 " WHERE token = ? AND state = 'claimed'",
@@ -309,7 +372,7 @@ class Ledger(LedgerJudging):
     def mark_submitted(self, job_ids: Mapping[str, str], now: float | None = None) -> None:
         """Keep the scheduler's job id of each token that the launcher has accepted."""
         at = time.time() if now is None else now
-        with self._transaction() as db:
+        with self.file.transaction() as db:
             db.executemany(
                 "UPDATE attempts SET state = 'submitted', scheduler_job_id = ?, submitted_at = ?"
                 " WHERE token = ? AND state = 'claimed'",
@@ -319,7 +382,7 @@ class Ledger(LedgerJudging):
     def mark_running(self, tokens: Sequence[str], now: float | None = None) -> None:
         """The payloads of these attempts have started."""
         at = time.time() if now is None else now
-        with self._transaction() as db:
+        with self.file.transaction() as db:
             db.executemany(
                 "UPDATE attempts SET state = 'running', started_at = ?, pending_reason = NULL"
                 " WHERE token = ? AND state = 'submitted'",
@@ -328,7 +391,7 @@ class Ledger(LedgerJudging):
 
     def mark_stuck(self, reasons: Mapping[str, str]) -> None:
         """Keep why the jobs of these attempts may wait for ever; an empty reason is that they do not any more."""
-        with self._transaction() as db:
+        with self.file.transaction() as db:
             db.executemany(
                 "UPDATE attempts SET pending_reason = ? WHERE token = ? AND state = 'submitted'",
                 ((storable(reason) or None, token) for token, reason in reasons.items()),
@@ -348,11 +411,11 @@ class Ledger(LedgerJudging):
             and those of failed ones whose structure was completed by hand.
         """
         recorded = set()
-        with self._transaction() as db:
+        with self.file.transaction() as db:
             for ending in endings:
                 row = db.execute(
                     "SELECT a.structure_id, a.counted, s.status FROM attempts a"
-                    " JOIN structures s ON s.id = a.structure_id WHERE a.token = ? AND a.state != 'closed'",
+                    f" JOIN structures s ON s.id = a.structure_id WHERE a.token = ? AND {OPEN}",
                     (ending.token,),
                 ).fetchone()
                 if row is None:
@@ -408,7 +471,7 @@ class Ledger(LedgerJudging):
         if ending.outcome is Outcome.COMPLETED:
             if result is None or result.final_energy is None:
                 raise ValueError(f"attempt {ending.token} is completed and has no energy")
-            db.execute(_COMPLETE, (*(getattr(result, name) for name in _RESULT_COLUMNS), structure_id))
+            db.execute(_COMPLETE, (*(getattr(result, name) for name in RESULT_COLUMNS), structure_id))
             if row["counted"]:
                 # It was said to have failed while it still ran.
                 db.execute(
@@ -463,12 +526,11 @@ class Ledger(LedgerJudging):
             Whether it is completed now; False when its status has changed, or the attempt has no result.
         """
         wanted = [*statuses, Status.READY] if Status.TO_RUN in statuses else list(statuses)
-        with self._transaction() as db:
+        with self.file.transaction() as db:
             row = db.execute(
                 "SELECT a.structure_id, a.result FROM attempts a JOIN structures s ON s.id = a.structure_id"
                 " WHERE a.token = ? AND a.outcome = 'completed' AND s.orig_index = ?"
-                f" AND s.status IN ({marks(wanted)}) AND NOT EXISTS"
-                " (SELECT 1 FROM attempts b WHERE b.structure_id = s.id AND b.state != 'closed')",
+                f" AND s.status IN ({marks(wanted)}) AND NOT {HAS_OPEN_ATTEMPT}",
                 (token, orig_index, *wanted),
             ).fetchone()
             if row is None or row["result"] is None:
@@ -483,7 +545,7 @@ class Ledger(LedgerJudging):
                 bring_back()
             db.execute(
                 _COMPLETE,
-                (*(result.get(name) for name in _RESULT_COLUMNS), row["structure_id"]),
+                (*(result.get(name) for name in RESULT_COLUMNS), row["structure_id"]),
             )
             return True
 
@@ -502,7 +564,7 @@ class Ledger(LedgerJudging):
         """
         given = []
         states = ("claimed", "submitted", "running") if also_running else ("claimed", "submitted")
-        with self._transaction() as db:
+        with self.file.transaction() as db:
             for token in tokens:
                 row = db.execute(
                     "SELECT a.structure_id, s.orig_index FROM attempts a JOIN structures s ON s.id = a.structure_id"
@@ -527,7 +589,7 @@ class Ledger(LedgerJudging):
 
     def set_aside(self, orig_index: int, retry_key: str) -> None:
         """Note that nothing is left to try for a structure that failed, with the settings of this key."""
-        with self._transaction() as db:
+        with self.file.transaction() as db:
             db.execute(
                 "INSERT INTO structure_state (structure_id, set_aside_for)"
                 f" SELECT s.id, ? FROM structures s WHERE s.orig_index = ? AND {REACHABLE}"
@@ -546,13 +608,13 @@ class Ledger(LedgerJudging):
             How many were released.
         """
         if orig_indices is None:
-            with self._transaction() as db:
+            with self.file.transaction() as db:
                 return db.execute("UPDATE structure_state SET held = 0 WHERE held != 0").rowcount
         return self._set_held(orig_indices, held=False)
 
     def _set_held(self, orig_indices: Sequence[int], *, held: bool) -> int:
         changed = 0
-        with self._transaction() as db:
+        with self.file.transaction() as db:
             for chunk in chunks(orig_indices):
                 if held:
                     # Structures of an old ledger have no row there yet.
@@ -568,12 +630,84 @@ class Ledger(LedgerJudging):
                 ).rowcount
         return changed
 
+    def reset(self, statuses: Sequence[Status] = (Status.FAILED,), max_fail_count: int | None = None) -> int:
+        """Set failed or timed-out structures to ``to_run``, and clear their error messages.
+
+        Each of their failures is in ``fail_count`` afterwards, once: those that were recorded are already, those of an
+        old file and those set by hand are counted here; also of the structures that are left as they are.
+
+        Args:
+            statuses: ``failed``, ``timeout`` or both.
+            max_fail_count: structures with as many failures are left as they are; 3 gives three attempts in all.
+
+        Returns:
+            How many are ``to_run`` now.
+
+        Raises:
+            ValueError: another status.
+        """
+        if not set(statuses) <= {Status.FAILED, Status.TIMEOUT}:
+            raise ValueError(f"only failed and timeout can be reset, not {', '.join(statuses)}")
+        where = f"s.status IN ({marks(statuses)})"
+        with self.file.transaction() as db:
+            count_failures(db, where, statuses)
+            where, values = f"{where} AND {FEWER_FAILURES}", (*statuses, _no_limit(max_fail_count))
+            mark_undone(db, where, values)
+            # Whoever resets them wants them to be run now.
+            db.execute(
+                "UPDATE structure_state SET not_before = 0, set_aside_for = NULL"
+                f" WHERE structure_id IN (SELECT s.id FROM structures s WHERE {where})",
+                values,
+            )
+            return db.execute(
+                f"UPDATE structures SET status = 'to_run', error_message = NULL, {NO_RESULT},"
+                f" updated_at = CURRENT_TIMESTAMP WHERE id IN (SELECT s.id FROM structures s WHERE {where})",
+                values,
+            ).rowcount
+
+    def set_quality(self, results: Iterable[JudgedResult], judged_for: str) -> int:
+        """Keep what the rules said of results, all or none; only what differs is written.
+
+        What was said of a result that is not the structure's any more is passed over.
+
+        Args:
+            results: what was said.
+            judged_for: names the limits.
+
+        Returns:
+            How many rows were written.
+        """
+        with self.file.transaction() as db:
+            return db.executemany(
+                _KEEP,
+                (
+                    (
+                        one.attempt,
+                        ",".join(one.failed),
+                        one.judged,
+                        judged_for,
+                        one.structure_id,
+                        one.energy,
+                        one.attempt,
+                    )
+                    for one in results
+                ),
+            ).rowcount
+
 
 _RESULT_FIELDS = tuple(one.name for one in fields(Result))
-_RESULT_COLUMNS = ("final_energy", "max_forces", "scf_steps", "wall_time", "n_cores")
 _COMPLETE = (
-    "UPDATE structures SET status = 'completed', error_message = NULL, final_energy = ?, max_forces = ?,"
-    " scf_steps = ?, wall_time = ?, n_cores = ?, updated_at = CURRENT_TIMESTAMP WHERE id = ?"
+    "UPDATE structures SET status = 'completed', error_message = NULL,"
+    f" {SET_RESULT}, updated_at = CURRENT_TIMESTAMP WHERE id = ?"
+)
+_KEEP = (
+    "INSERT INTO quality (structure_id, attempt, failed, judged, judged_for)"
+    f" SELECT s.id, ?, ?, ?, ? FROM structures s WHERE s.id = ? AND {HAS_RESULT} AND s.final_energy IS ?"
+    f" AND ? = COALESCE({GOOD_NUMBER}, 0)"
+    " ON CONFLICT (structure_id) DO UPDATE SET attempt = excluded.attempt, failed = excluded.failed,"
+    " judged = excluded.judged, judged_for = excluded.judged_for"
+    " WHERE (quality.attempt, quality.failed, quality.judged, quality.judged_for)"
+    " IS NOT (excluded.attempt, excluded.failed, excluded.judged, excluded.judged_for)"
 )
 
 

@@ -43,8 +43,9 @@ from oact_dagster.launchers.parsl.choose import workers_refused
 from oact_dagster.launchers.parsl.config import require_parsl
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.filesystem import network_filesystem
+from oact_dagster.ledger.level_of_theory import check_level_of_theory
 from oact_dagster.ledger.read_only import open_reader
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import Rejection, Status, StructureRecord
 from oact_dagster.maintenance.job_requests import JobRequests
 from oact_dagster.orca.geometry import GeometryError, parse_geometry
@@ -332,11 +333,13 @@ class _Check:
         except LedgerError as error:
             self._blocking.append(str(error))
         try:
-            ledger.check_level_of_theory(self._campaign.level_of_theory())
+            check_level_of_theory(ledger, self._campaign.level_of_theory())
         except LedgerError as error:
             self._blocking.append(str(error))
         self._kept = Kept(
-            ledger.count_by_status(), ledger.count_rejections(), stale_results(self._campaign, ledger)
+            ledger.figures.count_by_status(),
+            ledger.intake.count_rejections(),
+            stale_results(self._campaign, ledger),
         )
         self._model = self._model_from(ledger, self._kept.counts.get(Status.COMPLETED, 0))
 
@@ -344,7 +347,7 @@ class _Check:
         """The disk model from up to ``SAMPLED_FOLDERS`` finished folders, spread over the whole campaign."""
         step = max(1, completed // SAMPLED_FOLDERS)
         measured: list[MeasuredFolder] = []
-        for number, row in enumerate(ledger.completed()):
+        for number, row in enumerate(ledger.history.completed()):
             if len(measured) >= SAMPLED_FOLDERS:
                 break
             if number % step or not row["job_dir"] or not row["elements"]:
@@ -374,7 +377,7 @@ class _Check:
             known_rows: Iterator[tuple[int, str, str | None]] = iter(())
             if ledger is not None:
                 # By a second reader, as in `_structures`.
-                known_rows = stack.enter_context(open_reader(ledger.path)).known_rows()
+                known_rows = stack.enter_context(open_reader(ledger.path)).intake.known_rows()
             try:
                 csv = stack.enter_context(CsvFile(self._campaign.csv_file))
                 columns = Columns.of(self._campaign, csv.columns)
@@ -420,12 +423,12 @@ class _Check:
                 self._progress(self._rows, total)
             self._take(record, None, done=record.status is Status.COMPLETED)
         self._progress(total, total)
-        self._repeats = ledger.same_calculations(0)[0]
+        self._repeats = ledger.intake.same_calculations(0)[0]
         self._rows += self._kept.rejected
         self._refused.add_counted(
             "row that the intake rejected",
             self._kept.rejected,
-            [Example(row.orig_index, row.line, row.reason) for row in ledger.rejections(_EXAMPLES)],
+            [Example(row.orig_index, row.line, row.reason) for row in ledger.intake.rejections(_EXAMPLES)],
         )
 
     def _take(self, record: StructureRecord, line: int | None, *, done: bool) -> bool:
@@ -520,7 +523,9 @@ class _Completed:
     """
 
     def __init__(self, ledger: LedgerReader | None) -> None:
-        self._indices = iter(()) if ledger is None else (row["orig_index"] for row in ledger.completed())
+        self._indices = (
+            iter(()) if ledger is None else (row["orig_index"] for row in ledger.history.completed())
+        )
         self._next: int | None = next(self._indices, None)
 
     def __contains__(self, orig_index: int) -> bool:
@@ -533,9 +538,9 @@ def _structures(ledger: LedgerReader) -> Iterator[StructureRecord]:
     """Every structure of a ledger in the order of the CSV; streamed."""
     # By a second reader: the first one may open the file anew when somebody begins to write to it.
     with open_reader(ledger.path) as other:
-        indices = other.orig_indices()
+        indices = other.structures.indices()
         while chunk := list(islice(indices, STRUCTURES_AT_ONCE)):
-            found = ledger.structures(chunk)
+            found = ledger.structures.of(chunk)
             yield from (found[index] for index in chunk if index in found)
 
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 from oact_dagster.attempts.attempt_folders import attempt_folders
 from oact_dagster.attempts.folder_cleanup import Kind, Removed, clean_folder, purge_folder
 from oact_dagster.attempts.job_layout import JobLayout
-from oact_dagster.ledger.reading import LedgerReader
-from oact_dagster.ledger.states import AttemptRecord, Outcome, Status, StoredStructure
+from oact_dagster.ledger.reader import LedgerReader
+from oact_dagster.ledger.states import AttemptRecord, JobRecord, Outcome, Status
 from oact_dagster.maintenance.update import folder_of
 from oact_dagster.orca.outputs.reader import tail
 
@@ -53,7 +53,7 @@ class _Folder:
     """A folder of a finished structure."""
 
     path: Path
-    row: StoredStructure
+    row: JobRecord
     attempt: AttemptRecord | None
     failed: bool
     """It holds no result."""
@@ -84,7 +84,7 @@ def clean_campaign(
     Yields:
         Each file.
     """
-    rows = ledger.stored_by_status(_FINISHED)
+    rows = ledger.structures.stored_by_status(_FINISHED)
     while chunk := list(islice(rows, _CHUNK)):
         for folder in _folders(ledger, layout, chunk):
             report.folders += 1
@@ -118,13 +118,13 @@ def _clean_one(
         yield from clean_folder(folder.path, layout.jobs_dir, keep_orbitals=orbitals_stay, execute=execute)
 
 
-def _folders(ledger: LedgerReader, layout: JobLayout, rows: Sequence[StoredStructure]) -> Iterator[_Folder]:
+def _folders(ledger: LedgerReader, layout: JobLayout, rows: Sequence[JobRecord]) -> Iterator[_Folder]:
     """The folders of these structures, those of their earlier attempts with them."""
     indices = [row.orig_index for row in rows if row.orig_index is not None]
-    busy = {one.structure_id for one in ledger.open_attempts(indices).values()}
-    attempts = ledger.attempts_of(indices)
+    busy = {one.structure_id for one in ledger.history.open_attempts(indices).values()}
+    attempts = ledger.history.attempts_of(indices)
     # Read again after the attempts: one that was claimed in between is not finished any more.
-    now = ledger.stored([row.id for row in rows])
+    now = ledger.structures.stored([row.id for row in rows])
     for row in rows:
         if row.id in busy or row.id not in now or now[row.id].status is not row.status:
             continue

@@ -10,8 +10,8 @@ from typing import Final
 
 from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.intake.bare_campaign import DEFAULT_PATTERN
-from oact_dagster.ledger.reading import LedgerReader
-from oact_dagster.ledger.states import Status, StoredStructure
+from oact_dagster.ledger.reader import LedgerReader
+from oact_dagster.ledger.states import JobRecord, Status
 from oact_dagster.maintenance.update import folder_of
 from oact_dagster.orca.outputs.reader import read_output
 from oact_dagster.orca.outputs.terminations import Termination
@@ -36,7 +36,7 @@ class Guess:
     reason: str
     elsewhere: int = 0
     """How many rows have their folder outside ``jobs_dir``."""
-    first_elsewhere: tuple[StoredStructure, ...] = ()
+    first_elsewhere: tuple[JobRecord, ...] = ()
 
 
 @dataclass(slots=True)
@@ -71,18 +71,18 @@ def check_keys(ledger: LedgerReader) -> int:
     Raises:
         FromLedgerRefused: rows lack one, or share one; they are listed.
     """
-    total = sum(ledger.count_by_status().values())
+    total = sum(ledger.figures.count_by_status().values())
     if not total:
         raise FromLedgerRefused(
             f"{ledger.path}: holds no structures; `oact ingest CSV {ledger.path.name}` takes some in"
         )
-    missing = list(islice(ledger.ids_without_index(), _EXAMPLES + 1))
+    missing = list(islice(ledger.intake.ids_without_index(), _EXAMPLES + 1))
     if missing:
         raise FromLedgerRefused(
             f"{ledger.path}: rows without an orig_index, which names a structure's partition: id {_listed(missing)};"
             " give each one of its own"
         )
-    twice = list(islice(ledger.repeated_indices(), _EXAMPLES + 1))
+    twice = list(islice(ledger.intake.repeated_indices(), _EXAMPLES + 1))
     if twice:
         raise FromLedgerRefused(
             f"{ledger.path}: an orig_index that several rows have names no partition: {_listed(twice)}; give each row"
@@ -105,7 +105,7 @@ def guess_folders(ledger: LedgerReader, jobs_dir: Path | None = None) -> Guess:
     patterns: Counter[str] = Counter()
     parents: Counter[Path] = Counter()
     looked_at = 0
-    for row in ledger.stored_with_folder():
+    for row in ledger.structures.stored_with_folder():
         path = Path(os.path.abspath(str(row.job_dir)))
         parents[_unsharded(path.parent)] += 1
         if looked_at >= _LOOKED_AT:
@@ -156,9 +156,9 @@ def _parent_of_most(parents: Counter[Path]) -> Path | None:
     return deepest if len(deepest.parts) > 2 or (len(deepest.parts) == 2 and deepest in parents) else None
 
 
-def _rows_outside(ledger: LedgerReader, jobs_dir: Path) -> Iterator[StoredStructure]:
+def _rows_outside(ledger: LedgerReader, jobs_dir: Path) -> Iterator[JobRecord]:
     """The rows whose folder lies elsewhere; streamed."""
-    for row in ledger.stored_with_folder():
+    for row in ledger.structures.stored_with_folder():
         if not Path(os.path.abspath(str(row.job_dir))).is_relative_to(jobs_dir):
             yield row
 
@@ -174,14 +174,14 @@ def compare_results(
         progress: called with the number of rows looked at.
     """
     found = ResultsChecked()
-    for row in ledger.stored_by_status([Status.COMPLETED]):
+    for row in ledger.structures.stored_by_status([Status.COMPLETED]):
         found.add(result_problem(row, layout), row.orig_index or 0)
         if progress is not None:
             progress(found.completed)
     return found
 
 
-def result_problem(row: StoredStructure, layout: JobLayout) -> str | None:
+def result_problem(row: JobRecord, layout: JobLayout) -> str | None:
     """Why a completed row's result is not proved by its folder; None where it is."""
     if row.final_energy is None:
         return "has no energy in the ledger"

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from oact_dagster.attempts.job_layout import JobLayout
-from oact_dagster.ledger.batches import WritableLedger
-from oact_dagster.ledger.consistency import CONSISTENCY_RULES, broken_rows, damage, mend
+from oact_dagster.ledger.by_hand import move_folders
+from oact_dagster.ledger.consistency import CONSISTENCY_RULES, broken_rows, damage, mend, release_dead_writer
 from oact_dagster.ledger.owner import Owner
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.maintenance.fsck_folders import (
     FOLDER_INVARIANTS,
@@ -161,9 +161,9 @@ def _followed(
 ) -> Found:
     def dead() -> Iterator[Difference]:
         alive: dict[str, bool] = {}
-        for attempt in ledger.every_open_attempt():
+        for attempt in ledger.history.every_open_attempt():
             if attempt.batch_id not in alive:
-                alive[attempt.batch_id] = ledger.batch_lives(attempt.batch_id, clock())
+                alive[attempt.batch_id] = ledger.batches.lives(attempt.batch_id, clock())
             if not alive[attempt.batch_id]:
                 detail = (
                     f"attempt {attempt.number} ({attempt.state}) was left by the batch {attempt.batch_id}"
@@ -179,16 +179,16 @@ def _followed(
 
 def _writer(ledger: LedgerReader, *, repair: bool, clock: Callable[[], float]) -> Found:
     found = Found(_WRITER)
-    writer, now = ledger.writer(), clock()
+    writer, now = ledger.batches.writer(), clock()
     if writer is None:
         return found
     alive = Owner(writer.host, writer.boot_id, writer.pid, writer.pid_started).lives()
-    if alive or (alive is None and not writer.is_silent(now)) or ledger.any_batch_lives(now):
+    if alive or (alive is None and not writer.is_silent(now)) or ledger.batches.any_lives(now):
         return found
     found.add(Difference(None, None, writer.told(now)))
-    if repair and alive is False and isinstance(ledger, WritableLedger):
-        ledger.release_dead_writer(now)
-        found.mended = int(ledger.writer() is None)
+    if repair and alive is False and isinstance(ledger, Ledger):
+        release_dead_writer(ledger, now)
+        found.mended = int(ledger.batches.writer() is None)
     return found
 
 
@@ -200,7 +200,7 @@ def _folders(
         unreadable = Unreadable()
         found = _gathered(invariant, look(ledger, layout, unreadable))
         if repair and found.count and look is folders_outside and isinstance(ledger, Ledger):
-            found.mended = ledger.move_folders(list(moved_folders(ledger, layout, unreadable)))
+            found.mended = move_folders(ledger, list(moved_folders(ledger, layout, unreadable)))
         found.skipped = unreadable.told
         yield found
     found, unreadable = Found(FOLDER_INVARIANTS[-1]), Unreadable()
@@ -217,7 +217,7 @@ def _jobs(ledger: LedgerReader, launcher_of: LauncherOf, now: float) -> Found:
     """Ask schedulers for the jobs of open attempts; processes of this machine are no scheduler's."""
     found = Found(_HAS_JOB)
     attempts = (
-        one for one in ledger.every_open_attempt() if one.scheduler_job_id and jobs_outlive_run(one.launcher)
+        one for one in ledger.history.every_open_attempt() if one.scheduler_job_id and jobs_outlive_run(one.launcher)
     )
     while chunk := list(islice(attempts, _ASKED_AT_ONCE)):
         for kind in dict.fromkeys(one.launcher for one in chunk):

@@ -11,8 +11,8 @@ from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.verdict import Evidence
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, INPUT_FILE, OUTPUT_FILE, read_spec
 from oact_dagster.ledger.failures import LAUNCHER_BY_HAND
-from oact_dagster.ledger.reading import LedgerReader
-from oact_dagster.ledger.states import AttemptState, MovedFolder, Status, StoredStructure
+from oact_dagster.ledger.reader import LedgerReader
+from oact_dagster.ledger.states import AttemptState, JobRecord, Status
 from oact_dagster.maintenance.existing_ledger import result_problem
 from oact_dagster.maintenance.update import folder_of
 from oact_dagster.orca.outputs.reader import read_output, read_termination
@@ -109,17 +109,19 @@ class Unreadable:
 def folders_outside(ledger: LedgerReader, layout: JobLayout, _: Unreadable) -> Iterator[Difference]:
     """Structures whose folder lies elsewhere."""
     inside = layout.jobs_dir.resolve()
-    for row in ledger.stored_with_folder():
+    for row in ledger.structures.stored_with_folder():
         if not _lies_in(inside, row):
             yield Difference(row.id, row.orig_index, f"its folder is {row.job_dir}")
 
 
-def moved_folders(ledger: LedgerReader, layout: JobLayout, unreadable: Unreadable) -> Iterator[MovedFolder]:
+def moved_folders(
+    ledger: LedgerReader, layout: JobLayout, unreadable: Unreadable
+) -> Iterator[tuple[JobRecord, str]]:
     """Structures whose folder is gone, and lies under the same name in the jobs folder: the token says so."""
     inside = layout.jobs_dir.resolve()
-    rows = (row for row in ledger.stored_with_folder() if not _lies_in(inside, row))
+    rows = (row for row in ledger.structures.stored_with_folder() if not _lies_in(inside, row))
     while chunk := list(islice(rows, _AT_ONCE)):
-        attempts = ledger.attempts_of([row.orig_index for row in chunk if row.orig_index is not None])
+        attempts = ledger.history.attempts_of([row.orig_index for row in chunk if row.orig_index is not None])
         for row in chunk:
             own = attempts.get(row.orig_index, []) if row.orig_index is not None else []
             if not own or any(one.state is not AttemptState.CLOSED for one in own):
@@ -132,21 +134,21 @@ def moved_folders(ledger: LedgerReader, layout: JobLayout, unreadable: Unreadabl
                 for folder in (layout.jobs_dir / kept.name, layout.jobs_dir / kept.parent.name / kept.name):
                     spec = read_spec(folder)
                     if spec is not None and spec.token == own[-1].token:
-                        yield MovedFolder(row.id, str(row.job_dir), os.path.abspath(folder))
+                        yield row, os.path.abspath(folder)
                         break
             except OSError as error:
                 unreadable.add(kept, error)
 
 
-def _lies_in(inside: Path, row: StoredStructure) -> bool:
+def _lies_in(inside: Path, row: JobRecord) -> bool:
     return Path(str(row.job_dir)).resolve().is_relative_to(inside)
 
 
 def unproved_results(ledger: LedgerReader, layout: JobLayout, unreadable: Unreadable) -> Iterator[Difference]:
     """Completed structures whose result their folder does not prove."""
-    rows = ledger.stored_by_status([Status.COMPLETED])
+    rows = ledger.structures.stored_by_status([Status.COMPLETED])
     while chunk := list(islice(rows, _AT_ONCE)):
-        good = ledger.good_attempts([row.orig_index for row in chunk if row.orig_index is not None])
+        good = ledger.history.good_attempts([row.orig_index for row in chunk if row.orig_index is not None])
         for row in chunk:
             try:
                 problem = result_problem(row, layout)
@@ -167,9 +169,9 @@ def failed_with_result(
     ledger: LedgerReader, layout: JobLayout, unreadable: Unreadable
 ) -> Iterator[Difference]:
     """Failed structures that have a result."""
-    rows = ledger.stored_by_status([Status.FAILED, Status.TIMEOUT])
+    rows = ledger.structures.stored_by_status([Status.FAILED, Status.TIMEOUT])
     while chunk := list(islice(rows, _AT_ONCE)):
-        attempts = ledger.attempts_of([row.orig_index for row in chunk if row.orig_index is not None])
+        attempts = ledger.history.attempts_of([row.orig_index for row in chunk if row.orig_index is not None])
         for row in chunk:
             try:
                 folder = folder_of(row, layout)
@@ -199,7 +201,7 @@ def unknown_folders(ledger: LedgerReader, layout: JobLayout, unreadable: Unreada
         named |= {str(layout.folder(row.orig_index, row.id)) for row in rows if row.orig_index is not None}
         left = [folder for folder in chunk if str(folder) not in named]
         # Names that hold no number of their row: a search through the whole table, which few folders need.
-        known = set(ledger.known_folders([str(folder) for folder in left])) if left else set()
+        known = set(ledger.structures.known_folders([str(folder) for folder in left])) if left else set()
         for folder in left:
             if str(folder) not in known:
                 yield Difference(None, None, str(folder))
@@ -266,13 +268,13 @@ def _is_half_made(folder: Path) -> bool:
     return is_mark and OUTPUT_FILE not in names
 
 
-def _rows_named(ledger: LedgerReader, layout: JobLayout, folders: list[Path]) -> list[StoredStructure]:
+def _rows_named(ledger: LedgerReader, layout: JobLayout, folders: list[Path]) -> list[JobRecord]:
     """The rows whose number stands in a folder's ``attempt.json`` or name."""
     numbers = {int(digits) for folder in folders if (digits := _digits(folder.name))}
     specs = {spec.orig_index for folder in folders if (spec := read_spec(folder)) is not None}
-    found = ledger.structures(sorted(numbers | specs))
+    found = ledger.structures.of(sorted(numbers | specs))
     ids = {one.id for one in found.values()} | (numbers if "{id}" in layout.pattern else set())
-    return list(ledger.stored(sorted(ids)).values())
+    return list(ledger.structures.stored(sorted(ids)).values())
 
 
 def _digits(name: str) -> str:

@@ -35,14 +35,15 @@ from oact_dagster.launchers.attempt_files import (
 from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.launchers.local import LocalLauncher
 from oact_dagster.launchers.protocol import Launcher, Orphan
+from oact_dagster.ledger.by_hand import record_seen
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.states import (
+    AttemptRecord,
     AttemptState,
     Ending,
-    OpenAttempt,
+    JobRecord,
     Outcome,
     Status,
-    StoredStructure,
     StructureRecord,
 )
 from oact_dagster.ledger.store import Ledger
@@ -162,7 +163,7 @@ class _Update:
 
     def run(self) -> UpdateReport:
         try:
-            rows = self._ledger.stored_by_status([Status.RUNNING])
+            rows = self._ledger.structures.stored_by_status([Status.RUNNING])
             while chunk := list(islice(rows, _CHUNK)):
                 self._report.looked_at += len(chunk)
                 self._look_at(chunk)
@@ -174,15 +175,15 @@ class _Update:
                 self._ledger.close_batch(self._batch_id, self._clock())
         return self._report
 
-    def _look_at(self, rows: Sequence[StoredStructure]) -> None:
+    def _look_at(self, rows: Sequence[JobRecord]) -> None:
         indices = [row.orig_index for row in rows if row.orig_index is not None]
-        attempts = {one.structure_id: one for one in self._ledger.open_attempts(indices).values()}
+        attempts = {one.structure_id: one for one in self._ledger.history.open_attempts(indices).values()}
         self._by_output([row for row in rows if row.id not in attempts])
         self._by_table([attempts[row.id] for row in rows if row.id in attempts])
 
     # --- jobs of other tools ------------------------------------------------------------------------------------
 
-    def _by_output(self, rows: Sequence[StoredStructure]) -> None:
+    def _by_output(self, rows: Sequence[JobRecord]) -> None:
         found = []
         for row in rows:
             folder = folder_of(row, self._layout)
@@ -196,36 +197,36 @@ class _Update:
             ending = seen_ending(row.id, folder, seen)
             if ending is not None:
                 found.append(ending)
-        recorded = self._ledger.record_seen(found) if found else set()
+        recorded = record_seen(self._ledger, found) if found else set()
         for ending in found:
             if ending.structure_id in recorded:
                 self._report.changed[str(ending.status)] += 1
 
     # --- attempts of ours ----------------------------------------------------------------------------------------
 
-    def _by_table(self, attempts: Sequence[OpenAttempt]) -> None:
-        ours: dict[str, list[OpenAttempt]] = {}
+    def _by_table(self, attempts: Sequence[AttemptRecord]) -> None:
+        ours: dict[str, list[AttemptRecord]] = {}
         for attempt in attempts:
             if self._lives(attempt.batch_id) or not self._take(attempt):
                 self._report.followed += 1
             else:
                 ours.setdefault(attempt.launcher, []).append(attempt)
-        structures = self._ledger.structures([one.orig_index for many in ours.values() for one in many])
+        structures = self._ledger.structures.of([one.orig_index for many in ours.values() for one in many])
         for kind, many in ours.items():
             self._judge(kind, [(one, self._live(one, structures[one.orig_index])) for one in many])
 
     def _lives(self, batch_id: str) -> bool:
         if batch_id not in self._alive:
-            self._alive[batch_id] = self._ledger.batch_lives(batch_id, self._clock())
+            self._alive[batch_id] = self._ledger.batches.lives(batch_id, self._clock())
         return self._alive[batch_id]
 
-    def _take(self, attempt: OpenAttempt) -> bool:
+    def _take(self, attempt: AttemptRecord) -> bool:
         if not self._batch_is_open:
             self._ledger.open_batch(self._batch_id, Owner.this_process(), self._clock())
             self._batch_is_open = True
         return self._ledger.take_over(attempt, self._batch_id)
 
-    def _live(self, attempt: OpenAttempt, structure: StructureRecord) -> LiveAttempt:
+    def _live(self, attempt: AttemptRecord, structure: StructureRecord) -> LiveAttempt:
         job_dir = (
             Path(attempt.job_dir)
             if attempt.job_dir
@@ -234,10 +235,10 @@ class _Update:
         folder = next(iter(attempt_folders(job_dir, attempt.number, attempt.token)), job_dir)
         return LiveAttempt(structure, attempt.token, folder, attempt.scheduler_job_id or attempt.token)
 
-    def _judge(self, kind: str, pairs: Sequence[tuple[OpenAttempt, LiveAttempt]]) -> None:
+    def _judge(self, kind: str, pairs: Sequence[tuple[AttemptRecord, LiveAttempt]]) -> None:
         endings: list[Ending] = []
-        to_ask: list[tuple[OpenAttempt, LiveAttempt]] = []
-        stopped: list[tuple[OpenAttempt, LiveAttempt]] = []
+        to_ask: list[tuple[AttemptRecord, LiveAttempt]] = []
+        stopped: list[tuple[AttemptRecord, LiveAttempt]] = []
         for attempt, live in pairs:
             record = read_exit(live.folder, live.token)
             if record is None:
@@ -253,7 +254,7 @@ class _Update:
         self._record(endings)
 
     def _ended_from_outside(
-        self, kind: str, pairs: Sequence[tuple[OpenAttempt, LiveAttempt]]
+        self, kind: str, pairs: Sequence[tuple[AttemptRecord, LiveAttempt]]
     ) -> Iterator[Ending]:
         """Judge those that were told to stop: whether by the user or for want of a node only the scheduler knows."""
         launcher = self._launcher(kind)
@@ -267,7 +268,7 @@ class _Update:
             state = states.get(job_ids.get(attempt.token, ""), _UNKNOWN)
             yield self._ending(live, state if state.phase is Phase.ENDED else _RUN_IS_GONE)
 
-    def _ask(self, kind: str, pairs: Sequence[tuple[OpenAttempt, LiveAttempt]]) -> Iterator[Ending]:
+    def _ask(self, kind: str, pairs: Sequence[tuple[AttemptRecord, LiveAttempt]]) -> Iterator[Ending]:
         """Ask the scheduler of attempts whose payload has left no record."""
         launcher = self._launcher(kind)
         if launcher is None:
@@ -305,7 +306,9 @@ class _Update:
                 given = self._ledger.give_back([attempt.token], also_running=True)
                 self._report.changed[str(Status.TO_RUN)] += len(given)
 
-    def _by_their_word(self, pairs: Sequence[tuple[OpenAttempt, LiveAttempt]], why: str) -> Iterator[Ending]:
+    def _by_their_word(
+        self, pairs: Sequence[tuple[AttemptRecord, LiveAttempt]], why: str
+    ) -> Iterator[Ending]:
         """Judge those whose own output says how they ended; the others stay as they are."""
         for attempt, live in pairs:
             if Evidence(live.token, None, read_output(live.folder), _RUN_IS_GONE).speaks:
@@ -316,7 +319,7 @@ class _Update:
     def _still_known(
         self,
         launcher: Launcher,
-        pairs: Sequence[tuple[OpenAttempt, LiveAttempt]],
+        pairs: Sequence[tuple[AttemptRecord, LiveAttempt]],
         job_ids: Mapping[str, str],
         states: Mapping[str, JobState],
     ) -> Iterator[Ending]:
@@ -324,7 +327,7 @@ class _Update:
         self._ledger.mark_submitted({one.token: job_ids[one.token] for one, _ in pairs}, self._clock())
         begun = [o.token for o, _ in pairs if states.get(job_ids[o.token], _UNKNOWN).phase is Phase.RUNNING]
         self._ledger.mark_running(begun, self._clock())
-        silent: list[tuple[OpenAttempt, LiveAttempt, float]] = []
+        silent: list[tuple[AttemptRecord, LiveAttempt, float]] = []
         for attempt, live in pairs:
             state = states.get(job_ids[attempt.token], _UNKNOWN)
             if state.phase is Phase.ENDED or (state.phase is Phase.UNKNOWN and self._is_old(live.folder)):
@@ -391,7 +394,7 @@ class _Update:
                     self._report.note(_HELD, structure.id)
 
 
-def _orphan(attempt: OpenAttempt, live: LiveAttempt) -> Orphan:
+def _orphan(attempt: AttemptRecord, live: LiveAttempt) -> Orphan:
     began = attempt.state is AttemptState.RUNNING
     return Orphan(attempt.token, live.folder, attempt.scheduler_job_id, began=began)
 
@@ -428,7 +431,7 @@ def launchers_of(campaign: Campaign | None, bare: Campaign | None = None) -> Lau
     return launcher_of
 
 
-def folder_of(row: StoredStructure, layout: JobLayout) -> Path | None:
+def folder_of(row: JobRecord, layout: JobLayout) -> Path | None:
     """The job folder of a row that another tool may have written; None where nothing names one.
 
     A path that is relative is taken from where the command runs, as the tool that wrote it did, and else by its last

@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import Status, StructureRecord
 from oact_dagster.orca.geometry import GeometryError, parse_geometry
 from oact_dagster.orca.outputs.convergence import read_convergence
@@ -36,11 +36,11 @@ def details(
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    indices = ledger.orig_indices()
+    indices = ledger.structures.indices()
     comma, number = "", 0
     yield "{"
     while chunk := list(islice(indices, _AT_ONCE)):
-        for index, structure in sorted(ledger.structures(chunk).items()):
+        for index, structure in sorted(ledger.structures.of(chunk).items()):
             yield f'{comma}"{index}": {json.dumps(_detail(structure, optimised=optimised))}'
             comma, number = ", ", number + 1
         if told is not None:

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from importlib import metadata
 
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.report.html import escaped, table
 from oact_dagster.report.masking import MASK, without_secrets
 from oact_dagster.settings.campaign import Campaign

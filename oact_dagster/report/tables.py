@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from oact_dagster.ledger.history import AttemptLine, StructureLine
-from oact_dagster.ledger.reading import LedgerReader
-from oact_dagster.ledger.states import Status
+from oact_dagster.ledger.reader import LedgerReader
+from oact_dagster.ledger.states import AttemptLine, Status, StructureLine
 from oact_dagster.orca.formula import hill_formula
 from oact_dagster.orca.metals import main_metal
 from oact_dagster.report.columns import Column, DerivedColumn, NumberColumn, WordColumn
@@ -59,17 +58,17 @@ def tables(
     Raises:
         LedgerError: the ledger cannot be read.
     """
-    attempts = ledger.count_attempts()
+    attempts = ledger.history.count_attempts()
     structures, failures = _Structures(failed_checks, annotate[:ANNOTATIONS_SHOWN]), _Failures()
     number = 0
-    for number, line in enumerate(ledger.structure_lines(), 1):
+    for number, line in enumerate(ledger.structures.lines(), 1):
         structures.add(line)
         if line.status in (Status.FAILED, Status.TIMEOUT):
             failures.add(line)
         if told is not None and number % TOLD_EVERY == 0:
             told(number)
     tried = _Attempts()
-    for count, attempt in enumerate(ledger.attempt_lines(most_attempts), 1):
+    for count, attempt in enumerate(ledger.history.attempt_lines(most_attempts), 1):
         tried.add(attempt)
         if told is not None and count % TOLD_EVERY == 0:
             told(number + count)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from oact_dagster.files import atomic_file
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.report.charts import charts, status_chart
 from oact_dagster.report.details import MOST_STRUCTURES, details
 from oact_dagster.report.failure_section import groups_html, hosts_html, metals_html
@@ -96,7 +96,7 @@ class _Work:
     def __init__(
         self, ledger: LedgerReader, structures: int, told: Callable[[int, int], None] | None
     ) -> None:
-        self._rows = structures + min(ledger.count_attempts(), ATTEMPTS_SHOWN)
+        self._rows = structures + min(ledger.history.count_attempts(), ATTEMPTS_SHOWN)
         # Reading an output and drawing two pictures takes as long as some hundred rows of a table.
         self._each = _ROWS_OF_A_PICTURE
         self._all = self._rows + (structures * self._each if structures <= MOST_STRUCTURES else 0)

@@ -10,7 +10,7 @@ from oact_dagster.feed.state import DONE, GO_ON, read_feed_state
 from oact_dagster.intake.csv_stamp import why_refused
 from oact_dagster.intake.identity import check_identity
 from oact_dagster.ledger.connection import LedgerError
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import Status
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.text import pluralise
@@ -103,20 +103,20 @@ def feed_overview(campaign: Campaign, ledger: LedgerReader, now: float | None = 
     state, feed = read_feed_state(ledger), campaign.feed
     at = time.time() if now is None else now
     due = due_of(campaign, at)
-    resting, next_due_at = ledger.resting(due)
+    resting, next_due_at = ledger.queue.resting(due)
     return FeedOverview(
         paused=state.paused,
-        core_hours_spent=sum(ledger.cores_spent().values()),
+        core_hours_spent=sum(ledger.figures.cores_spent().values()),
         core_hours_budget=feed.core_hours,
         trial=feed.trial,
-        trial_ended=len(ledger.last_ended(feed.trial, state.after)) if feed.trial else 0,
+        trial_ended=len(ledger.health.last_ended(feed.trial, state.after)) if feed.trial else 0,
         bad_hosts=left_out(ledger),
         hosts_left_out=can_leave_out(campaign),
         resting=resting,
         next_due_at=next_due_at,
-        without_remedy=ledger.count_without_remedy(due),
+        without_remedy=ledger.queue.count_without_remedy(due),
         refused=_refusal(campaign, ledger),
-        unanswered=ledger.unanswered(at),
+        unanswered=ledger.batches.unanswered(at),
         csv_refused=why_refused(campaign, ledger),
         done=_done(campaign, ledger, at) if DONE in state.told else "",
     )
@@ -124,7 +124,7 @@ def feed_overview(campaign: Campaign, ledger: LedgerReader, now: float | None = 
 
 def _done(campaign: Campaign, ledger: LedgerReader, now: float) -> str:
     # The sensors may have been switched off after they found the campaign done.
-    counts = ledger.count_by_status()
+    counts = ledger.figures.count_by_status()
     if counts.get(Status.RUNNING) or count_left(campaign, ledger, now):
         return ""
     return what_came(campaign, ledger, counts)

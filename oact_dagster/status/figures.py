@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 
 from oact_dagster.attempts.disk_estimate import Sizes
-from oact_dagster.ledger.history import EndedLine, Origin, StructureLine
-from oact_dagster.ledger.reading import LedgerReader
-from oact_dagster.ledger.states import Outcome, Status
+from oact_dagster.ledger.figures import Origin
+from oact_dagster.ledger.reader import LedgerReader
+from oact_dagster.ledger.states import EndedAttempt, Outcome, Status, StructureLine
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.inputs.settings import InputRefused
 from oact_dagster.orca.metals import main_metal
@@ -147,14 +147,14 @@ def campaign_figures(campaign: Campaign, ledger: LedgerReader, now: float | None
     """
     overview = overview_of(ledger, campaign.retry, retry_key=campaign.retry_key(), metrics=False, now=now)
     structures = _Structures(campaign)
-    for line in ledger.structure_lines():
+    for line in ledger.structures.lines():
         structures.add(line)
     numbers = structures.numbers.arrays()
     spent = dict(overview.spent)
     if Outcome.COMPLETED not in spent and numbers["core_hours"].size:
         # An old ledger has no attempts; its results have the costs.
         spent[Outcome.COMPLETED] = float(numbers["core_hours"].sum())
-    attempts = _Attempts(ledger.ended_lines())
+    attempts = _Attempts(ledger.history.ended_attempts())
     return CampaignFigures(
         overview=replace(overview, spent=spent),
         summary=Summary(
@@ -173,7 +173,7 @@ def campaign_figures(campaign: Campaign, ledger: LedgerReader, now: float | None
         hosts=attempts.by_host(),
         basis_functions=np.frombuffer(structures.basis_functions, dtype=np.float64),
         wall_times=np.frombuffer(structures.wall_times, dtype=np.float64),
-        origins=tuple(ledger.count_by_origin()),
+        origins=tuple(ledger.figures.count_by_origin()),
     )
 
 
@@ -225,7 +225,7 @@ class _Structures:
 class _Attempts:
     """Counts over the attempts that have ended; 8 bytes are kept of each."""
 
-    def __init__(self, lines: Iterable[EndedLine]) -> None:
+    def __init__(self, lines: Iterable[EndedAttempt]) -> None:
         self.classes: Counter[str] = Counter()
         self._hosts: dict[str, Counter[Outcome]] = {}
         self._completed = array("d")

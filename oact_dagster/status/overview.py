@@ -9,7 +9,7 @@ from typing import Final
 from oact_dagster.ledger.metrics import Metrics
 from oact_dagster.ledger.quality import QualityCounts
 from oact_dagster.ledger.queue import Due
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.settings.retry import RetrySettings
 
@@ -153,63 +153,57 @@ def overview_of(
         LedgerError: The ledger cannot be read, or a row has an unknown status, which is named.
     """
     at = time.time() if now is None else now
-    counts = ledger.count_by_status()
-    quality = ledger.count_quality()
+    counts = ledger.figures.count_by_status()
+    quality = ledger.quality.counts()
     groups = (
-        tuple(FailureGroup(*group) for group in ledger.failures_by_message())
+        tuple(FailureGroup(*group) for group in ledger.figures.failures_by_message())
         if counts.get(Status.FAILED) or counts.get(Status.TIMEOUT)
         else ()
     )
     by_class: Counter[str] = Counter()
     for group in groups:
         by_class[group.failure_class] += group.count
-    figures = ledger.metrics() if metrics else None
-    spent = ledger.cores_spent()
+    figures = ledger.figures.metrics() if metrics else None
+    spent = ledger.figures.cores_spent()
     if figures is not None and figures.core_hours and Outcome.COMPLETED not in spent:
         # An old ledger has no attempts; its results have the costs.
         spent[Outcome.COMPLETED] = figures.core_hours
     return Overview(
         at=at,
         counts=counts,
-        running_started=ledger.count_running_started() if counts.get(Status.RUNNING) else 0,
-        running_unfollowed=ledger.count_running_unfollowed() if counts.get(Status.RUNNING) else 0,
-        held=ledger.count_held(),
-        rejected=ledger.count_rejections(),
+        running_started=ledger.figures.count_running_started() if counts.get(Status.RUNNING) else 0,
+        running_unfollowed=ledger.figures.count_running_unfollowed() if counts.get(Status.RUNNING) else 0,
+        held=ledger.figures.count_held(),
+        rejected=ledger.intake.count_rejections(),
         engines=engines_of(ledger),
         failures=tuple(sorted(by_class.items(), key=lambda item: (-item[1], item[0]))),
         groups=groups,
         spent=spent,
         throughput=_throughput(ledger, at),
-        set_aside=None if retry is None else ledger.count_set_aside(retry.max_failures, retry.max_losses),
+        set_aside=None
+        if retry is None
+        else ledger.figures.count_set_aside(retry.max_failures, retry.max_losses),
         metrics=figures,
-        stuck=tuple(ledger.stuck_by_reason()) if counts.get(Status.RUNNING) else (),
-        host_faults=tuple(ledger.faults_by_host()),
+        stuck=tuple(ledger.figures.stuck_by_reason()) if counts.get(Status.RUNNING) else (),
+        host_faults=tuple(ledger.figures.faults_by_host()),
         quality=quality if quality.judged else None,
         without_remedy=0
         if retry is None or retry_key is None
-        else ledger.count_without_remedy(Due(at, retry.max_failures, retry.max_losses, retry_key)),
+        else ledger.queue.count_without_remedy(Due(at, retry.max_failures, retry.max_losses, retry_key)),
     )
 
 
 def engines_of(ledger: LedgerReader) -> Counter[str]:
     """Return the number of completed structures by engine."""
-    return Counter({engine or "unknown": count for engine, count in ledger.count_by_engine().items()})
+    return Counter({engine or "unknown": count for engine, count in ledger.figures.count_by_engine().items()})
 
 
 def _throughput(ledger: LedgerReader, now: float) -> Throughput | None:
-    newest = ledger.newest_attempts(ATTEMPTS_LOOKED_AT)
-    ended = [one for one in newest if one.ended_at is not None and one.ended_at > now - LOOKED_BACK_S]
-    counted = [one for one in ended if one.outcome is Outcome.COMPLETED or one.outcome in _FAILED]
-    if not counted:
+    pace = ledger.figures.pace(ATTEMPTS_LOOKED_AT, now - LOOKED_BACK_S, now - 3600.0)
+    if pace.first_claimed_at is None or not pace.completed + pace.failed:
         return None
     # The period must stay positive even if the clock was set back.
-    begin = max(now - LOOKED_BACK_S, min(one.claimed_at for one in newest))
+    begin = max(now - LOOKED_BACK_S, pace.first_claimed_at)
     if now - begin < LEAST_LOOKED_BACK_S:
         return None
-    completed = [one for one in counted if one.outcome is Outcome.COMPLETED]
-    return Throughput(
-        hours=(now - begin) / 3600.0,
-        completed=len(completed),
-        failed=len(counted) - len(completed),
-        completed_last_hour=sum(1 for one in completed if (one.ended_at or 0.0) > now - 3600.0),
-    )
+    return Throughput((now - begin) / 3600.0, pace.completed, pace.failed, pace.completed_last)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from oact_dagster.attempts.engine import ORCA_NAME, STANDIN_NAME
 from oact_dagster.ledger.quality import JudgedResult, names_of
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import Result, StructureRecord
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.quality.energy_model import FEWEST, EnergyModel
@@ -145,7 +145,7 @@ def evaluate(campaign: Campaign, ledger: LedgerReader, *, store: bool = False) -
     if store and not isinstance(ledger, Ledger):
         raise ValueError("the ledger is open for reading only; storing results needs one open for writing")
     run = _Evaluation(campaign)
-    for row in ledger.results_to_judge():
+    for row in ledger.quality.results_to_judge():
         run.take(row)
     run.fit()
     if store and isinstance(ledger, Ledger):

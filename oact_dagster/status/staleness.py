@@ -1,6 +1,6 @@
 """Count of stale results, whose inputs were made with other settings than the present ones."""
 
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.settings.campaign import Campaign
 
 
@@ -11,5 +11,5 @@ def stale_results(campaign: Campaign, ledger: LedgerReader) -> int:
     which has no hash of the settings, count as up to date.
     """
     present = campaign.settings_hash()
-    counts = ledger.count_results_by_settings()
+    counts = ledger.figures.count_results_by_settings()
     return sum(count for digest, count in counts.items() if digest not in (None, present))

@@ -174,7 +174,7 @@ def write_results(campaign: Campaign, ledger: Ledger) -> Path:
 
 
 def _rows(ledger: Ledger) -> Iterator[dict[str, Any]]:
-    for row in ledger.completed():
+    for row in ledger.history.completed():
         result = _result_of(row["result"])
         wall, cores = row["wall_time"], row["n_cores"]
         yield {

@@ -10,7 +10,7 @@ from typing import Final
 
 from oact_dagster.feed.state import PAUSED, read_feed_state
 from oact_dagster.intake.csv_stamp import why_refused
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
 

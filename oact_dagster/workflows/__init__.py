@@ -6,7 +6,7 @@ table is requested.
 
 from typing import Any
 
-from oact_dagster.attempts.job_record import JobRecord
+from oact_dagster.ledger.states import JobRecord
 from oact_dagster.ledger.states import Status as JobStatus
 from oact_dagster.workflows.creation import create_workflow, create_workflow_db
 from oact_dagster.workflows.job_scripts import (

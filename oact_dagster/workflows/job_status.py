@@ -76,7 +76,7 @@ def update_job_status(
     """
     folder = Path(job_dir)
     ledger = workflow.ledger
-    known = ledger.stored([int(job_id)])
+    known = ledger.structures.stored([int(job_id)])
     if int(job_id) not in known:
         raise ValueError(f"{workflow.db_path}: there is no job with the id {job_id}; nothing was changed")
     before = known[int(job_id)].status

@@ -7,12 +7,11 @@ from typing import Any
 from oact_dagster.attempts.input_text import input_text
 from oact_dagster.attempts.job_folder import FolderWriter
 from oact_dagster.attempts.job_layout import JobLayout
-from oact_dagster.attempts.job_record import JobRecord
 from oact_dagster.attempts.setup_hook import run_setup
 from oact_dagster.files import atomic_write
 from oact_dagster.intake.bare_campaign import DEFAULT_PATTERN
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, INPUT_FILE, has_run
-from oact_dagster.ledger.states import StructureRecord
+from oact_dagster.ledger.states import JobRecord, StructureRecord
 from oact_dagster.settings.campaign import CampaignError
 from oact_dagster.workflows.orca_config import OrcaConfig, campaign_of
 

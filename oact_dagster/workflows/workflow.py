@@ -6,8 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from oact_dagster.attempts.job_record import JobRecord, stored_job_record
-from oact_dagster.ledger.states import Status
+from oact_dagster.ledger import by_hand
+from oact_dagster.ledger.states import JobRecord, Status
 from oact_dagster.ledger.store import Ledger
 
 if TYPE_CHECKING:
@@ -65,15 +65,15 @@ class ArchitectorWorkflow:
             wanted = [_status(one) for one in given]
             if Status.READY in wanted:
                 wanted.append(Status.TO_RUN)
-        return [stored_job_record(row) for row in self.ledger.stored_by_status(wanted)]
+        return list(self.ledger.structures.stored_by_status(wanted))
 
     def get_jobs_by_fail_count(self, min_fail_count: int = 1) -> list[JobRecord]:
         """The jobs with at least this many failures, most failures first."""
-        return [stored_job_record(row) for row in self.ledger.stored_by_fail_count(int(min_fail_count))]
+        return self.ledger.structures.stored_by_fail_count(int(min_fail_count))
 
     def count_by_status(self) -> dict[Status, int]:
         """The number of jobs with each status that occurs, as stored: ``ready`` separate from ``to_run``."""
-        return self.ledger.count_by_status()
+        return self.ledger.figures.count_by_status()
 
     def get_summary(self) -> "pandas.DataFrame":
         """A table with the columns ``status``, ``count`` and ``percent``, and a row for each status that occurs."""
@@ -104,8 +104,12 @@ class ArchitectorWorkflow:
         Raises:
             ValueError: the job or the status does not exist.
         """
-        done = self.ledger.update_status(
-            int(job_id), _written(new_status), error_message, increment_fail_count=increment_fail_count
+        done = by_hand.update_status(
+            self.ledger,
+            int(job_id),
+            _written(new_status),
+            error_message,
+            increment_fail_count=increment_fail_count,
         )
         if not done:
             raise ValueError(self._unknown([int(job_id)]))
@@ -118,11 +122,11 @@ class ArchitectorWorkflow:
         """
         ids = [int(job_id) for job_id in job_ids]
         status = _written(new_status)
-        known = self.ledger.stored(ids)
+        known = self.ledger.structures.stored(ids)
         unknown = [job_id for job_id in ids if job_id not in known]
         if unknown:
             raise ValueError(self._unknown(unknown))
-        self.ledger.update_status_bulk(ids, status)
+        by_hand.update_status_bulk(self.ledger, ids, status)
 
     def mark_jobs_as_running(self, job_ids: Iterable[int]) -> None:
         """Set the status of many jobs to ``running``, all or none.
@@ -148,7 +152,8 @@ class ArchitectorWorkflow:
         Raises:
             ValueError: the job does not exist.
         """
-        done = self.ledger.update_metrics(
+        done = by_hand.update_metrics(
+            self.ledger,
             int(job_id),
             job_dir=None if job_dir is None else str(job_dir),
             max_forces=None if max_forces is None else float(max_forces),

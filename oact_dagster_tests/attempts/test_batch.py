@@ -42,14 +42,14 @@ def test_a_batch_records_every_result(tmp_path: Path, engine: TestEngine) -> Non
     events = list(batch(campaign, ledger, [0, 1, 2, 3, 4]))
     words = settled(events)
     assert Counter(type(word) for word in words.values()) == {Completed: 5}
-    for index, structure in ledger.structures(range(5)).items():
+    for index, structure in ledger.structures.of(range(5)).items():
         assert structure.status is Status.COMPLETED
         assert structure.job_dir == str(campaign.jobs_dir / f"job_{index}")
-    for row in ledger.completed():
+    for row in ledger.history.completed():
         assert row["final_energy"] == pytest.approx(ENERGY - row["orig_index"] / 10_000, abs=1e-10)
         assert row["max_forces"] == pytest.approx(GRADIENT)
         assert (row["scf_steps"], row["wall_time"], row["n_cores"]) == (12, 3.6, 1)
-    (attempt,) = ledger.attempts(3)
+    (attempt,) = ledger.history.attempts(3)
     assert (attempt.number, attempt.outcome, attempt.launcher) == (1, Outcome.COMPLETED, "local")
     assert attempt.token in (campaign.jobs_dir / "job_3" / "orca.out").read_text()
     assert sorted(engine.runs) == [0, 1, 2, 3, 4]
@@ -95,10 +95,10 @@ def test_no_failure_is_taken_for_a_success_and_none_costs_its_neighbours(
     assert isinstance(failed, Failed)
     assert (failed.failure_class, failed.structure.fail_count) == (failure_class, 1)
     assert said in failed.message
-    structure = ledger.structures([1])[1]
+    structure = ledger.structures.of([1])[1]
     assert structure.status == outcome
     assert structure.error_message == failed.message
-    (attempt,) = ledger.attempts(1)
+    (attempt,) = ledger.history.attempts(1)
     assert (attempt.outcome, attempt.failure_class) == (outcome, failure_class)
     if behaviour == "scf_not_converged":
         assert "aborting the run" in failed.tail
@@ -115,7 +115,7 @@ def test_what_was_mended_runs_again_in_a_fresh_folder(tmp_path: Path, engine: Te
     old, new = campaign.jobs_dir / "job_0.attempt-1", campaign.jobs_dir / "job_0"
     assert "NOT CONVERGED" in (old / "orca.out").read_text()
     assert "TERMINATED NORMALLY" in (new / "orca.out").read_text()
-    structure = ledger.structures([0])[0]
+    structure = ledger.structures.of([0])[0]
     assert (structure.fail_count, structure.error_message) == (1, None)
 
 
@@ -169,7 +169,7 @@ def test_a_full_disk_while_an_input_is_written_leaves_no_half_folder(
         "from oact_dagster.attempts.job_layout import JobLayout\n"
         "from oact_dagster.ledger.store import Ledger\n"
         "campaign = load_campaign(sys.argv[1])\n"
-        "structure = Ledger(campaign.ledger).structures([0])[0]\n"
+        "structure = Ledger(campaign.ledger).structures.of([0])[0]\n"
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
         "try:\n"
@@ -201,7 +201,7 @@ def test_held_structures_run_only_when_named(tmp_path: Path, engine: TestEngine)
     assert isinstance(word, NotRun) and "oact release" in word.reason
     (word,) = settled(list(batch(campaign, ledger, [1], named=True))).values()
     assert isinstance(word, Completed)
-    assert ledger.count_held() == 0
+    assert ledger.figures.count_held() == 0
 
 
 @pytest.mark.parametrize("level", [StopLevel.FINISH, StopLevel.NOW])
@@ -219,11 +219,11 @@ def test_a_stop_gives_back_what_has_not_finished(
             stop.raise_to(level, hold=hold)
     words = settled(events)
     assert all(isinstance(word, NotRun) for word in words.values()) and len(words) == 5
-    assert ledger.count_by_status() == {Status.TO_RUN: 5}
-    assert ledger.count_held() == (5 if hold else 0)
-    outcomes = [[attempt.outcome for attempt in ledger.attempts(index)] for index in range(5)]
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 5}
+    assert ledger.figures.count_held() == (5 if hold else 0)
+    outcomes = [[attempt.outcome for attempt in ledger.history.attempts(index)] for index in range(5)]
     assert sorted(outcomes, key=len) == [[], [], [], [Outcome.CANCELLED], [Outcome.CANCELLED]]
-    assert all(s.fail_count == 0 and s.loss_count == 0 for s in ledger.structures(range(5)).values())
+    assert all(s.fail_count == 0 and s.loss_count == 0 for s in ledger.structures.of(range(5)).values())
 
 
 def test_the_first_stop_lets_running_calculations_finish(tmp_path: Path, engine: TestEngine) -> None:
@@ -236,7 +236,7 @@ def test_the_first_stop_lets_running_calculations_finish(tmp_path: Path, engine:
         if sum(isinstance(event, Running) for event in events) == 2:
             stop.raise_to(StopLevel.FINISH)
     assert Counter(type(word) for word in settled(events).values()) == {Completed: 2, NotRun: 2}
-    assert ledger.count_by_status() == {Status.COMPLETED: 2, Status.TO_RUN: 2}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 2, Status.TO_RUN: 2}
 
 
 def test_a_batch_that_is_dropped_leaves_nothing_running(tmp_path: Path, engine: TestEngine) -> None:
@@ -246,7 +246,7 @@ def test_a_batch_that_is_dropped_leaves_nothing_running(tmp_path: Path, engine: 
     while not isinstance(next(events), Running):
         pass
     events.close()  # type: ignore[attr-defined]
-    assert ledger.count_by_status() == {Status.TO_RUN: 4}
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 4}
     assert list(settled(list(batch(campaign, ledger, [], "next")))) == []
 
 
@@ -284,10 +284,10 @@ def test_a_run_killed_with_9_is_taken_over(tmp_path: Path, engine: TestEngine) -
     campaign, ledger = prepared(tmp_path, engine, 6)
     engine.set("hang", 2, 3, 4, 5)
     first = worker(campaign, "killed", [0, 1, 2, 3, 4, 5])
-    until(lambda: {2, 3} <= set(engine.runs) and ledger.count_by_status().get(Status.COMPLETED) == 2)
+    until(lambda: {2, 3} <= set(engine.runs) and ledger.figures.count_by_status().get(Status.COMPLETED) == 2)
     first.kill()
     first.wait()
-    assert ledger.count_by_status() == {Status.COMPLETED: 2, Status.RUNNING: 4}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 2, Status.RUNNING: 4}
     engine.set("normal", 2, 3, 4, 5)
     events = list(batch(campaign, ledger, [0, 1, 2, 3, 4, 5], "next"))
     words = settled(events)
@@ -295,9 +295,9 @@ def test_a_run_killed_with_9_is_taken_over(tmp_path: Path, engine: TestEngine) -
     assert [word.reused for _, word in sorted(words.items())] == [True, True, False, False, False, False]  # type: ignore[union-attr]
     assert Counter(engine.runs) == {0: 1, 1: 1, 2: 2, 3: 2, 4: 1, 5: 1}
     assert any(isinstance(event, Note) and "run that is gone" in event.text for event in events)
-    losses = {i: s.loss_count for i, s in ledger.structures(range(6)).items()}
+    losses = {i: s.loss_count for i, s in ledger.structures.of(range(6)).items()}
     assert losses == {0: 0, 1: 0, 2: 1, 3: 1, 4: 0, 5: 0}, "what was running is lost, what was queued is not"
-    assert all(structure.fail_count == 0 for structure in ledger.structures(range(6)).values())
+    assert all(structure.fail_count == 0 for structure in ledger.structures.of(range(6)).values())
 
 
 def test_what_finished_after_its_run_died_is_harvested(tmp_path: Path, engine: TestEngine) -> None:
@@ -310,7 +310,7 @@ def test_what_finished_after_its_run_died_is_harvested(tmp_path: Path, engine: T
     until(lambda: (campaign.jobs_dir / "job_0" / "exit.json").exists())
     first.kill()
     first.wait()
-    assert ledger.count_by_status() == {Status.RUNNING: 1}
+    assert ledger.figures.count_by_status() == {Status.RUNNING: 1}
     events = list(batch(campaign, ledger, [0], "next"))
     (word,) = settled(events).values()
     assert isinstance(word, Completed) and word.attempt is not None and word.attempt.number == 1
@@ -331,7 +331,7 @@ def test_two_runs_over_the_same_structures_compute_each_once(tmp_path: Path, eng
         line for lines in told for line in lines if line.startswith("Completed") and line.endswith("True")
     ]
     assert len(followed) == 2
-    assert ledger.count_by_status() == {Status.COMPLETED: 6}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 6}
 
 
 def test_a_lost_structure_runs_again_within_its_budget_of_losses(tmp_path: Path, engine: TestEngine) -> None:
@@ -352,7 +352,7 @@ def test_a_lost_structure_runs_again_within_its_budget_of_losses(tmp_path: Path,
     assert isinstance(word, Failed)
     assert "set aside after 2 lost attempts" in word.message
     assert len(engine.runs) == 2
-    structure = ledger.structures([0])[0]
+    structure = ledger.structures.of([0])[0]
     assert (structure.fail_count, structure.loss_count, structure.status) == (0, 2, Status.TO_RUN)
 
 
@@ -366,8 +366,8 @@ def test_a_stop_that_is_asked_for_by_status_ends_a_silent_batch(
     stop.ask = lambda: stop.raise_to(StopLevel.NOW, hold=True) if engine.runs else None
     words = settled(list(batch(campaign, ledger, [0, 1, 2], stop=stop)))
     assert all(isinstance(word, NotRun) for word in words.values())
-    assert ledger.count_by_status() == {Status.TO_RUN: 3}
-    assert ledger.count_held() == 3
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 3}
+    assert ledger.figures.count_held() == 3
 
 
 def test_an_engine_that_cannot_be_started_stops_the_batch_and_costs_no_budget(
@@ -378,9 +378,11 @@ def test_an_engine_that_cannot_be_started_stops_the_batch_and_costs_no_budget(
     events = []
     with pytest.raises(LauncherError, match=r"could not be started: .*interpreter.*nothing more was started"):
         events.extend(batch(campaign, ledger, list(range(12))))
-    assert ledger.count_by_status() == {Status.TO_RUN: 12}
-    assert all(s.fail_count == 0 and s.loss_count == 0 for s in ledger.structures(range(12)).values())
-    assert sum(len(ledger.attempts(index)) for index in range(12)) <= campaign.launcher.max_workers * 2
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 12}
+    assert all(s.fail_count == 0 and s.loss_count == 0 for s in ledger.structures.of(range(12)).values())
+    assert (
+        sum(len(ledger.history.attempts(index)) for index in range(12)) <= campaign.launcher.max_workers * 2
+    )
 
 
 def test_a_full_disk_fails_one_structure_and_touches_no_other(
@@ -399,7 +401,7 @@ def test_a_full_disk_fails_one_structure_and_touches_no_other(
     assert isinstance(words.pop(3), Failed)
     assert len(words) == 5
     assert all(isinstance(word, NotRun) and "no space left" in word.reason for word in words.values())
-    assert ledger.count_by_status() == {Status.TO_RUN: 5, Status.FAILED: 1}
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 5, Status.FAILED: 1}
     assert engine.runs == []
 
 

@@ -56,16 +56,16 @@ def test_what_was_run_by_hand_is_recorded_and_not_computed_again(
     # The one without an end and the one that nobody had run are computed.
     assert sorted(engine.runs) == [0, 1, 2, 2, 3]
     assert [type(words[index]) for index in STRUCTURES] == [Completed, Failed, Completed, Completed]
-    [good], [bad] = ledger.attempts(0), ledger.attempts(1)
+    [good], [bad] = ledger.history.attempts(0), ledger.history.attempts(1)
     assert (good.outcome, good.result["engine"]) == (Outcome.COMPLETED, "ORCA")
     assert good.result["final_energy"] == pytest.approx(ENERGY)
     assert (bad.outcome, bad.failure_class) == (Outcome.FAILED, "scf_not_converged")
-    assert ledger.structures([1])[1].fail_count == 1
+    assert ledger.structures.of([1])[1].fail_count == 1
     # The next attempt at it takes the remedy for how it failed, and keeps its folder.
     engine.set("normal", 1)
     list(batch(campaign, ledger, STRUCTURES, "again"))
-    assert ledger.count_by_status() == {Status.COMPLETED: 4}
-    assert ledger.attempts(1)[-1].remedy == "slowconv"
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 4}
+    assert ledger.history.attempts(1)[-1].remedy == "slowconv"
     assert (campaign.jobs_dir / "job_1.attempt-1" / "exit.json").exists()
     assert sorted(engine.runs) == [0, 1, 1, 2, 2, 3]
 

@@ -72,8 +72,8 @@ def faulty_record(endings):
     if fault == "before recording":
         die()
     if fault == "disk full":
-        pages = ledger._connection.execute("PRAGMA page_count").fetchone()[0]
-        ledger._connection.execute(f"PRAGMA max_page_count = {pages}")
+        pages = ledger.file.connection.execute("PRAGMA page_count").fetchone()[0]
+        ledger.file.connection.execute(f"PRAGMA max_page_count = {pages}")
         endings = [type(one)(**{name: getattr(one, name) for name in one.__slots__} | {"message": "x" * 100_000})
                    for one in endings]
     done = record(endings)
@@ -103,14 +103,14 @@ def run_with(campaign: Campaign, fault: str, structures: int) -> "subprocess.Pop
 
 def check_once_each(campaign: Campaign, ledger: Ledger, engine: TestEngine, structures: int) -> None:
     """All are completed; what was computed more than once has a lost attempt that says why."""
-    assert ledger.count_by_status() == {Status.COMPLETED: structures}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: structures}
     runs = Counter(engine.runs)
     for index in range(structures):
-        outcomes = [attempt.outcome for attempt in ledger.attempts(index)]
+        outcomes = [attempt.outcome for attempt in ledger.history.attempts(index)]
         assert outcomes.count(Outcome.COMPLETED) == 1 and outcomes[-1] is Outcome.COMPLETED
         assert runs[index] <= len(outcomes), f"structure {index} ran {runs[index]} times: {outcomes}"
-    assert not list(ledger.every_open_attempt())
-    assert ledger.left_by_dead_batches() == []
+    assert not list(ledger.history.every_open_attempt())
+    assert ledger.batches.left_by_dead() == []
 
 
 @pytest.mark.parametrize("phase", ["before submit", "after submit", "before recording", "after recording"])
@@ -119,14 +119,14 @@ def test_a_run_killed_with_9_in_any_phase(tmp_path: Path, engine: TestEngine, ph
     killed = run_with(campaign, phase, 6)
     assert killed.wait(60) == -9
     killed.communicate()
-    before = ledger.count_by_status().get(Status.COMPLETED, 0)
+    before = ledger.figures.count_by_status().get(Status.COMPLETED, 0)
     assert (before > 0) is (phase == "after recording")
-    assert len(ledger.left_by_dead_batches()) > 0, "what it left is seen"
+    assert len(ledger.batches.left_by_dead()) > 0, "what it left is seen"
     list(batch(campaign, ledger, list(range(6)), "next"))
     check_once_each(campaign, ledger, engine, 6)
     if phase == "before recording":
         # What had finished is read, not computed again.
-        assert sum(ledger.structures([i])[i].loss_count for i in range(6)) < len(engine.runs)
+        assert sum(ledger.structures.of([i])[i].loss_count for i in range(6)) < len(engine.runs)
 
 
 def test_a_ledger_that_stays_locked(tmp_path: Path, engine: TestEngine) -> None:
@@ -152,7 +152,7 @@ def test_a_disk_that_is_full_while_results_are_recorded(tmp_path: Path, engine: 
     out, errors = run.communicate(timeout=60)
     assert run.returncode == 1 and "disk is full; nothing was changed" in errors, errors
     assert out == "", "nothing was told that is not recorded"
-    assert Status.COMPLETED not in ledger.count_by_status()
+    assert Status.COMPLETED not in ledger.figures.count_by_status()
     finished = len({folder.parent for folder in campaign.jobs_dir.glob("job_*/exit.json")})
     assert finished > 0
     list(batch(campaign, ledger, list(range(4)), "next"))
@@ -178,7 +178,7 @@ def test_the_jobs_folder_is_removed_while_a_batch_runs(tmp_path: Path, engine: T
     words = settled(events)
     done = {index for index, word in words.items() if isinstance(word, Completed)}
     assert len(done) >= 2, "what was recorded stays"
-    counts = ledger.count_by_status()
+    counts = ledger.figures.count_by_status()
     assert counts.get(Status.COMPLETED) == len(done) and Status.RUNNING not in counts
     # A result is recorded only if its files were there; the others are tried again, within their budget.
     list(batch(campaign, ledger, list(range(8)), "next"))
@@ -187,7 +187,7 @@ def test_the_jobs_folder_is_removed_while_a_batch_runs(tmp_path: Path, engine: T
 
 def ledger_has(campaign: Campaign, status: Status, at_least: int) -> bool:
     with Ledger(campaign.ledger) as ledger:
-        return ledger.count_by_status().get(status, 0) >= at_least
+        return ledger.figures.count_by_status().get(status, 0) >= at_least
 
 
 @pytest.mark.parametrize("jump", [-3600.0, 3600.0])
@@ -212,7 +212,7 @@ def test_a_clock_that_is_set_while_a_batch_runs(tmp_path: Path, engine: TestEngi
     # Whatever the hour, only what was never begun is to be begun.
     for now in (time.time() - 7200.0, time.time(), time.time() + 7200.0):
         assert sum(decide_feed(campaign, ledger, 0, now).limits) == 2
-    assert ledger.left_by_dead_batches(time.time() + jump) == []
+    assert ledger.batches.left_by_dead(time.time() + jump) == []
     list(batch(campaign, ledger, list(range(6)), "next"))
     check_once_each(campaign, ledger, engine, 6)
     assert sorted(engine.runs) == list(range(6))

@@ -50,10 +50,11 @@ def test_a_silent_one_is_ended_as_timed_out_and_the_batch_goes_on(tmp_path: Path
         word = words[index]
         assert isinstance(word, Failed) and word.failure_class == "timeout"
         assert "has not changed for" in word.message
-        (attempt,) = ledger.attempts(index)
+        (attempt,) = ledger.history.attempts(index)
         assert attempt.outcome is Outcome.TIMEOUT
         assert (
-            ledger.structures([index])[index].fail_count == 1 and not ledger.structures([index])[index].held
+            ledger.structures.of([index])[index].fail_count == 1
+            and not ledger.structures.of([index])[index].held
         )
     assert sum("; it is ended" in event.text for event in events if isinstance(event, Note)) == 2
 
@@ -62,7 +63,7 @@ def test_a_queued_one_never_times_out(tmp_path: Path, engine: TestEngine) -> Non
     engine.set("slow")
     campaign, ledger = campaign_of(tmp_path, engine, 8, silence_limit_s=2.5, max_workers=1)
     list(batch(campaign, ledger, list(range(8))))
-    assert ledger.count_by_status() == {Status.COMPLETED: 8}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 8}
 
 
 def test_a_clock_that_jumps_makes_nothing_old(tmp_path: Path, engine: TestEngine) -> None:
@@ -97,9 +98,9 @@ def test_a_clock_that_jumps_makes_nothing_old(tmp_path: Path, engine: TestEngine
 def test_what_outlives_its_limit_and_is_quiet_is_overdue(tmp_path: Path, engine: TestEngine) -> None:
     campaign, ledger = campaign_of(tmp_path, engine, 1, job_timeout_s=100)
     list(batch(campaign, ledger, [0]))
-    (attempt,) = ledger.attempts(0)
+    (attempt,) = ledger.history.attempts(0)
     folder = campaign.jobs_dir / "job_0"
-    live = LiveAttempt(ledger.structures([0])[0], attempt.token, folder, "job")
+    live = LiveAttempt(ledger.structures.of([0])[0], attempt.token, folder, "job")
     begun = float(attempt.started_at or 0.0)
     assert overdue(live, 21600.0, begun + 100 + OUTLIVED_S - 1) == ""
     assert overdue(live, 21600.0, begun + 101 + OUTLIVED_S) == "it has outlived its time limit"

@@ -70,7 +70,7 @@ def test_its_exception_fails_that_structure_alone(tmp_path: Path) -> None:
     assert failed.structure.orig_index == 1
     assert failed.failure_class == "setup_failed"
     assert failed.message == r"setup_func: KeyError: 'no such\nligand'"
-    assert ledger.structures([1])[1].status is Status.FAILED
+    assert ledger.structures.of([1])[1].status is Status.FAILED
     assert not (campaign.jobs_dir / "job_1").exists()
     assert [entry.name for entry in campaign.jobs_dir.iterdir() if entry.name.startswith(".job")] == []
 
@@ -101,7 +101,7 @@ def test_its_files_count_only_when_it_returns_a_string(tmp_path: Path) -> None:
         settings = {"setup_func": None} if code is None else {}
         campaign, ledger = made(tmp_path / name, code or "", 1, **settings)
         run(campaign, ledger, [0])
-        hashes[name] = ledger.attempts(0)[0].input_hash
+        hashes[name] = ledger.history.attempts(0)[0].input_hash
     assert hashes["none"] == hashes["nothing"] == hashes["number"]
     assert len({hashes["none"], hashes["v1"], hashes["v2"]}) == 3
 
@@ -153,7 +153,7 @@ def test_what_cannot_be_used_is_said_before_anything_runs(
     assert "\n" not in str(caught.value)
     with pytest.raises(CampaignError):
         run(campaign, ledger, [0])
-    assert ledger.structures([0])[0].status is Status.TO_RUN
+    assert ledger.structures.of([0])[0].status is Status.TO_RUN
 
 
 @pytest.mark.parametrize("value", ["add_files", "my_setup.add_files", "my_setup:", "os;x:y", "a b:c"])
@@ -176,7 +176,7 @@ def test_one_that_cannot_be_called_is_refused_before_anything_runs(tmp_path: Pat
     campaign, ledger = made(tmp_path, f"def add_files({arguments}):\n    pass\n")
     with pytest.raises(CampaignError, match="it is called with two arguments, the job folder"):
         run(campaign, ledger, [0, 1])
-    assert ledger.count_by_status() == {Status.TO_RUN: 2} and ledger.attempts(0) == []
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 2} and ledger.history.attempts(0) == []
     [line] = check_campaign(campaign).blocking
     assert line.startswith(f"{campaign.file}: setup_func: my_setup:add_files: takes (")
 
@@ -194,9 +194,9 @@ def test_another_string_counts_when_a_structure_is_set_back(tmp_path: Path) -> N
     (campaign.folder / "my_setup.py").write_text(code.format("two, longer"))
     assert all(one.reused for one in run(campaign, ledger, [0, 1], "again") if isinstance(one, Completed))
     assert stale_results(campaign, ledger) == 0
-    ids = [one.id for one in ledger.structures([0, 1]).values()]
+    ids = [one.id for one in ledger.structures.of([0, 1]).values()]
     with ArchitectorWorkflow(campaign.ledger) as workflow:
         workflow.update_status_bulk(ids, "to_run")
     run(campaign, ledger, [0, 1], "set back")
-    assert ledger.count_by_status() == {Status.COMPLETED: 2}
-    assert [len(ledger.attempts(index)) for index in (0, 1)] == [1, 2]
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 2}
+    assert [len(ledger.history.attempts(index)) for index in (0, 1)] == [1, 2]

@@ -79,9 +79,9 @@ def test_each_structure_and_reason_is_told_once_and_kept_as_long_as_it_holds(cam
         for event in run.run():
             events.append(event)
             if isinstance(event, Stuck):
-                kept.append(ledger.stuck_by_reason())
+                kept.append(ledger.figures.stuck_by_reason())
         assert all(isinstance(word, Completed) for word in settled(events).values())
-        assert ledger.stuck_by_reason() == []
+        assert ledger.figures.stuck_by_reason() == []
     told = [(event.orig_index, event.reason) for event in events if isinstance(event, Stuck)]
     assert told == [(0, DOWN), (1, DOWN), (0, NODES.format("n1"))]
     assert kept == [[(DOWN, 1)], [(DOWN, 2)], [(DOWN, 1), (NODES.format("n1"), 1)]]

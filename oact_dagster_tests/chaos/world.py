@@ -17,7 +17,7 @@ from dagster import AssetKey, DagsterInstance, DynamicPartitionsDefinition
 from oact_dagster.defs.instance import dagster_home
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.read_only import open_reader
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import AttemptRecord, Status, StructureRecord
 from oact_dagster.settings.campaign import Campaign, load_campaign
 from oact_dagster_tests.campaigns import write_campaign
@@ -203,7 +203,7 @@ class World:
             return {}
         try:
             with contextlib.closing(self.look()) as ledger:
-                return ledger.count_by_status()
+                return ledger.figures.count_by_status()
         except LedgerError as error:
             assert "has no tables yet" in str(error), "it is just being made"
             return {}
@@ -222,7 +222,7 @@ class World:
         if record.fail_count >= retry.max_failures or record.loss_count >= retry.max_losses:
             return True
         with contextlib.closing(self.look()) as ledger:
-            row = ledger._one(
+            row = ledger.file.one(
                 "SELECT set_aside_for FROM structure_state st JOIN structures s ON s.id = st.structure_id"
                 " WHERE s.orig_index = ?",
                 (record.orig_index,),
@@ -231,11 +231,11 @@ class World:
 
     def records(self) -> dict[int, StructureRecord]:
         with contextlib.closing(self.look()) as ledger:
-            return ledger.structures(range(self.structures))
+            return ledger.structures.of(range(self.structures))
 
     def attempts(self) -> dict[int, list[AttemptRecord]]:
         with contextlib.closing(self.look()) as ledger:
-            return ledger.attempts_of(range(self.structures))
+            return ledger.history.attempts_of(range(self.structures))
 
     def colours(self) -> dict[int, str | None]:
         """The status of each partition of ``orca_results``."""

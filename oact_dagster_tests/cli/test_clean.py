@@ -8,6 +8,7 @@ import pytest
 
 from oact_dagster.attempts.folder_cleanup import FAILURE_FILE, Kind, apply_keep, kind_of
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE
+from oact_dagster.ledger.by_hand import update_metrics
 from oact_dagster.ledger.states import Outcome, Preparation
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import CampaignError, load_campaign
@@ -168,11 +169,11 @@ def test_nothing_outside_is_touched(house: House, tmp_path: Path) -> None:
     full = names(away)
     # A folder that the ledger has elsewhere, one that is a link, a file that is a link, and a way out.
     with Ledger(house.db) as ledger:
-        ledger.update_metrics(1, job_dir=str(away))
+        update_metrics(ledger, 1, job_dir=str(away))
         for path in (house.job(1), house.job(2)):
             path.rename(path.with_name(f"old_{path.name}"))
         house.job(1).symlink_to(away)
-        ledger.update_metrics(3, job_dir=str(house.jobs / ".." / "away"))
+        update_metrics(ledger, 3, job_dir=str(house.jobs / ".." / "away"))
     (house.job(0) / "orca.tmp").unlink()
     (house.job(0) / "orca.tmp").symlink_to(away / "orca.tmp")
     done = oact("clean", house.db, house.jobs, "--execute", "--purge-failed")

@@ -408,7 +408,7 @@ def test_three_retries_are_three_attempts_in_all(tmp_path: Path) -> None:
     attempts = 0
     for _ in range(5):
         with Ledger(file) as ledger:
-            if ledger.count_by_status().get(Status.TO_RUN):
+            if ledger.figures.count_by_status().get(Status.TO_RUN):
                 run(ledger, 0, Outcome.FAILED, message="again")
                 attempts += 1
         assert oact("dashboard", file, "--reset-failed", "--max-retries", "3").returncode == 0
@@ -452,7 +452,7 @@ def test_update_judges_an_old_tools_jobs_by_their_outputs(tmp_path: Path) -> Non
     ]
     assert statuses(file) == {"completed": 1, "failed": 1, "timeout": 1, "running": 3}
     with Ledger(file) as ledger:
-        rows = {row.id: row for row in ledger.stored_by_status()}
+        rows = {row.id: row for row in ledger.structures.stored_by_status()}
     assert (rows[1].final_energy, rows[1].max_forces, rows[1].scf_steps, rows[1].wall_time) == (
         -76.0, 0.004501218, 12, 3.6,
     )  # fmt: skip

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from oact_dagster.cli import main
 from oact_dagster.launchers.attempt_files import How
+from oact_dagster.ledger.by_hand import update_status
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.states import Outcome, Preparation, Status
 from oact_dagster.ledger.store import Ledger
@@ -279,12 +280,12 @@ def test_folders_that_were_moved_are_found_by_their_token(house: House) -> None:
     # Structure 3 has an attempt that may run; the folder of 4 is another attempt's.
     assert house.differences("--repair")["folder-inside"] == 2
     with Ledger(house.db) as ledger:
-        folders = {row.orig_index: row.job_dir for row in ledger.stored_with_folder()}
+        folders = {row.orig_index: row.job_dir for row in ledger.structures.stored_with_folder()}
         assert folders == {
             0: str(new / "job_0"), 1: str(new / "001" / "job_1"), 2: str(new / "job_2"),
             3: str(old / "job_3"), 4: str(old / "job_4"),
         }  # fmt: skip
-        assert [one.job_dir for one in ledger.attempts(1)] == [str(new / "001" / "job_1")]
+        assert [one.job_dir for one in ledger.history.attempts(1)] == [str(new / "001" / "job_1")]
 
 
 def test_the_folders_of_a_copy_are_left_alone(house: House) -> None:
@@ -300,7 +301,7 @@ def test_a_good_output_of_another_attempt_is_no_result_of_a_failed_one(tmp_path:
     with Ledger(house.db) as ledger:
         if index == 0:
             shutil.rmtree(house.jobs / "job_0")
-            ledger.update_status(1, Status.TO_RUN)
+            update_status(ledger, 1, Status.TO_RUN)
         house.attempt(ledger, index, Outcome.FAILED, "scf_not_converged")
     shutil.copyfile(house.jobs / "job_1" / "orca.out", house.jobs / f"job_{index}" / "orca.out")
     assert house.differences() == {}
@@ -315,7 +316,7 @@ def test_what_is_mended_is_right(house: House) -> None:
     assert done.exit_code == 0, done.stdout
     assert done.stdout.endswith("invariants checked: 0 differences left, 4 repaired\n")
     with Ledger(house.db) as ledger:
-        rows = {row.orig_index: row for row in ledger.stored_by_status()}
+        rows = {row.orig_index: row for row in ledger.structures.stored_by_status()}
     assert (rows[0].final_energy, rows[0].scf_steps, rows[0].max_forces) == (-76.0, 12, 0.001)
     assert rows[3].status is Status.COMPLETED and rows[3].final_energy == -76.0003
     assert rows[2].fail_count == 1 and not list(house.jobs.glob(".*"))

@@ -25,7 +25,7 @@ def test_a_csv_and_what_it_grew_by(tmp_path: Path) -> None:
     write_csv(csv, 2, first=4)
     assert f"5 structures in {db}" in oact("ingest", csv, db).stdout
     with Ledger(db) as ledger:
-        assert list(ledger.orig_indices()) == [0, 1, 3, 4, 5]
+        assert list(ledger.structures.indices()) == [0, 1, 3, 4, 5]
     assert names(tmp_path) == ["a.csv", "workflow.db"]
 
 
@@ -75,7 +75,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
     )  # fmt: skip
     assert_one_line(done, "w.db: cannot be", "nothing was changed")
     with Ledger(tmp_path / "w.db") as ledger:
-        assert list(ledger.orig_indices()) == [0, 1, 2]
+        assert list(ledger.structures.indices()) == [0, 1, 2]
 
 
 def test_columns_that_are_written_into_the_inputs(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_columns_that_are_written_into_the_inputs(tmp_path: Path) -> None:
     assert_one_line(oact("ingest", csv, db, "--annotate", "metal_ox"), "metal_ox")
     assert oact("ingest", csv, db, "--annotate", "name").returncode == 0
     with Ledger(db) as ledger:
-        assert ledger.structures([1])[1].annotations == {"name": "water 1"}
+        assert ledger.structures.of([1])[1].annotations == {"name": "water 1"}
     # The settings beside a ledger say which, where nothing else does.
     (tmp_path / "campaign.yaml").write_text(
         "name: a\ncsv: a.csv\nannotate: [name]\norca: {command: standin}\n"
@@ -91,7 +91,7 @@ def test_columns_that_are_written_into_the_inputs(tmp_path: Path) -> None:
     write_csv(csv, 1, first=2)
     assert oact("ingest", csv, db).returncode == 0
     with Ledger(db) as ledger:
-        assert [ledger.structures([n])[n].annotations for n in (0, 2)] == [
+        assert [ledger.structures.of([n])[n].annotations for n in (0, 2)] == [
             {"name": "water 0"},
             {"name": "water 2"},
         ]
@@ -106,8 +106,8 @@ def test_a_campaigns_own_csv(tmp_path: Path) -> None:
         assert "row 1 (line 5) rejected: uhf 1 does not fit" in done.stdout
         assert done.stdout.endswith(f"2 structures in {campaign.ledger}\n")
     with Ledger(campaign.ledger) as ledger:
-        assert ledger.count_by_status() == {Status.TO_RUN: 2}
-        assert ledger.structures([2])[2].annotations == {"name": "water 2"}
+        assert ledger.figures.count_by_status() == {Status.TO_RUN: 2}
+        assert ledger.structures.of([2])[2].annotations == {"name": "water 2"}
     assert {path.name for path in campaign.folder.iterdir()} == {
         "campaign.yaml", "structures.csv", "workflow.db",
     }  # fmt: skip

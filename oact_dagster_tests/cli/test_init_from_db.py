@@ -58,8 +58,8 @@ def test_a_campaign_from_an_old_ledger(tmp_path: Path, old: Path) -> None:
         assert is_taken_in(campaign, ledger)
         report = take_in(campaign, ledger)
         assert (report.taken, report.known, report.structures) == (0, 6, 6)
-        assert list(ledger.orig_indices()) == [10, 11, 12, 13, 14, 15]
-        assert ledger.count_by_status()[Status.COMPLETED] == 3
+        assert list(ledger.structures.indices()) == [10, 11, 12, 13, 14, 15]
+        assert ledger.figures.count_by_status()[Status.COMPLETED] == 3
     checked = oact("check", tmp_path / "new")
     assert "csv is null: looked at the ledger's structures" in checked.stdout, checked.stderr
 
@@ -115,7 +115,7 @@ def test_it_runs_what_is_left(tmp_path: Path, old: Path) -> None:
     assert "all 6 structures are completed" in done.stdout
     with Ledger(old) as ledger:
         # What was completed before is left as it was, in its place.
-        rows = {row.orig_index: row for row in ledger.stored_by_status()}
+        rows = {row.orig_index: row for row in ledger.structures.stored_by_status()}
     assert (rows[11].final_energy, rows[11].job_dir) == (-77.0, str(tmp_path / "calcs" / "water_11"))
     assert rows[13].final_energy == -76.0013 and rows[13].job_dir == str(tmp_path / "calcs" / "water_13")
     assert rows[15].fail_count == 1

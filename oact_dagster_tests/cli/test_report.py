@@ -49,7 +49,7 @@ def test_another_file_and_again(campaign: Campaign, tmp_path: Path) -> None:
 def test_while_a_run_writes(campaign: Campaign) -> None:
     with Ledger(campaign.ledger) as ledger:
         ledger.open_batch("other", _owner())
-        with ledger._transaction() as db:
+        with ledger.file.transaction() as db:
             db.execute("UPDATE structures SET status = 'failed' WHERE orig_index = 0")
             # Not committed: nobody sees it yet.
             done = oact("report", campaign.folder)

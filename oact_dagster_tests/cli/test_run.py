@@ -26,7 +26,7 @@ ONE_AT_A_TIME = {"launcher": {"max_workers": 1}}
 
 def counts(campaign: Campaign) -> dict[Status, int]:
     with Ledger(campaign.ledger) as ledger:
-        return ledger.count_by_status()
+        return ledger.figures.count_by_status()
 
 
 def test_a_campaign_runs_to_its_end_and_is_then_done(tmp_path: Path, engine: TestEngine) -> None:

@@ -67,8 +67,8 @@ def assert_stopped(campaign: Campaign, process: "subprocess.Popen[str]") -> str:
     assert "Traceback" not in out + err
     assert left_behind(campaign) == []
     with Ledger(campaign.ledger) as ledger:
-        assert ledger.count_by_status().get(Status.RUNNING, 0) == 0
-        assert ledger.count_held() == 0
+        assert ledger.figures.count_by_status().get(Status.RUNNING, 0) == 0
+        assert ledger.figures.count_held() == 0
     with DagsterInstance.from_config(str(campaign.folder / ".dagster")) as instance:
         run = next(iter(instance.get_runs(limit=1)))
         assert (run.job_name, run.status) == ("run_structures", DagsterRunStatus.CANCELED)
@@ -85,7 +85,7 @@ def test_the_first_ctrl_c_lets_running_calculations_end(tmp_path: Path) -> None:
     assert "stopping: " in told and "get 30 s to end" in told
     # What had begun is completed, nothing else was begun, and the rest can be run.
     with Ledger(campaign.ledger) as ledger:
-        found = ledger.count_by_status()
+        found = ledger.figures.count_by_status()
         assert found == {Status.COMPLETED: len(engine.runs), Status.TO_RUN: 8 - len(engine.runs)}
     assert len(engine.runs) < 8
     engine.set("normal")
@@ -103,11 +103,11 @@ def test_running_calculations_are_ended_after_the_grace_time(tmp_path: Path) -> 
         ctrl_c(process)
         assert_stopped(campaign, process)
     with Ledger(campaign.ledger) as ledger:
-        assert ledger.count_by_status() == {Status.TO_RUN: 4}
+        assert ledger.figures.count_by_status() == {Status.TO_RUN: 4}
         # What the user stops counts against no budget.
-        ended = [ledger.structures([index])[index] for index in engine.runs]
+        ended = [ledger.structures.of([index])[index] for index in engine.runs]
         assert [(one.fail_count, one.loss_count) for one in ended] == [(0, 0), (0, 0)]
-        assert [ledger.attempts(index)[0].outcome for index in engine.runs] == [Outcome.CANCELLED] * 2
+        assert [ledger.history.attempts(index)[0].outcome for index in engine.runs] == [Outcome.CANCELLED] * 2
 
 
 def test_the_second_ctrl_c_ends_now(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_the_bar_in_a_terminal_and_its_ctrl_c(tmp_path: Path) -> None:
     assert b"STEP_START" not in shown and b"Traceback" not in shown
     assert left_behind(campaign) == []
     with Ledger(campaign.ledger) as ledger:
-        assert ledger.count_by_status() == {Status.COMPLETED: 2, Status.TO_RUN: 1}
+        assert ledger.figures.count_by_status() == {Status.COMPLETED: 2, Status.TO_RUN: 1}
 
 
 def test_marking_the_run_as_cancelled_in_the_web_page_ends_and_holds_its_structures(tmp_path: Path) -> None:
@@ -203,6 +203,6 @@ def test_marking_the_run_as_cancelled_in_the_web_page_ends_and_holds_its_structu
     assert process.returncode == 130
     assert left_behind(campaign) == []
     with Ledger(campaign.ledger) as ledger:
-        assert ledger.count_by_status() == {Status.TO_RUN: 4}
-        assert ledger.count_held() == 4
+        assert ledger.figures.count_by_status() == {Status.TO_RUN: 4}
+        assert ledger.figures.count_held() == 4
     assert len(engine.runs) == 2

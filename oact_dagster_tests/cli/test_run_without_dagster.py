@@ -29,12 +29,12 @@ def engine(tmp_path: Path) -> TestEngine:
 
 def counts(campaign: Campaign) -> dict[Status, int]:
     with Ledger(campaign.ledger) as ledger:
-        return ledger.count_by_status()
+        return ledger.figures.count_by_status()
 
 
 def assert_nothing_was_lost(campaign: Campaign) -> None:
     with Ledger(campaign.ledger) as ledger:
-        found = ledger.structures(range(STRUCTURES)).values()
+        found = ledger.structures.of(range(STRUCTURES)).values()
         assert {(one.fail_count, one.loss_count, one.held) for one in found} == {(0, 0, False)}
 
 

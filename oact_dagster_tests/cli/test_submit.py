@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from dagster import AssetKey, DagsterInstance
 
+from oact_dagster.ledger.level_of_theory import fix_level_of_theory
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
@@ -65,7 +66,7 @@ def ledger_of(folder: Path, structures: int) -> Path:
 
 def counts(db: Path) -> dict[Status, int]:
     with Ledger(db) as ledger:
-        return ledger.count_by_status()
+        return ledger.figures.count_by_status()
 
 
 def ended(jobs: Path, *indices: int) -> Callable[[], bool]:
@@ -81,8 +82,8 @@ def test_a_jobs_folder_that_cannot_be_costs_no_attempt(tmp_path: Path, engine: T
         done = oact("submit", db, tmp_path / jobs, *options, *more)
         assert_one_line(done, f"jobs_dir: {tmp_path / jobs}: ", "is not a folder")
     with Ledger(db) as ledger:
-        assert ledger.count_by_status() == {Status.TO_RUN: 2}
-        assert ledger.attempts(0) == [] and ledger.meta("level_of_theory") is None
+        assert ledger.figures.count_by_status() == {Status.TO_RUN: 2}
+        assert ledger.history.attempts(0) == [] and ledger.meta("level_of_theory") is None
 
 
 # --- a site's profile -----------------------------------------------------------------------------------------------
@@ -143,7 +144,7 @@ def test_submitting_and_recording_later(tmp_path: Path, engine: TestEngine, flux
     told = done.stdout.splitlines()
     assert told[:2] == ["submitted 3 of 3 structures to flux", "  structures: 0, 1, 2"]
     with Ledger(db) as ledger:
-        attempts = ledger.attempts_of([0, 1, 2])
+        attempts = ledger.history.attempts_of([0, 1, 2])
         ids = [attempts[index][0].scheduler_job_id for index in (0, 1, 2)]
     assert told[2] == f"  jobs: {', '.join(map(str, ids))}"
     assert told[3] == "  to record what has ended: oact dashboard workflow.db --update jobs"
@@ -186,16 +187,16 @@ def test_what_was_submitted_is_followed_by_a_run(
     assert f", or `oact run {campaign.file}` follows them\n" in done.stdout
     assert "to cancel them: scancel " in done.stdout
     with Ledger(campaign.ledger) as ledger:
-        assert ledger.count_by_status() == {Status.RUNNING: 3, Status.TO_RUN: 1}
-        tokens = [attempts[0].token for attempts in ledger.attempts_of([0, 1, 2]).values()]
+        assert ledger.figures.count_by_status() == {Status.RUNNING: 3, Status.TO_RUN: 1}
+        tokens = [attempts[0].token for attempts in ledger.history.attempts_of([0, 1, 2]).values()]
     # The assets find its jobs, in the queue or ended, and submit only the rest.
     followed = oact("run", campaign.file)
     assert followed.returncode == 0, followed.stdout + followed.stderr
     assert "3 structures were left by a run that is gone" in followed.stdout
     assert Counter(engine.runs) == dict.fromkeys(range(4), 1)
     with Ledger(campaign.ledger) as ledger:
-        assert ledger.count_by_status() == {Status.COMPLETED: 4}
-        assert [a[0].token for a in ledger.attempts_of([0, 1, 2]).values()] == tokens
+        assert ledger.figures.count_by_status() == {Status.COMPLETED: 4}
+        assert [a[0].token for a in ledger.history.attempts_of([0, 1, 2]).values()] == tokens
     assert oact("fsck", campaign.file).returncode == 0
     with DagsterInstance.from_config(str(campaign.folder / ".dagster")) as instance:
         assert instance.get_materialized_partitions(AssetKey("orca_results")) == {"0", "1", "2", "3"}
@@ -270,7 +271,7 @@ def test_a_scheduler_that_is_full_takes_some(tmp_path: Path, engine: TestEngine,
     assert "oact: 3 not run: flux does not take its job now\n" in done.stderr
     assert counts(db) == {Status.RUNNING: 2, Status.TO_RUN: 3}
     with Ledger(db) as ledger:
-        ids = [str(one.scheduler_job_id) for one in ledger.open_attempts([0, 1]).values()]
+        ids = [str(one.scheduler_job_id) for one in ledger.history.open_attempts([0, 1]).values()]
     subprocess.run(["flux", "cancel", *ids], check=True)
 
 
@@ -382,7 +383,7 @@ def test_what_the_user_cancels_is_held(tmp_path: Path, engine: TestEngine, slurm
     assert "running 2 (2 queued)" in oact("dashboard", db).stdout
     assert "running 2 (0 queued)" in oact("dashboard", db, "--update", jobs).stdout
     with Ledger(db) as ledger:
-        job_id = ledger.attempts(0)[0].scheduler_job_id
+        job_id = ledger.history.attempts(0)[0].scheduler_job_id
     slurm.run("scancel", str(job_id))
     until(ended(jobs, 0))
     until(lambda: slurm.jobs("%K %T", job_id)[0] == "0 CANCELLED")
@@ -391,9 +392,9 @@ def test_what_the_user_cancels_is_held(tmp_path: Path, engine: TestEngine, slurm
     assert "its job was cancelled: it is held until `oact release`" in shown
     assert oact("submit", db, jobs, *flags).stdout.startswith("nothing to submit: 1 is to_run, but is held")
     with Ledger(db) as ledger:
-        structure = ledger.structures([0])[0]
+        structure = ledger.structures.of([0])[0]
         assert (structure.held, structure.fail_count, structure.loss_count) == (True, 0, 0)
-        assert ledger.attempts(0)[0].outcome is Outcome.CANCELLED
+        assert ledger.history.attempts(0)[0].outcome is Outcome.CANCELLED
     engine.set("normal")
     assert oact("release", db).stdout == "1 structure released\n"
     assert oact("submit", db, jobs, *flags).stdout.startswith("submitted 1 of 1 structure to slurm\n")
@@ -558,7 +559,7 @@ def test_the_campaign_beside_the_ledger_says_the_rest(
     assert "#SBATCH --mem " in script
     # A level of theory of its own would not be the campaign's.
     with Ledger(campaign.ledger) as ledger:
-        ledger.fix_level_of_theory(campaign.level_of_theory())
+        fix_level_of_theory(ledger, campaign.level_of_theory())
 
 
 def test_a_campaign_of_pilots_runs_here_all_the_same(tmp_path: Path, engine: TestEngine) -> None:
@@ -616,9 +617,9 @@ def test_ctrl_c_ends_what_runs_here(tmp_path: Path, engine: TestEngine) -> None:
     assert "oact: interrupted; the same command continues where it stopped\n" in err
     assert counts(db) == {Status.TO_RUN: 4}
     with Ledger(db) as ledger:
-        ended_attempts = [one for found in ledger.attempts_of(range(4)).values() for one in found]
+        ended_attempts = [one for found in ledger.history.attempts_of(range(4)).values() for one in found]
         assert {one.outcome for one in ended_attempts} == {Outcome.CANCELLED}
-        assert [one.fail_count for one in ledger.structures(range(4)).values()] == [0] * 4
+        assert [one.fail_count for one in ledger.structures.of(range(4)).values()] == [0] * 4
 
 
 @pytest.mark.parsl

@@ -88,7 +88,7 @@ def test_one_evaluation_for_each_check_and_run_with_counts_and_the_worst(
     assert len(again) == 2 and again[0].metadata["judged"].value == 14
     assert again[0].target_materialization_data is not None
     with Ledger(project.campaign.ledger) as ledger:
-        assert ledger.count_quality()
+        assert ledger.quality.counts()
     assert "results fail a quality check (forces_below_limit: 14)" in oact(
         "dashboard", project.campaign.file
     ).stdout.replace("\n", " ")

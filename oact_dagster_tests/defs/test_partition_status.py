@@ -231,7 +231,7 @@ def test_scattered_structures_by_the_job(tmp_path: Path, monkeypatch: pytest.Mon
     assert project.status() == colours({0, 2, 5}, set(), {1, 3, 4})
     assert project.engine.runs.count(5) == 2
     with Ledger(project.campaign.ledger) as ledger:
-        assert ledger.count_by_status() == {Status.COMPLETED: 3, Status.TO_RUN: 3}
+        assert ledger.figures.count_by_status() == {Status.COMPLETED: 3, Status.TO_RUN: 3}
 
 
 @pytest.mark.parametrize(
@@ -261,8 +261,8 @@ def test_an_engine_that_is_missing_is_told_before_anything_runs(
     assert done.returncode != 0
     assert "no such file; give the absolute path of orca" in done.stdout + done.stderr
     with Ledger(project.campaign.ledger) as ledger:
-        assert ledger.count_by_status() == {Status.TO_RUN: 2}
-        assert ledger.attempts(0) == []
+        assert ledger.figures.count_by_status() == {Status.TO_RUN: 2}
+        assert ledger.history.attempts(0) == []
 
 
 def test_the_pipes_messages_of_all_payloads_are_in_the_runs_log(

@@ -87,7 +87,7 @@ def test_a_batch_on_a_real_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         colours = {key: status.value for key, status in (found or {}).items() if status is not None}
         assert colours == {key: "FAILED" if key == "2" else "MATERIALIZED" for key in "012345"}
         with Ledger(campaign.ledger) as ledger:
-            assert ledger.count_by_status() == {Status.COMPLETED: 5, Status.FAILED: 1}
+            assert ledger.figures.count_by_status() == {Status.COMPLETED: 5, Status.FAILED: 1}
         assert server.ask("SELECT COUNT(*) FROM runs")[0][0] >= 2
         assert not list(home.rglob("*.db")), "nothing of the instance is in SQLite"
     assert server.process.returncode is not None
@@ -117,6 +117,6 @@ def test_what_computes_goes_on_when_the_server_ends(tmp_path: Path, monkeypatch:
     # Dagster tells of each time that it tries again.
     assert "Traceback" not in out + err, err
     with Ledger(campaign.ledger) as ledger:
-        done = ledger.count_by_status()
+        done = ledger.figures.count_by_status()
         assert done[Status.COMPLETED] >= 2 and Status.RUNNING not in done
-        assert all(one.loss_count == 0 for one in ledger.structures(range(4)).values())
+        assert all(one.loss_count == 0 for one in ledger.structures.of(range(4)).values())

@@ -62,7 +62,7 @@ class Watched(Project):
     @property
     def counts(self) -> dict[Status, int]:
         with Ledger(self.campaign.ledger) as ledger:
-            return ledger.count_by_status()
+            return ledger.figures.count_by_status()
 
 
 def limits(requests: list[dg.RunRequest]) -> list[int]:
@@ -345,7 +345,7 @@ def test_a_dead_run_is_closed_and_what_it_left_is_taken_over(
 
 def completed_of(project: Watched) -> list[int]:
     with Ledger(project.campaign.ledger) as ledger:
-        return list(ledger.completed_indices())
+        return list(ledger.structures.completed_indices())
 
 
 def test_what_finished_without_dagster_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,9 +66,9 @@ class House:
     def results(self) -> dict[int, Mapping[str, Any]]:
         """What the outputs of the completed structures say."""
         with self.ledger() as ledger:
-            structures = ledger.structures(list(range(STRETCHED + 1)))
+            structures = ledger.structures.of(list(range(STRETCHED + 1)))
             completed = [i for i, one in structures.items() if one.status is Status.COMPLETED]
-            return {i: many[-1].result for i, many in ledger.attempts_of(completed).items()}
+            return {i: many[-1].result for i, many in ledger.history.attempts_of(completed).items()}
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +277,7 @@ def test_a_partition_chosen_in_the_page_runs_and_turns_green(house: House, page:
     until(green, "the green partition")
     page.keep_picture("turned-green")
     with house.ledger() as ledger:
-        assert len(ledger.attempts_of([CHOSEN])[CHOSEN]) == 1
+        assert len(ledger.history.attempts_of([CHOSEN])[CHOSEN]) == 1
 
 
 def test_termination_in_the_page_ends_the_calculation_and_holds_the_structure(
@@ -315,14 +315,14 @@ def test_termination_in_the_page_ends_the_calculation_and_holds_the_structure(
     until(lambda: status() == "CANCELED", "the run to be cancelled")
     assert not calculation.is_running()
     with house.ledger() as ledger:
-        structure = ledger.structures([TERMINATED])[TERMINATED]
+        structure = ledger.structures.of([TERMINATED])[TERMINATED]
         assert (structure.status, structure.held, structure.fail_count) == (Status.TO_RUN, True, 0)
 
 
 def test_a_sensor_is_switched_on_says_what_it_does_and_does_it(house: House, page: Page) -> None:
     with house.ledger() as ledger:
-        completed = ledger.count_by_status()[Status.COMPLETED]
-        due = ledger.count_by_status()[Status.TO_RUN] - ledger.count_held()
+        completed = ledger.figures.count_by_status()[Status.COMPLETED]
+        due = ledger.figures.count_by_status()[Status.TO_RUN] - ledger.figures.count_held()
     page.open(
         "/automation", "feed_sensor", "harvest_sensor", "intake_sensor", "retry_sensor", "timeout_sensor"
     )

@@ -9,7 +9,9 @@ from oact_dagster.attempts.selection import SelectionError
 from oact_dagster.export.export import default_target
 from oact_dagster.export.formats import ExportError
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE
+from oact_dagster.ledger.by_hand import update_status
 from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.ledger.level_of_theory import fix_level_of_theory
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.orca.outputs.sella import read_trajectory
 from oact_dagster_tests.engines import ENERGY, TestEngine
@@ -143,14 +145,14 @@ def test_what_is_not_completed_is_counted(house: House, output: bytes) -> None:
 def test_results_of_another_tool_have_no_attempt(house: House, output: bytes) -> None:
     # A ledger of the old tool: the row says completed, and nothing else stands for it.
     folder = house.put(0, output, WATER, token="")
-    house.ledger._connection.execute("DELETE FROM attempts")
+    house.ledger.file.connection.execute("DELETE FROM attempts")
     (folder / ATTEMPT_FILE).unlink()
     report = house.export()
     assert (report.structures, report.left_out) == (1, {})
     assert " attempt=" not in (house.out / "out.extxyz").read_text()
     # An output that says whose it is belongs to an attempt that this ledger does not know.
     house.put(1, output, WATER)
-    house.ledger._connection.execute("DELETE FROM attempts")
+    house.ledger.file.connection.execute("DELETE FROM attempts")
     assert list(left(house)) == ["the output in its folder is not from the attempt that completed it"]
 
 
@@ -161,7 +163,7 @@ def test_an_attempt_that_took_over_what_was_run_by_hand(house: House, output: by
 
 def test_the_settings_must_be_those_of_the_results(house: House, output: bytes) -> None:
     house.put(0, output, WATER)
-    house.ledger.fix_level_of_theory({**house.campaign.level_of_theory(), "functional": "PBE0"})
+    fix_level_of_theory(house.ledger, {**house.campaign.level_of_theory(), "functional": "PBE0"})
     with pytest.raises(LedgerError, match="functional=PBE0"):
         house.export()
     assert not (house.out / "out.extxyz").exists()
@@ -227,7 +229,7 @@ def test_our_own_reader_of_trajectories_reads_it(house: House, output: bytes) ->
 
 def test_a_structure_that_is_set_back_is_not_exported(house: House, output: bytes) -> None:
     house.put(0, output, WATER)
-    house.ledger.update_status(house.ledger.structures([0])[0].id, Status.TO_RUN)
+    update_status(house.ledger, house.ledger.structures.of([0])[0].id, Status.TO_RUN)
     report = house.export()
     assert report.frames == 0 and dict(report.by_status) == {"to_run": 1}
 

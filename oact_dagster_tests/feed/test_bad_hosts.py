@@ -78,7 +78,7 @@ def test_they_stay_out_until_they_are_let_in(
     assert bad_hosts(campaign, ledger) == {"n1": 3}, "with or without its domain"
     monkeypatch.setattr(health, "_LOOKED_AT", 5)
     on(ledger, "n2", range(10, 20), Outcome.COMPLETED)
-    assert ledger.bad_hosts(3, now=0.0) == []
+    assert ledger.health.bad_hosts(3, now=0.0) == []
     assert bad_hosts(campaign, ledger) == left_out(ledger) == {"n1": 3}
     monkeypatch.undo()
     assert let_in(ledger, "n1.cluster.example") and not let_in(ledger, "n1") and not let_in(ledger, "n9")

@@ -12,6 +12,7 @@ from oact_dagster.attempts.events import Completed, Note, NotRun
 from oact_dagster.feed.decisions import MOST_REQUESTS, Decision, decide_feed, decide_retry
 from oact_dagster.feed.state import let_go_on, read_feed_state
 from oact_dagster.intake.intake import take_in
+from oact_dagster.ledger.by_hand import update_status
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
@@ -104,7 +105,7 @@ def test_many_failures_pause_it_until_it_is_released(tmp_path: Path, engine: Tes
     assert goes_on.limits == [6], "what failed before does not count any more"
     carry_out(campaign, ledger, goes_on, "retry")
     carry_out(campaign, ledger, decide_feed(campaign, ledger, 0))
-    assert ledger.count_by_status() == {Status.COMPLETED: 16}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 16}
     # A second time it is told again.
     engine.set("crash")
     write_csv(campaign.csv_file, 6, first=16)
@@ -128,9 +129,11 @@ def test_a_run_takes_back_what_has_not_begun_when_too_many_fail(
     given_back = [word for word in words.values() if isinstance(word, NotRun)]
     assert len(given_back) == 30 - begun
     assert all("5 of the last 5 attempts failed" in word.reason for word in given_back)
-    assert ledger.count_by_status() == {Status.FAILED: begun, Status.TO_RUN: 30 - begun}
-    assert ledger.count_held() == 0
-    assert all(ledger.attempts(index) == [] for index in range(begun, 30)), "no attempt was made of them"
+    assert ledger.figures.count_by_status() == {Status.FAILED: begun, Status.TO_RUN: 30 - begun}
+    assert ledger.figures.count_held() == 0
+    assert all(ledger.history.attempts(index) == [] for index in range(begun, 30)), (
+        "no attempt was made of them"
+    )
     assert len(decide_feed(campaign, ledger, 0).news) == 1, "it is told all the same"
 
 
@@ -153,7 +156,7 @@ def test_hopeless_structures_do_not_pause_the_end_of_a_campaign(tmp_path: Path, 
     settings = {**AT_ONCE, "feed": {"trial": 0, "window": 5, "pause_at_failure_rate": 0.5}}
     campaign, ledger = campaign_of(tmp_path, engine, 10, **settings, batch_size=100)
     carry_out(campaign, ledger, decide_feed(campaign, ledger, 0))
-    assert ledger.count_by_status() == {Status.COMPLETED: 7, Status.FAILED: 3}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 7, Status.FAILED: 3}
     # The last five attempts will be of these three: what they had before says nothing new.
     write_csv(campaign.csv_file, 1, first=10)
     take_in(campaign, ledger)
@@ -162,7 +165,7 @@ def test_hopeless_structures_do_not_pause_the_end_of_a_campaign(tmp_path: Path, 
         decision = decide_retry(campaign, ledger, 0)
         assert "paused" not in decision.said
         carry_out(campaign, ledger, decision, "retry")
-    assert len(ledger.attempts(1)) > 1
+    assert len(ledger.history.attempts(1)) > 1
     assert read_feed_state(ledger).paused == ""
     assert decide_feed(campaign, ledger, 0).news == (
         "the campaign test is done: 7 completed, 3 failed and set aside, 1 held",
@@ -195,14 +198,14 @@ def test_after_a_release_retries_keep_to_the_trial(tmp_path: Path, engine: TestE
     assert "paused: 5 of the last 5" in decide_retry(campaign, ledger, 0).said, (
         "the same failure, after the release"
     )
-    assert sum(len(ledger.attempts(index)) for index in range(12)) == 17
+    assert sum(len(ledger.history.attempts(index)) for index in range(12)) == 17
 
 
 def test_a_share_that_is_allowed_does_not_pause_it(tmp_path: Path, engine: TestEngine) -> None:
     engine.set("crash", 0, 2, 4)
     campaign, ledger = campaign_of(tmp_path, engine, 8, feed={"trial": 6}, **AT_ONCE)
     carry_out(campaign, ledger, decide_feed(campaign, ledger, 0))
-    assert ledger.count_by_status()[Status.FAILED] == 3
+    assert ledger.figures.count_by_status()[Status.FAILED] == 3
     assert decide_feed(campaign, ledger, 0).limits == [2]
     stricter = with_feed(campaign, pause_at_failure_rate=0.49)
     assert "3 of the last 6 attempts failed" in decide_feed(stricter, ledger, 0).said
@@ -261,8 +264,8 @@ def test_done_is_told_once_and_again_when_there_was_more_to_do(tmp_path: Path, e
 
 def test_a_ledger_without_structures_is_not_done(tmp_path: Path, engine: TestEngine) -> None:
     campaign, ledger = campaign_of(tmp_path, engine, 1)
-    ledger._connection.execute("DELETE FROM structure_state")
-    ledger._connection.execute("DELETE FROM structures")
+    ledger.file.connection.execute("DELETE FROM structure_state")
+    ledger.file.connection.execute("DELETE FROM structures")
     assert decide_feed(campaign, ledger, 0).news == ()
 
 
@@ -365,8 +368,8 @@ def test_failures_of_an_old_file_or_by_hand_are_none_of_the_campaigns(
 ) -> None:
     campaign, ledger = campaign_of(tmp_path, engine, 60, feed={"window": 5, "trial": 5})
     for row in range(1, 51):
-        ledger.update_status(row, Status.FAILED, "before our time")
-    assert len(ledger.attempts(0)) == 1 and failures_by_class(ledger) == {"failed": 50}
+        update_status(ledger, row, Status.FAILED, "before our time")
+    assert len(ledger.history.attempts(0)) == 1 and failures_by_class(ledger) == {"failed": 50}
     again = decide_retry(campaign, ledger, 0)
     assert again.limits == [5] and "50 due" in again.said and "(trial of 5)" in again.said
     assert "(trial of 5)" in decide_feed(campaign, ledger, 0).said

@@ -28,7 +28,7 @@ def test_a_few_at_a_time_gather_to_one_run(tmp_path: Path, engine: TestEngine) -
     campaign, ledger = campaign_of(tmp_path, engine, 12, **settings)
     engine.set("scf_not_converged", *range(12))
     run(campaign, ledger, "feed", 9, "first")
-    assert ledger.count_by_status() == {Status.FAILED: 9, Status.TO_RUN: 3}
+    assert ledger.figures.count_by_status() == {Status.FAILED: 9, Status.TO_RUN: 3}
     # Nine are fewer than a run is worth while two others of their kind are at work.
     for runs in (0, 1):
         assert decide_retry(campaign, ledger, 0, runs=runs).limits == [9]

@@ -65,7 +65,7 @@ class Trial:
         self.campaign = load_campaign(file)
 
     def attempts(self, index: int = 0) -> list[AttemptRecord]:
-        return self.ledger.attempts(index)
+        return self.ledger.history.attempts(index)
 
     @property
     def input(self) -> str:
@@ -100,7 +100,7 @@ def test_after_an_scf_that_did_not_converge_the_method_changes(engine: TestEngin
     assert [one.remedy for one in (first, second, third)] == [None, "slowconv", "kdiis"]
     assert len({one.input_hash for one in (first, second, third)}) == 3
     assert {one.settings_hash for one in (first, second, third)} == {trial.campaign.settings_hash()}
-    assert trial.ledger.structures([0])[0].fail_count == 2
+    assert trial.ledger.structures.of([0])[0].fail_count == 2
 
 
 def test_near_convergence_it_goes_on_from_its_own_orbitals(engine: TestEngine, trial: Trial) -> None:
@@ -149,7 +149,7 @@ def test_at_the_nodes_limit_fewer_processes(tmp_path: Path, engine: TestEngine) 
     (engine.control / "runs").unlink()
     trial.run()
     assert "not tried again" in failed(trial.run()).message
-    assert "3000" in trial.ledger.structures([0])[0].error_message or "3000" in failed(trial.run()).message
+    assert "3000" in trial.ledger.structures.of([0])[0].error_message or "3000" in failed(trial.run()).message
 
 
 def test_a_longer_limit_after_a_timeout(tmp_path: Path, engine: TestEngine) -> None:
@@ -164,7 +164,7 @@ def test_a_longer_limit_after_a_timeout(tmp_path: Path, engine: TestEngine) -> N
     stopped = failed(trial.run())
     assert "not tried again" in stopped.message and "0.6 s" in stopped.message
     assert len(trial.attempts()) == 2 and engine.runs == [0, 0]
-    assert trial.ledger.structures([0])[0].status is Status.TIMEOUT
+    assert trial.ledger.structures.of([0])[0].status is Status.TIMEOUT
 
 
 def test_hosts_at_fault_are_left_out(engine: TestEngine, trial: Trial) -> None:
@@ -174,7 +174,7 @@ def test_hosts_at_fault_are_left_out(engine: TestEngine, trial: Trial) -> None:
     at_fault = {"disk_full": "n7.cluster", "mpi_error": "n2", "lost": "n7.other", "aborted": "n9"}
     kept = {kind: replace(trial.attempts()[0], failure_class=kind, host=at_fault[kind]) for kind in at_fault}
     attempts = [*kept.values(), replace(trial.attempts()[0], failure_class="lost", host=here)]
-    record = trial.ledger.structures([0])[0]
+    record = trial.ledger.structures.of([0])[0]
     coming = plan_next(trial.campaign, record, attempts, settings_hash=trial.campaign.settings_hash())
     assert isinstance(coming, NextAttempt)
     assert coming.avoid == ("n2", "n7"), "not where the input failed, nor where no job ran"
@@ -220,7 +220,7 @@ def test_an_input_that_was_refused_for_a_missing_comment_is_run_once_the_csv_has
         campaign = load_campaign(file)
         with Ledger(campaign.ledger, create=True) as ledger:
             take_in(campaign, ledger)
-            set_aside = len(ledger.stored_set_aside(3, None, campaign.retry_key()))
+            set_aside = len(ledger.structures.stored_set_aside(3, None, campaign.retry_key()))
             request = resolve(campaign, ledger, Selection("unfinished"))
             name = f"batch {next(numbers)}"
             batch = BatchRun(campaign, ledger, make_launcher(campaign), find_engine(campaign), request, name)
@@ -280,22 +280,22 @@ def test_a_wrong_ladder_is_refused(tmp_path: Path, engine: TestEngine, remedies:
 
 def test_a_result_of_the_same_input_is_not_computed_again(engine: TestEngine, trial: Trial) -> None:
     trial.run()
-    energy = trial.ledger.attempts(0)[0].result["final_energy"]
-    with trial.ledger._transaction() as db:
+    energy = trial.ledger.history.attempts(0)[0].result["final_energy"]
+    with trial.ledger.file.transaction() as db:
         db.execute("UPDATE structures SET status = 'to_run', final_energy = NULL")
     events = trial.run()
     assert engine.runs == [0]
     (done,) = (event for event in events if isinstance(event, Completed))
     assert done.reused and done.attempt is not None and done.attempt.result["final_energy"] == energy
     assert any(isinstance(event, Note) and "has a result already" in event.text for event in events)
-    (row,) = trial.ledger.completed()
+    (row,) = trial.ledger.history.completed()
     assert row["final_energy"] == energy
 
 
 def test_without_its_output_it_is_computed_again(engine: TestEngine, trial: Trial) -> None:
     trial.run()
     (trial.campaign.jobs_dir / "job_0" / "orca.out").unlink()
-    with trial.ledger._transaction() as db:
+    with trial.ledger.file.transaction() as db:
         db.execute("UPDATE structures SET status = 'to_run', final_energy = NULL")
     trial.run()
     assert engine.runs == [0, 0]
@@ -323,7 +323,7 @@ def test_results_of_other_settings_are_counted_and_computed_again_when_asked(
     trial.run(request=request)
     assert sorted(engine.runs) == [0, 0, 1, 1, 2]
     assert stale_results(trial.campaign, trial.ledger) == 0
-    assert trial.ledger.count_by_status() == {Status.COMPLETED: 3}
+    assert trial.ledger.figures.count_by_status() == {Status.COMPLETED: 3}
 
 
 def test_a_stale_result_without_a_budget_says_why_it_stays(tmp_path: Path, engine: TestEngine) -> None:
@@ -375,7 +375,7 @@ def test_what_the_users_own_function_returns_counts_in_a_result(tmp_path: Path, 
     trial = Trial(tmp_path / "campaign", engine, setup_func="versions:add")
 
     def again() -> None:
-        with trial.ledger._transaction() as db:
+        with trial.ledger.file.transaction() as db:
             db.execute("UPDATE structures SET status = 'to_run', final_energy = NULL")
         trial.run()
 
@@ -393,17 +393,17 @@ def test_a_result_of_another_orca_is_not_taken(tmp_path: Path, engine: TestEngin
     trial.run(0)
     (engine.control / "version").write_text("6.0.1")
     trial.run(1)
-    assert trial.ledger.count_by_status()[Status.COMPLETED] == 2, "the major version counts"
+    assert trial.ledger.figures.count_by_status()[Status.COMPLETED] == 2, "the major version counts"
     (engine.control / "version").write_text("5.0.4")
     with pytest.raises(LauncherError, match=r"computed by ORCA 5\.0\.4.* are of ORCA 6.*orca\.command"):
         trial.run(2, 3)
-    assert trial.ledger.count_by_status() == {Status.COMPLETED: 2, Status.TO_RUN: 2}
+    assert trial.ledger.figures.count_by_status() == {Status.COMPLETED: 2, Status.TO_RUN: 2}
     (attempt,) = trial.attempts(2)
     assert attempt.outcome is Outcome.CANCELLED
-    assert trial.ledger.structures([2])[2].fail_count == 0
+    assert trial.ledger.structures.of([2])[2].fail_count == 0
     (engine.control / "version").write_text("6.1.0")
     trial.run(2, 3)
-    assert trial.ledger.count_by_status() == {Status.COMPLETED: 4}
+    assert trial.ledger.figures.count_by_status() == {Status.COMPLETED: 4}
 
 
 def test_another_basis_file_of_the_same_name_is_another_level_of_theory(

@@ -121,7 +121,7 @@ def test_three_runs_that_start_at_once_take_ten_each(tmp_path: Path, engine: Tes
     outputs = [process.communicate("go\n", timeout=120)[0] for process in runs]
     assert [int(output) for output in outputs] == [10, 10, 10]
     assert Counter(engine.runs) == dict.fromkeys(range(30), 1)
-    assert ledger.count_by_status() == {Status.COMPLETED: 30, Status.TO_RUN: 10}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 30, Status.TO_RUN: 10}
 
 
 def test_what_failed_rests_before_it_is_tried_again(tmp_path: Path, engine: TestEngine) -> None:
@@ -129,14 +129,14 @@ def test_what_failed_rests_before_it_is_tried_again(tmp_path: Path, engine: Test
     retry = {"retry": {"max_failures": 4, "delay_s": 600, "longest_delay_s": 1000}}
     campaign, ledger = campaign_of(tmp_path, engine, 1, **retry)
     run(campaign, ledger, "feed", 5, "feed")
-    first = ledger.attempts(0)[0]
+    first = ledger.history.attempts(0)[0]
     assert first.ended_at is not None and state(ledger, 0, "not_before") == pytest.approx(
         first.ended_at + 600
     )
     assert settled(run(campaign, ledger, "retry", 5, "early")) == {}
     again = run(campaign, ledger, "retry", 5, "late", first.ended_at + 601)
     assert isinstance(settled(again)[0], Failed)
-    second = ledger.attempts(0)[1]
+    second = ledger.history.attempts(0)[1]
     assert second.ended_at is not None
     assert state(ledger, 0, "not_before") == pytest.approx(second.ended_at + 1000), (
         "it doubles up to its limit"
@@ -182,7 +182,7 @@ def test_held_structures_and_spent_budgets_are_passed_over(tmp_path: Path, engin
     campaign, ledger = campaign_of(tmp_path, engine, 4, retry={"max_failures": 1, "delay_s": 0})
     ledger.hold([2])
     run(campaign, ledger, "feed", 10, "feed")
-    assert ledger.count_by_status() == {Status.COMPLETED: 2, Status.FAILED: 1, Status.TO_RUN: 1}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 2, Status.FAILED: 1, Status.TO_RUN: 1}
     assert settled(run(campaign, ledger, "retry", 10, "retry")) == {}
     assert sorted(engine.runs) == [0, 1, 3]
 
@@ -201,5 +201,5 @@ def test_a_lost_one_runs_again_and_takes_no_place_of_another(tmp_path: Path, eng
     words = settled(run(campaign, ledger, "feed", 2, "feed"))
     killer.join()
     assert [type(words[index]) for index in sorted(words)] == [Completed, Completed]
-    assert [one.outcome for one in ledger.attempts(0)] == [Outcome.LOST, Outcome.COMPLETED]
+    assert [one.outcome for one in ledger.history.attempts(0)] == [Outcome.LOST, Outcome.COMPLETED]
     assert set(engine.runs) == {0, 1}

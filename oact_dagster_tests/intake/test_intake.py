@@ -36,8 +36,8 @@ def test_the_31_complexes_are_taken_in_as_they_are_in_the_csv(ledger, demo_csv):
     assert report.notes == ()
     with demo_csv.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    structures = ledger.structures(range(31))
-    assert list(ledger.orig_indices()) == list(range(31))
+    structures = ledger.structures.of(range(31))
+    assert list(ledger.structures.indices()) == list(range(31))
     for index, given in enumerate(rows):
         kept = structures[index]
         assert kept.geometry == given["aligned_csd_core"].strip()
@@ -60,12 +60,12 @@ def test_byte_order_mark_and_crlf_make_no_difference(tmp_path, demo_csv, change)
     other.write_bytes(content)
     with Ledger(tmp_path / "workflow.db", create=True) as ledger:
         take_in(campaign_on(demo_csv), ledger)
-        before = ledger.structures(range(31))
+        before = ledger.structures.of(range(31))
         report = take_in(campaign_on(other), ledger)
         assert (report.known, report.taken) == (31, 0)
     with Ledger(tmp_path / "other.db", create=True) as ledger:
         assert take_in(campaign_on(other), ledger).taken == 31
-        assert ledger.structures(range(31)) == before
+        assert ledger.structures.of(range(31)) == before
 
 
 def test_xyz_with_its_head_is_kept_as_bare_lines(tmp_path, ledger):
@@ -78,7 +78,7 @@ def test_xyz_with_its_head_is_kept_as_bare_lines(tmp_path, ledger):
     ]
     report = take_in(campaign_on(write_csv(tmp_path / "a.csv", rows)), ledger)
     assert report.taken == 4
-    kept = ledger.structures(range(4))
+    kept = ledger.structures.of(range(4))
     assert [kept[index].geometry for index in range(3)] == [WATER] * 3
     assert kept[3].geometry == WATER.replace("O", "o").replace("0.117300", "1.173E-1")
     assert kept[3].elements == "O;H;H"
@@ -122,8 +122,8 @@ def test_a_bad_row_is_rejected_with_the_reason_and_the_others_go_on(tmp_path, le
     report = take_in(campaign_on(path), ledger)
 
     assert (report.rows, report.taken, report.rejected, report.rejected_now) == (3, 2, 1, 1)
-    assert list(ledger.orig_indices()) == [0, 2]
-    [rejection] = ledger.rejections()
+    assert list(ledger.structures.indices()) == [0, 2]
+    [rejection] = ledger.intake.rejections()
     assert report.first_rejections == (rejection,)
     assert rejection.orig_index == 1
     assert rejection.reason.startswith(reason)
@@ -137,7 +137,7 @@ def test_a_bad_row_is_rejected_with_the_reason_and_the_others_go_on(tmp_path, le
 def test_whole_numbers_as_people_and_pandas_write_them(tmp_path, ledger, written):
     path = write_csv(tmp_path / "a.csv", [row(0, charge=written, uhf="1")])
     assert take_in(campaign_on(path), ledger).taken == 1
-    assert ledger.structures([0])[0].charge == 3
+    assert ledger.structures.of([0])[0].charge == 3
 
 
 def test_only_bad_rows_are_a_clear_result(tmp_path, ledger):
@@ -151,7 +151,7 @@ def test_only_bad_rows_are_a_clear_result(tmp_path, ledger):
         lines[1] == "row 0 (line 2) rejected: charge: '?' is not a whole number (expected one such as 0 or 2)"
     )
     assert lines[-1] == "and 15 more rejected rows"
-    assert ledger.count_by_status() == {}
+    assert ledger.figures.count_by_status() == {}
 
 
 def test_without_a_charge_and_a_spin_column_all_are_neutral_and_closed_shells(tmp_path, ledger):
@@ -160,7 +160,7 @@ def test_without_a_charge_and_a_spin_column_all_are_neutral_and_closed_shells(tm
     report = take_in(campaign, ledger)
     assert (report.taken, report.rejected) == (1, 1)
     assert report.first_rejections[0].reason.startswith("uhf 0 does not fit HO")
-    assert (ledger.structures([0])[0].charge, ledger.structures([0])[0].multiplicity) == (0, 1)
+    assert (ledger.structures.of([0])[0].charge, ledger.structures.of([0])[0].multiplicity) == (0, 1)
     assert any(note.startswith("charge_column is null: charge 0 for all") for note in report.notes)
     assert any(note.startswith("spin_column is null: no unpaired electrons") for note in report.notes)
 
@@ -169,7 +169,7 @@ def test_annotations_with_quotes_commas_line_ends_and_other_scripts(tmp_path, le
     name = 'a "b", c\nd é 你好 \U0001f600'
     path = write_csv(tmp_path / "a.csv", [row(0, name=name), row(1, name="x" * 1_000_000)], ending="\r\n")
     take_in(campaign_on(path), ledger)
-    kept = ledger.structures([0, 1])
+    kept = ledger.structures.of([0, 1])
     assert kept[0].annotations["name"] == name
     assert kept[1].annotations["name"] == "x" * 1_000_000
 
@@ -185,9 +185,9 @@ def test_structures_that_are_one_calculation_are_counted_and_grouped(tmp_path, l
 
 def test_hashes_of_the_ledger_are_those_of_the_structure(tmp_path, ledger):
     take_in(campaign_on(write_csv(tmp_path / "a.csv", [row(3, charge="-2")])), ledger)
-    kept = ledger.structures([0])[0]
+    kept = ledger.structures.of([0])[0]
     structure = Structure(parse_geometry(kept.geometry), kept.charge, kept.multiplicity - 1)
-    [(stored,)] = ledger._connection.execute("SELECT calculation_hash FROM structure_state").fetchall()
+    [(stored,)] = ledger.file.connection.execute("SELECT calculation_hash FROM structure_state").fetchall()
     assert stored == structure.calculation_hash()
 
 

@@ -33,8 +33,8 @@ def test_only_the_new_rows_are_taken_in(tmp_path, ledger):
     grown = take_in(campaign_on(path), ledger)
     assert (grown.rows, grown.known, grown.taken, grown.rejected_now, grown.rejected) == (8, 4, 3, 1, 2)
     assert [r.orig_index for r in grown.first_rejections] == [2, 7]
-    assert list(ledger.orig_indices()) == [0, 1, 3, 4, 5, 6]
-    assert [ledger.structures([n])[n].annotations["name"] for n in (0, 6)] == ["water_0", "water_6"]
+    assert list(ledger.structures.indices()) == [0, 1, 3, 4, 5, 6]
+    assert [ledger.structures.of([n])[n].annotations["name"] for n in (0, 6)] == ["water_0", "water_6"]
 
 
 @pytest.mark.parametrize(
@@ -100,12 +100,12 @@ def test_another_choice_of_columns_to_annotate_reaches_the_structures_that_are_k
     monkeypatch.setattr(intake, "CHUNK_ROWS", 2)
     path = write_csv(tmp_path / "a.csv", [row(number) for number in range(5)] + [row(5, charge="x")])
     take_in(campaign_on(path, annotate=("name",)), ledger)
-    assert ledger.structures([4])[4].annotations == {"name": "water_4"}
+    assert ledger.structures.of([4])[4].annotations == {"name": "water_4"}
     report = take_in(campaign_on(path, annotate=("metal_ox", "charge")), ledger)
     assert (report.known, report.taken) == (6, 0)
     assert "annotate has changed: 5 known structures have new annotations" in report.notes
     assert all(
-        s.annotations == {"metal_ox": "2", "charge": "0"} for s in ledger.structures(range(5)).values()
+        s.annotations == {"metal_ox": "2", "charge": "0"} for s in ledger.structures.of(range(5)).values()
     )
     assert take_in(campaign_on(path, annotate=("metal_ox", "charge")), ledger).notes == ()
 
@@ -118,7 +118,7 @@ def test_a_charge_column_that_is_switched_on_later_is_a_change(tmp_path, ledger)
 
 def test_structures_of_a_ledger_without_hashes_are_left_alone(tmp_path, ledger):
     for index in (0, 1, 3):
-        ledger._connection.execute(
+        ledger.file.connection.execute(
             "INSERT INTO structures (orig_index, elements, natoms, status, charge, spin, geometry)"
             " VALUES (?, 'H;H', 2, 'completed', 0, 1, 'H 0 0 0\nH 0 0 0.74')",
             (index,),
@@ -126,7 +126,7 @@ def test_structures_of_a_ledger_without_hashes_are_left_alone(tmp_path, ledger):
     path = write_csv(tmp_path / "a.csv", [row(number) for number in range(6)])
     report = take_in(campaign_on(path), ledger)
     assert (report.known, report.taken, report.structures) == (3, 2, 5)
-    assert list(ledger.orig_indices()) == [0, 1, 3, 4, 5]
+    assert list(ledger.structures.indices()) == [0, 1, 3, 4, 5]
     assert any(note.startswith("3 structures come from a ledger without hashes") for note in report.notes)
     assert any(note.startswith("1 row is missing in the ledger") for note in report.notes)
     assert take_in(campaign_on(path), ledger).known == 5
@@ -143,11 +143,11 @@ def test_an_intake_that_is_cut_short_goes_on_where_it_ended(tmp_path, ledger, mo
 
     with pytest.raises(KeyboardInterrupt):
         take_in(campaign_on(path), ledger, stop)
-    there = len(list(ledger.known_rows()))
+    there = len(list(ledger.intake.known_rows()))
     assert 0 < there < 1000
     report = take_in(campaign_on(path), ledger)
     assert (report.known, report.taken + report.rejected_now) == (there, 1000 - there)
-    assert [index for index, *_ in ledger.known_rows()] == list(range(1000))
+    assert [index for index, *_ in ledger.intake.known_rows()] == list(range(1000))
 
 
 INTAKE = """
@@ -185,7 +185,7 @@ def test_two_intakes_at_once_take_each_row_in_once(tmp_path):
         process.communicate(timeout=60)
         assert process.returncode == 0
     with Ledger(tmp_path / "workflow.db") as ledger:
-        assert [index for index, *_ in ledger.known_rows()] == list(range(2000))
+        assert [index for index, *_ in ledger.intake.known_rows()] == list(range(2000))
         assert take_in(campaign_on(path), ledger).known == 2000
 
 
@@ -202,7 +202,7 @@ def test_an_intake_that_is_killed_leaves_whole_chunks(tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     with Ledger(tmp_path / "workflow.db") as ledger:
-        there = [index for index, *_ in ledger.known_rows()]
+        there = [index for index, *_ in ledger.intake.known_rows()]
         assert there == list(range(len(there)))
         assert 0 < len(there) < 4000
         assert len(there) % 50 == 0
@@ -217,4 +217,4 @@ def test_refused_in_the_middle_of_growth_nothing_of_it_is_taken_in(tmp_path, led
         stream.write("water,2,0,0,H,\n" * 5 + "water,2\n")
     with pytest.raises(IntakeRefused, match="has 2 fields"):
         take_in(campaign_on(path), ledger)
-    assert len(list(ledger.known_rows())) == 1
+    assert len(list(ledger.intake.known_rows())) == 1

@@ -140,7 +140,7 @@ def test_a_csv_that_is_written_to_while_it_is_read(tmp_path, ledger, monkeypatch
 
     with pytest.raises(IntakeRefused):
         take_in(campaign_on(path), ledger, disturb)
-    some = list(ledger.orig_indices())
+    some = list(ledger.structures.indices())
     assert some == list(range(len(some)))
     assert 0 < len(some) < 1000
     # With the file whole again, the next intake goes on where this one ended.
@@ -158,4 +158,4 @@ def test_a_csv_that_grows_while_it_is_read_is_not_taken_in_by_halves(tmp_path, l
 
     with pytest.raises(IntakeRefused):
         take_in(campaign_on(path), ledger, disturb)
-    assert list(ledger.orig_indices()) == []
+    assert list(ledger.structures.indices()) == []

@@ -43,7 +43,7 @@ def ordered(path: Path, **feed: Any) -> Campaign:
 
 
 def order(ledger: Ledger) -> list[int]:
-    return ledger.select([Status.TO_RUN])
+    return ledger.queue.select([Status.TO_RUN])
 
 
 def test_given_cheapest_first_and_costliest_first(tmp_path: Path) -> None:
@@ -53,7 +53,9 @@ def test_given_cheapest_first_and_costliest_first(tmp_path: Path) -> None:
         with Ledger(tmp_path / f"{name}.db", create=True) as ledger:
             take_in(ordered(path, order=name), ledger)
             found[name] = order(ledger)
-            functions = ledger._connection.execute("SELECT n_basis_functions FROM structure_state").fetchall()
+            functions = ledger.file.connection.execute(
+                "SELECT n_basis_functions FROM structure_state"
+            ).fetchall()
     assert found == {
         "given": [0, 1, 2, 3, 4, 5],
         "cheapest_first": [2, 5, 0, 3, 1, 4],
@@ -162,7 +164,7 @@ def test_an_intake_that_is_cut_short_while_it_orders_is_begun_again(
 def test_grown_rows_and_those_of_a_ledger_without_states_are_ordered(tmp_path: Path, ledger: Ledger) -> None:
     path = csv_of(tmp_path, rows=4)
     take_in(ordered(path, order="cheapest_first"), ledger)
-    ledger._connection.execute("DELETE FROM structure_state WHERE structure_id IN (1, 2)")
+    ledger.file.connection.execute("DELETE FROM structure_state WHERE structure_id IN (1, 2)")
     csv_of(tmp_path, rows=12)
     take_in(ordered(path, order="costliest_first"), ledger)
     assert order(ledger) == [1, 4, 7, 10, 0, 3, 6, 9, 2, 5, 8, 11]
@@ -196,12 +198,12 @@ def test_oact_ingest_keeps_the_order_of_the_campaign_beside_the_ledger(tmp_path:
 
 def test_the_order_is_read_from_its_index(ledger: Ledger) -> None:
     queries: list[str] = []
-    ledger._connection.set_trace_callback(queries.append)
-    ledger.select([Status.TO_RUN], 5)
-    ledger._connection.set_trace_callback(None)
+    ledger.file.connection.set_trace_callback(queries.append)
+    ledger.queue.select([Status.TO_RUN], 5)
+    ledger.file.connection.set_trace_callback(None)
     ranked = [query for query in queries if "CROSS JOIN" in query]
     assert len(ranked) == 4
     for query in ranked:
-        steps = [one[3] for one in ledger._connection.execute(f"EXPLAIN QUERY PLAN {query}")]
+        steps = [one[3] for one in ledger.file.connection.execute(f"EXPLAIN QUERY PLAN {query}")]
         assert "USING INDEX idx_priority" in steps[0], steps
         assert not any("TEMP B-TREE" in step for step in steps), steps

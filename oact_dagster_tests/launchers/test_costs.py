@@ -86,14 +86,14 @@ def test_costs_by_accounting_are_in_the_ledger_and_the_metadata(
     words = settled(list(batch(campaign, ledger, list(range(20)))))
     assert all(isinstance(word, Completed) for word in words.values())
     for index in range(20):
-        (attempt,) = ledger.attempts(index)
+        (attempt,) = ledger.history.attempts(index)
         assert (attempt.elapsed, attempt.cpu_time_s, attempt.max_rss_mb) == (2160.0, 7200.5, 1536.0)
     shown = result_metadata(words[3], None)  # type: ignore[arg-type]
     assert (shown["cpu_time_s"], shown["max_rss_mb"]) == (7200.5, 1536.0)
     asked = [id for call in slurm.calls_of("sacct") for id in call.split()[-1].split(",")]
     assert len(asked) == len(set(asked)) == 20, "each was asked for once"
     assert len(slurm.calls_of("sacct")) <= len(slurm.calls_of("squeue")), "in bulk, at most once in a poll"
-    assert sum(ledger.cores_spent().values()) == pytest.approx(20 * 0.6)
+    assert sum(ledger.figures.cores_spent().values()) == pytest.approx(20 * 0.6)
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_without_accounting_the_payload_tells(tmp_path: Path, engine: TestEngine
     campaign, ledger = prepared(tmp_path, engine, 2, "local")
     words = settled(list(batch(campaign, ledger, [0, 1])))
     assert isinstance(words[0], Completed) and isinstance(words[1], Failed)
-    (good,), (failed,) = ledger.attempts(0), ledger.attempts(1)
+    (good,), (failed,) = ledger.history.attempts(0), ledger.history.attempts(1)
     record = json.loads((campaign.jobs_dir / "job_0" / "exit.json").read_text())
     assert (good.cpu_time_s, good.max_rss_mb) == (record["cpu_time_s"], record["max_rss_mb"])
     assert (good.max_rss_mb or 0) > 95, "of the largest process that the engine started and waited for"
@@ -126,5 +126,5 @@ def test_an_engine_that_was_not_started_cost_nothing(tmp_path: Path, engine: Tes
     engine.path.write_text("#!/no/such/interpreter\n")
     with pytest.raises(Exception, match="could not be started"):
         list(batch(campaign, ledger, [0]))
-    (attempt,) = ledger.attempts(0)
+    (attempt,) = ledger.history.attempts(0)
     assert (attempt.cpu_time_s, attempt.max_rss_mb) == (None, None)

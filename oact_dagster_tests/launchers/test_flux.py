@@ -106,7 +106,7 @@ def test_structures_are_recorded_once_each(tmp_path: Path, flux: StandIn, engine
     assert Counter(engine.runs) == dict.fromkeys(range(20), 1)
     (call,) = flux.calls("submit")
     assert "--cc=0-19" in call and "-N1 -n1 -c1 -t60m --queue=pbatch --bank=my bank" in call
-    ids = [str(ledger.attempts(index)[0].scheduler_job_id) for index in range(20)]
+    ids = [str(ledger.history.attempts(index)[0].scheduler_job_id) for index in range(20)]
     assert len(set(ids)) == 20 and all(one.isascii() and one.startswith("f") for one in ids)
 
 
@@ -173,7 +173,7 @@ def test_a_job_is_followed_and_cancelled_only_while_it_bears_our_name(
         client.cancel({job_id: array})
     assert flux.calls("cancel") == []
     words = settled(list(batch(campaign, ledger, [0], "next")))
-    assert isinstance(words[0], Completed) and len(ledger.attempts(0)) == 2
+    assert isinstance(words[0], Completed) and len(ledger.history.attempts(0)) == 2
     assert flux.calls("cancel") == [], "the stranger's job goes on"
     os.kill(job["pid"], signal.SIGTERM)
 
@@ -253,9 +253,9 @@ def test_a_node_that_dies_with_jobs_that_had_not_begun_costs_them_nothing(
             flux.mend()
     assert all(isinstance(word, Completed) for word in settled(events).values())
     assert Counter(engine.runs) == dict.fromkeys(range(4), 1)
-    for structure in ledger.structures(range(4)).values():
+    for structure in ledger.structures.of(range(4)).values():
         assert (structure.fail_count, structure.loss_count) == (0, 0)
-        first, second = ledger.attempts(structure.orig_index)
+        first, second = ledger.history.attempts(structure.orig_index)
         assert (first.outcome, first.failure_class, first.host) == (Outcome.CANCELLED, "lost", "fake3")
         assert second.host != "fake3"
     assert bad_hosts(campaign, ledger) == {"fake3": 4}, "they count for the node"
@@ -269,9 +269,9 @@ def test_a_job_submitted_by_hand_is_not_submitted_a_second_time(
     writer = FolderWriter(campaign, JobLayout.of(campaign, ledger))
     folders = [
         writer.preview(
-            ledger.structures([index])[index],
+            ledger.structures.of([index])[index],
             plan_next(
-                campaign, ledger.structures([index])[index], [], settings_hash=campaign.settings_hash()
+                campaign, ledger.structures.of([index])[index], [], settings_hash=campaign.settings_hash()
             ),
             engine_found,
         ).folder
@@ -291,10 +291,10 @@ def test_a_job_submitted_by_hand_is_not_submitted_a_second_time(
         " that job's end records its result"
     )
     assert isinstance(words[1], Completed) and isinstance(words[2], Completed)
-    assert sorted(engine.runs) == [1, 2] and ledger.attempts(0) == []
+    assert sorted(engine.runs) == [1, 2] and ledger.history.attempts(0) == []
     assert (folders[0] / "flux_job.flux").read_text() == scripts[0], "its folder is as it was"
     due = Due(time.time(), 3, 3, "")
-    assert ledger.next_to_run([Status.TO_RUN], due, 5) == [], "the feed leaves it alone for a while"
+    assert ledger.queue.next_to_run([Status.TO_RUN], due, 5) == [], "the feed leaves it alone for a while"
     (flux.folder / "job-0.json").write_text(
         json.dumps({**waiting, "state": "INACTIVE", "result": "CANCELED"})
     )
@@ -319,7 +319,7 @@ def test_a_bad_host_is_left_out_of_what_is_required(
     )
     (call,) = (call for call in flux.calls("submit") if "--dry-run" not in call)
     assert "--requires=(gpu|big) -host:fake2 " in call
-    assert {attempt.host for index in (3, 4, 5) for attempt in ledger.attempts(index)} <= {
+    assert {attempt.host for index in (3, 4, 5) for attempt in ledger.history.attempts(index)} <= {
         "fake0", "fake1", "fake3",
     }, "a host has the name that Flux knows it by"  # fmt: skip
     assert (
@@ -418,7 +418,7 @@ def test_a_refusal_is_told_in_one_line(
     campaign, ledger = prepared(tmp_path, engine, 5, "flux", queue="$(touch pwned); x")
     with pytest.raises(LauncherError, match=said):
         list(batch(campaign, ledger, list(range(5))))
-    assert ledger.count_by_status() == {Status.TO_RUN: 5}
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 5}
     assert not list(tmp_path.rglob("pwned"))
 
 
@@ -453,8 +453,8 @@ def test_what_flux_cannot_satisfy_stops_the_batch(tmp_path: Path, flux: StandIn,
         LauncherError, match=r"its job could not be started: unsatisfiable request: need 1 slot"
     ):
         list(batch(campaign, ledger, [0, 1, 2]))
-    assert engine.runs == [] and ledger.count_by_status() == {Status.TO_RUN: 3}
-    assert all(s.fail_count == s.loss_count == 0 for s in ledger.structures([0, 1, 2]).values())
+    assert engine.runs == [] and ledger.figures.count_by_status() == {Status.TO_RUN: 3}
+    assert all(s.fail_count == s.loss_count == 0 for s in ledger.structures.of([0, 1, 2]).values())
 
 
 def test_a_limit_on_active_jobs_is_waited_for(tmp_path: Path, flux: StandIn, engine: TestEngine) -> None:
@@ -482,7 +482,7 @@ def test_a_node_failure_loses_the_attempt_and_it_runs_again(
             (flux.folder / f"node-failure-{job['id']}").touch()
             os.kill(job["pid"], signal.SIGTERM)
     assert isinstance(settled(events)[0], Completed)
-    first, second = ledger.attempts(0)
+    first, second = ledger.history.attempts(0)
     assert (first.outcome, second.outcome) == (Outcome.LOST, Outcome.COMPLETED)
     assert "node failure on fake0" in str(first.message) and first.host == "fake0"
     assert second.host != "fake0", "it runs again on another node"
@@ -501,7 +501,7 @@ def test_termination_cancels_and_ctrl_c_leaves_the_jobs(
             until(lambda: len(engine.runs) == 3)
             stop.raise_to(StopLevel.FINISH)
     assert any("3 jobs go on in the queue" in n and "flux pkill oact-" in n for n in notes(events))
-    assert ledger.count_by_status() == {Status.RUNNING: 3}
+    assert ledger.figures.count_by_status() == {Status.RUNNING: 3}
     stop = StopRequest()
     for event in batch(campaign, ledger, [0, 1, 2], "next", stop=stop):
         if isinstance(event, Note) and "the jobs of 3 are followed" in event.text:
@@ -509,7 +509,7 @@ def test_termination_cancels_and_ctrl_c_leaves_the_jobs(
         if isinstance(event, NotRun):
             assert "go on" not in event.reason
     assert len(engine.runs) == 3
-    assert ledger.count_by_status() == {Status.TO_RUN: 3} and ledger.count_held() == 3
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 3} and ledger.figures.count_held() == 3
     assert all(job["state"] == "INACTIVE" for job in flux.jobs())
 
 

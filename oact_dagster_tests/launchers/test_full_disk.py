@@ -161,13 +161,13 @@ def assert_it_cost_nothing(campaign: Campaign, ledger: Ledger, engine: TestEngin
     assert len(words) == STRUCTURES and all(isinstance(word, Completed) for word in words.values())
     unbegun = set(range(STRUCTURES)) - begun
     assert unbegun
-    structures = ledger.structures(sorted(unbegun))
+    structures = ledger.structures.of(sorted(unbegun))
     assert {(one.fail_count, one.loss_count, one.held) for one in structures.values()} <= {(0, 0, False)}
     runs = Counter(engine.runs)
     assert {index: runs[index] for index in unbegun} == dict.fromkeys(unbegun, 1)
-    outcomes = {a.outcome for found in ledger.attempts_of(sorted(unbegun)).values() for a in found}
+    outcomes = {a.outcome for found in ledger.history.attempts_of(sorted(unbegun)).values() for a in found}
     assert outcomes <= {Outcome.COMPLETED, Outcome.CANCELLED}
-    assert ledger.count_by_status() == {Status.COMPLETED: STRUCTURES}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: STRUCTURES}
     half_made = [path for path in campaign.jobs_dir.glob(".*") if path.name not in (".batches", ".workers")]
     assert half_made == []
 
@@ -223,7 +223,7 @@ def test_what_slurm_has_is_known_when_the_next_job_script_cannot_be_written(
         patched.setattr(JobArray, "write", write)
         with pytest.raises(LauncherError, match="a job script could not be written: No space left on device"):
             list(batch(campaign, ledger, list(range(6)), "first"))
-    submitted = [attempt.orig_index for attempt in ledger.every_open_attempt()]
+    submitted = [attempt.orig_index for attempt in ledger.history.every_open_attempt()]
     assert submitted == [0, 1, 2]
     words = settled(list(batch(campaign, ledger, list(range(6)), "next")))
     assert all(isinstance(word, Completed) for word in words.values()) and len(words) == 6

@@ -48,11 +48,11 @@ def test_two_workers_run_two_hundred_structures_each_once(tmp_path: Path, ours: 
     recorded = []
     for event in batch(campaign, ledger, list(range(200))):
         if isinstance(event, Completed):
-            recorded.append(ledger.count_by_status().get(Status.COMPLETED, 0))
+            recorded.append(ledger.figures.count_by_status().get(Status.COMPLETED, 0))
     assert sorted(engine.runs) == list(range(200))
-    assert ledger.count_by_status() == {Status.COMPLETED: 200}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 200}
     assert recorded[0] < 50, "results are in the ledger while the others run"
-    attempt = ledger.attempts(7)[0]
+    attempt = ledger.history.attempts(7)[0]
     assert attempt.launcher == "parsl" and attempt.result["final_energy"] == pytest.approx(-76.0007)
     assert marked(ours) == []
 
@@ -64,9 +64,9 @@ def test_failures_and_time_limits_are_judged_as_with_every_launcher(tmp_path: Pa
     engine.set("hang", 2)
     campaign, ledger = campaign_of(tmp_path, engine, 4, job_timeout_s=2.0)
     settled(run(campaign, ledger, 4))
-    status = {index: one.status for index, one in ledger.structures(range(4)).items()}
+    status = {index: one.status for index, one in ledger.structures.of(range(4)).items()}
     assert status == {0: Status.FAILED, 1: Status.FAILED, 2: Status.TIMEOUT, 3: Status.COMPLETED}
-    assert ledger.attempts(0)[0].failure_class == "scf_not_converged"
+    assert ledger.history.attempts(0)[0].failure_class == "scf_not_converged"
 
 
 def test_the_dearest_structures_begin_first(tmp_path: Path, ours: str) -> None:
@@ -87,7 +87,7 @@ def test_the_dearest_structures_begin_first(tmp_path: Path, ours: str) -> None:
     with Ledger(campaign.ledger, create=True) as fresh:
         take_in(campaign, fresh)
         run(campaign, fresh, len(sizes))
-        assert fresh.count_by_status() == {Status.COMPLETED: 5}
+        assert fresh.figures.count_by_status() == {Status.COMPLETED: 5}
     assert engine.runs == [1, 4, 2, 3, 0]
 
 
@@ -114,7 +114,7 @@ def test_each_calculation_has_its_own_cores_and_temporary_folder(tmp_path: Path,
     run(campaign, ledger, 2)
     seen = []
     for index in range(2):
-        lines = Path(ledger.structures([index])[index].job_dir or "", "orca.out").read_text().splitlines()
+        lines = Path(ledger.structures.of([index])[index].job_dir or "", "orca.out").read_text().splitlines()
         values = dict(line.split("=", 1) for line in lines if "=" in line)
         ranks = {line for line in lines if line.startswith("rank ")}
         assert len(ranks) == 1, "both ranks of a calculation keep to the same cores"
@@ -132,8 +132,8 @@ def test_cores_follow_the_worker_and_it_is_said(tmp_path: Path, ours: str) -> No
     campaign, ledger = campaign_of(tmp_path, engine, 1, cores_per_worker=2)
     events = run(campaign, ledger, 1)
     assert "orca.n_cores 1 is not launcher.cores_per_worker 2: each calculation gets 2 cores" in notes(events)
-    assert ledger.attempts(0)[0].n_cores == 2
-    text = Path(ledger.structures([0])[0].job_dir or "", "orca.inp").read_text()
+    assert ledger.history.attempts(0)[0].n_cores == 2
+    text = Path(ledger.structures.of([0])[0].job_dir or "", "orca.inp").read_text()
     assert "nprocs 2" in text.lower()
 
 
@@ -146,7 +146,7 @@ def test_more_workers_than_cores_are_refused_before_anything_starts(tmp_path: Pa
     ) as refused:
         run(campaign, ledger, 1)
     assert "\n" not in str(refused.value)
-    assert ledger.count_by_status() == {Status.TO_RUN: 1}
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 1}
     assert engine.runs == []
 
 
@@ -156,8 +156,8 @@ def test_a_worker_set_up_that_fails_is_told_in_one_line(tmp_path: Path, ours: st
     with pytest.raises(LauncherError, match="no such module") as told:
         run(campaign, ledger, 3)
     assert "exit code 5" in str(told.value) and "\n" not in str(told.value)
-    assert ledger.count_by_status() == {Status.TO_RUN: 3}
-    assert ledger.structures([0])[0].loss_count == 0
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 3}
+    assert ledger.structures.of([0])[0].loss_count == 0
 
 
 # --- stopping ------------------------------------------------------------------------------------------------------
@@ -175,9 +175,9 @@ def test_a_stop_ends_what_runs_and_gives_the_rest_back(tmp_path: Path, ours: str
             stop.raise_to(StopLevel.NOW if hold else StopLevel.FINISH, hold=hold)
     assert len(settled(events)) == 20
     assert all(isinstance(event, NotRun) for event in settled(events).values())
-    assert ledger.count_by_status() == {Status.TO_RUN: 20}
-    assert {one.held for one in ledger.structures(range(20)).values()} == {hold}
-    assert {one.fail_count + one.loss_count for one in ledger.structures(range(20)).values()} == {0}
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 20}
+    assert {one.held for one in ledger.structures.of(range(20)).values()} == {hold}
+    assert {one.fail_count + one.loss_count for one in ledger.structures.of(range(20)).values()} == {0}
     assert len(engine.runs) <= 4
     assert marked(ours) == []
 
@@ -197,7 +197,7 @@ def test_a_signal_to_all_of_the_terminal_ends_the_batch_in_order(
     assert printed.count("NotRun") == 8
     assert "lost" not in printed
     with Ledger(campaign.ledger) as after:
-        assert after.count_by_status() == {Status.TO_RUN: 8}
+        assert after.figures.count_by_status() == {Status.TO_RUN: 8}
         assert {attempt.outcome for attempt in after.attempts(engine.runs[0])} == {Outcome.CANCELLED}
     assert marked(ours) == []
 
@@ -214,7 +214,7 @@ def test_after_kill_9_of_the_run_nothing_is_left_and_the_next_run_goes_on(tmp_pa
     engine.set("normal")
     with Ledger(campaign.ledger) as again:
         events = run(campaign, again, 6, batch_id="second")
-        assert again.count_by_status() == {Status.COMPLETED: 6}
+        assert again.figures.count_by_status() == {Status.COMPLETED: 6}
     assert "left by a run that is gone" in notes(events)
 
 
@@ -232,7 +232,7 @@ def test_the_next_run_ends_what_a_killed_run_has_left_running(tmp_path: Path, ou
     engine.set("normal")
     with Ledger(campaign.ledger) as again:
         run(campaign, again, 2, batch_id="second")
-        assert again.count_by_status() == {Status.COMPLETED: 2}
+        assert again.figures.count_by_status() == {Status.COMPLETED: 2}
     assert sorted(engine.runs) == [0, 0, 1, 1]
     assert marked(ours, "payload") == marked(ours, "sleep 1000") == marked(ours, "process_worker_pool") == []
     for left in marked(ours):
@@ -244,8 +244,8 @@ def test_the_next_run_ends_what_a_killed_run_has_left_running(tmp_path: Path, ou
 
 
 def payload_of(ledger: Ledger, index: int) -> psutil.Process:
-    folder = Path(ledger.structures([index])[index].job_dir or "")
-    started = read_start(folder, ledger.attempts(index)[-1].token)
+    folder = Path(ledger.structures.of([index])[index].job_dir or "")
+    started = read_start(folder, ledger.history.attempts(index)[-1].token)
     assert started is not None
     return psutil.Process(started.pid)
 
@@ -290,10 +290,10 @@ def test_what_ran_in_a_worker_that_was_killed_is_lost_and_the_batch_goes_on(
             until(lambda: len(marked(ours, "sleep 1000")) == 1)
             fault(ledger, ours)
             faults += 1
-    assert ledger.count_by_status() == {Status.COMPLETED: 12}
-    first, second = ledger.attempts(0)
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 12}
+    first, second = ledger.history.attempts(0)
     assert (first.outcome, second.outcome) == (Outcome.LOST, Outcome.COMPLETED)
-    assert ledger.structures([0])[0].fail_count == 0
+    assert ledger.structures.of([0])[0].fail_count == 0
     assert marked(ours) == []
 
 
@@ -348,7 +348,7 @@ def test_a_second_run_on_the_node_waits_for_the_cores_of_the_first(tmp_path: Pat
     told.close()
     assert set(engine.runs[:2]) == {0, 1} and set(engine.runs[2:]) == {2, 3}
     with Ledger(campaign.ledger) as ledger:
-        assert ledger.count_by_status() == {Status.COMPLETED: 4}
+        assert ledger.figures.count_by_status() == {Status.COMPLETED: 4}
 
 
 def test_what_cannot_end_before_the_allocation_does_is_not_started(tmp_path: Path, ours: str) -> None:
@@ -357,8 +357,8 @@ def test_what_cannot_end_before_the_allocation_does_is_not_started(tmp_path: Pat
     campaign, ledger = campaign_of(tmp_path, engine, 5, allocation_end=end.isoformat(), job_timeout_s=3600.0)
     told = settled(run(campaign, ledger, 5))
     assert all(isinstance(event, NotRun) and "allocation ends" in event.reason for event in told.values())
-    assert ledger.count_by_status() == {Status.TO_RUN: 5}
-    assert not any(one.held for one in ledger.structures(range(5)).values())
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 5}
+    assert not any(one.held for one in ledger.structures.of(range(5)).values())
     assert engine.runs == []
 
 
@@ -443,7 +443,7 @@ def test_without_parsl_it_is_said_in_one_line(tmp_path: Path) -> None:
         told
         == "LauncherError launcher.kind: parsl: Parsl is not installed: pip install 'parsl>=2025.1.13,<2026.11'\n"
     )
-    assert ledger.count_by_status() == {Status.TO_RUN: 2}
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 2}
 
 
 def test_on_a_login_node_with_an_allocation_of_one_node_nothing_is_run(

@@ -75,10 +75,10 @@ def fill_the_nodes(slurm: RealSlurm) -> Callable[[], object]:
 
 def cost_nothing(ledger: Ledger, structures: int, *, held: bool = False) -> None:
     """Check that structures are as they were before they were claimed."""
-    assert ledger.count_by_status() == {Status.TO_RUN: structures}
-    found = ledger.structures(range(structures)).values()
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: structures}
+    found = ledger.structures.of(range(structures)).values()
     assert {(one.fail_count, one.loss_count, one.held) for one in found} == {(0, 0, held)}
-    assert [ledger.attempts(index) for index in range(structures)] == [[]] * structures
+    assert [ledger.history.attempts(index) for index in range(structures)] == [[]] * structures
 
 
 def test_blocks_of_slurm_run_a_batch_and_end_with_it(tmp_path: Path, blocks: RealSlurm, ours: str) -> None:
@@ -88,7 +88,7 @@ def test_blocks_of_slurm_run_a_batch_and_end_with_it(tmp_path: Path, blocks: Rea
     for event in batch(campaign, ledger, list(range(8))):
         if isinstance(event, Completed):
             most = max(most, len(jobs_of_blocks(blocks)))
-    assert ledger.count_by_status() == {Status.COMPLETED: 8}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 8}
     assert most == 2
 
 
@@ -104,7 +104,7 @@ def test_the_next_run_ends_the_blocks_of_a_killed_one(tmp_path: Path, blocks: Re
     engine.set("normal")
     with Ledger(campaign.ledger) as again:
         run(campaign, again, 2, batch_id="second")
-        assert again.count_by_status() == {Status.COMPLETED: 2}
+        assert again.figures.count_by_status() == {Status.COMPLETED: 2}
         no_engine_ran_twice_or_beside_another(engine, campaign, again)
     assert not set(old) & set(jobs_of_blocks(blocks))
 
@@ -233,7 +233,7 @@ def test_a_block_that_is_cancelled_while_it_waits_is_asked_for_again(
     assert one.returncode == 0
     assert printed.count(f"Slurm's job {first} has left the queue, and no worker of it had connected") == 1
     with Ledger(campaign.ledger) as after:
-        assert after.count_by_status() == {Status.COMPLETED: 2}
+        assert after.figures.count_by_status() == {Status.COMPLETED: 2}
         assert [len(after.attempts(index)) for index in range(2)] == [1, 1]
     assert sorted(engine.runs) == [0, 1]
 
@@ -326,7 +326,7 @@ def test_address_and_ports_are_where_workers_connect(tmp_path: Path, blocks: Rea
         for one in interchanges(ours):
             connections = [c for c in one.net_connections() if c.status == psutil.CONN_LISTEN]
             heard |= {(c.laddr.ip.removeprefix("::ffff:"), c.laddr.port) for c in connections}
-    assert ledger.count_by_status() == {Status.COMPLETED: 2}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 2}
     ((address, port),) = heard
     assert address == "127.0.0.1" and 56200 <= port <= 56299
 
@@ -374,7 +374,7 @@ def no_engine_ran_twice_or_beside_another(engine: TestEngine, campaign: Campaign
     structures = sorted(set(engine.runs))
     begun = {index: len(list(campaign.jobs_dir.glob(f"job_{index}*/{START_FILE}"))) for index in structures}
     assert {index: engine.runs.count(index) for index in structures} == begun
-    assert {index: len(ledger.attempts(index)) for index in structures} == begun
+    assert {index: len(ledger.history.attempts(index)) for index in structures} == begun
 
 
 def test_an_interchange_that_is_killed_while_blocks_wait_costs_nothing(
@@ -394,7 +394,7 @@ def test_an_interchange_that_is_killed_while_blocks_wait_costs_nothing(
         free_the_nodes()
         printed, _ = one.communicate(timeout=120)
     with Ledger(campaign.ledger) as after:
-        assert after.count_by_status() == {Status.COMPLETED: 5}
+        assert after.figures.count_by_status() == {Status.COMPLETED: 5}
         assert {one.loss_count for one in after.structures(range(5)).values()} == {0}
         no_engine_ran_twice_or_beside_another(engine, campaign, after)
         assert (
@@ -426,7 +426,7 @@ def test_an_interchange_that_is_killed_starts_nothing_twice(
         engine.set("normal")
         printed, _ = one.communicate(timeout=120)
     with Ledger(campaign.ledger) as after:
-        assert after.count_by_status() == {Status.COMPLETED: 3}
+        assert after.figures.count_by_status() == {Status.COMPLETED: 3}
         no_engine_ran_twice_or_beside_another(engine, campaign, after)
         assert printed.count("its interchange has ended (signal 9)") == 1
         lost = [index for index in range(3) if len(after.attempts(index)) > 1]
@@ -456,7 +456,7 @@ def test_an_interchange_that_is_killed_while_slurm_is_silent_starts_nothing_twic
         blocks.mend()
         printed, _ = one.communicate(timeout=120)
     with Ledger(campaign.ledger) as after:
-        assert after.count_by_status() == {Status.COMPLETED: 4}
+        assert after.figures.count_by_status() == {Status.COMPLETED: 4}
         no_engine_ran_twice_or_beside_another(engine, campaign, after)
         assert printed.count("its interchange has ended (signal 9)") == 1
 
@@ -476,6 +476,6 @@ def test_a_worker_that_is_killed_on_another_node_leaves_nothing_beside_the_next_
             worker.kill()
         printed, _ = one.communicate(timeout=120)
     with Ledger(campaign.ledger) as after:
-        assert after.count_by_status() == {Status.COMPLETED: 2}
+        assert after.figures.count_by_status() == {Status.COMPLETED: 2}
         no_engine_ran_twice_or_beside_another(engine, campaign, after)
         assert printed.count("was lost") == 2

@@ -106,7 +106,7 @@ def test_each_structure_is_recorded_once(
     assert Counter(engine.runs) == dict.fromkeys(range(structures), 1)
     (call,) = flux.calls("submit")
     assert f"--cc={'0' if structures == 1 else '0-99'} " in call
-    attempts = [ledger.attempts(index)[0] for index in range(structures)]
+    attempts = [ledger.history.attempts(index)[0] for index in range(structures)]
     assert {attempt.host for attempt in attempts} <= {f"fake{n}" for n in range(4)}, "as Flux names its nodes"
     by_id = {f58(job["id"]): job for job in flux.jobs()}
     assert {by_id[str(attempt.scheduler_job_id)]["result"] for attempt in attempts} == {"COMPLETED"}
@@ -127,7 +127,7 @@ def test_2000_structures(tmp_path: Path, flux: RealFlux, engine: TestEngine) -> 
     assert all_completed(list(batch(campaign, ledger, list(range(2000)))), 2000)
     assert Counter(engine.runs) == dict.fromkeys(range(2000), 1)
     assert len(flux.calls("submit")) == 4
-    assert ledger.count_by_status() == {Status.COMPLETED: 2000}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 2000}
 
 
 def test_10000_old_jobs(tmp_path: Path, flux: RealFlux, engine: TestEngine) -> None:
@@ -187,7 +187,7 @@ def test_a_pilot_that_is_lost_is_replaced(
     assert all_completed(events, 6)
     assert len(flux.calls("submit")) >= 2 and all("--cc=0 " in call for call in flux.calls("submit"))
     assert all(count <= 2 for count in Counter(engine.runs).values()), engine.runs
-    assert ledger.count_by_status() == {Status.COMPLETED: 6}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 6}
 
 
 def test_brokers_that_freeze_during_a_submit(tmp_path: Path, flux: RealFlux, engine: TestEngine) -> None:
@@ -252,7 +252,7 @@ def test_termination_cancels_and_ctrl_c_leaves_the_jobs(
             until(lambda: len(engine.runs) == 3, "all calculations")
             stop.raise_to(StopLevel.FINISH)
     (told,) = (note for note in notes(events) if "3 jobs go on in the queue" in note)
-    assert ledger.count_by_status() == {Status.RUNNING: 3}
+    assert ledger.figures.count_by_status() == {Status.RUNNING: 3}
     assert [job["state"] for job in flux.jobs()] == ["RUN"] * 3
     stop = StopRequest()
     for event in batch(campaign, ledger, [0, 1, 2], "next", stop=stop):
@@ -261,7 +261,7 @@ def test_termination_cancels_and_ctrl_c_leaves_the_jobs(
         if isinstance(event, NotRun):
             assert "go on" not in event.reason
     assert len(engine.runs) == 3
-    assert ledger.count_by_status() == {Status.TO_RUN: 3} and ledger.count_held() == 3
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 3} and ledger.figures.count_held() == 3
     until(lambda: all(job["state"] == "INACTIVE" for job in flux.jobs()), "the jobs' end")
     # The command that was printed does what it says.
     sleeper = re.search(r"flux pkill (oact-\w+-)", told)
@@ -317,7 +317,7 @@ def test_a_job_of_an_instance_that_is_not_asked_runs_on(
         assert all_completed(events, 1) and told_at
     finally:
         other.stop()
-    assert engine.runs == [0] and len(ledger.attempts(0)) == 1
+    assert engine.runs == [0] and len(ledger.history.attempts(0)) == 1
 
 
 def test_a_node_that_dies(tmp_path: Path, flux: RealFlux, engine: TestEngine) -> None:
@@ -338,14 +338,14 @@ def test_a_node_that_dies(tmp_path: Path, flux: RealFlux, engine: TestEngine) ->
             (engine.control / "go").touch()
     assert all_completed(events, 12)
     for index in range(12):
-        attempts = ledger.attempts(index)
+        attempts = ledger.history.attempts(index)
         for attempt in attempts[:-1]:
             assert attempt.host == "fake3", (index, attempt)
             assert attempt.outcome in (Outcome.LOST, Outcome.CANCELLED)
         assert attempts[-1].host != "fake3" and attempts[-1].n_cores == campaign_cores
-    lost = [a for index in range(12) for a in ledger.attempts(index) if a.outcome is Outcome.LOST]
+    lost = [a for index in range(12) for a in ledger.history.attempts(index) if a.outcome is Outcome.LOST]
     assert len(lost) == 1, "one calculation ran there"
-    assert sum(s.loss_count for s in ledger.structures(range(12)).values()) == 1
+    assert sum(s.loss_count for s in ledger.structures.of(range(12)).values()) == 1
     assert len(engine.runs) == 13
 
 
@@ -361,7 +361,7 @@ def test_hosts_are_avoided_by_the_names_that_flux_has(
     events = list(batch(campaign, ledger, list(range(6, 20))))
     assert all_completed(events, 14)
     assert any("jobs are not kept away from gone: flux has no such node" in note for note in notes(events))
-    hosts = {attempt.host for index in range(6, 20) for attempt in ledger.attempts(index)}
+    hosts = {attempt.host for index in range(6, 20) for attempt in ledger.history.attempts(index)}
     assert "fake1" not in hosts and len(hosts) > 1
 
 
@@ -400,7 +400,7 @@ def test_what_can_never_start_is_told_at_once(tmp_path: Path, flux: RealFlux, en
     campaign, ledger = prepared(tmp_path, engine, 3, "flux", constraint="nosuch", grace_s=86400.0)
     with pytest.raises(LauncherError, match=r"its job could not be started: unsatisfiable request"):
         list(batch(campaign, ledger, [0, 1, 2]))
-    assert engine.runs == [] and ledger.count_by_status() == {Status.TO_RUN: 3}
+    assert engine.runs == [] and ledger.figures.count_by_status() == {Status.TO_RUN: 3}
 
 
 def test_jobs_by_hand_that_wait_are_known(tmp_path: Path, flux: RealFlux, engine: TestEngine) -> None:
@@ -443,7 +443,7 @@ def test_a_brace_in_a_setting_costs_one_line(tmp_path: Path, flux: RealFlux, eng
         LauncherError, match=r"flux refused its job: .*'id' not found in '-B\{id\}'; nothing more"
     ):
         list(batch(campaign, ledger, [0, 1]))
-    assert ledger.count_by_status() == {Status.TO_RUN: 2}
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 2}
 
 
 def test_a_constraint_with_hosts_to_avoid_is_read_as_it_is_meant(flux: RealFlux) -> None:

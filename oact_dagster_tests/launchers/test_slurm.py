@@ -51,10 +51,10 @@ def test_200_structures_are_recorded_once_each(tmp_path: Path, slurm: RealSlurm,
     campaign, ledger = prepared(tmp_path, engine, 200, "slurm")
     words = settled(list(batch(campaign, ledger, list(range(200)))))
     assert Counter(type(word) for word in words.values()) == {Completed: 200}
-    assert ledger.count_by_status() == {Status.COMPLETED: 200}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 200}
     assert Counter(engine.runs) == dict.fromkeys(range(200), 1)
     assert len(slurm.calls_of("sbatch")) == 1, "one array for one resource request"
-    attempts = ledger.attempts_of(range(200))
+    attempts = ledger.history.attempts_of(range(200))
     assert all(len(found) == 1 for found in attempts.values())
     assert len({found[0].scheduler_job_id for found in attempts.values()}) == 200
     assert {found[0].outcome for found in attempts.values()} == {Outcome.COMPLETED}
@@ -73,7 +73,7 @@ def test_jobs_ask_for_what_the_settings_say(tmp_path: Path, slurm: RealSlurm, en
     stop = StopRequest()
     for event in batch(campaign, ledger, [0], stop=stop):
         if isinstance(event, Running):
-            (line,) = slurm.jobs("%P|%C|%l|%m|%D|%j|%k|%i", ledger.attempts(0)[0].scheduler_job_id)
+            (line,) = slurm.jobs("%P|%C|%l|%m|%D|%j|%k|%i", ledger.history.attempts(0)[0].scheduler_job_id)
             partition, cores, limit, memory, nodes, name, comment, job_id = line.split("|")
             # Two processes with 2,000 MB each and what ORCA does not count are more than the settings ask for.
             assert (partition, cores, limit, memory, nodes) == ("main", "2", "30:00", "5100M", "1")
@@ -95,14 +95,14 @@ def test_after_a_fault_of_a_host_the_next_attempt_runs_elsewhere(
     engine.set("exit3 slow")
     campaign, ledger = prepared(tmp_path, engine, 1, "slurm")
     list(batch(campaign, ledger, [0]))
-    with ledger._transaction() as db:
+    with ledger.file.transaction() as db:
         db.execute("UPDATE attempts SET failure_class = 'mpi_error', host = ?", (host,))
     told, events = "", []
     for event in batch(campaign, ledger, [0], "again"):
         events.append(event)
         if isinstance(event, Running):
-            told = slurm.run("scontrol", "show", "job", str(ledger.attempts(0)[1].scheduler_job_id))
-    assert ledger.count_by_status() == {Status.COMPLETED: 1}
+            told = slurm.run("scontrol", "show", "job", str(ledger.history.attempts(0)[1].scheduler_job_id))
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 1}
     assert len(slurm.calls_of("sbatch")) == 2, "a host that Slurm does not have is not asked for"
     told_of = [event.text for event in events if isinstance(event, Note)]
     left_out = [text for text in told_of if "jobs are not kept away from" in text]
@@ -111,7 +111,7 @@ def test_after_a_fault_of_a_host_the_next_attempt_runs_elsewhere(
     assert left_out == ([expected] if unknown else [])
     assert ("--exclude=" in slurm.calls_of("sbatch")[1]) != unknown
     assert ("ExcNodeList=n1\n" in told and "NodeList=n2" in told) != unknown, told
-    assert ledger.attempts(0)[1].plan["avoid_hosts"] == [short]
+    assert ledger.history.attempts(0)[1].plan["avoid_hosts"] == [short]
 
 
 def test_arrays_are_split_by_request_and_at_the_largest_size(tmp_path: Path, slurm: RealSlurm) -> None:
@@ -129,7 +129,7 @@ def test_arrays_are_split_by_request_and_at_the_largest_size(tmp_path: Path, slu
 def test_more_structures_than_an_array_may_have(tmp_path: Path, slurm: RealSlurm, engine: TestEngine) -> None:
     campaign, ledger = prepared(tmp_path, engine, 7, "slurm", max_array_size=3)
     list(batch(campaign, ledger, list(range(7))))
-    assert ledger.count_by_status() == {Status.COMPLETED: 7}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 7}
     assert [call.split("--array=")[1].split()[0] for call in slurm.calls_of("sbatch")] == [
         "0-2",
         "0-2",
@@ -152,11 +152,11 @@ def test_a_submit_limit_is_told_and_waited_for(tmp_path: Path, slurm: RealSlurm,
     )
     campaign, ledger = prepared(tmp_path, engine, 12, "slurm")
     events = list(batch(campaign, ledger, list(range(12))))
-    assert ledger.count_by_status() == {Status.COMPLETED: 12}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 12}
     assert Counter(engine.runs) == dict.fromkeys(range(12), 1)
     notes = [event.text for event in events if isinstance(event, Note)]
     assert sum("takes no more jobs for now (QOSMaxSubmitJobPerUserLimit" in note for note in notes) == 1
-    assert all(structure.fail_count == 0 for structure in ledger.structures(range(12)).values())
+    assert all(structure.fail_count == 0 for structure in ledger.structures.of(range(12)).values())
 
 
 def test_a_run_killed_with_9_in_the_middle_loses_nothing_and_repeats_nothing(
@@ -165,15 +165,15 @@ def test_a_run_killed_with_9_in_the_middle_loses_nothing_and_repeats_nothing(
     engine.set("slow")
     campaign, ledger = prepared(tmp_path, engine, 40, "slurm")
     first = worker(campaign, "killed", "0-39")
-    until(lambda: ledger.count_by_status().get(Status.COMPLETED, 0) >= 5)
+    until(lambda: ledger.figures.count_by_status().get(Status.COMPLETED, 0) >= 5)
     first.kill()
     first.wait()
-    left = ledger.count_by_status().get(Status.RUNNING, 0)
+    left = ledger.figures.count_by_status().get(Status.RUNNING, 0)
     assert left > 0
     events = list(batch(campaign, ledger, list(range(40)), "next"))
     assert all(isinstance(word, Completed) for word in settled(events).values())
     assert any(isinstance(e, Note) and f"the jobs of {left} are followed" in e.text for e in events)
-    assert ledger.count_by_status() == {Status.COMPLETED: 40}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 40}
     assert Counter(engine.runs) == dict.fromkeys(range(40), 1)
     assert len(slurm.calls_of("sbatch")) == 1
 
@@ -186,7 +186,9 @@ def test_a_run_killed_before_it_read_the_answer_to_its_submit(
     first = worker(campaign, "killed", "0-9")
     assert first.wait(60) == -signal.SIGKILL
     slurm.mend()
-    assert {a.scheduler_job_id for found in ledger.attempts_of(range(10)).values() for a in found} == {None}
+    assert {
+        a.scheduler_job_id for found in ledger.history.attempts_of(range(10)).values() for a in found
+    } == {None}
     words = settled(list(batch(campaign, ledger, list(range(10)), "next")))
     assert all(isinstance(word, Completed) for word in words.values()) and len(words) == 10
     assert Counter(engine.runs) == dict.fromkeys(range(10), 1)
@@ -216,10 +218,10 @@ def test_a_run_killed_with_9_at_any_point_loses_nothing_and_repeats_nothing(
     words = settled(list(batch(campaign, ledger, list(range(5)), "next")))
     assert all(isinstance(word, Completed) for word in words.values()) and len(words) == 5
     assert Counter(engine.runs) == dict.fromkeys(range(5), 1), "each was computed once"
-    assert ledger.count_by_status() == {Status.COMPLETED: 5}
-    assert all(len(found) == 1 for found in ledger.attempts_of(range(5)).values())
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 5}
+    assert all(len(found) == 1 for found in ledger.history.attempts_of(range(5)).values())
     assert len(slurm.calls_of("sbatch")) == 1
-    assert all(s.fail_count == s.loss_count == 0 for s in ledger.structures(range(5)).values())
+    assert all(s.fail_count == s.loss_count == 0 for s in ledger.structures.of(range(5)).values())
     done = {int(line.split()[1]) for line in told.splitlines() if line.startswith("Completed")}
     assert done <= set(words), "what was told is recorded"
 
@@ -234,11 +236,11 @@ def test_what_a_dead_run_left_stays_open_while_nobody_can_say_whether_it_runs(
     slurm.put_fault(
         "squeue", "echo 'slurm_load_jobs error: Socket timed out on send/recv operation' >&2; exit 1"
     )
-    before = [[a.token for a in ledger.attempts(index)] for index in range(4)]
+    before = [[a.token for a in ledger.history.attempts(index)] for index in range(4)]
     with pytest.raises(LauncherError, match=r"slurm does not answer .*nothing was submitted; try again"):
         list(batch(campaign, ledger, list(range(4)), "blind"))
-    assert ledger.count_by_status() == {Status.RUNNING: 4}
-    assert [[a.token for a in ledger.attempts(index)] for index in range(4)] == before
+    assert ledger.figures.count_by_status() == {Status.RUNNING: 4}
+    assert [[a.token for a in ledger.history.attempts(index)] for index in range(4)] == before
     slurm.mend()
     words = settled(list(batch(campaign, ledger, list(range(4)), "next")))
     assert all(isinstance(word, Completed) for word in words.values()) and len(words) == 4
@@ -265,10 +267,10 @@ def test_ctrl_c_and_sigterm_leave_the_jobs_running(
     until(lambda: len(engine.runs) >= 3)
     first.send_signal(number)
     told, _ = first.communicate(timeout=60)
-    job = str(ledger.attempts(29)[0].scheduler_job_id).partition("_")[0]
+    job = str(ledger.history.attempts(29)[0].scheduler_job_id).partition("_")[0]
     assert "jobs go on in the queue" in told and f"to end them: scancel {job}" in told
-    assert ledger.count_held() == 0
-    running = ledger.count_by_status()[Status.RUNNING]
+    assert ledger.figures.count_held() == 0
+    running = ledger.figures.count_by_status()[Status.RUNNING]
     assert told.count("its job goes on in the queue") >= running
     words = settled(list(batch(campaign, ledger, list(range(30)), "next")))
     assert all(isinstance(word, Completed) for word in words.values()) and len(words) == 30
@@ -289,12 +291,12 @@ def test_termination_cancels_the_jobs_and_waits(tmp_path: Path, slurm: RealSlurm
             stop.raise_to(StopLevel.NOW, hold=True)
     words = settled(events)
     assert len(words) == 40 and all(isinstance(word, NotRun) for word in words.values())
-    assert ledger.count_by_status() == {Status.TO_RUN: 40}
-    assert ledger.count_held() == 40
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 40}
+    assert ledger.figures.count_held() == 40
     assert not slurm.run("squeue", "-h", "-o", "%i").strip(), "no job is left"
-    outcomes = Counter(a.outcome for found in ledger.attempts_of(range(40)).values() for a in found)
+    outcomes = Counter(a.outcome for found in ledger.history.attempts_of(range(40)).values() for a in found)
     assert set(outcomes) == {Outcome.CANCELLED}
-    assert all(s.fail_count == s.loss_count == 0 for s in ledger.structures(range(40)).values())
+    assert all(s.fail_count == s.loss_count == 0 for s in ledger.structures.of(range(40)).values())
 
 
 def test_what_is_cancelled_in_the_queue_is_held(tmp_path: Path, slurm: RealSlurm, engine: TestEngine) -> None:
@@ -312,9 +314,12 @@ def test_what_is_cancelled_in_the_queue_is_held(tmp_path: Path, slurm: RealSlurm
             slurm.run("scancel", "--state=RUNNING", "--user", str(os.getuid()))
     words = settled(events)
     assert all(isinstance(w, NotRun) and "held until `oact release`" in w.reason for w in words.values())
-    assert ledger.count_by_status() == {Status.TO_RUN: 2}
-    assert ledger.count_held() == 2
-    assert [[a.outcome for a in ledger.attempts(index)] for index in (0, 1)] == [[Outcome.CANCELLED], []]
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 2}
+    assert ledger.figures.count_held() == 2
+    assert [[a.outcome for a in ledger.history.attempts(index)] for index in (0, 1)] == [
+        [Outcome.CANCELLED],
+        [],
+    ]
 
 
 def test_one_that_is_cancelled_in_the_queue_while_others_of_its_array_go_on_is_held(
@@ -328,13 +333,13 @@ def test_one_that_is_cancelled_in_the_queue_while_others_of_its_array_go_on_is_h
     for event in batch(campaign, ledger, [0, 1, 2]):
         events.append(event)
         if isinstance(event, Running) and not engine.control.joinpath("go").exists():
-            (attempt,) = ledger.attempts(2)
+            (attempt,) = ledger.history.attempts(2)
             slurm.run("scancel", str(attempt.scheduler_job_id))
             (engine.control / "go").touch()
     words = settled(events)
     assert isinstance(words[2], NotRun) and "held until `oact release`" in words[2].reason
-    assert ledger.count_by_status() == {Status.COMPLETED: 2, Status.TO_RUN: 1}
-    assert ledger.count_held() == 1 and ledger.attempts(2) == []
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 2, Status.TO_RUN: 1}
+    assert ledger.figures.count_held() == 1 and ledger.history.attempts(2) == []
 
 
 def test_of_a_job_whose_array_is_gone_from_the_disk_nothing_is_concluded(
@@ -374,7 +379,10 @@ def test_a_pause_takes_queued_jobs_back_and_lets_running_ones_end(
     words = settled(events)
     (done,) = [index for index, word in words.items() if isinstance(word, Completed)]
     assert engine.runs == [done] and len(words) == 6
-    assert ledger.count_by_status() == {Status.COMPLETED: 1, Status.TO_RUN: 5} and ledger.count_held() == 0
+    assert (
+        ledger.figures.count_by_status() == {Status.COMPLETED: 1, Status.TO_RUN: 5}
+        and ledger.figures.count_held() == 0
+    )
     assert not slurm.run("squeue", "-h", "-o", "%i").strip(), "no job is left"
 
 
@@ -387,9 +395,9 @@ def test_jobs_that_end_before_they_begin_stop_the_batch(
     with pytest.raises(LauncherError, match=r"jobs end before they begin: .*NonZeroExitCode.*no such module"):
         list(batch(campaign, ledger, list(range(6))))
     assert engine.runs == []
-    assert ledger.count_by_status() == {Status.TO_RUN: 6}
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 6}
     # The first two that end may begin again before the third does.
-    assert sum(len(ledger.attempts(index)) for index in range(6)) <= 6 + STILLBORN_JOBS - 1
+    assert sum(len(ledger.history.attempts(index)) for index in range(6)) <= 6 + STILLBORN_JOBS - 1
 
 
 @pytest.mark.parametrize(
@@ -406,7 +414,7 @@ def test_what_stands_in_settings_reaches_no_shell(
     with pytest.raises(LauncherError) as caught:
         list(batch(campaign, ledger, [0, 1]))
     assert said in str(caught.value) and "\n" not in str(caught.value)
-    assert ledger.count_by_status() == {Status.TO_RUN: 2}
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 2}
     assert not list(tmp_path.rglob("pwned"))
 
 
@@ -418,12 +426,12 @@ def test_paths_and_options_reach_no_shell(tmp_path: Path, slurm: RealSlurm, engi
         setup_lines=["export OACT_SEEN='a  b'"],
     )  # fmt: skip
     list(batch(campaign, ledger, [0, 1, 2]))
-    assert ledger.count_by_status() == {Status.COMPLETED: 3}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 3}
     assert not list(tmp_path.rglob("pwned"))
-    assert {line.rstrip() for line in slurm.jobs("%a", ledger.attempts(0)[0].scheduler_job_id)} == {
+    assert {line.rstrip() for line in slurm.jobs("%a", ledger.history.attempts(0)[0].scheduler_job_id)} == {
         NASTY.lower()
     }
-    assert ledger.attempts(0)[0].host is not None
+    assert ledger.history.attempts(0)[0].host is not None
 
 
 def test_a_job_script_that_is_submitted_by_hand(tmp_path: Path, slurm: RealSlurm, engine: TestEngine) -> None:
@@ -460,7 +468,7 @@ def test_two_runs_over_the_same_structures_compute_each_once(
     assert Counter(engine.runs) == dict.fromkeys(range(20), 1)
     done = [{int(line.split()[1]) for line in lines if line.startswith("Completed")} for lines in told]
     assert done == [set(range(15)), set(range(5, 20))]
-    assert ledger.count_by_status() == {Status.COMPLETED: 20}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 20}
 
 
 @pytest.mark.parametrize("beside", [False, True], ids=["in its own folder", "in that of attempt 2"])
@@ -487,11 +495,11 @@ def test_a_normal_output_of_attempt_1_is_no_result_of_attempt_2(
         if isinstance(event, Note) and "was lost" in event.text:
             stop.raise_to(StopLevel.NOW, hold=True)
     assert not any(isinstance(event, Completed) for event in events)
-    first, second = ledger.attempts(0)[:2]
+    first, second = ledger.history.attempts(0)[:2]
     assert (first.outcome, second.outcome) == (Outcome.FAILED, Outcome.LOST)
-    folder = campaign.jobs_dir / ("job_0" if len(ledger.attempts(0)) == 2 else "job_0.attempt-2")
+    folder = campaign.jobs_dir / ("job_0" if len(ledger.history.attempts(0)) == 2 else "job_0.attempt-2")
     assert (folder / "orca.out").exists() is beside
-    assert ledger.structures([0])[0].status is Status.TO_RUN
+    assert ledger.structures.of([0])[0].status is Status.TO_RUN
 
 
 def test_jobs_of_another_scheduler_are_left_to_it(
@@ -530,10 +538,10 @@ def test_oact_run_goes_on_after_ctrl_c(tmp_path: Path, slurm: RealSlurm, engine:
     assert process.returncode == 130, (out, err)
     assert "jobs go on in the queue" in out and "scancel" in out
     assert "Traceback" not in out + err
-    assert ledger.count_by_status().get(Status.RUNNING, 0) > 0 and ledger.count_held() == 0
+    assert ledger.figures.count_by_status().get(Status.RUNNING, 0) > 0 and ledger.figures.count_held() == 0
     done = oact("run", campaign.file)
     assert done.returncode == 0, done.stderr
-    assert ledger.count_by_status() == {Status.COMPLETED: 40}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 40}
     assert Counter(engine.runs) == dict.fromkeys(range(40), 1)
 
 
@@ -554,18 +562,18 @@ def test_oact_run_leaves_its_jobs_when_dagsters_folder_is_removed(
     shutil.rmtree(home.rename(tmp_path / "removed"))
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1, (out, err)
-    array = str(ledger.attempts(0)[0].scheduler_job_id).partition("_")[0]
+    array = str(ledger.history.attempts(0)[0].scheduler_job_id).partition("_")[0]
     assert f"30 jobs go on in the queue, and the next run follows them; to end them: scancel {array}\n" in out
     assert err.splitlines() == [
         "oact: 30 not run: its job goes on in the queue; the next run follows it",
         f"oact: {home}: Dagster's folder was removed while it was in use; the ledger has all results: run it again, and"
         " Dagster is told of them",
     ]
-    assert ledger.count_by_status() == {Status.RUNNING: 30} and ledger.count_held() == 0
+    assert ledger.figures.count_by_status() == {Status.RUNNING: 30} and ledger.figures.count_held() == 0
     (engine.control / "go").touch()
     done = oact("run", campaign.file)
     assert done.returncode == 0, done.stderr
-    assert ledger.count_by_status() == {Status.COMPLETED: 30}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 30}
     assert Counter(engine.runs) == dict.fromkeys(range(30), 1)
     assert len(slurm.calls_of("sbatch")) == 1
 
@@ -590,7 +598,7 @@ def test_the_controller_may_be_away_while_jobs_run(
             told.append(
                 ("\n".join(feed_overview(campaign, ledger).lines()), decide_feed(campaign, ledger, 0).said)
             )
-        after = ledger.unanswered()
+        after = ledger.batches.unanswered()
     ((shown, said),) = told
     assert re.search(
         r"^NO ANSWER: slurm has not answered since [-\d]+ [:\d]+ \(.+\); its jobs go on", shown, re.M

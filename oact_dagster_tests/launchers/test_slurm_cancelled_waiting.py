@@ -58,14 +58,14 @@ def test_it_is_held_also_when_the_controller_starts_anew_and_freezes(
     for event in batch(campaign, ledger, [0, 1, 2, 3]):
         events.append(event)
         if isinstance(event, Running) and not (engine.control / "go").exists():
-            (attempt,) = ledger.attempts(2)
+            (attempt,) = ledger.history.attempts(2)
             slurm.run("scancel", str(attempt.scheduler_job_id))
             hide(slurm, engine)
     words = settled(events)
     assert isinstance(words[2], NotRun) and "held until `oact release`" in words[2].reason
     assert all(isinstance(words[index], Completed) for index in (0, 1, 3))
-    assert ledger.count_by_status() == {Status.COMPLETED: 3, Status.TO_RUN: 1}
-    assert ledger.count_held() == 1 and ledger.attempts(2) == [], "it costs nothing"
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 3, Status.TO_RUN: 1}
+    assert ledger.figures.count_held() == 1 and ledger.history.attempts(2) == [], "it costs nothing"
     assert sorted(engine.runs) == [0, 1, 3]
 
 
@@ -75,7 +75,7 @@ def killed_run(campaign: Campaign, ledger: Ledger, engine: TestEngine, structure
     until(lambda: bool(engine.runs))
     run.kill()
     run.wait()
-    return [str(ledger.attempts(index)[0].scheduler_job_id) for index in range(structures)]
+    return [str(ledger.history.attempts(index)[0].scheduler_job_id) for index in range(structures)]
 
 
 @pytest.mark.parametrize("who", ["the next run", "an update"])
@@ -98,12 +98,12 @@ def test_it_is_held_also_when_the_run_that_followed_it_is_gone(
             (engine.control / "go").touch()
         word = settled(events)[1]
         assert isinstance(word, NotRun) and "held until `oact release`" in word.reason
-    assert ledger.count_held() == 1
-    structure = ledger.structures([1])[1]
+    assert ledger.figures.count_held() == 1
+    structure = ledger.structures.of([1])[1]
     assert (structure.status, structure.held) == (Status.TO_RUN, True)
     assert (structure.fail_count, structure.loss_count) == (0, 0)
     list(batch(campaign, ledger, [0, 2], "last"))
-    assert ledger.count_by_status() == {Status.COMPLETED: 2, Status.TO_RUN: 1}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 2, Status.TO_RUN: 1}
     assert sorted(engine.runs) == [0, 2]
 
 
@@ -121,7 +121,7 @@ def test_one_that_began_and_left_nothing_but_an_empty_log_is_lost_and_not_held(
     until(lambda: 2 in engine.runs)
     # Somebody looks while Slurm still knows it: its log is not taken away.
     orphans = [
-        Orphan(ledger.attempts(n)[0].token, campaign.jobs_dir / f"job_{n}", job_id)
+        Orphan(ledger.history.attempts(n)[0].token, campaign.jobs_dir / f"job_{n}", job_id)
         for n, job_id in enumerate(ids)
     ]
     looking = make_launcher(campaign, only_asks=True)
@@ -134,9 +134,9 @@ def test_one_that_began_and_left_nothing_but_an_empty_log_is_lost_and_not_held(
         events.append(event)
         if isinstance(event, NotRun) or (isinstance(event, Note) and "structure 1 was lost" in event.text):
             stop.raise_to(StopLevel.NOW, hold=True)
-    lost = ledger.attempts(1)[0]
+    lost = ledger.history.attempts(1)[0]
     assert lost.outcome is Outcome.LOST and "no longer known" in str(lost.message)
-    assert ledger.structures([1])[1].loss_count == 1
+    assert ledger.structures.of([1])[1].loss_count == 1
 
 
 def test_nothing_is_concluded_before_its_files_have_had_the_time_to_show(
@@ -174,10 +174,12 @@ def test_a_job_that_was_seen_to_run_and_is_cancelled_before_its_payload_begins_i
 ) -> None:
     campaign, ledger = prepared(tmp_path, engine, 1, "slurm", setup_lines=["sleep 1000"])
     assert worker(campaign, "killed", "0-0", killed="after mark_running").wait(60) == -signal.SIGKILL
-    job_id = str(ledger.attempts(0)[0].scheduler_job_id)
+    job_id = str(ledger.history.attempts(0)[0].scheduler_job_id)
     slurm.run("scancel", job_id)
     until(lambda: slurm.jobs("%T", job_id) == ["CANCELLED"])
     (word,) = settled(list(batch(campaign, ledger, [0], "next"))).values()
     assert isinstance(word, NotRun) and "held until `oact release`" in word.reason
-    assert ledger.count_by_status() == {Status.TO_RUN: 1} and ledger.count_held() == 1
-    assert [attempt.outcome for attempt in ledger.attempts(0)] == [Outcome.CANCELLED], "its job did begin"
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 1} and ledger.figures.count_held() == 1
+    assert [attempt.outcome for attempt in ledger.history.attempts(0)] == [Outcome.CANCELLED], (
+        "its job did begin"
+    )

@@ -114,7 +114,7 @@ def test_a_payload_ends_its_calculation_before_the_limit_and_says_so(
     words = settled(list(batch(campaign, ledger, [0, 1])))
     assert isinstance(words[1], Completed) and isinstance(words[0], Failed)
     assert words[0].failure_class == "timeout"
-    (attempt,) = ledger.attempts(0)
+    (attempt,) = ledger.history.attempts(0)
     assert attempt.outcome is Outcome.TIMEOUT
     record = json.loads((campaign.jobs_dir / "job_0" / "exit.json").read_text())
     assert record["how"] == "time_limit", "the payload said it, Slurm did not have to"
@@ -135,8 +135,8 @@ def test_trap_1_a_submit_whose_answer_is_lost_is_not_made_twice(
     events = list(batch(campaign, ledger, list(range(20))))
     assert all(isinstance(word, Completed) for word in settled(events).values())
     assert Counter(engine.runs) == dict.fromkeys(range(20), 1)
-    assert ledger.count_by_status() == {Status.COMPLETED: 20}
-    assert all(len(found) == 1 for found in ledger.attempts_of(range(20)).values())
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 20}
+    assert all(len(found) == 1 for found in ledger.history.attempts_of(range(20)).values())
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_trap_2_the_record_of_a_refused_submit_is_no_job(
     campaign, ledger = prepared(tmp_path, engine, 2, "slurm", mem=500_000)
     with pytest.raises(LauncherError, match=r"slurm refused its job: .*nothing more was started"):
         list(batch(campaign, ledger, [0, 1]))
-    assert ledger.count_by_status() == {Status.TO_RUN: 2}
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 2}
     name = next(word for word in slurm.calls_of("sbatch")[0].split() if word.startswith("--job-name="))
     assert Slurm(JobOptions()).find([JobArray(Path(name.removeprefix("--job-name=")), [], [])]) == {}
     assert engine.runs == []
@@ -209,7 +209,7 @@ def test_trap_3_a_job_that_the_queue_forgot_is_judged_by_its_files(
     (campaign.jobs_dir / "job_2" / "exit.json").unlink()
     (campaign.jobs_dir / "job_2" / "orca.out").write_text("")
     client = Slurm(JobOptions())
-    ids = [str(ledger.attempts(index)[0].scheduler_job_id) for index in range(3)]
+    ids = [str(ledger.history.attempts(index)[0].scheduler_job_id) for index in range(3)]
     until(lambda: not client.states(named(ids[:1])))
     assert client.states(named(ids)) == {}, "one id that is gone is an error, several are silence"
     stop = StopRequest()
@@ -220,7 +220,7 @@ def test_trap_3_a_job_that_the_queue_forgot_is_judged_by_its_files(
             stop.raise_to(StopLevel.NOW, hold=True)
     words = settled(events)
     assert isinstance(words[0], Completed) and isinstance(words[1], Completed)
-    lost = ledger.attempts(2)[0]
+    lost = ledger.history.attempts(2)[0]
     assert lost.outcome is Outcome.LOST and "no longer known" in str(lost.message)
     assert Counter(engine.runs) == {0: 1, 1: 1, 2: 1}
 
@@ -238,7 +238,7 @@ def test_trap_4_the_queue_is_asked_for_a_batchs_own_jobs_and_never_for_json(
     assert all(isinstance(word, Completed) for word in words.values())
     calls = [line.split()[2:] for line in slurm.calls.read_text().splitlines()]
     assert not any("json" in word for call in calls for word in call)
-    array = str(ledger.attempts(0)[0].scheduler_job_id).partition("_")[0]
+    array = str(ledger.history.attempts(0)[0].scheduler_job_id).partition("_")[0]
     asked = [call.split()[2:] for call in slurm.calls_of("squeue")]
     assert asked and all(call[call.index("-j") + 1] == array for call in asked)
     client = Slurm(JobOptions())
@@ -331,7 +331,7 @@ def test_a_job_submitted_by_hand_is_not_submitted_a_second_time(
     assert words[0].reason.startswith(
         f"it was submitted by hand (slurm job {by_hand}), and is not submitted a second"
     )
-    assert engine.runs == [0] and ledger.attempts(0) == []
+    assert engine.runs == [0] and ledger.history.attempts(0) == []
     slurm.run("scancel", by_hand)
     until(lambda: not slurm.run("squeue", "-h", "-n", name, "-o", "%i").strip(), "its end")
     engine.set("normal")
@@ -351,14 +351,14 @@ def test_trap_6_and_trap_7_what_runs_on_a_failed_node_writes_into_no_later_attem
             events.append(event)
             if isinstance(event, Running) and not node:
                 until(lambda: engine.runs == [0])
-                node = slurm.jobs("%N", ledger.attempts(0)[0].scheduler_job_id)[0]
+                node = slurm.jobs("%N", ledger.history.attempts(0)[0].scheduler_job_id)[0]
                 slurm.kill_node(node)
         (word,) = settled(events).values()
         assert isinstance(word, Completed)
-        first, second = ledger.attempts(0)
+        first, second = ledger.history.attempts(0)
         assert (first.outcome, second.outcome) == (Outcome.LOST, Outcome.COMPLETED)
         assert "lost its node (NODE_FAIL" in str(first.message)
-        structure = ledger.structures([0])[0]
+        structure = ledger.structures.of([0])[0]
         assert (structure.fail_count, structure.loss_count) == (0, 1)
         assert slurm.jobs("%N", second.scheduler_job_id) != [node]
         # The first one still runs: ended now, its payload writes its record where its own files are.
@@ -371,7 +371,7 @@ def test_trap_6_and_trap_7_what_runs_on_a_failed_node_writes_into_no_later_attem
         assert {path.name: path.read_bytes() for path in new.iterdir()} == before
     finally:
         if node:
-            end_leftovers([attempt.token for attempt in ledger.attempts(0)])
+            end_leftovers([attempt.token for attempt in ledger.history.attempts(0)])
             slurm.start_node(node)
             until(lambda: "idle" in slurm.run("sinfo", "-h", "-N", "-n", node, "-p", "main", "-o", "%t"))
 
@@ -389,7 +389,7 @@ def test_trap_8_a_job_that_is_requeued_does_not_run_twice_in_its_folder(
         if isinstance(event, Running) and not requeued:
             requeued = True
             until(lambda: engine.runs == [0])
-            job_id = str(ledger.attempts(0)[0].scheduler_job_id)
+            job_id = str(ledger.history.attempts(0)[0].scheduler_job_id)
             slurm.run("scontrol", "requeue", job_id)
             until(lambda job_id=job_id: slurm.jobs("%T", job_id) == ["PENDING"])  # type: ignore[misc]
             # It would begin after two minutes. In the second of its requeue, Slurm would refuse to start it
@@ -397,7 +397,7 @@ def test_trap_8_a_job_that_is_requeued_does_not_run_twice_in_its_folder(
             slurm.run("scontrol", "update", f"JobId={job_id}", "StartTime=now+2")
     assert isinstance(settled(events)[0], Completed)
     assert engine.runs == [0, 0]
-    first, second = ledger.attempts(0)
+    first, second = ledger.history.attempts(0)
     assert (first.outcome, second.outcome) == (Outcome.LOST, Outcome.COMPLETED)
     array = next(
         p.parent for p in (campaign.jobs_dir / ".batches").rglob("tasks.tsv") if first.token in p.read_text()
@@ -447,7 +447,9 @@ def test_trap_9_a_frozen_database_holds_no_run_up(
     words = settled(list(batch(campaign, ledger, [0, 1, 2])))
     assert all(isinstance(word, Completed) for word in words.values())
     assert len(slurm.calls_of("sacct")) == 1
-    assert all((ledger.attempts(index)[0].max_rss_mb or 0) > 1 for index in range(3)), "the payload tells"
+    assert all((ledger.history.attempts(index)[0].max_rss_mb or 0) > 1 for index in range(3)), (
+        "the payload tells"
+    )
 
 
 @pytest.mark.parametrize(
@@ -483,17 +485,17 @@ def test_trap_10_a_job_that_can_never_start_is_told_with_its_reason(
             events.append(event)
             # At first Slurm may say PartitionConfig, until it has looked closer.
             if isinstance(event, Stuck) and event.reason.startswith(word):
-                kept = ledger.stuck_by_reason()
+                kept = ledger.figures.stuck_by_reason()
                 if kept[0][1] == 2:
                     stop.raise_to(StopLevel.NOW, hold=True)
     assert [(why.startswith(word), count) for why, count in kept] == [(True, 2)]
     assert {event.orig_index for event in events if isinstance(event, Stuck)} == {0, 1}
-    assert ledger.stuck_by_reason() == [], "what is cancelled waits no more"
+    assert ledger.figures.stuck_by_reason() == [], "what is cancelled waits no more"
     (told,) = [note for note in notes(events) if f"slurm: 2 jobs wait: {word}" in note]
     assert reason in told
     assert all(isinstance(one, NotRun) for one in settled(events).values())
     assert not slurm.run("squeue", "-h", "-o", "%i").strip()
-    assert ledger.count_by_status() == {Status.TO_RUN: 2}
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 2}
 
 
 def test_trap_10_pilots_that_can_never_start_are_told_with_what_waits_for_them(
@@ -517,11 +519,11 @@ def test_trap_10_pilots_that_can_never_start_are_told_with_what_waits_for_them(
         for event in batch(campaign, ledger, [0, 1], stop=stop):
             # Its node may have been drained a moment ago, and Slurm says that first.
             if isinstance(event, Stuck) and event.reason.startswith("PartitionDown"):
-                kept = ledger.stuck_by_reason()
+                kept = ledger.figures.stuck_by_reason()
                 if kept[0][1] == 2:
                     stop.raise_to(StopLevel.NOW, hold=True)
     assert kept == [("PartitionDown (the queue is down)", 2)]
-    assert ledger.count_by_status() == {Status.TO_RUN: 2}
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 2}
     until(lambda: not slurm.run("squeue", "-h", "-o", "%i").strip())
 
 
@@ -543,7 +545,7 @@ def test_trap_11_an_id_may_come_with_the_name_of_its_cluster(
     events = list(batch(campaign, ledger, [0, 1, 2]))
     assert all(isinstance(word, Completed) for word in settled(events).values())
     assert notes(events) == [], "the answer was understood"
-    ids = [str(ledger.attempts(index)[0].scheduler_job_id) for index in range(3)]
+    ids = [str(ledger.history.attempts(index)[0].scheduler_job_id) for index in range(3)]
     assert [one.partition("_")[2] for one in ids] == ["0", "1", "2"]
     assert all(one.partition("_")[0].isdecimal() for one in ids)
 

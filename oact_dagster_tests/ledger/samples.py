@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.quality import names_of
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import Claim, Ending, NewStructure, Outcome, Result, Status
 from oact_dagster.ledger.store import Ledger
 
@@ -71,13 +72,38 @@ def run(ledger: Ledger, index: int, outcome: Outcome, **changes: Any) -> str:
 
 def row(ledger: Ledger, index: int) -> dict[str, Any]:
     """A structure's row as it stands in the table."""
-    found = ledger._connection.execute("SELECT * FROM structures WHERE orig_index = ?", (index,)).fetchone()
+    found = ledger.file.connection.execute(
+        "SELECT * FROM structures WHERE orig_index = ?", (index,)
+    ).fetchone()
     return dict(found)
 
 
 def failures_by_class(ledger: LedgerReader) -> dict[str, int]:
     """How many structures are failed or timed out now, by the class of their last attempt."""
     found = Counter[str]()
-    for kind, _, structures, _ in ledger.failures_by_message():
+    for kind, _, structures, _ in ledger.figures.failures_by_message():
         found[kind] += structures
     return dict(found)
+
+
+class KeptQuality(NamedTuple):
+    attempt: int
+    failed: tuple[str, ...]
+    judged: int
+    judged_for: str
+
+
+def quality_of(ledger: LedgerReader, indices: Sequence[int]) -> dict[int, KeptQuality]:
+    """What the ledger has of the results of these structures."""
+    rows = ledger.file.rows_of(
+        "SELECT s.orig_index, q.attempt, q.failed, q.judged, q.judged_for FROM quality q"
+        " JOIN structures s ON s.id = q.structure_id WHERE s.orig_index IN (...) ORDER BY 1",
+        indices,
+    )
+    return {row[0]: KeptQuality(row[1], names_of(row[2]), row[3], row[4]) for row in rows}
+
+
+def failing_results(ledger: LedgerReader) -> list[tuple[int, tuple[str, ...]]]:
+    """``orig_index`` of each structure whose result breaks a rule, and the rules."""
+    indices = list(ledger.structures.indices())
+    return [(index, kept.failed) for index, kept in quality_of(ledger, indices).items() if kept.failed]

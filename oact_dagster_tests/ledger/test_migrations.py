@@ -16,7 +16,7 @@ from oact_dagster.ledger.schema import SCHEMA_VERSION, TABLES
 from oact_dagster.ledger.states import AttemptState, Outcome, Place, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.ledger.old_files import COLUMNS, old_file
-from oact_dagster_tests.ledger.samples import claim, failures_by_class, row, run, structure
+from oact_dagster_tests.ledger.samples import claim, failing_results, failures_by_class, row, run, structure
 
 OF_VERSION_FOUR = ("pending_reason", "cpu_time_s", "max_rss_mb")
 OF_VERSION_FIVE = ("set_aside_for", "cost_rank")
@@ -42,20 +42,20 @@ def test_what_failed_in_an_old_file_has_one_attempt_that_is_not_counted(tmp_path
         ],
     )
     with Ledger(path) as ledger:
-        [failed] = ledger.attempts(0)
+        [failed] = ledger.history.attempts(0)
         assert (failed.number, failed.state, failed.outcome) == (1, AttemptState.CLOSED, Outcome.FAILED)
         assert (failed.message, failed.job_dir, failed.batch_id) == ("it's\nbroken", "jobs/job_0", "migrated")
         assert failed.claimed_at == 1714557600.0
-        [timed_out] = ledger.attempts(1)
+        [timed_out] = ledger.history.attempts(1)
         assert (timed_out.outcome, timed_out.message) == (Outcome.TIMEOUT, None)
         assert (timed_out.result, timed_out.n_cores) == ({"wall_time": 9.5, "n_cores": 8}, 8)
-        assert [ledger.attempts(index) for index in (2, 3, 4)] == [[], [], []]
+        assert [ledger.history.attempts(index) for index in (2, 3, 4)] == [[], [], []]
         assert failed.token != timed_out.token
         assert [row(ledger, index)["fail_count"] for index in (0, 1)] == [2, None]
-        counted = ledger._connection.execute("SELECT SUM(counted) FROM attempts").fetchone()[0]
+        counted = ledger.file.connection.execute("SELECT SUM(counted) FROM attempts").fetchone()[0]
         assert counted == 0
     with Ledger(path) as ledger:
-        assert len(ledger.attempts(0)) == 1, "opened again, nothing is added"
+        assert len(ledger.history.attempts(0)) == 1, "opened again, nothing is added"
 
 
 def test_old_tools_read_a_file_that_was_brought_up_to_date(tmp_path):
@@ -101,15 +101,15 @@ def test_rows_that_are_not_as_they_should_be(tmp_path):
         ],
     )
     with Ledger(path) as ledger:
-        assert list(ledger.orig_indices()) == [7, 8, 9, 10]
-        assert ledger.count_unreachable() == 2
-        assert ledger.select([Status.TO_RUN]) == [7, 8]
-        assert ledger.structures([7])[7].job_dir == "first"
+        assert list(ledger.structures.indices()) == [7, 8, 9, 10]
+        assert ledger.file.number("SELECT COUNT(*) - COUNT(DISTINCT orig_index) FROM structures") == 2
+        assert ledger.queue.select([Status.TO_RUN]) == [7, 8]
+        assert ledger.structures.of([7])[7].job_dir == "first"
         assert [c.structure.job_dir for c in claim(ledger, [7, 7])] == ["first"]
         assert claim(ledger, [7]) == []
-        empty = ledger.structures([8])[8]
+        empty = ledger.structures.of([8])[8]
         assert (empty.charge, empty.multiplicity, empty.geometry, empty.elements) == (0, 1, "", "")
-        assert all(ledger.attempts(index)[0].claimed_at > 1.7e9 for index in (9, 10))
+        assert all(ledger.history.attempts(index)[0].claimed_at > 1.7e9 for index in (9, 10))
 
 
 @pytest.mark.parametrize(
@@ -119,14 +119,14 @@ def test_an_unknown_status_is_told_in_one_line(tmp_path, status, shown):
     path = old_file(tmp_path / "workflow.db", [{}, {"status": status}, {"status": status}])
     with Ledger(path) as ledger:
         with pytest.raises(LedgerError) as caught:
-            ledger.count_by_status()
+            ledger.figures.count_by_status()
         text = str(caught.value)
         assert text.count("\n") == 0
         assert f"unknown status {shown} (2 structures), first in the row with id 2" in text
         assert "to_run, ready, running, completed, failed, timeout" in text
         with pytest.raises(LedgerError, match="in the row with id 2"):
-            ledger.structures([1])
-        assert ledger.count_as_stored() == {"to_run": 1, status or "": 2}
+            ledger.structures.of([1])
+        assert ledger.figures.count_as_stored() == {"to_run": 1, status or "": 2}
         assert len(claim(ledger, [0, 1, 2])) == 1, "the others are not disturbed"
 
 
@@ -159,18 +159,19 @@ def test_a_file_of_version_one_is_as_a_new_one_afterwards(tmp_path):
     with Ledger(path) as ledger:
         assert ledger.meta("schema_version") == str(SCHEMA_VERSION)
         assert all(
-            missing_columns(ledger._connection, t) == []
+            missing_columns(ledger.file.connection, t) == []
             for t in ("structures", "structure_state", "attempts", "quality")
         )
         indexes = {
-            r[0] for r in ledger._connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")
+            r[0]
+            for r in ledger.file.connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")
         }
         model = sqlite3.connect(":memory:")
         model.executescript(TABLES)
         assert indexes == {r[0] for r in model.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
         model.close()
-        assert ledger.count_by_engine() == {"ORCA": 1}
-        assert [one.outcome for one in ledger.attempts(2)] == [Outcome.FAILED]
+        assert ledger.figures.count_by_engine() == {"ORCA": 1}
+        assert [one.outcome for one in ledger.history.attempts(2)] == [Outcome.FAILED]
         assert ledger.reset() == 2
         assert [row(ledger, n)["fail_count"] for n in range(4)] == [1, 0, 1, 0]
 
@@ -189,18 +190,18 @@ def test_a_file_of_version_three_keeps_its_attempts(tmp_path):
         db.execute("UPDATE meta SET value = '3' WHERE key = 'schema_version'")
     db.close()
     with open_reader(path) as reader:
-        before = reader.attempts_of(range(3))
-        assert reader.stuck_by_reason() == [], "read as it lies, without the columns"
+        before = reader.history.attempts_of(range(3))
+        assert reader.figures.stuck_by_reason() == [], "read as it lies, without the columns"
     with Ledger(path) as ledger:
-        assert ledger.attempts_of(range(3)) == before
-        assert all(missing_columns(ledger._connection, t) == [] for t in ("structure_state", "attempts"))
-        assert ledger.count_by_status() == {Status.COMPLETED: 1, Status.FAILED: 1, Status.TO_RUN: 1}
+        assert ledger.history.attempts_of(range(3)) == before
+        assert all(missing_columns(ledger.file.connection, t) == [] for t in ("structure_state", "attempts"))
+        assert ledger.figures.count_by_status() == {Status.COMPLETED: 1, Status.FAILED: 1, Status.TO_RUN: 1}
 
 
 def test_a_file_of_version_four_keeps_its_order(tmp_path):
     path = tmp_path / "workflow.db"
     with Ledger(path, create=True) as ledger:
-        ledger.add_structures([structure(n, priority=float(n == 2)) for n in range(3)])
+        ledger.add_structures([structure(n, place=Place(float(n == 2))) for n in range(3)])
     with sqlite3.connect(path) as db:
         without_version_five(db)
         db.execute(
@@ -209,11 +210,11 @@ def test_a_file_of_version_four_keeps_its_order(tmp_path):
         db.execute("UPDATE meta SET value = '4' WHERE key = 'schema_version'")
     db.close()
     with open_reader(path) as reader:
-        assert reader.select([Status.TO_RUN]) == [2, 0, 1], "read as it lies, without the columns"
+        assert reader.queue.select([Status.TO_RUN]) == [2, 0, 1], "read as it lies, without the columns"
     with Ledger(path) as ledger:
-        assert missing_columns(ledger._connection, "structure_state") == []
+        assert missing_columns(ledger.file.connection, "structure_state") == []
         ledger.set_order({1: Place(priority=1.0, cost_rank=5.0)})
-        assert ledger.select([Status.TO_RUN]) == [1, 2, 0]
+        assert ledger.queue.select([Status.TO_RUN]) == [1, 2, 0]
 
 
 def without_version_five(db):
@@ -241,16 +242,16 @@ def test_a_file_of_version_five_gets_a_place_for_the_quality_of_its_results(tmp_
         db.execute("UPDATE meta SET value = '5' WHERE key = 'schema_version'")
     db.close()
     with open_reader(path) as reader:
-        before = reader.attempts_of(range(2))
-        assert reader.count_quality() == QualityCounts(0, 0, {}), "read as it lies, without the table"
-        assert [one["orig_index"] for one in reader.results_to_judge()] == [0]
+        before = reader.history.attempts_of(range(2))
+        assert reader.quality.counts() == QualityCounts(0, 0, {}), "read as it lies, without the table"
+        assert [one["orig_index"] for one in reader.quality.results_to_judge()] == [0]
     with Ledger(path) as ledger:
         assert ledger.meta("schema_version") == str(SCHEMA_VERSION)
-        assert ledger.attempts_of(range(2)) == before
+        assert ledger.history.attempts_of(range(2)) == before
         assert ledger.set_quality([JudgedResult(1, 1, -75.5, ("scf_converged",), 3)], "limits") == 1
-        assert list(ledger.failing_results()) == [(0, ("scf_converged",))]
+        assert failing_results(ledger) == [(0, ("scf_converged",))]
         claim(ledger, [0], statuses=[Status.COMPLETED])
-        assert list(ledger.failing_results()) == [], "the trigger is there, too"
+        assert failing_results(ledger) == [], "the trigger is there, too"
 
 
 def without_version_seven(db):
@@ -267,16 +268,16 @@ def test_a_file_of_version_six_gets_a_place_for_what_a_scheduler_left_unanswered
         db.execute("UPDATE meta SET value = '6' WHERE key = 'schema_version'")
     db.close()
     with open_reader(path) as reader:
-        assert reader.unanswered() == "", "read as it lies, without the column"
+        assert reader.batches.unanswered() == "", "read as it lies, without the column"
     with Ledger(path) as ledger:
         assert ledger.meta("schema_version") == str(SCHEMA_VERSION)
         ledger.beat("one", unanswered="slurm has not answered since noon")
-        assert ledger.unanswered() == "slurm has not answered since noon"
+        assert ledger.batches.unanswered() == "slurm has not answered since noon"
         ledger.beat("one")
-        assert ledger.unanswered() == ""
+        assert ledger.batches.unanswered() == ""
         ledger.beat("one", unanswered="slurm has not answered since noon")
         ledger.close_batch("one")
-        assert ledger.unanswered() == "", "whoever found it has ended"
+        assert ledger.batches.unanswered() == "", "whoever found it has ended"
 
 
 def test_a_migration_that_does_not_get_to_its_end_changes_nothing(tmp_path):
@@ -299,7 +300,7 @@ def test_a_migration_that_does_not_get_to_its_end_changes_nothing(tmp_path):
     assert run_.stdout.count("\n") == 1
     assert content(path) == before
     with Ledger(path) as ledger:
-        assert len(ledger.attempts_of(range(50))) == 50
+        assert len(ledger.history.attempts_of(range(50))) == 50
 
 
 def test_a_process_that_is_killed_while_it_migrates_changes_nothing(tmp_path):
@@ -317,7 +318,7 @@ def test_a_process_that_is_killed_while_it_migrates_changes_nothing(tmp_path):
     assert killed.returncode == -9
     assert content(path) == before
     with Ledger(path) as ledger:
-        assert len(ledger.attempts_of(range(50))) == 50
+        assert len(ledger.history.attempts_of(range(50))) == 50
 
 
 @pytest.mark.parametrize("tables", ["CREATE TABLE runs (id)", "CREATE TABLE structures (id, name)"])

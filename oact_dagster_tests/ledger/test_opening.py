@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.ledger.level_of_theory import check_level_of_theory, fix_level_of_theory
 from oact_dagster.ledger.schema import SCHEMA_VERSION
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
@@ -75,15 +76,15 @@ def test_an_old_file_opens_and_its_structures_run(tmp_path):
             [(0, "ready"), (1, "to_run"), (2, "to_run"), (3, "completed")],
         )
     with Ledger(path) as ledger:
-        assert ledger.count_by_status() == {Status.READY: 1, Status.TO_RUN: 2, Status.COMPLETED: 1}
-        assert list(ledger.known_rows()) == [(n, "", "{}") for n in range(4)]
+        assert ledger.figures.count_by_status() == {Status.READY: 1, Status.TO_RUN: 2, Status.COMPLETED: 1}
+        assert list(ledger.intake.known_rows()) == [(n, "", "{}") for n in range(4)]
         run(ledger, 0, Outcome.FAILED, message="x")
         assert row(ledger, 0)["fail_count"] == 1
         run(ledger, 1, Outcome.LOST)
-        assert ledger.structures([1])[1].loss_count == 1
+        assert ledger.structures.of([1])[1].loss_count == 1
         assert claim(ledger, [1], max_failures=1, max_losses=1) == []
         ledger.hold([2])
-        assert ledger.count_held() == 1
+        assert ledger.figures.count_held() == 1
         assert claim(ledger, [2]) == []
         assert ledger.release([2, 3]) == 1
         assert len(claim(ledger, [2])) == 1
@@ -129,7 +130,7 @@ def test_the_journal_is_chosen_by_the_file_system(tmp_path, monkeypatch, kind, j
         with contextlib.closing(sqlite3.connect(path)) as db:
             assert db.execute("PRAGMA journal_mode").fetchone()[0] == journal
         assert (folder / "workflow.db-wal").exists() == (journal == "wal")
-        assert ledger.count_by_status() == {Status.RUNNING: 1, Status.TO_RUN: 1}
+        assert ledger.figures.count_by_status() == {Status.RUNNING: 1, Status.TO_RUN: 1}
     assert [entry.name for entry in folder.iterdir()] == ["workflow.db"]
 
 
@@ -205,7 +206,7 @@ def test_closing_brings_the_journal_back_while_another_has_it_open(tmp_path):
         with Ledger(path) as ledger:
             ledger.add_structures([structure(n) for n in range(50)])
         shutil.copy(path, tmp_path / "copy.db")
-        assert other.count_by_status() == {Status.TO_RUN: 50}
+        assert other.figures.count_by_status() == {Status.TO_RUN: 50}
     with sqlite3.connect(tmp_path / "copy.db") as db:
         assert db.execute("SELECT COUNT(*) FROM structures").fetchone() == (50,)
 
@@ -247,35 +248,35 @@ def test_many_processes_may_make_the_file_at_once(tmp_path):
 def test_a_level_of_theory_without_any_result_binds_nobody(tmp_path):
     with Ledger(tmp_path / "workflow.db", create=True) as ledger:
         ledger.add_structures([structure(n) for n in range(2)])
-        ledger.fix_level_of_theory({"functional": "wB97MV"})
+        fix_level_of_theory(ledger, {"functional": "wB97MV"})
         run(ledger, 0, Outcome.FAILED)
-        ledger.check_level_of_theory({"functional": "wB97M-V"})
-        ledger.fix_level_of_theory({"functional": "wB97M-V"})
+        check_level_of_theory(ledger, {"functional": "wB97M-V"})
+        fix_level_of_theory(ledger, {"functional": "wB97M-V"})
         [running] = claim(ledger, [1])
         with pytest.raises(LedgerError, match="functional=wB97M-V"):
-            ledger.fix_level_of_theory({"functional": "PBE0"})
+            fix_level_of_theory(ledger, {"functional": "PBE0"})
         ledger.give_back([running.token])
-        ledger.fix_level_of_theory({"functional": "PBE0"})
+        fix_level_of_theory(ledger, {"functional": "PBE0"})
         run(ledger, 1, Outcome.COMPLETED)
         with pytest.raises(LedgerError, match="functional=PBE0"):
-            ledger.fix_level_of_theory({"functional": "wB97M-V"})
+            fix_level_of_theory(ledger, {"functional": "wB97M-V"})
 
 
 def test_the_level_of_theory_is_fixed_by_the_first_one(tmp_path):
     with Ledger(tmp_path / "workflow.db", create=True) as ledger:
         ledger.add_structures([structure(0)])
-        ledger.fix_level_of_theory({"functional": "wB97M-V", "basis": "def2-TZVPD", "opt": False})
+        fix_level_of_theory(ledger, {"functional": "wB97M-V", "basis": "def2-TZVPD", "opt": False})
         run(ledger, 0, Outcome.COMPLETED)
-        ledger.fix_level_of_theory({"opt": False, "basis": "def2-TZVPD", "functional": "wB97M-V"})
+        fix_level_of_theory(ledger, {"opt": False, "basis": "def2-TZVPD", "functional": "wB97M-V"})
         with pytest.raises(LedgerError) as caught:
-            ledger.fix_level_of_theory({"functional": "PBE0", "basis": "def2-TZVPD", "opt": False})
+            fix_level_of_theory(ledger, {"functional": "PBE0", "basis": "def2-TZVPD", "opt": False})
         assert "functional=wB97M-V" in str(caught.value)
         assert "functional=PBE0" in str(caught.value)
         assert "basis" not in str(caught.value)
         # A setting that only one of the two knows is another level too.
         with pytest.raises(LedgerError, match="grid=None"):
-            ledger.fix_level_of_theory(
-                {"functional": "wB97M-V", "basis": "def2-TZVPD", "opt": False, "grid": "DEFGRID3"}
+            fix_level_of_theory(
+                ledger, {"functional": "wB97M-V", "basis": "def2-TZVPD", "opt": False, "grid": "DEFGRID3"}
             )
     with Ledger(tmp_path / "workflow.db") as ledger, pytest.raises(LedgerError, match="functional=wB97M-V"):
-        ledger.fix_level_of_theory({"functional": "PBE0"})
+        fix_level_of_theory(ledger, {"functional": "PBE0"})

@@ -24,7 +24,7 @@ with Ledger(path) as ledger:
     print("ready", flush=True)
     sys.stdin.readline()
     mine = []
-    while wanted := ledger.select([Status.TO_RUN], limit=width):
+    while wanted := ledger.queue.select([Status.TO_RUN], limit=width):
         mine += [c.structure.orig_index for c in claim(ledger, wanted)]
 print(json.dumps(mine))
 """
@@ -41,7 +41,7 @@ with Ledger(path) as ledger:
     sys.stdin.readline()
     give_up = time.monotonic() + seconds
     while time.monotonic() < give_up:
-        mine = claim(ledger, ledger.select([Status.TO_RUN], limit=20))
+        mine = claim(ledger, ledger.queue.select([Status.TO_RUN], limit=20))
         for one in mine:
             print(one.structure.orig_index, one.attempt, one.token)
         # Half of them are handed over and lost, so that they are there to claim again.
@@ -82,12 +82,12 @@ def test_two_processes_claiming_at_once_give_none_twice_and_lose_none(tmp_path, 
     tokens = [line.split()[2] for mine in given for line in mine]
     assert len(set(tokens)) == len(tokens)
     with Ledger(path) as ledger:
-        assert ledger.count_by_status() == {Status.TO_RUN: 100}
-        assert ledger.open_attempts(range(100)) == {}
-        attempts = ledger.attempts_of(range(100))
+        assert ledger.figures.count_by_status() == {Status.TO_RUN: 100}
+        assert ledger.history.open_attempts(range(100)) == {}
+        attempts = ledger.history.attempts_of(range(100))
         lost = {one.token for many in attempts.values() for one in many}
         assert lost <= set(tokens)
-        for index, structure_now in ledger.structures(range(100)).items():
+        for index, structure_now in ledger.structures.of(range(100)).items():
             # Each attempt that was lost is there once, and counted once.
             assert [one.number for one in attempts.get(index, [])] == [
                 *range(1, structure_now.loss_count + 1)
@@ -117,8 +117,8 @@ def test_no_structure_is_given_to_two(tmp_path, width):
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert sorted(index for mine in given for index in mine) == list(range(400))
     with Ledger(path) as ledger:
-        assert ledger.count_by_status() == {Status.RUNNING: 400}
-        assert len(ledger.open_attempts(range(400))) == 400
+        assert ledger.figures.count_by_status() == {Status.RUNNING: 400}
+        assert len(ledger.history.open_attempts(range(400))) == 400
 
 
 WORK = """
@@ -128,7 +128,7 @@ from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.ledger.samples import claim, ending
 with Ledger(sys.argv[1]) as ledger:
     print("ready", flush=True)
-    while wanted := ledger.select([Status.TO_RUN], limit=5):
+    while wanted := ledger.queue.select([Status.TO_RUN], limit=5):
         tokens = [c.token for c in claim(ledger, wanted)]
         ledger.mark_submitted({token: "1" for token in tokens})
         ledger.mark_running(tokens[:-1])
@@ -157,19 +157,19 @@ def test_a_process_killed_at_any_moment_leaves_a_whole_ledger(tmp_path, rounds):
         with Ledger(path) as ledger:
             consistent(ledger)
             # Whoever comes next takes up what the dead one left.
-            left = ledger.open_attempts(range(5000))
+            left = ledger.history.open_attempts(range(5000))
             ended = [ending(attempt.token, Outcome.LOST) for attempt in left.values()]
             assert ledger.record(ended) == {attempt.token for attempt in left.values()}
-            assert ledger.count_by_status().get(Status.RUNNING, 0) == 0
+            assert ledger.figures.count_by_status().get(Status.RUNNING, 0) == 0
             consistent(ledger)
     with Ledger(path) as ledger:
-        assert ledger.count_by_status()[Status.COMPLETED] > 0
-        assert ledger.count_by_status()[Status.FAILED] > 0
+        assert ledger.figures.count_by_status()[Status.COMPLETED] > 0
+        assert ledger.figures.count_by_status()[Status.FAILED] > 0
 
 
 def consistent(ledger: Ledger) -> None:
     """Statuses, results, counts and attempts say the same."""
-    db = ledger._connection
+    db = ledger.file.connection
 
     def none(query: str) -> None:
         assert db.execute(query).fetchall() == []
@@ -200,17 +200,20 @@ def test_a_reader_reads_on_while_another_writes(tmp_path):
     path = tmp_path / "workflow.db"
     with Ledger(path, create=True) as ledger:
         ledger.add_structures([structure(n) for n in range(100)])
-        with Ledger(path) as writer, writer._transaction() as db:
+        with Ledger(path) as writer, writer.file.transaction() as db:
             db.execute("UPDATE structures SET status = 'failed'")
-            assert ledger.count_by_status() == {Status.TO_RUN: 100}
-        assert ledger.count_by_status() == {Status.FAILED: 100}
+            assert ledger.figures.count_by_status() == {Status.TO_RUN: 100}
+        assert ledger.figures.count_by_status() == {Status.FAILED: 100}
 
 
 def test_a_writer_waits_for_another_and_then_says_that_it_is_locked(tmp_path):
     path = tmp_path / "workflow.db"
     with Ledger(path, create=True) as ledger, Ledger(path, timeout=0.1) as other:
         ledger.add_structures([structure(0)])
-        with ledger._transaction(), pytest.raises(LedgerError, match=r"kept it locked for 0\.1 s") as caught:
+        with (
+            ledger.file.transaction(),
+            pytest.raises(LedgerError, match=r"kept it locked for 0\.1 s") as caught,
+        ):
             claim(other, [0])
         assert str(path) in str(caught.value)
         assert len(claim(other, [0])) == 1
@@ -221,8 +224,8 @@ def test_a_full_disk_undoes_the_whole_transaction(tmp_path):
     with Ledger(path, create=True) as ledger:
         ledger.add_structures([structure(n) for n in range(10)])
         [one, two] = claim(ledger, [0, 1])
-        pages = ledger._connection.execute("PRAGMA page_count").fetchone()[0]
-        ledger._connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+        pages = ledger.file.connection.execute("PRAGMA page_count").fetchone()[0]
+        ledger.file.connection.execute(f"PRAGMA max_page_count = {pages + 2}")
         with pytest.raises(LedgerError, match=r"disk is full; nothing was changed"):
             ledger.record(
                 [
@@ -230,9 +233,9 @@ def test_a_full_disk_undoes_the_whole_transaction(tmp_path):
                     ending(two.token, Outcome.FAILED, message="x" * 1_000_000),
                 ]
             )
-        assert ledger.count_by_status() == {Status.TO_RUN: 8, Status.RUNNING: 2}
+        assert ledger.figures.count_by_status() == {Status.TO_RUN: 8, Status.RUNNING: 2}
         assert ledger.record([ending(one.token, Outcome.COMPLETED)]) == {one.token}
-        ledger._connection.execute("PRAGMA max_page_count = 1000000")
+        ledger.file.connection.execute("PRAGMA max_page_count = 1000000")
         assert ledger.record([ending(two.token, Outcome.FAILED, message="x" * 1_000_000)]) == {two.token}
 
 
@@ -271,7 +274,7 @@ def test_rows_that_another_process_has_changed_meanwhile_are_not_written_from_an
     path = tmp_path / "workflow.db"
     with Ledger(path, create=True, timeout=0.3) as ledger, Ledger(path) as other:
         ledger.add_structures([structure(n) for n in range(10)])
-        reading = ledger.orig_indices()
+        reading = ledger.structures.indices()
         next(reading)
         claim(other, [0])
         with pytest.raises(LedgerError, match="while this process still reads rows"):

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from oact_dagster.ledger.by_hand import update_metrics, update_status
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.owner import Owner
-from oact_dagster.ledger.quality import JudgedResult, KeptQuality, QualityCounts
+from oact_dagster.ledger.quality import JudgedResult, QualityCounts
 from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.ledger.old_files import old_file
-from oact_dagster_tests.ledger.samples import claim, run, structure
+from oact_dagster_tests.ledger.samples import KeptQuality, claim, failing_results, quality_of, run, structure
 
 
 @pytest.fixture
@@ -32,14 +33,14 @@ def said(index: int, *failed: str, attempt: int = 1, energy: float = -75.5, judg
 
 
 def test_what_was_said_is_kept_and_counted(ledger: Ledger) -> None:
-    assert ledger.count_quality() == QualityCounts(0, 0, {})
+    assert ledger.quality.counts() == QualityCounts(0, 0, {})
     results = [said(0), said(1, "scf_converged", "metal_bound"), said(2, "metal_bound", judged=6), said(3)]
     assert ledger.set_quality(results, "limits") == 4
-    counts = ledger.count_quality()
+    counts = ledger.quality.counts()
     assert counts == QualityCounts(4, 2, {"metal_bound": 2, "scf_converged": 1})
     assert list(counts.by_rule) == ["metal_bound", "scf_converged"], "the most first"
-    assert list(ledger.failing_results()) == [(1, ("scf_converged", "metal_bound")), (2, ("metal_bound",))]
-    assert ledger.quality_of([2, 0, 4, 99]) == {
+    assert failing_results(ledger) == [(1, ("scf_converged", "metal_bound")), (2, ("metal_bound",))]
+    assert quality_of(ledger, [2, 0, 4, 99]) == {
         0: KeptQuality(1, (), 8, "limits"), 2: KeptQuality(1, ("metal_bound",), 6, "limits"),
     }  # fmt: skip
 
@@ -47,9 +48,9 @@ def test_what_was_said_is_kept_and_counted(ledger: Ledger) -> None:
 def test_only_what_differs_is_written(ledger: Ledger) -> None:
     results = [said(0), said(1, "scf_converged"), said(2)]
     assert ledger.set_quality(results, "limits") == 3
-    before = ledger._connection.total_changes
+    before = ledger.file.connection.total_changes
     assert ledger.set_quality(results, "limits") == 0
-    assert ledger._connection.total_changes == before
+    assert ledger.file.connection.total_changes == before
     assert ledger.set_quality([said(0, "metal_bound"), *results[1:]], "limits") == 1
     assert ledger.set_quality(results, "other limits") == 3
 
@@ -57,11 +58,11 @@ def test_only_what_differs_is_written(ledger: Ledger) -> None:
 def test_what_has_no_such_result_is_passed_over(ledger: Ledger) -> None:
     outdated = [said(0, attempt=2), said(1, energy=-75.6), said(4), said(5, attempt=0), said(77)]
     assert ledger.set_quality([*outdated, said(2)], "limits") == 1
-    assert ledger.quality_of(range(6)).keys() == {2}
+    assert quality_of(ledger, range(6)).keys() == {2}
 
 
 def reset(ledger: Ledger) -> None:
-    ledger.update_status(1, Status.TO_RUN)
+    update_status(ledger, 1, Status.TO_RUN)
 
 
 def claimed(ledger: Ledger) -> None:
@@ -69,21 +70,21 @@ def claimed(ledger: Ledger) -> None:
 
 
 def failed_by_hand(ledger: Ledger) -> None:
-    ledger.update_status(1, Status.FAILED, "no")
+    update_status(ledger, 1, Status.FAILED, "no")
 
 
 def another_result(ledger: Ledger) -> None:
-    ledger.update_status(1, Status.TO_RUN)
+    update_status(ledger, 1, Status.TO_RUN)
     run(ledger, 0, Outcome.COMPLETED)
 
 
 def energy_by_hand(ledger: Ledger) -> None:
-    ledger.update_metrics(1, final_energy=-1.0)
+    update_metrics(ledger, 1, final_energy=-1.0)
 
 
 def restored(ledger: Ledger) -> None:
-    [attempt] = ledger.attempts(0)
-    ledger.update_status(1, Status.TO_RUN)
+    [attempt] = ledger.history.attempts(0)
+    update_status(ledger, 1, Status.TO_RUN)
     assert ledger.restore(0, attempt.token, [Status.TO_RUN])
 
 
@@ -99,21 +100,21 @@ def by_another_tool(ledger: Ledger) -> None:
 def test_it_goes_with_the_result(ledger: Ledger, change: Callable[[Ledger], None]) -> None:
     ledger.set_quality([said(0, "scf_converged"), said(1, "scf_converged")], "limits")
     change(ledger)
-    assert ledger.quality_of(range(6)).keys() == {1}
-    assert ledger.count_quality() == QualityCounts(1, 1, {"scf_converged": 1})
+    assert quality_of(ledger, range(6)).keys() == {1}
+    assert ledger.quality.counts() == QualityCounts(1, 1, {"scf_converged": 1})
 
 
 def test_what_changes_no_result_leaves_it(ledger: Ledger) -> None:
     ledger.set_quality([said(0, "scf_converged")], "limits")
-    ledger.update_metrics(1, job_dir="elsewhere", wall_time=5.0)
+    update_metrics(ledger, 1, job_dir="elsewhere", wall_time=5.0)
     ledger.hold([0])
     ledger.set_annotations({0: {"name": "other"}})
-    assert ledger.quality_of([0]).keys() == {0}
+    assert quality_of(ledger, [0]).keys() == {0}
 
 
 def test_the_results_to_judge_come_with_what_was_said_before(ledger: Ledger) -> None:
     ledger.set_quality([said(1, "metal_bound", judged=5)], "limits")
-    rows = [dict(row) for row in ledger.results_to_judge()]
+    rows = [dict(row) for row in ledger.quality.results_to_judge()]
     assert [row["orig_index"] for row in rows] == [0, 1, 2, 3]
     assert rows[0] | {"result": ""} == {
         "id": 1, "orig_index": 0, "elements": "O;H", "charge": -1, "spin": 1, "final_energy": -75.5,
@@ -134,12 +135,12 @@ def test_a_result_without_an_attempt(tmp_path: Path) -> None:
         ],
     )
     with open_reader(path) as reader:
-        [row] = reader.results_to_judge()
+        [row] = reader.quality.results_to_judge()
         assert (row["attempt"], row["charge"], row["spin"], row["elements"]) == (0, 0, 1, "")
-        assert reader.count_quality() == QualityCounts(0, 0, {})
+        assert reader.quality.counts() == QualityCounts(0, 0, {})
     with Ledger(path) as ledger:
         assert ledger.set_quality([said(0, attempt=0, energy=-1.0)], "limits") == 1
-        assert ledger.quality_of([0]) == {0: KeptQuality(0, (), 8, "limits")}
+        assert quality_of(ledger, [0]) == {0: KeptQuality(0, (), 8, "limits")}
 
 
 def test_another_host_that_writes_is_respected(ledger: Ledger) -> None:
@@ -148,4 +149,4 @@ def test_another_host_that_writes_is_respected(ledger: Ledger) -> None:
         theirs.take_writer(other)
     with pytest.raises(LedgerError, match="elsewhere"):
         ledger.set_quality([said(0)], "limits")
-    assert ledger.count_quality().judged == 0
+    assert ledger.quality.counts().judged == 0

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.ledger.level_of_theory import check_level_of_theory
 from oact_dagster.ledger.read_only import open_reader
-from oact_dagster.ledger.reading import LedgerReader
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.schema import SCHEMA_VERSION
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
@@ -26,36 +27,36 @@ def state(folder: Path) -> dict[str, bytes]:
 
 
 def ask_everything(reader: LedgerReader) -> None:
-    reader.count_by_status()
-    reader.count_as_stored()
-    reader.count_running_started()
-    reader.count_held()
-    reader.count_set_aside(3, 3)
-    reader.set_aside_by_class(3, 3)
-    reader.count_rejections()
-    reader.rejections()
-    reader.failures_by_message()
-    reader.faults_by_host()
-    reader.cores_spent()
-    reader.count_by_engine()
-    reader.count_results_by_settings()
-    reader.results_of_other_settings("x")
-    reader.metrics()
-    reader.writer()
-    list(reader.known_rows())
-    list(reader.completed())
-    list(reader.stored_by_status())
-    reader.stored_by_fail_count()
-    reader.same_calculations(10)
-    indices = list(reader.orig_indices())
-    reader.select(list(Status))
-    reader.structures(indices)
-    reader.attempts_of(indices)
-    reader.attempts(0)
-    reader.good_attempts(indices)
-    reader.open_attempts(indices)
-    reader.batch_lives("batch")
-    reader.check_level_of_theory({})
+    reader.figures.count_by_status()
+    reader.figures.count_as_stored()
+    reader.figures.count_running_started()
+    reader.figures.count_held()
+    reader.figures.count_set_aside(3, 3)
+    reader.figures.set_aside_by_class(3, 3)
+    reader.intake.count_rejections()
+    reader.intake.rejections()
+    reader.figures.failures_by_message()
+    reader.figures.faults_by_host()
+    reader.figures.cores_spent()
+    reader.figures.count_by_engine()
+    reader.figures.count_results_by_settings()
+    reader.history.results_of_other_settings("x")
+    reader.figures.metrics()
+    reader.batches.writer()
+    list(reader.intake.known_rows())
+    list(reader.history.completed())
+    list(reader.structures.stored_by_status())
+    reader.structures.stored_by_fail_count()
+    reader.intake.same_calculations(10)
+    indices = list(reader.structures.indices())
+    reader.queue.select(list(Status))
+    reader.structures.of(indices)
+    reader.history.attempts_of(indices)
+    reader.history.attempts(0)
+    reader.history.good_attempts(indices)
+    reader.history.open_attempts(indices)
+    reader.batches.lives("batch")
+    check_level_of_theory(reader, {})
 
 
 def of_now(path):
@@ -82,26 +83,31 @@ def test_everything_can_be_asked_and_nothing_changes(tmp_path, make):
     before = state(tmp_path)
     with open_reader(path) as reader:
         ask_everything(reader)
-        assert reader.count_by_status()[Status.COMPLETED] == 1
-        assert reader.failures_by_message()[0][2] >= 1
+        assert reader.figures.count_by_status()[Status.COMPLETED] == 1
+        assert reader.figures.failures_by_message()[0][2] >= 1
     assert state(tmp_path) == before
 
 
 def test_what_an_old_file_lacks_is_empty(tmp_path):
     with open_reader(of_others(tmp_path / "workflow.db")) as reader:
         assert failures_by_class(reader) == {"failed": 1}
-        assert reader.cores_spent() == {}
-        assert reader.count_held() == reader.count_rejections() == reader.count_running_started() == 0
-        assert reader.count_set_aside(3, 3) == 1
-        assert reader.attempts_of([0, 1, 2]) == {}
-        assert reader.metrics().final_energy.total == -1.0
-        assert reader.writer() is None
+        assert reader.figures.cores_spent() == {}
+        assert (
+            reader.figures.count_held()
+            == reader.intake.count_rejections()
+            == reader.figures.count_running_started()
+            == 0
+        )
+        assert reader.figures.count_set_aside(3, 3) == 1
+        assert reader.history.attempts_of([0, 1, 2]) == {}
+        assert reader.figures.metrics().final_energy.total == -1.0
+        assert reader.batches.writer() is None
 
 
 def test_nothing_can_be_written(tmp_path):
     with open_reader(of_now(tmp_path / "workflow.db")) as reader:
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
-            reader._connection.execute("DELETE FROM structures")
+            reader.file.connection.execute("DELETE FROM structures")
         assert not hasattr(reader, "claim")
 
 
@@ -116,7 +122,7 @@ def test_a_file_on_a_disk_that_cannot_be_written(make):
         try:
             with without_root(), open_reader(path) as reader:
                 ask_everything(reader)
-                assert reader.count_by_status()[Status.COMPLETED] == 1
+                assert reader.figures.count_by_status()[Status.COMPLETED] == 1
         finally:
             folder.chmod(0o755)
         assert [one.name for one in folder.iterdir()] == ["workflow.db"]
@@ -125,24 +131,28 @@ def test_a_file_on_a_disk_that_cannot_be_written(make):
 def test_a_reader_follows_a_writer_that_begins_after_it(tmp_path):
     path = of_now(tmp_path / "workflow.db")
     with open_reader(path) as reader:
-        assert reader.count_by_status()[Status.TO_RUN] == 2
+        assert reader.figures.count_by_status()[Status.TO_RUN] == 2
         with Ledger(path) as ledger:
             claim(ledger, [2])
-            assert reader.count_by_status() == {s: 1 for s in Status if s.value not in ("ready", "timeout")}
+            assert reader.figures.count_by_status() == {
+                s: 1 for s in Status if s.value not in ("ready", "timeout")
+            }
             claim(ledger, [3])
-            assert reader.count_by_status()[Status.RUNNING] == 2
-            assert list(reader.orig_indices()) == [0, 1, 2, 3]
-        assert reader.count_by_status()[Status.RUNNING] == 2
+            assert reader.figures.count_by_status()[Status.RUNNING] == 2
+            assert list(reader.structures.indices()) == [0, 1, 2, 3]
+        assert reader.figures.count_by_status()[Status.RUNNING] == 2
 
 
 def test_a_reader_sees_what_a_writer_that_came_and_went_has_written(tmp_path):
     path = of_now(tmp_path / "workflow.db")
     with open_reader(path) as reader:
-        assert reader.count_by_status()[Status.TO_RUN] == 2
+        assert reader.figures.count_by_status()[Status.TO_RUN] == 2
         with Ledger(path) as ledger:
             claim(ledger, [2])
         assert [one.name for one in tmp_path.iterdir()] == ["workflow.db"]
-        assert reader.count_by_status() == {s: 1 for s in Status if s.value not in ("ready", "timeout")}
+        assert reader.figures.count_by_status() == {
+            s: 1 for s in Status if s.value not in ("ready", "timeout")
+        }
         assert [one.name for one in tmp_path.iterdir()] == ["workflow.db"], "still nothing beside it"
 
 
@@ -158,13 +168,13 @@ while True:
 def test_a_reader_beside_a_writer_that_comes_and_goes(tmp_path):
     path = of_now(tmp_path / "workflow.db")
     with open_reader(path) as reader:
-        counts = reader.count_by_status()
+        counts = reader.figures.count_by_status()
     writer = subprocess.Popen([sys.executable, "-c", COMES_AND_GOES, str(path)])
     try:
         for _ in range(1000):
             with open_reader(path) as reader:
-                assert reader.count_by_status() == counts
-                assert len(list(reader.known_rows())) == 4
+                assert reader.figures.count_by_status() == counts
+                assert len(list(reader.intake.known_rows())) == 4
     finally:
         writer.kill()
         writer.wait()
@@ -179,7 +189,7 @@ def test_a_reader_that_may_not_write_reads_beside_a_writer():
             folder.chmod(0o555)
             try:
                 with without_root(), open_reader(path) as reader:
-                    assert reader.count_by_status()[Status.RUNNING] == 1
+                    assert reader.figures.count_by_status()[Status.RUNNING] == 1
             finally:
                 folder.chmod(0o755)
 
@@ -199,7 +209,7 @@ def test_the_journal_that_a_killed_process_left_is_read(tmp_path):
     assert (tmp_path / "workflow.db-wal").stat().st_size > 0
     file = path.read_bytes()
     with open_reader(path) as reader:
-        assert reader.count_by_status()[Status.RUNNING] == 1
+        assert reader.figures.count_by_status()[Status.RUNNING] == 1
     assert path.read_bytes() == file
 
 

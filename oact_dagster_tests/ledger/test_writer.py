@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from oact_dagster.ledger.by_hand import update_status
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.read_only import open_reader
@@ -45,27 +46,27 @@ def test_a_second_host_is_told_who_writes_and_reads_on(path):
             lambda: here.reset(),
             lambda: here.hold([0]),
             lambda: here.set_meta("x", "y"),
-            lambda: here.update_status(1, Status.FAILED),
+            lambda: update_status(here, 1, Status.FAILED),
             lambda: here.add_structures([structure(9)]),
         ):
             assert "host login2" in refused(change)
-        assert here.count_by_status() == {Status.TO_RUN: 4}
+        assert here.figures.count_by_status() == {Status.TO_RUN: 4}
         assert here.meta("x") is None
-        assert here.writer().host == "login2"
+        assert here.batches.writer().host == "login2"
         assert len(claim(there, [0])) == 1
         there.close_batch("theirs")
-        assert here.writer() is None
+        assert here.batches.writer() is None
         here.open_batch("ours", HERE)
-        assert here.writer().pid == HERE.pid
+        assert here.batches.writer().pid == HERE.pid
 
 
 def test_several_processes_of_one_host_write(path):
     other = replace(HERE, pid=1, pid_started=1.0)
     with Ledger(path) as one, Ledger(path, owner=other) as two:
         one.open_batch("one", HERE)
-        since = one.writer().since
+        since = one.batches.writer().since
         two.open_batch("two", other)
-        assert two.writer().since == since
+        assert two.batches.writer().since == since
         assert len(claim(one, [0])) == len(claim(two, [1])) == 1
 
 
@@ -75,7 +76,7 @@ def test_a_host_whose_name_changes_is_the_same_until_it_is_booted_again(path):
         two.open_batch("two", replace(HERE, host="laptop.home"))
     with Ledger(path, owner=replace(HERE, boot_id="next boot")) as booted:
         booted.open_batch("three", replace(HERE, host="laptop.home", boot_id="next boot"))
-        assert booted.writer().boot_id == "next boot"
+        assert booted.batches.writer().boot_id == "next boot"
 
 
 def test_the_last_batch_of_a_host_that_closes_lets_others_write(path):
@@ -83,9 +84,9 @@ def test_the_last_batch_of_a_host_that_closes_lets_others_write(path):
         for name in ("one", "two"):
             ledger.open_batch(name, HERE)
         ledger.close_batch("one")
-        assert ledger.writer() is not None
+        assert ledger.batches.writer() is not None
         ledger.close_batch("two")
-        assert ledger.writer() is None
+        assert ledger.batches.writer() is None
 
 
 def test_a_batch_that_died_keeps_no_host_out_of_the_way(path):
@@ -100,7 +101,7 @@ def test_a_batch_that_died_keeps_no_host_out_of_the_way(path):
     with Ledger(path) as ledger:
         ledger.open_batch("ours", HERE)
         ledger.close_batch("ours")
-        assert ledger.writer() is None
+        assert ledger.batches.writer() is None
 
 
 def test_a_silent_host_is_taken_over_when_that_is_asked_for(path):
@@ -112,7 +113,7 @@ def test_a_silent_host_is_taken_over_when_that_is_asked_for(path):
         assert "take the ledger over with --take-over" in told
         assert "--take-over" in refused(lambda: here.take_writer(HERE))
         here.open_batch("ours", HERE, take_over=True)
-        assert here.writer().host == HERE.host
+        assert here.batches.writer().host == HERE.host
         # It was asleep, and wakes up.
         for change in (
             lambda: there.beat("theirs"),
@@ -120,7 +121,7 @@ def test_a_silent_host_is_taken_over_when_that_is_asked_for(path):
             lambda: there.close_batch("theirs"),
         ):
             assert f"host {HERE.host}" in refused(change)
-        assert here.writer().host == HERE.host
+        assert here.batches.writer().host == HERE.host
 
 
 def test_a_host_that_shows_itself_is_not_taken_over(path):
@@ -130,7 +131,7 @@ def test_a_host_that_shows_itself_is_not_taken_over(path):
         there.beat("theirs")
         told = refused(lambda: here.open_batch("ours", HERE, take_over=True))
         assert "--take-over is for a host that was not seen for 10 minutes" in told
-        assert here.writer().since == pytest.approx(long_ago)
+        assert here.batches.writer().since == pytest.approx(long_ago)
 
 
 def test_a_process_may_take_it_before_it_has_a_batch(path):
@@ -145,13 +146,13 @@ def test_a_process_may_take_it_before_it_has_a_batch(path):
 def test_a_writer_that_nobody_can_read_keeps_nobody_out(path, text):
     with Ledger(path) as ledger:
         ledger.set_meta("writer", text)
-        assert ledger.writer() is None
+        assert ledger.batches.writer() is None
         ledger.open_batch("ours", HERE)
-        assert ledger.writer().host == HERE.host
+        assert ledger.batches.writer().host == HERE.host
 
 
 def test_a_reader_sees_who_writes(path):
     with Ledger(path) as ledger:
         ledger.open_batch("ours", HERE)
         with open_reader(path) as reader:
-            assert reader.writer().host == HERE.host
+            assert reader.batches.writer().host == HERE.host

@@ -13,6 +13,7 @@ from oact_dagster.attempts.disk_estimate import Sizes, documented_model
 from oact_dagster.cli.check_json import check_json
 from oact_dagster.cli.check_text import check_lines
 from oact_dagster.intake.intake import IntakeRefused, take_in
+from oact_dagster.ledger.level_of_theory import fix_level_of_theory
 from oact_dagster.ledger.schema import SCHEMA_VERSION
 from oact_dagster.ledger.states import Outcome, Preparation, Status
 from oact_dagster.ledger.store import Ledger
@@ -303,7 +304,7 @@ def test_what_is_in_the_way_is_said_all_at_once(tmp_path: Path) -> None:
     with Ledger(settings.ledger, create=True) as ledger:
         take_in(settings, ledger)
         ledger.set_meta("campaign", json.dumps({"name": "other", "asset_prefix": []}))
-        ledger.fix_level_of_theory({**settings.level_of_theory(), "functional": "PBE0"})
+        fix_level_of_theory(ledger, {**settings.level_of_theory(), "functional": "PBE0"})
         run(ledger, 0, Outcome.COMPLETED)
     (tmp_path / "orca").unlink()
     text = settings.csv.read_text()
@@ -416,7 +417,7 @@ def test_results_of_other_settings_are_counted(tmp_path: Path) -> None:
     assert f"  ledger        {told} (`oact run --stale`)" in list(check_lines(settings, report))
     # What a run would refuse is no advice.
     with Ledger(settings.ledger) as ledger:
-        ledger.fix_level_of_theory({**settings.level_of_theory(), "functional": "PBE0"})
+        fix_level_of_theory(ledger, {**settings.level_of_theory(), "functional": "PBE0"})
     report = check_campaign(settings)
     assert len(report.blocking) == 1 and f"  ledger        {told}" in list(check_lines(settings, report))
 

@@ -46,7 +46,7 @@ def test_jobs_that_the_scheduler_has_ended(tmp_path: Path, scheduler: ProcessSch
             ledger.mark_submitted({one.token: one.token})
             scheduler.start(one.token)
         ledger.open_batch("batch", Owner.this_process())
-        ended = ledger.attempts(1)[0].token
+        ended = ledger.history.attempts(1)[0].token
 
         def found() -> Found:
             with open_reader(tmp_path / "workflow.db") as reader:

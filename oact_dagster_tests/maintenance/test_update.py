@@ -13,6 +13,7 @@ from oact_dagster.attempts.engine import STANDIN_NAME
 from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, TOKEN_VARIABLE, How
 from oact_dagster.launchers.protocol import Orphan, Submission
+from oact_dagster.ledger.by_hand import record_seen, update_status
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.states import Outcome, Preparation, SeenEnding, Status
 from oact_dagster.ledger.store import Ledger
@@ -134,7 +135,7 @@ def update(ledger: Ledger, launcher_of: LauncherOf = LOCAL) -> UpdateReport:
 
 
 def status(ledger: Ledger, index: int) -> Status:
-    return ledger.structures([index])[index].status
+    return ledger.structures.of([index])[index].status
 
 
 def test_attempts_of_a_dead_batch_are_judged_by_the_table(ledger: Ledger, engine: TestEngine) -> None:
@@ -150,15 +151,15 @@ def test_attempts_of_a_dead_batch_are_judged_by_the_table(ledger: Ledger, engine
     report = update(ledger)
     assert report.looked_at == 6 and report.still_running == 0 and not report.notes
     assert report.changed == {"completed": 1, "failed": 2, "timeout": 1, "to_run": 2}
-    [last] = ledger.attempts(0)
+    [last] = ledger.history.attempts(0)
     assert last.outcome is Outcome.COMPLETED and last.host == "node7"
-    assert ledger.structures([0])[0].job_dir == str(jobs(ledger) / "job_0")
-    assert next(ledger.completed())["final_energy"] == ENERGY
-    assert [ledger.attempts(n)[0].outcome for n in (1, 2, 3, 5)] == [
+    assert ledger.structures.of([0])[0].job_dir == str(jobs(ledger) / "job_0")
+    assert next(ledger.history.completed())["final_energy"] == ENERGY
+    assert [ledger.history.attempts(n)[0].outcome for n in (1, 2, 3, 5)] == [
         Outcome.FAILED, Outcome.TIMEOUT, Outcome.LOST, Outcome.FAILED,
     ]  # fmt: skip
-    assert ledger.attempts(4) == [] and status(ledger, 4) is Status.TO_RUN
-    assert ledger.structures([3])[3].loss_count == 1
+    assert ledger.history.attempts(4) == [] and status(ledger, 4) is Status.TO_RUN
+    assert ledger.structures.of([3])[3].loss_count == 1
     assert update(ledger).looked_at == 0
 
 
@@ -167,7 +168,7 @@ def test_a_batch_that_lives_is_left_alone(ledger: Ledger, engine: TestEngine) ->
     ledger.open_batch("batch", Owner.this_process())
     report = update(ledger)
     assert (report.followed, report.still_running, report.changed) == (1, 1, {})
-    assert ledger.open_attempts([0])[0].token == token
+    assert ledger.history.open_attempts([0])[0].token == token
 
 
 def test_processes_that_a_dead_batch_left_here_are_ended_first(ledger: Ledger, engine: TestEngine) -> None:
@@ -177,7 +178,7 @@ def test_processes_that_a_dead_batch_left_here_are_ended_first(ledger: Ledger, e
     )
     report = update(ledger)
     left.wait(timeout=30)
-    assert report.changed == {"to_run": 1} and ledger.attempts(0)[0].outcome is Outcome.LOST
+    assert report.changed == {"to_run": 1} and ledger.history.attempts(0)[0].outcome is Outcome.LOST
 
 
 def test_a_silent_job_that_the_scheduler_has_is_cancelled_then_marked(
@@ -190,10 +191,10 @@ def test_a_silent_job_that_the_scheduler_has_is_cancelled_then_marked(
     report = update(ledger, lambda kind: scheduler if kind == scheduler.kind else None)
     assert report.changed == {"timeout": 1} and report.still_running == 1
     assert scheduler.jobs[silent].poll() is not None and scheduler.jobs[busy].poll() is None
-    [last] = ledger.attempts(0)
+    [last] = ledger.history.attempts(0)
     assert (last.outcome, last.failure_class) == (Outcome.TIMEOUT, "timeout")
     assert last.message is not None and "7.0 h; it was ended" in last.message
-    assert status(ledger, 0) is Status.TIMEOUT and ledger.structures([0])[0].fail_count == 1
+    assert status(ledger, 0) is Status.TIMEOUT and ledger.structures.of([0])[0].fail_count == 1
     assert status(ledger, 1) is Status.RUNNING
 
 
@@ -235,7 +236,7 @@ def test_a_job_that_is_not_in_the_queue_any_more_decides_nothing_by_itself(
     for file in (jobs(ledger) / "job_1").iterdir():
         age(file, 1)
     report = update(ledger, lambda kind: scheduler)
-    assert report.changed == {"to_run": 1} and ledger.attempts(1)[0].outcome is Outcome.LOST
+    assert report.changed == {"to_run": 1} and ledger.history.attempts(1)[0].outcome is Outcome.LOST
     assert (
         "does not know its job any more" in next(iter(report.notes)) and status(ledger, 0) is Status.RUNNING
     )
@@ -254,23 +255,23 @@ def test_a_scheduler_that_says_nothing_of_a_job_leaves_it_running(
 
 
 def test_what_was_changed_meanwhile_is_not_overwritten(ledger: Ledger, engine: TestEngine) -> None:
-    assert ledger.update_status(1, Status.RUNNING)
+    assert update_status(ledger, 1, Status.RUNNING)
     made_job(jobs(ledger) / "job_0", engine, 0, "scf_not_converged")
     assert update(ledger).changed == {"failed": 1}
     # A failure that no attempt of ours stands for is counted by the reset.
-    assert ledger.structures([0])[0].fail_count == 0
+    assert ledger.structures.of([0])[0].fail_count == 0
     seen = SeenEnding(1, Status.COMPLETED, "jobs/job_0", None, final_energy=-1.0)
-    assert ledger.record_seen([seen]) == set() and status(ledger, 0) is Status.FAILED
-    assert ledger.reset() == 1 and ledger.structures([0])[0].fail_count == 1
+    assert record_seen(ledger, [seen]) == set() and status(ledger, 0) is Status.FAILED
+    assert ledger.reset() == 1 and ledger.structures.of([0])[0].fail_count == 1
     attempt(ledger, engine, 1, None)
-    assert ledger.record_seen([SeenEnding(2, Status.COMPLETED, "jobs/job_1", None)]) == set()
+    assert record_seen(ledger, [SeenEnding(2, Status.COMPLETED, "jobs/job_1", None)]) == set()
 
 
 def test_a_result_of_the_stand_in_that_another_tool_started_is_marked_as_not_orca(
     ledger: Ledger, engine: TestEngine
 ) -> None:
     for index in (0, 1):
-        assert ledger.update_status(index + 1, Status.RUNNING)
+        assert update_status(ledger, index + 1, Status.RUNNING)
         made_job(jobs(ledger) / f"job_{index}", engine, index)
     output = jobs(ledger) / "job_0" / "orca.out"
     banner = "* O   R   C   A *"
@@ -278,10 +279,10 @@ def test_a_result_of_the_stand_in_that_another_tool_started_is_marked_as_not_orc
         output.read_text().replace(banner, f"{banner}\n        THE STAND-IN ENGINE, NOT ORCA", 1)
     )
     assert update(ledger).changed == {"completed": 2}
-    assert ledger.count_by_engine() == {STANDIN_NAME: 1, None: 1}
-    [marked] = ledger.attempts(0)
+    assert ledger.figures.count_by_engine() == {STANDIN_NAME: 1, None: 1}
+    [marked] = ledger.history.attempts(0)
     assert marked.result["engine"] == STANDIN_NAME and marked.result["final_energy"] == ENERGY
     assert not list(unproved_results(ledger, JobLayout(jobs(ledger), "job_{orig_index}"), Unreadable()))
     # What is set to run again by hand has no such result any more.
-    assert ledger.update_status(1, Status.TO_RUN)
-    assert ledger.count_by_engine() == {None: 1}
+    assert update_status(ledger, 1, Status.TO_RUN)
+    assert ledger.figures.count_by_engine() == {None: 1}

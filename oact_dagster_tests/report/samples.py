@@ -79,7 +79,7 @@ def attempt(ledger: Ledger, index: int, outcome: Outcome, **changes: Any) -> Non
 def large(folder: Path, structures: int) -> Campaign:
     """Completed and failed structures by the thousand, each with an attempt."""
     campaign = write_campaign(folder, 1, folder / "orca")
-    with Ledger(campaign.ledger, create=True) as ledger, ledger._transaction() as db:
+    with Ledger(campaign.ledger, create=True) as ledger, ledger.file.transaction() as db:
         db.execute(
             "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?)"
             " INSERT INTO structures (orig_index, elements, natoms, status, charge, spin, geometry, final_energy,"

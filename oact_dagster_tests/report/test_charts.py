@@ -13,7 +13,7 @@ from oact_dagster_tests.report.samples import NASTY, small, written
 
 def figures(folder: Path, host: str = "node9") -> CampaignFigures:
     campaign = small(folder)
-    with Ledger(campaign.ledger) as ledger, ledger._transaction() as db:
+    with Ledger(campaign.ledger) as ledger, ledger.file.transaction() as db:
         db.execute("UPDATE attempts SET host = ? WHERE host = 'node9'", (host,))
     with open_reader(campaign.ledger) as reader:
         return campaign_figures(campaign, reader, now=5000.0)

@@ -177,7 +177,7 @@ def test_settings_are_there_without_secrets(report: Path) -> None:
 def test_results_that_are_none_of_orcas_are_loud(campaign: Campaign, tmp_path: Path) -> None:
     assert "NOT ORCA" not in written(campaign, tmp_path / "r.html").read_text(encoding="utf-8")
     other = small(tmp_path / "c")
-    with Ledger(other.ledger) as ledger, ledger._transaction() as db:
+    with Ledger(other.ledger) as ledger, ledger.file.transaction() as db:
         db.execute("UPDATE attempts SET engine = 'stand-in (GFN2-xTB, NOT ORCA)' WHERE structure_id = 1")
     text = written(other).read_text(encoding="utf-8")
     assert 'class="banner"' in text and "NOT ORCA:</strong> 1 of 4 results" in text
@@ -213,7 +213,7 @@ def test_a_large_campaign_has_no_pictures_of_single_structures(campaign: Campaig
 
 def test_pictures_and_last_lines_are_read_from_the_folders(tmp_path: Path, orca_outputs: Path) -> None:
     campaign = small(tmp_path / "c", {"orca": {"opt": True}})
-    with Ledger(campaign.ledger) as ledger, ledger._transaction() as db:
+    with Ledger(campaign.ledger) as ledger, ledger.file.transaction() as db:
         for index, output in ((0, "oact__UO2_opt_logs.out"), (4, "opi__failed_scf.out")):
             folder = tmp_path / f"job_{index}"
             folder.mkdir()

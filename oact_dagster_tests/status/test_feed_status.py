@@ -64,7 +64,7 @@ def test_a_paused_campaign_and_its_release(tmp_path: Path, engine: TestEngine) -
 
     released = oact("release", campaign.file, "--feed")
     assert released.stdout.startswith("the campaign goes on; it was paused: 5 of the last 5 attempts failed")
-    assert ledger.count_held() == 1, "held structures stay held"
+    assert ledger.figures.count_held() == 1, "held structures stay held"
     assert oact("release", campaign.file, "--feed").stdout == "the campaign was not paused\n"
     assert "PAUSED" not in oact("dashboard", campaign.file).stdout
 
@@ -83,7 +83,7 @@ def test_what_rests_and_what_has_no_remedy_left(tmp_path: Path, engine: TestEngi
     campaign, ledger = campaign_of(tmp_path, engine, 4, **settings)
     now = time.time()
     run(campaign, ledger, "feed", 4, "feed", now)
-    ended = [ledger.attempts(index)[0].ended_at or 0.0 for index in range(3)]
+    ended = [ledger.history.attempts(index)[0].ended_at or 0.0 for index in range(3)]
     found = feed_overview(campaign, ledger, now)
     assert found.resting == 2 and found.next_due_at == pytest.approx(min(ended[:2]) + 600)
     due = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found.next_due_at))
@@ -124,7 +124,7 @@ def test_a_bad_host_and_its_release(tmp_path: Path, engine: TestEngine) -> None:
     ledger.hold([3])
     done = oact("release", campaign.file, "--host", "n17", "--host", "n18")
     assert done.stdout == "n17 is no longer avoided\nn18 was not avoided\n"
-    assert ledger.count_held() == 1
+    assert ledger.figures.count_held() == 1
     assert "Bad hosts" not in oact("dashboard", campaign.file).stdout
 
 

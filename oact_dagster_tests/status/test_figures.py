@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from oact_dagster.ledger.history import Origin
+from oact_dagster.ledger.figures import Origin
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.states import Outcome, Status
@@ -98,7 +98,7 @@ def test_progress_counts_attempts_until_each_end(campaign: Campaign, ledger: Led
 def test_progress_of_many_attempts_has_few_points_and_the_right_end(
     campaign: Campaign, ledger: Ledger
 ) -> None:
-    with ledger._transaction() as db:
+    with ledger.file.transaction() as db:
         db.execute(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)"
             " INSERT INTO attempts (structure_id, number, token, state, batch_id, launcher, outcome, claimed_at,"
@@ -121,7 +121,7 @@ def test_numbers_of_the_results(campaign: Campaign, ledger: Ledger) -> None:
     assert sorted(found.scf_steps) == [10, 12, 20]
     assert sorted(found.wall_times) == [1800.0, 3600.0]
     assert sorted(found.core_hours) == [2.0, 4.0]
-    assert found.counts == ledger.count_by_status() and found.spent == ledger.cores_spent()
+    assert found.counts == ledger.figures.count_by_status() and found.spent == ledger.figures.cores_spent()
     assert dict(found.failures) == failures_by_class(ledger)
 
 
@@ -189,7 +189,7 @@ def test_core_hours_on_good_and_on_lost_work(campaign: Campaign, ledger: Ledger)
 
 def test_wall_time_against_basis_functions_counted_or_kept(campaign: Campaign, ledger: Ledger) -> None:
     known(ledger)
-    with ledger._transaction() as db:
+    with ledger.file.transaction() as db:
         db.execute("UPDATE structure_state SET n_basis_functions = 777 WHERE structure_id = 2")
     found = figures(campaign)
     # UO2 has 183 functions in the default bases, as ORCA 6.1 prints it; structure 3 has no wall time.
@@ -206,7 +206,7 @@ def test_origins_are_those_of_the_attempts_that_gave_the_results(campaign: Campa
 
 def test_a_result_that_is_no_json_spoils_nothing(campaign: Campaign, ledger: Ledger) -> None:
     known(ledger)
-    with ledger._transaction() as db:
+    with ledger.file.transaction() as db:
         db.execute("UPDATE attempts SET result = 'nonsense' WHERE outcome = 'completed' AND structure_id = 1")
         db.execute("UPDATE attempts SET result = '[1]' WHERE outcome = 'completed' AND structure_id = 4")
     assert set(figures(campaign).origins) == {

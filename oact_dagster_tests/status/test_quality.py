@@ -11,6 +11,7 @@ import pytest
 from oact_dagster.attempts.ending import result_of
 from oact_dagster.attempts.engine import ORCA_NAME, STANDIN_NAME
 from oact_dagster.intake.intake import take_in
+from oact_dagster.ledger.by_hand import update_status
 from oact_dagster.ledger.quality import QualityCounts
 from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.states import NewStructure, Outcome, Result, Status
@@ -33,7 +34,7 @@ from oact_dagster_tests.batches import batch
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.cli.command import oact
 from oact_dagster_tests.engines import TestEngine
-from oact_dagster_tests.ledger.samples import claim, ending, result, run, structure
+from oact_dagster_tests.ledger.samples import claim, ending, quality_of, result, run, structure
 from oact_dagster_tests.orca.outputs.made_outputs import optimisation, single_point
 from oact_dagster_tests.quality.test_energies import REFERENCE, made
 
@@ -158,7 +159,7 @@ def test_what_an_attempt_leaves_is_judged_by_a_run(tmp_path: Path) -> None:
         checked = {rule.name: rule.checked for rule in quality.rules}
         assert checked["scf_converged"] == checked["forces_below_limit"] == checked["electron_parity"] == 2
         assert checked["metal_bound"] == checked["optimization_converged"] == 0
-        assert ledger.good_attempts([0])[0].result["convergence"] == {}
+        assert ledger.history.good_attempts([0])[0].result["convergence"] == {}
 
 
 # --- all results ----------------------------------------------------------------------------------------------
@@ -261,15 +262,15 @@ def test_the_energies_of_two_engines_are_not_compared(tmp_path: Path) -> None:
 def test_nothing_is_written_unless_that_is_asked_for(tmp_path: Path) -> None:
     campaign, ledger = made_campaign(tmp_path, 30, n4={"scf_converged": False})
     with ledger:
-        before = ledger._connection.total_changes
+        before = ledger.file.connection.total_changes
         evaluate(campaign, ledger)
-        assert ledger._connection.total_changes == before
+        assert ledger.file.connection.total_changes == before
         found = evaluate(campaign, ledger, store=True)
-        assert ledger.count_quality() == QualityCounts(30, 1, {"scf_converged": 1})
-        assert ledger.quality_of([4])[4].judged_for == judged_for(campaign) == found.judged_for
-        before = ledger._connection.total_changes
+        assert ledger.quality.counts() == QualityCounts(30, 1, {"scf_converged": 1})
+        assert quality_of(ledger, [4])[4].judged_for == judged_for(campaign) == found.judged_for
+        before = ledger.file.connection.total_changes
         assert evaluate(campaign, ledger, store=True) == found
-        assert ledger._connection.total_changes == before, "nothing differs"
+        assert ledger.file.connection.total_changes == before, "nothing differs"
     with open_reader(campaign.ledger) as reader:
         assert evaluate(campaign, reader) == found
         with pytest.raises(ValueError, match="open for writing"):
@@ -280,17 +281,17 @@ def test_other_limits_judge_anew(tmp_path: Path) -> None:
     campaign, ledger = made_campaign(tmp_path, 12, n4={"max_forces": 0.5})
     with ledger:
         evaluate(campaign, ledger, store=True)
-        assert ledger.count_quality().failed == 0
+        assert ledger.quality.counts().failed == 0
         strict = campaign_in(tmp_path, "quality: {max_gradient: 0.1}\n")
         assert evaluate(strict, ledger, store=True).failed == {4: ("forces_below_limit",)}
-        assert ledger.count_quality() == QualityCounts(12, 1, {"forces_below_limit": 1})
-        assert {one.judged_for for one in ledger.quality_of(range(12)).values()} == {judged_for(strict)}
+        assert ledger.quality.counts() == QualityCounts(12, 1, {"forces_below_limit": 1})
+        assert {one.judged_for for one in quality_of(ledger, range(12)).values()} == {judged_for(strict)}
         # A structure that is run again is judged again.
-        ledger.update_status(5, Status.TO_RUN)
+        update_status(ledger, 5, Status.TO_RUN)
         run(ledger, 4, Outcome.COMPLETED)
-        assert ledger.count_quality() == QualityCounts(11, 0, {})
+        assert ledger.quality.counts() == QualityCounts(11, 0, {})
         evaluate(strict, ledger, store=True)
-        assert ledger.quality_of([4])[4].attempt == 2
+        assert quality_of(ledger, [4])[4].attempt == 2
 
 
 def test_one_structure_is_judged_as_among_all(tmp_path: Path) -> None:
@@ -303,10 +304,10 @@ def test_one_structure_is_judged_as_among_all(tmp_path: Path) -> None:
             8: ("spin_contamination", "metal_bound"), 9: ("forces_below_limit",), 41: ("energy_in_range",),
         }  # fmt: skip
         model = energy_model(ledger, ORCA_NAME)
-        attempts = ledger.good_attempts(range(200))
+        attempts = ledger.history.good_attempts(range(200))
         shown = {index: text for rule in quality.rules for index, text in rule.worst}
         judged = 0
-        for index, one in ledger.structures(range(200)).items():
+        for index, one in ledger.structures.of(range(200)).items():
             verdicts = judge_one(campaign, one, attempts[index].result, model)
             assert tuple(v.rule for v in verdicts if v.passed is False) == quality.failed.get(index, ())
             judged += sum(v.passed is not None for v in verdicts)
@@ -314,7 +315,7 @@ def test_one_structure_is_judged_as_among_all(tmp_path: Path) -> None:
         assert judged == sum(rule.checked for rule in quality.rules[:-2])
         # A result that was just made, before it is in the ledger.
         fresh = Result(**{**attempts[8].result})
-        one = ledger.structures([8])[8]
+        one = ledger.structures.of([8])[8]
         assert judge_one(campaign, one, fresh, model) == judge_one(campaign, one, asdict(fresh), model)
         [unjudged] = [
             v for v in judge_one(campaign, one, replace(fresh, s2=None)) if v.rule == "energy_in_range"
@@ -332,7 +333,7 @@ def test_a_model_that_cannot_be_read_is_none(tmp_path: Path, kept: str) -> None:
 def test_results_of_older_versions_and_of_other_tools(tmp_path: Path) -> None:
     campaign, ledger = made_campaign(tmp_path, 4)
     with ledger:
-        db = ledger._connection
+        db = ledger.file.connection
         db.execute(
             'UPDATE attempts SET result = \'{"final_energy": -1.0, "engine": "ORCA"}\' WHERE structure_id = 1'
         )
@@ -348,7 +349,7 @@ def test_results_of_older_versions_and_of_other_tools(tmp_path: Path) -> None:
             0,
             3,
         )
-        assert {index: kept.attempt for index, kept in ledger.quality_of(range(4)).items()} == {
+        assert {index: kept.attempt for index, kept in quality_of(ledger, range(4)).items()} == {
             0: 1,
             1: 1,
             2: 1,

@@ -104,14 +104,14 @@ def test_two_pilots_share_structures_and_a_cancelled_one_loses_only_what_it_ran(
     engine.set("slow")
     campaign, ledger = campaign_of(tmp_path, engine, 100, jobs=2, max_workers=4)
     process = worker(campaign, "first", "0-99")
-    until(lambda: ledger.count_by_status().get(Status.COMPLETED, 0) >= 30, seconds=120.0)
+    until(lambda: ledger.figures.count_by_status().get(Status.COMPLETED, 0) >= 30, seconds=120.0)
     jobs = running(slurm)
     assert len(jobs) == 2
     slurm.run("scancel", jobs[0])
     assert process.wait(240) == 0
-    assert ledger.count_by_status() == {Status.COMPLETED: 100}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 100}
     hosts = Counter()
-    attempts = {index: ledger.attempts(index) for index in range(100)}
+    attempts = {index: ledger.history.attempts(index) for index in range(100)}
     for index, tries in attempts.items():
         assert tries[-1].outcome is Outcome.COMPLETED, index
         assert all(one.outcome is Outcome.LOST for one in tries[:-1]), index
@@ -121,7 +121,7 @@ def test_two_pilots_share_structures_and_a_cancelled_one_loses_only_what_it_ran(
     assert 1 <= lost <= 8, "a lost pilot loses what its four workers had, and what waited behind it"
     assert len(hosts) >= 2, "both of them ran some"
     assert len(engine.runs) == 100 + lost
-    assert all(structure.fail_count == 0 for structure in ledger.structures(range(100)).values())
+    assert all(structure.fail_count == 0 for structure in ledger.structures.of(range(100)).values())
     until(lambda: pilots(slurm) == [], "the pilots' end")
 
 
@@ -134,7 +134,7 @@ def test_pilots_and_jobs_keep_away_from_a_bad_host(
     settled(list(batch(campaign, ledger, [3, 4, 5], "pilots")))
     jobs = campaign.launcher.model_copy(update={"per_job": None, "n_hours": None})
     settled(list(batch(campaign.model_copy(update={"launcher": jobs}), ledger, [6], "jobs")))
-    assert ledger.count_by_status() == {Status.COMPLETED: 4, Status.TO_RUN: 3}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 4, Status.TO_RUN: 3}
     calls = slurm.calls_of("sbatch")
     assert len(calls) == 2 and all("--exclude=n1" in call for call in calls)
 
@@ -145,12 +145,12 @@ def test_a_run_killed_with_9_leaves_its_pilots_to_the_next_one(
     engine.set("slow")
     campaign, ledger = campaign_of(tmp_path, engine, 20)
     first = worker(campaign, "killed", "0-19")
-    until(lambda: ledger.count_by_status().get(Status.COMPLETED, 0) >= 2, seconds=120.0)
+    until(lambda: ledger.figures.count_by_status().get(Status.COMPLETED, 0) >= 2, seconds=120.0)
     first.kill()
     first.wait()
     (job,) = running(slurm)
     events = list(batch(campaign, ledger, list(range(20)), "second"))
-    assert ledger.count_by_status() == {Status.COMPLETED: 20}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 20}
     assert Counter(engine.runs) == dict.fromkeys(range(20), 1), "nothing was computed twice"
     assert [word for word in settled(events).values() if not isinstance(word, Completed)] == []
     assert len(slurm.calls_of("sbatch")) == 1, f"the pilot {job} went on"
@@ -165,8 +165,8 @@ def test_termination_ends_the_calculations_and_their_pilots(
     stopper = stopping(stop, lambda: len(engine.runs) == 2, StopLevel.NOW, hold=True)
     events = list(batch(campaign, ledger, list(range(8)), stop=stop))
     stopper.join()
-    assert ledger.count_by_status() == {Status.TO_RUN: 8}
-    assert all(structure.held for structure in ledger.structures(range(8)).values())
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 8}
+    assert all(structure.held for structure in ledger.structures.of(range(8)).values())
     assert all(isinstance(word, NotRun) for word in settled(events).values())
     until(lambda: pilots(slurm) == [], "the pilots' end")
     assert len(engine.runs) == 2
@@ -183,7 +183,7 @@ def test_ctrl_c_leaves_the_pilots_at_work(tmp_path: Path, slurm: RealSlurm, engi
     assert "scancel" in note
     until(lambda: len(engine.runs) == 6 and pilots(slurm) == [], "the pilots' end")
     list(batch(campaign, ledger, list(range(6)), "second"))
-    assert ledger.count_by_status() == {Status.COMPLETED: 6}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 6}
     assert Counter(engine.runs) == dict.fromkeys(range(6), 1)
 
 
@@ -195,7 +195,7 @@ def test_failures_are_judged_as_everywhere(tmp_path: Path, slurm: RealSlurm, eng
     words = settled(list(batch(campaign, ledger, list(range(5)))))
     kinds = {index: word.failure_class for index, word in words.items() if isinstance(word, Failed)}
     assert kinds == {1: "scf_not_converged", 2: "aborted", 3: "timeout"}
-    assert ledger.count_by_status() == {Status.COMPLETED: 2, Status.FAILED: 2, Status.TIMEOUT: 1}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 2, Status.FAILED: 2, Status.TIMEOUT: 1}
 
 
 def test_two_runs_share_a_pilot(tmp_path: Path, slurm: RealSlurm, engine: TestEngine) -> None:
@@ -203,7 +203,7 @@ def test_two_runs_share_a_pilot(tmp_path: Path, slurm: RealSlurm, engine: TestEn
     campaign, ledger = campaign_of(tmp_path, engine, 24, idle_s=20.0)
     runs = [worker(campaign, "one", "0-11"), worker(campaign, "two", "12-23")]
     assert [run.wait(180) for run in runs] == [0, 0]
-    assert ledger.count_by_status() == {Status.COMPLETED: 24}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 24}
     assert Counter(engine.runs) == dict.fromkeys(range(24), 1)
     assert len(slurm.calls_of("sbatch")) == 1
 
@@ -216,7 +216,7 @@ def test_a_run_leaves_a_pilot_alone_that_another_one_is_submitting(
     with beside(campaign, [0], "one") as first:
         until(lambda: slurm.calls_of("sbatch") != [], "the first run's pilot")
         second = list(batch(campaign, ledger, [1], "two"))
-    assert ledger.count_by_status() == {Status.COMPLETED: 2}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 2}
     assert sorted(settled([*first, *second])) == [0, 1]
     assert len(slurm.calls_of("sbatch")) == 1
 
@@ -237,7 +237,7 @@ def test_what_a_pilot_did_counts_for_each_run_that_shares_it(
             until(lambda begun=begun: len(engine.runs) >= begun + 6, "its calculations", 120.0)
             slurm.run("scancel", *running(slurm))
     assert first.wait(240) == 0
-    assert ledger.count_by_status() == {Status.COMPLETED: 40}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 40}
 
 
 def test_nothing_is_started_that_cannot_end_before_its_pilot(
@@ -249,7 +249,7 @@ def test_nothing_is_started_that_cannot_end_before_its_pilot(
         tmp_path, engine, 10, n_hours=1 / 60, job_timeout_s=30, max_workers=1, signal_before_limit_s=0
     )
     assert worker(campaign, "short", "0-9").wait(300) == 0
-    assert ledger.count_by_status() == {Status.COMPLETED: 10}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 10}
     assert Counter(engine.runs) == dict.fromkeys(range(10), 1), "none was cut off"
     ends = [
         json.loads(file.read_text())["reason"] for file in (campaign.jobs_dir / ".pilots").rglob("end.json")
@@ -268,7 +268,7 @@ def test_pilots_that_cannot_run_anything_stop_the_run_with_their_reason(
         )
         assert "no such module" in word.reason
     assert engine.runs == []
-    assert ledger.count_by_status() == {Status.TO_RUN: 4} and ledger.count_held() == 0
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 4} and ledger.figures.count_held() == 0
     without = campaign.launcher.model_copy(update={"setup_lines": ()})
     mended = campaign.model_copy(update={"launcher": without})
     words = settled(list(batch(mended, ledger, list(range(4)), "again")))
@@ -285,8 +285,8 @@ def test_a_run_that_gives_up_takes_only_its_own_structures_back(
         words = settled(list(batch(campaign, ledger, [0, 1], "one")))
     for word in (words | settled(second)).values():
         assert isinstance(word, NotRun) and word.reason.startswith("pilots end before anything")
-    assert ledger.count_by_status() == {Status.TO_RUN: 4}
-    attempts = [attempt for index in range(4) for attempt in ledger.attempts(index)]
+    assert ledger.figures.count_by_status() == {Status.TO_RUN: 4}
+    attempts = [attempt for index in range(4) for attempt in ledger.history.attempts(index)]
     assert [attempt for attempt in attempts if attempt.outcome is Outcome.LOST] == []
 
 
@@ -299,7 +299,7 @@ def test_workers_that_do_not_fit_on_the_node_are_told(
     for word in words.values():
         assert isinstance(word, NotRun)
         assert "2 times launcher.cores_per_worker 1 is 2 cores, and this node offers 1" in word.reason
-    assert engine.runs == [] and ledger.count_by_status() == {Status.TO_RUN: 2}
+    assert engine.runs == [] and ledger.figures.count_by_status() == {Status.TO_RUN: 2}
 
 
 def test_a_pilot_that_ended_while_nobody_looked_takes_no_place(
@@ -313,7 +313,7 @@ def test_a_pilot_that_ended_while_nobody_looked_takes_no_place(
     for folder in (campaign.jobs_dir / ".batches").glob("oact-*"):
         (folder / "job_ids.json").write_text('{"0": "999999_0"}')
     list(batch(campaign, ledger, [1], "second"))
-    assert ledger.count_by_status() == {Status.COMPLETED: 2}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 2}
     assert len(slurm.calls_of("sbatch")) == 2
 
 
@@ -357,6 +357,6 @@ def test_what_oact_submit_hands_over_is_run_by_pilots(
         check=False,
     )
     assert updated.returncode == 0, updated.stdout + updated.stderr
-    assert ledger.count_by_status() == {Status.COMPLETED: 6}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 6}
     assert Counter(engine.runs) == dict.fromkeys(range(6), 1)
     assert len(slurm.calls_of("sbatch")) == 1, "bringing the ledger up to date submits nothing"
