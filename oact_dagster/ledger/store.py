@@ -5,10 +5,11 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 from oact_dagster.ledger.connection import transaction
+from oact_dagster.ledger.endings import close_attempt, complete, move_structure
 from oact_dagster.ledger.failures import count_failures, mark_undone
 from oact_dagster.ledger.ledger_file import chunks, marks, storable
 from oact_dagster.ledger.owner import Owner
@@ -24,17 +25,15 @@ from oact_dagster.ledger.predicates import (
 from oact_dagster.ledger.quality import JudgedResult
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.rows import STRUCTURE_COLUMNS, structure_of
-from oact_dagster.ledger.schema import NO_RESULT, RESULT_COLUMNS, SET_RESULT
+from oact_dagster.ledger.schema import NO_RESULT
 from oact_dagster.ledger.states import (
     AttemptRecord,
     Claim,
     Ending,
     NewStructure,
-    Outcome,
     Place,
     Preparation,
     Rejection,
-    Result,
     Status,
 )
 from oact_dagster.ledger.writable_file import WritableFile
@@ -423,89 +422,12 @@ class Ledger(LedgerReader):
                 # What no UTF-8 can hold must not cost the endings beside it.
                 if (told := storable(ending.message)) != ending.message:
                     ending = replace(ending, message=told)
-                self._close_attempt(db, ending)
-                if self._move_structure(db, ending, row):
+                close_attempt(db, ending)
+                if move_structure(db, ending, row):
                     recorded.add(ending.token)
                 if ending.not_before:
                     _rest(db, row["structure_id"], ending.not_before)
         return recorded
-
-    @staticmethod
-    def _close_attempt(db: sqlite3.Connection, ending: Ending) -> None:
-        result = ending.result
-        failed = ending.outcome in (Outcome.FAILED, Outcome.TIMEOUT)
-        # What was set failed by hand and counted stays counted when its attempt comes out lost.
-        counted = failed if failed or ending.outcome is Outcome.COMPLETED else None
-        db.execute(
-            "UPDATE attempts SET state = 'closed', pending_reason = NULL, outcome = ?, failure_class = ?, message = ?,"
-            " counted = COALESCE(?, counted),"
-            " host = COALESCE(?, host), started_at = COALESCE(?, started_at), ended_at = ?, elapsed = ?,"
-            " n_cores = COALESCE(?, n_cores), result = ?, engine = ?, evidence = ?, cpu_time_s = ?,"
-            " max_rss_mb = ? WHERE token = ?",
-            (
-                ending.outcome,
-                ending.failure_class,
-                ending.message,
-                counted,
-                ending.host,
-                ending.started_at,
-                ending.ended_at,
-                ending.elapsed,
-                result.n_cores if result is not None and not failed else ending.n_cores,
-                None
-                if result is None
-                else json.dumps({name: getattr(result, name) for name in _RESULT_FIELDS}),
-                None if result is None else result.engine,
-                json.dumps(dict(ending.evidence)) if ending.evidence else None,
-                ending.cpu_time_s,
-                ending.max_rss_mb,
-                ending.token,
-            ),
-        )
-
-    @staticmethod
-    def _move_structure(db: sqlite3.Connection, ending: Ending, row: sqlite3.Row) -> bool:
-        """Give a structure what its attempt's ending means for it; False when it keeps what was set by hand."""
-        result, structure_id = ending.result, int(row["structure_id"])
-        status = str(row["status"])
-        if ending.outcome is Outcome.COMPLETED:
-            if result is None or result.final_energy is None:
-                raise ValueError(f"attempt {ending.token} is completed and has no energy")
-            db.execute(_COMPLETE, (*(getattr(result, name) for name in RESULT_COLUMNS), structure_id))
-            if row["counted"]:
-                # It was said to have failed while it still ran.
-                db.execute(
-                    "UPDATE structures SET fail_count = MAX(0, fail_count - 1) WHERE id = ?", (structure_id,)
-                )
-            return True
-        if ending.outcome in (Outcome.FAILED, Outcome.TIMEOUT):
-            more = 0 if row["counted"] else 1
-            if status == Status.COMPLETED:
-                db.execute(
-                    "UPDATE structures SET fail_count = COALESCE(fail_count, 0) + ? WHERE id = ?",
-                    (more, structure_id),
-                )
-                return False
-            db.execute(
-                "UPDATE structures SET status = ?, error_message = ?, fail_count = COALESCE(fail_count, 0) + ?,"
-                f" {NO_RESULT}, updated_at = CURRENT_TIMESTAMP WHERE id = ?",
-                (ending.outcome, ending.message, more, structure_id),
-            )
-            return True
-        if status == Status.RUNNING:
-            db.execute(
-                f"UPDATE structures SET status = 'to_run', error_message = ?, {NO_RESULT},"
-                " updated_at = CURRENT_TIMESTAMP WHERE id = ?",
-                (ending.message, structure_id),
-            )
-        if ending.outcome is Outcome.LOST:
-            # A structure of an old ledger has no row there yet.
-            db.execute(
-                "INSERT INTO structure_state (structure_id, loss_count) VALUES (?, 1)"
-                " ON CONFLICT (structure_id) DO UPDATE SET loss_count = loss_count + 1",
-                (structure_id,),
-            )
-        return True
 
     def restore(
         self,
@@ -543,10 +465,7 @@ class Ledger(LedgerReader):
             )
             if bring_back is not None:
                 bring_back()
-            db.execute(
-                _COMPLETE,
-                (*(result.get(name) for name in RESULT_COLUMNS), row["structure_id"]),
-            )
+            complete(db, row["structure_id"], result)
             return True
 
     def give_back(
@@ -695,11 +614,6 @@ class Ledger(LedgerReader):
             ).rowcount
 
 
-_RESULT_FIELDS = tuple(one.name for one in fields(Result))
-_COMPLETE = (
-    "UPDATE structures SET status = 'completed', error_message = NULL,"
-    f" {SET_RESULT}, updated_at = CURRENT_TIMESTAMP WHERE id = ?"
-)
 _KEEP = (
     "INSERT INTO quality (structure_id, attempt, failed, judged, judged_for)"
     f" SELECT s.id, ?, ?, ?, ? FROM structures s WHERE s.id = ? AND {HAS_RESULT} AND s.final_energy IS ?"

@@ -66,7 +66,8 @@ class Structures:
         """Every structure with what its last attempt tells, in the order of the CSV; streamed, without geometries.
 
         Raises:
-            LedgerError: the ledger cannot be read, or the status of a structure is none of ours.
+            LedgerError: the ledger cannot be read.
+            ValueError: a status is none of ours; :meth:`Figures.count_by_status` names it.
         """
         statuses = {str(status): status for status in Status}
         for row in self.file.stream(

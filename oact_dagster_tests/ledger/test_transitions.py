@@ -5,6 +5,7 @@ import sqlite3
 import pytest
 
 from oact_dagster.ledger.ledger_file import CHUNK
+from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import AttemptState, Outcome, Place, Preparation, Rejection, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.ledger.samples import claim, ending, failures_by_class, result, row, run, structure
@@ -352,3 +353,9 @@ def test_the_attempts_of_many_structures(ledger):
         0: [Outcome.FAILED, Outcome.COMPLETED],
         4: [Outcome.TIMEOUT],
     }
+
+
+def test_what_writes_is_one_small_class() -> None:
+    public = {name for name in dir(Ledger) if not name.startswith("_")}
+    assert len(public) <= 25, sorted(public)
+    assert Ledger.__mro__[1:] == (LedgerReader, object)

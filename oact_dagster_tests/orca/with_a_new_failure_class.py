@@ -68,9 +68,9 @@ def test_host_and_dashboard(tmp_path: Path) -> None:
         for index in range(3):
             run(ledger, index, Outcome.FAILED, host="n7.site", failure_class=NAME)
         run(ledger, 4, Outcome.COMPLETED, host="n2")
-        assert ledger.bad_hosts(3, now=3000.0) == [("n7", 3)]
-        attempts = [replace(attempt, settings_hash="s") for attempt in ledger.attempts(0)]
-        planned = plan_next(campaign, ledger.structures([0])[0], attempts, settings_hash="s")
+        assert ledger.health.bad_hosts(3, now=3000.0) == [("n7", 3)]
+        attempts = [replace(attempt, settings_hash="s") for attempt in ledger.history.attempts(0)]
+        planned = plan_next(campaign, ledger.structures.of([0])[0], attempts, settings_hash="s")
         assert isinstance(planned, NextAttempt)
         assert planned.avoid == ("n7",)
     shown = json.loads(oact("dashboard", campaign.ledger, "--json").stdout)
