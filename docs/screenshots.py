@@ -112,7 +112,7 @@ def oact(*arguments: str | Path) -> None:
 def completed(campaign: Campaign) -> int:
     """How many structures have a result."""
     with open_reader(campaign.ledger) as ledger:
-        return ledger.count_by_status().get(Status.COMPLETED, 0)
+        return ledger.figures.count_by_status().get(Status.COMPLETED, 0)
 
 
 def sensors(album: Album, campaign: Campaign) -> None:

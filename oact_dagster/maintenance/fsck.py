@@ -217,7 +217,9 @@ def _jobs(ledger: LedgerReader, launcher_of: LauncherOf, now: float) -> Found:
     """Ask schedulers for the jobs of open attempts; processes of this machine are no scheduler's."""
     found = Found(_HAS_JOB)
     attempts = (
-        one for one in ledger.history.every_open_attempt() if one.scheduler_job_id and jobs_outlive_run(one.launcher)
+        one
+        for one in ledger.history.every_open_attempt()
+        if one.scheduler_job_id and jobs_outlive_run(one.launcher)
     )
     while chunk := list(islice(attempts, _ASKED_AT_ONCE)):
         for kind in dict.fromkeys(one.launcher for one in chunk):

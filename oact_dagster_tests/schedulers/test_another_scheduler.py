@@ -162,7 +162,7 @@ def test_a_batch(tmp_path: Path, tiny: Path) -> None:
     assert not campaign.launcher.on_this_machine and not can_leave_out(campaign)
     words = settled(list(batch(campaign, ledger, [0, 1, 2])))
     assert all(isinstance(word, Completed) for word in words.values())
-    assert ledger.count_by_status() == {Status.COMPLETED: 3}
+    assert ledger.figures.count_by_status() == {Status.COMPLETED: 3}
     (call,) = (tiny / "calls").read_text().splitlines()
     assert "--tasks 3 --cores=1 --minutes=60 --queue=small job.sh" in call
     script = (campaign.jobs_dir / "job_0" / "tiny_job.sh").read_text()
