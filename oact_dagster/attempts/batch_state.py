@@ -40,7 +40,6 @@ NOT_OURS: Final = (
     "is marked running and has no attempt here: another tool or somebody's hand marked it; set it back to to_run where"
     " nothing runs"
 )
-OWNED: Final = "another run has it"
 
 
 class BatchState:

@@ -88,6 +88,9 @@ class NotRun:
 
     orig_index: int
     reason: str
+    """For people: nothing is decided by it."""
+    owned: bool = False
+    """Another run has it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,5 +52,5 @@ def found_no_space(folder: Path, token: str, job: JobState) -> bool:
     """
     if (folder / OUTPUT_FILE).exists():
         return False
-    said = job.final == f"exit {EXIT_NO_SPACE}" or no_space_line(token) in job.log
+    said = job.returncode == EXIT_NO_SPACE or no_space_line(token) in job.log
     return said or left_no_room(folder) or bool(why_full(folder))

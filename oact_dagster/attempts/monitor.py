@@ -29,7 +29,7 @@ from oact_dagster.ledger.states import (
 )
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.outputs.silence import silent_for_s
-from oact_dagster.schedulers.jobs import GONE, NEVER_STARTED, NOT_STARTED, OUT_OF_TIME, Cause, JobState, Phase
+from oact_dagster.schedulers.jobs import Cause, JobState, Phase
 
 STILLBORN_JOBS: Final = 3
 """So many jobs that end before their payload begins, and none that began: it is no fault of a node."""
@@ -74,7 +74,7 @@ class Monitor:
             live = by_job[job_id]
             if state.phase in (Phase.QUEUED, Phase.RUNNING):
                 live.silent_since = None
-            elif state.final == OUT_OF_TIME:
+            elif state.cause is Cause.OUT_OF_TIME:
                 too_late.append((live, state.reason))
                 continue
             elif _never_began(live, state):
@@ -152,7 +152,7 @@ class Monitor:
         """
         if not self._batch.launcher.jobs_outlive_process or read_exit(live.folder, live.token) is not None:
             return True
-        if state.final.startswith(NOT_STARTED):
+        if state.cause is Cause.NOT_STARTED:
             return True  # no payload's record can come any more
         now = time.monotonic()
         if live.silent_since is None:
@@ -189,7 +189,7 @@ class Monitor:
         """
         batch = self._batch
         if state.phase is Phase.UNKNOWN:
-            state = JobState(Phase.ENDED, GONE, log=state.log)
+            state = JobState(Phase.ENDED, "no longer known", log=state.log)
         stopped = batch.stop.level is not StopLevel.NONE or batch.gave_up
         reason = self._overdue.get(live.token)
         recalled = live.token in batch.recalled
@@ -315,4 +315,4 @@ def _never_began(live: LiveAttempt, state: JobState) -> bool:
     if state.phase is not Phase.ENDED:
         return False
     began = live.running or live.was_running or has_run(live.folder)
-    return (state.cause is Cause.CANCELLED and not began) or state.final == NEVER_STARTED
+    return (state.cause is Cause.CANCELLED and not began) or state.cause is Cause.WITHDRAWN

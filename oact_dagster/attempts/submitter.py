@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from oact_dagster.attempts.attempt_folders import may_be_run_by_hand
-from oact_dagster.attempts.batch_state import OWNED, BatchState
+from oact_dagster.attempts.batch_state import BatchState
 from oact_dagster.attempts.by_hand import make_it_the_attempts, ran_by_hand
 from oact_dagster.attempts.disk_estimate import Sizes
 from oact_dagster.attempts.ending import LiveAttempt
@@ -265,7 +265,7 @@ class Submitter:
         """Of a batch that follows nothing: wait neither for room in a queue nor for other runs."""
         batch = self._batch
         for index in batch.others:
-            yield NotRun(index, OWNED)
+            yield NotRun(index, "another run has it", owned=True)
         batch.others.clear()
         # Those of which it is not known whether they have a job stay until the scheduler has said.
         certain = batch.launcher.withdraw(list(batch.waiting))

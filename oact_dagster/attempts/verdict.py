@@ -12,7 +12,7 @@ from oact_dagster.launchers.attempt_files import TOKEN_COMMENT, ExitRecord, How
 from oact_dagster.ledger.states import Outcome
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.outputs.reader import Output, Termination
-from oact_dagster.schedulers.jobs import NOT_STARTED, Cause, JobState
+from oact_dagster.schedulers.jobs import Cause, JobState
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def _node_failed_first(evidence: Evidence) -> Verdict:
 
 
 def _not_started(evidence: Evidence) -> Verdict:
-    what, reason = "its job", evidence.job.final.removeprefix(f"{NOT_STARTED}: ")
+    what, reason = "its job", evidence.job.reason
     if evidence.record is not None:
         what, reason = "the engine", evidence.record.reason
     # No fault of the structure: it counts against none of its budgets.
@@ -203,7 +203,7 @@ TABLE: Final[tuple[VerdictRule, ...]] = (
     VerdictRule(lambda e: e.record is not None, _cut_short),
     # No record: the payload died. What ORCA said before that still counts.
     VerdictRule(lambda e: e.speaks, _failed_as_output_says),
-    VerdictRule(lambda e: e.job.final.startswith(NOT_STARTED), _not_started),
+    VerdictRule(lambda e: e.job.cause is Cause.NOT_STARTED, _not_started),
     VerdictRule(lambda e: e.found_no_space, _found_no_space),
     VerdictRule(lambda e: True, _lost),
 )

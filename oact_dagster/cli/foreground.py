@@ -20,8 +20,12 @@ SHOWN_GROUPS: Final = 3
 """Groups of structures with the same calculation that are shown."""
 
 
-def check_before(campaign: Campaign) -> None:
+def check_before(campaign: Campaign, orca_option: str = "") -> None:
     """Find everything that would stop all structures, before any is marked running.
+
+    Args:
+        campaign: its settings.
+        orca_option: the option that sets ORCA's path, to be shown where that path is wrong.
 
     Raises:
         RefusedError: with a line for each problem.
@@ -37,7 +41,7 @@ def check_before(campaign: Campaign) -> None:
     try:
         find_engine(campaign)
     except EngineError as error:
-        found.append(str(error))
+        found.append(f"{error} ({orca_option})" if orca_option else str(error))
     try:
         check_settings(input_settings(campaign), ())
     except InputRefused as error:

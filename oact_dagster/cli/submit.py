@@ -243,11 +243,7 @@ def _check(campaign: "Campaign", beside: "Campaign | None", flags: dict[str, Any
     """
     from oact_dagster.cli.foreground import check_before
 
-    try:
-        check_before(campaign)
-    except RefusedError as error:
-        unnamed = beside is None and flags["orca_path"] is None and "orca.command" in str(error)
-        raise RefusedError(f"{error} (--orca-path)" if unnamed else str(error)) from None
+    check_before(campaign, "--orca-path" if beside is None and flags["orca_path"] is None else "")
     kind, program = campaign.launcher.kind, campaign.launcher.kind_facts.program
     if program is not None and shutil.which(program) is None:
         raise RefusedError(
@@ -312,11 +308,7 @@ def _hand_over(
 
 
 def _tell_problems(done: "Submitted", tally: "Tally") -> bool:
-    lines = [] if done.stopped else tally.problem_lines()
-    if done.problem is not None:
-        # The reasons why structures were not run repeat the problem.
-        told = str(done.problem)
-        lines = [line for line in lines if line.partition(": ")[2] not in told] + [told]
+    lines = [] if done.stopped else tally.problem_lines(str(done.problem or ""))
     for line in lines:
         click.echo(f"oact: {' '.join(line.split())}", err=True)
     return bool(lines)
@@ -325,9 +317,7 @@ def _tell_problems(done: "Submitted", tally: "Tally") -> bool:
 def _exit_code(done: "Submitted", problems: bool, tally: "Tally") -> int:
     if done.stopped:
         return EXIT_INTERRUPTED
-    from oact_dagster.attempts.batch_state import OWNED
-
-    if not (done.begun or tally.failed or tally.not_run[OWNED]):
+    if not (done.begun or tally.failed or tally.owned):
         return EXIT_REFUSED
     return EXIT_NOT_ALL if problems else 0
 

@@ -49,6 +49,8 @@ class Tally:
     """For each failure class, its structures by message without numbers."""
     not_run: Counter[str] = field(default_factory=Counter)
     """Structures that were not run, by reason."""
+    owned: int = 0
+    """Those of them that another run has."""
     running: set[int] = field(default_factory=set)
     """``orig_index`` of each running structure."""
 
@@ -80,6 +82,7 @@ class Tally:
             case NotRun():
                 self.running.discard(event.orig_index)
                 self.not_run[event.reason] += 1
+                self.owned += event.owned
 
     def text(self) -> str:
         """The counts in one line."""
@@ -90,15 +93,20 @@ class Tally:
         parts += [f"{self.not_run.total()} not run"] if self.not_run else []
         return ", ".join([*parts, f"{len(self.running)} running"])
 
-    def problem_lines(self) -> list[str]:
-        """A line for each reason of each failure class, and for each reason why structures were not run."""
+    def problem_lines(self, problem: str = "") -> list[str]:
+        """A line for each reason of each failure class, and for each reason why structures were not run.
+
+        Args:
+            problem: why the batch broke off, which comes last; the same reason gets no other line.
+        """
         lines = []
         for kind, count in self.failures.most_common():
             told = sorted(self.reasons[kind].values(), key=lambda failures: -failures.count)
             lines += [failures.line(kind) for failures in told]
             if rest := count - sum(failures.count for failures in told):
                 lines.append(f"{rest} more failed, {kind}, for other reasons")
-        return lines + [f"{count} not run: {reason}" for reason, count in self.not_run.most_common()]
+        left = [one for one in self.not_run.most_common() if not (problem and one[0] in problem)]
+        return [*lines, *(f"{count} not run: {reason}" for reason, count in left), *filter(None, [problem])]
 
     def _add_failure(self, event: Failed) -> None:
         kind = event.failure_class

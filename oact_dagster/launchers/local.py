@@ -17,7 +17,7 @@ from oact_dagster.launchers.attempt_files import PAYLOAD_LOG, TOKEN_VARIABLE
 from oact_dagster.launchers.leftovers import end_leftovers
 from oact_dagster.launchers.protocol import Orphan, Submission
 from oact_dagster.launchers.worker_slots import WorkerSlots
-from oact_dagster.schedulers.jobs import NEVER_STARTED, NOT_STARTED, Job, JobState, Phase
+from oact_dagster.schedulers.jobs import WITHDRAWN, Job, JobState, Phase, ended_with, not_started
 
 
 @dataclass(slots=True)
@@ -90,7 +90,7 @@ class LocalLauncher:
         wanted = set(job_ids)
         for job in [job for job in self._queue if job.token in wanted]:
             self._queue.remove(job)
-            self._ended[job.token] = JobState(Phase.ENDED, NEVER_STARTED)
+            self._ended[job.token] = WITHDRAWN
         for token in wanted & self._workers.keys():
             with contextlib.suppress(ProcessLookupError):
                 self._workers[token].process.send_signal(signal.SIGTERM)
@@ -151,8 +151,7 @@ class LocalLauncher:
             except OSError as error:
                 self._slots.give_back(slot)
                 where = f"{error.filename}: " if error.filename else ""
-                told = f"{NOT_STARTED}: {where}{error.strerror or error}"
-                self._ended[job.token] = JobState(Phase.ENDED, told)
+                self._ended[job.token] = not_started(f"{where}{error.strerror or error}")
 
     def _start(self, job: Job, slot: int) -> _Worker:
         ours, theirs = socket.socketpair()
@@ -191,5 +190,4 @@ class LocalLauncher:
             if returncode < 0:
                 # The payload was killed: its engine has lost its keeper.
                 end_leftovers([token])
-            final = f"signal {-returncode}" if returncode < 0 else f"exit {returncode}"
-            self._ended[token] = JobState(Phase.ENDED, final)
+            self._ended[token] = ended_with(returncode)

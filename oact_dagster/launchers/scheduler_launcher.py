@@ -336,8 +336,9 @@ class SchedulerLauncher:
                 state = replace(state, log=array.last_lines(task))
                 if not state.log and has_run(array.folders[task]):
                     array.remove_empty_log(task)
-            if state.reason and (why := self._scheduler.why_pending(state.reason)) is not None:
-                state = replace(state, stuck=f"{state.reason} ({why})")
+            waits_for = state.reason if state.phase is Phase.QUEUED else ""
+            if waits_for and (why := self._scheduler.why_pending(waits_for)) is not None:
+                state = replace(state, stuck=f"{waits_for} ({why})")
             self._states[job_id] = state
         self._tell_pending()
 

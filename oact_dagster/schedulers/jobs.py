@@ -10,19 +10,6 @@ class LauncherError(Exception):
     """Jobs cannot be run as asked; the text is one line that says why and what to do."""
 
 
-NEVER_STARTED: Final = "never started"
-"""``JobState.final`` of a job that was cancelled while it was queued: its command never ran."""
-
-NOT_STARTED: Final = "not started"
-"""How ``JobState.final`` begins of a job whose command could not be started, with the reason behind it."""
-
-OUT_OF_TIME: Final = "out of time"
-"""``JobState.final`` of a job that was not started since it could not have ended in time; ``reason`` says more."""
-
-GONE: Final = "no longer known"
-"""``JobState.final`` of a job that the scheduler does not know any more."""
-
-
 class Phase(StrEnum):
     """Where a job is."""
 
@@ -34,7 +21,7 @@ class Phase(StrEnum):
 
 
 class Cause(StrEnum):
-    """Who ended a job, as far as its scheduler tells."""
+    """Why a job ended, as far as whoever ran it tells."""
 
     ITSELF = "itself"
     """Its command ended, well or not; or nothing is said of it."""
@@ -43,6 +30,12 @@ class Cause(StrEnum):
     NODE_FAILED = "node failed"
     PREEMPTED = "preempted"
     CANCELLED = "cancelled"
+    WITHDRAWN = "withdrawn"
+    """It was taken back while it was queued: its command never ran."""
+    OUT_OF_TIME = "out of time"
+    """It was never started, since it could not have ended in time."""
+    NOT_STARTED = "not started"
+    """Its command could not be started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +56,38 @@ class JobState:
 
     phase: Phase
     final: str = ""
-    """The scheduler's own word for how it ended (``exit 0``, ``signal 9``, ``TIMEOUT``), once it has."""
+    """How it ended, in the scheduler's own words (``exit 0``, ``TIMEOUT``): for people, never compared."""
     cause: Cause = Cause.ITSELF
     reason: str = ""
-    """Why a queued job waits, in the scheduler's own words."""
+    """Why a queued job waits, in the scheduler's own words; why an ended one was not started."""
     stuck: str = ""
     """The reason of a queued job that may wait for ever, with what to do; empty while it only waits for its turn."""
     log: str = ""
     """The last lines that scheduler and job script wrote, once it has ended."""
     costs: JobCosts = JobCosts()
     """Once it has ended."""
+    returncode: int | None = None
+    """Exit code of a payload that we ran ourselves, negative for a signal; None of a scheduler's job."""
+
+
+def ended_with(returncode: int) -> JobState:
+    """The state of a job whose command has ended, by its exit code; a negative one is a signal."""
+    final = f"signal {-returncode}" if returncode < 0 else f"exit {returncode}"
+    return JobState(Phase.ENDED, final, returncode=returncode)
+
+
+def not_started(reason: str) -> JobState:
+    """The state of a job whose command could not be started."""
+    return JobState(Phase.ENDED, f"not started: {reason}", Cause.NOT_STARTED, reason)
+
+
+def out_of_time(reason: str) -> JobState:
+    """The state of a job that was not started, since it could not have ended in time."""
+    return JobState(Phase.ENDED, "out of time", Cause.OUT_OF_TIME, reason)
+
+
+WITHDRAWN: Final = JobState(Phase.ENDED, "never started", Cause.WITHDRAWN)
+"""The state of a job that was taken back while it was queued."""
 
 
 @dataclass(frozen=True, slots=True)

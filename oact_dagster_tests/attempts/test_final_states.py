@@ -11,7 +11,7 @@ from oact_dagster.ledger.states import Outcome
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.outputs.reader import Output, read_output
 from oact_dagster.schedulers.flux.states import job_state as flux_state
-from oact_dagster.schedulers.jobs import GONE, Cause, JobState, Phase
+from oact_dagster.schedulers.jobs import Cause, JobState, Phase
 from oact_dagster.schedulers.slurm.states import job_state as slurm_state
 from oact_dagster_tests.attempts.test_verdict import (
     ABORTED,
@@ -108,7 +108,7 @@ STATES: dict[str, tuple[JobState, tuple[Any, Any]]] = {
     **{f"sacct: {case}": (slurm_state(word, exit_code=code), kind)
        for case, (_, (word, code), kind) in SLURM.items()},
     **{f"flux: {case}": (flux_state({"state": "INACTIVE", **job}), kind) for case, (job, kind) in FLUX.items()},
-    "vanished": (JobState(Phase.ENDED, GONE), LOST),
+    "vanished": (JobState(Phase.ENDED, "no longer known"), LOST),
 }  # fmt: skip
 
 

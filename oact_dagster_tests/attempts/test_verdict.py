@@ -11,7 +11,7 @@ from oact_dagster.ledger.states import Outcome
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.outputs.reader import Output, read_output
 from oact_dagster.orca.outputs.terminations import Termination
-from oact_dagster.schedulers.jobs import Cause, JobState, Phase
+from oact_dagster.schedulers.jobs import Cause, JobState, Phase, not_started
 
 TOKEN = "0123456789abcdef"
 ECHO = "INPUT FILE\nNAME = orca.inp\n|  1> # oact_attempt: {token}\n|  2> ! EnGrad\n|  3>     ****END OF INPUT****\n"
@@ -141,7 +141,7 @@ def test_what_the_job_wrote_last_comes_with_its_loss(outputs: dict[str, Output])
 
 
 def test_a_payload_that_the_launcher_could_not_start_failed(outputs: dict[str, Output]) -> None:
-    state = JobState(Phase.ENDED, "not started: Resource temporarily unavailable")
+    state = not_started("Resource temporarily unavailable")
     verdict = judge(Evidence(TOKEN, None, outputs["empty"], state))
     assert (verdict.outcome, verdict.failure_class) == NOT_STARTED
     assert "Resource temporarily unavailable" in str(verdict.message)

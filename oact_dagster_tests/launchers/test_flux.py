@@ -353,7 +353,7 @@ EXEC = {"occurred": True, "severity": 0, "type": "exec"}
         ({"result": "FAILED", "returncode": 1, "exception": {**EXEC, "note": "node failure on n4 (rank 3)"}},
          Cause.NODE_FAILED, "FAILED (exec: node failure on n4"),
         ({"result": "FAILED", "returncode": 1, "exception": {"occurred": True, "type": "alloc", "note":
-            "unsatisfiable request: need 5 node(s)"}}, Cause.ITSELF, "not started: unsatisfiable request"),
+            "unsatisfiable request: need 5 node(s)"}}, Cause.NOT_STARTED, "not started: unsatisfiable request"),
     ],
 )  # fmt: skip
 def test_final_states_are_read_as_they_were_recorded(job: dict[str, Any], cause: Cause, final: str) -> None:

@@ -29,7 +29,7 @@ from oact_dagster.launchers.parsl.config import PoolOptions
 from oact_dagster.launchers.parsl.launcher import ParslLauncher
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
-from oact_dagster.schedulers.jobs import OUT_OF_TIME, Cause, Job, LauncherError, Phase
+from oact_dagster.schedulers.jobs import Cause, Job, LauncherError, Phase
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import TestEngine
@@ -377,7 +377,7 @@ def test_what_runs_when_the_allocation_ends_is_ended_in_time(tmp_path: Path, our
     state = launcher.states([job_id])[job_id]
     assert time.time() < end.at
     left = launcher.states([behind])[behind]
-    assert left.final == OUT_OF_TIME and "the allocation ends" in left.reason, (
+    assert left.cause is Cause.OUT_OF_TIME and "the allocation ends" in left.reason, (
         "it costs nothing, and is not held"
     )
     assert list(waits.folder.iterdir()) and not (waits.folder / START_FILE).exists()

@@ -10,7 +10,7 @@ import pytest
 
 from oact_dagster.launchers.attempt_files import EXIT_FILE, ExitRecord, How, exit_text
 from oact_dagster.launchers.parsl import blocks
-from oact_dagster.launchers.parsl.app import CANCELLED, run_attempt
+from oact_dagster.launchers.parsl.app import TaskEnd, run_attempt
 from oact_dagster.launchers.parsl.block_watch import Block, BlockPhase, BlockWatch
 from oact_dagster.launchers.parsl.blocks import QueuedBlock, blocks_of
 from oact_dagster.launchers.parsl.config import ports_refused
@@ -80,8 +80,8 @@ def test_a_ticket_that_cannot_be_withdrawn_counts_as_taken(
     with monkeypatch.context() as patched:
         patched.setattr(os, "open", full)
         assert not control.withdraw("a")
-        started, final, _ = run_attempt("token", str(tmp_path), str(control.path), "a", None)
-    assert (started, final) == (False, f"not started: {control.path}: No space left on device")
+        end, _, why, _ = run_attempt("token", str(tmp_path), str(control.path), "a", None)
+    assert (end, why) == (TaskEnd.NOT_STARTED, f"{control.path}: No space left on device")
     assert control.begin("a")
 
 
@@ -96,7 +96,7 @@ def test_a_task_whose_batch_wants_it_no_more_starts_no_payload(tmp_path: Path, o
     }[order]()
     job = tmp_path / "job"
     job.mkdir()
-    assert run_attempt("token", str(job), str(control.path), "a", None) == (False, CANCELLED, 0.0)
+    assert run_attempt("token", str(job), str(control.path), "a", None) == (TaskEnd.CANCELLED, 0, "", 0.0)
     assert list(job.iterdir()) == []
 
 

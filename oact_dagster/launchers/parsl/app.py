@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -24,13 +25,24 @@ THREAD_PLACES: Final = ("GOMP_CPU_AFFINITY", "KMP_AFFINITY")
 """Parsl sets them to all cores of a worker: each of ORCA's processes would pin its first thread to the first core."""
 
 
-CANCELLED: Final = "cancelled"
-TOO_LATE: Final = "too late"
+class TaskEnd(StrEnum):
+    """What became of a task."""
+
+    RAN = "ran"
+    CANCELLED = "cancelled"
+    """The batch wanted it no more before it began."""
+    TOO_LATE = "too late"
+    """It could not have ended in time any more."""
+    NOT_STARTED = "not started"
+    """The payload could not be started."""
 
 
-def run_attempt(
-    token: str, folder: str, control: str, ticket: str, start_before: float | None
-) -> tuple[bool, str, float]:
+TaskAnswer = tuple[str, int, str, float]
+"""A :class:`TaskEnd`; the exit code of a payload that ran, negative for a signal; why it could not be started; its wall
+time, s. Plain values, which the batch can read whatever the worker's environment is."""
+
+
+def run_attempt(token: str, folder: str, control: str, ticket: str, start_before: float | None) -> TaskAnswer:
     """Run the payload of an attempt in its folder, and return when it has ended.
 
     It ends early when the batch says so, or has died, and when the worker's own parent has died. The payload holds
@@ -42,40 +54,39 @@ def run_attempt(
         control: folder of the pool's orders.
         ticket: of this task, without which nothing is begun.
         start_before: Unix time after which it is not to be started any more, s; None: at any time.
-
-    Returns:
-        Whether it was started; how its payload ended, or why it was not started; its wall time, s. Plain values, that
-        the batch can read whatever the worker's environment is.
     """
     orders = ControlFolder(control)
     if orders.ends(ticket):
-        return False, CANCELLED, 0.0
+        return _unbegun(TaskEnd.CANCELLED)
     if start_before is not None and time.time() > start_before:
-        return False, TOO_LATE, 0.0
+        return _unbegun(TaskEnd.TOO_LATE)
     try:
         # An order may have come meanwhile: then the ticket is taken, and nothing was begun with it.
         if not orders.begin(ticket) or orders.ends(ticket):
-            return False, CANCELLED, 0.0
+            return _unbegun(TaskEnd.CANCELLED)
     except OSError as error:
-        return False, f"not started: {orders.path}: {error.strerror or error}", 0.0
+        return _unbegun(TaskEnd.NOT_STARTED, f"{orders.path}: {error.strerror or error}")
     begun = time.monotonic()
     ours, theirs = socket.socketpair()
     with ours:
         try:
             payload = _start(token, Path(folder), theirs)
         except OSError as error:
-            return False, f"not started: {error.strerror or error}", 0.0
+            return _unbegun(TaskEnd.NOT_STARTED, error.strerror or str(error))
         finally:
             theirs.close()
         returncode = _watch(payload, ours, orders, ticket)
     elapsed = time.monotonic() - begun
-    if returncode >= 0:
-        return True, f"exit {returncode}", elapsed
-    # The payload was killed: its engine has lost its keeper.
-    from oact_dagster.launchers.leftovers import end_leftovers
+    if returncode < 0:
+        # The payload was killed: its engine has lost its keeper.
+        from oact_dagster.launchers.leftovers import end_leftovers
 
-    end_leftovers([token])
-    return True, f"signal {-returncode}", elapsed
+        end_leftovers([token])
+    return TaskEnd.RAN.value, returncode, "", elapsed
+
+
+def _unbegun(end: TaskEnd, why: str = "") -> TaskAnswer:
+    return end.value, 0, why, 0.0
 
 
 def _start(token: str, folder: Path, theirs: socket.socket) -> "subprocess.Popen[bytes]":

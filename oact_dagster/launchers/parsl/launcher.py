@@ -17,7 +17,7 @@ from oact_dagster.launchers.allocation_end import AllocationEnd
 from oact_dagster.launchers.attempt_files import read_exit, read_start
 from oact_dagster.launchers.leftovers import end_leftovers, end_marked
 from oact_dagster.launchers.packing import RunTimes
-from oact_dagster.launchers.parsl.app import CANCELLED, TOO_LATE
+from oact_dagster.launchers.parsl.app import TaskAnswer, TaskEnd
 from oact_dagster.launchers.parsl.blocks import end_blocks
 from oact_dagster.launchers.parsl.config import POOL_VARIABLE, PoolOptions, require_parsl
 from oact_dagster.launchers.parsl.lost import SEEN_S, LostAttempts
@@ -25,13 +25,15 @@ from oact_dagster.launchers.parsl.pool import Parting, Pool, remove_folders
 from oact_dagster.launchers.protocol import Orphan, Submission
 from oact_dagster.launchers.worker_slots import WorkerSlots
 from oact_dagster.schedulers.jobs import (
-    NEVER_STARTED,
-    OUT_OF_TIME,
+    WITHDRAWN,
     Cause,
     Job,
     JobState,
     LauncherError,
     Phase,
+    ended_with,
+    not_started,
+    out_of_time,
 )
 from oact_dagster.text import pluralise
 
@@ -127,7 +129,7 @@ class ParslLauncher:
         self._closed = False
         self._cut: set[str] = set()
         self._closing = ""
-        self._done: queue.SimpleQueue[tuple[str, Pool, Future[tuple[bool, str, float]]]] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[str, Pool, Future[TaskAnswer]]] = queue.SimpleQueue()
         self._news = threading.Event()
         self._lost_in_a_row = 0
         self._rest_until = self._next_look = 0.0
@@ -224,7 +226,7 @@ class ParslLauncher:
         self._handed[job.token] = _Handed(job, needed, ticket)
         future.add_done_callback(lambda done, token=job.token, pool=pool: self._tell(token, pool, done))  # type: ignore[misc]
 
-    def _tell(self, token: str, pool: Pool, done: "Future[tuple[bool, str, float]]") -> None:
+    def _tell(self, token: str, pool: Pool, done: "Future[TaskAnswer]") -> None:
         # In a thread of Parsl's.
         self._done.put((token, pool, done))
         self._news.set()
@@ -256,7 +258,7 @@ class ParslLauncher:
             f"it may take {_duration(needed)}, and the allocation ends {self._end}; it runs in a longer one, or with a"
             " shorter time limit"
         )
-        self._states[self._job_id(job.token)] = JobState(Phase.ENDED, OUT_OF_TIME, reason=reason)
+        self._states[self._job_id(job.token)] = out_of_time(reason)
         self._closing = self._closing or f"the allocation ends {self._end}"
         return True
 
@@ -296,23 +298,26 @@ class ParslLauncher:
                 self._take_in(handed, *future.result())
                 pool.control.forget(handed.ticket)
 
-    def _take_in(self, handed: _Handed, started: bool, final: str, elapsed: float) -> None:
+    def _take_in(self, handed: _Handed, end: str, returncode: int, why: str, elapsed: float) -> None:
         """Take in what a worker says of its task, as ``run_attempt`` returns it."""
         token = handed.job.token
-        state = JobState(Phase.ENDED, final)
-        if started:
-            self._lost_in_a_row = 0
-            if token not in self._cancelled and final == "exit 0":
-                self._times.add(elapsed, handed.job.expected_cost)
-            if token in self._cut:
-                state = JobState(Phase.ENDED, f"the allocation ends {self._end}", Cause.PREEMPTED)
-        elif final == CANCELLED:
-            state = JobState(Phase.ENDED, NEVER_STARTED)
-        elif final == TOO_LATE:
-            if not self._too_late(handed.job, handed.needed_s):
-                # It is thought to need less time by now.
-                self._put_back(handed.job)
-            return
+        match TaskEnd(end):
+            case TaskEnd.RAN:
+                state = ended_with(returncode)
+                self._lost_in_a_row = 0
+                if token not in self._cancelled and returncode == 0:
+                    self._times.add(elapsed, handed.job.expected_cost)
+                if token in self._cut:
+                    state = JobState(Phase.ENDED, f"the allocation ends {self._end}", Cause.PREEMPTED)
+            case TaskEnd.CANCELLED:
+                state = WITHDRAWN
+            case TaskEnd.NOT_STARTED:
+                state = not_started(why)
+            case TaskEnd.TOO_LATE:
+                if not self._too_late(handed.job, handed.needed_s):
+                    # It is thought to need less time by now.
+                    self._put_back(handed.job)
+                return
         self._states[self._job_id(token)] = state
 
     def _lose_worker(self, pool: Pool, handed: _Handed, why: str) -> None:
@@ -344,7 +349,7 @@ class ParslLauncher:
             if _has_begun(job):
                 self._states[self._job_id(job.token)] = JobState(Phase.ENDED, why)
             elif self._closed or job.token in self._cancelled:
-                self._states[self._job_id(job.token)] = JobState(Phase.ENDED, NEVER_STARTED)
+                self._states[self._job_id(job.token)] = WITHDRAWN
             else:
                 # Its worker ended before the payload had begun.
                 self._put_back(job)
@@ -367,7 +372,7 @@ class ParslLauncher:
         elif self._end is not None and time.time() >= self._end.at - self._end_margin_s:
             self._closing = self._closing or f"the allocation ends {self._end}"
             reason = f"it had not begun, and the allocation ends {self._end}"
-            unbegun = JobState(Phase.ENDED, OUT_OF_TIME, reason=reason)
+            unbegun = out_of_time(reason)
             self._cut.update(self._order_ends(self._pool, list(self._handed), unbegun))
 
     def _silence(self, now: float) -> str:
@@ -463,7 +468,7 @@ class ParslLauncher:
         left = []
         for entry in self._queue:
             if entry[2].token in wanted:
-                self._states[self._job_id(entry[2].token)] = JobState(Phase.ENDED, NEVER_STARTED)
+                self._states[self._job_id(entry[2].token)] = WITHDRAWN
             else:
                 left.append(entry)
         if len(left) < len(self._queue):
@@ -475,7 +480,7 @@ class ParslLauncher:
                 self._cancelled.setdefault(token, time.monotonic())
         if self._pool is not None:
             fresh = [token for token in wanted if token in self._handed and token not in self._cancelled]
-            self._order_ends(self._pool, fresh, JobState(Phase.ENDED, NEVER_STARTED))
+            self._order_ends(self._pool, fresh, WITHDRAWN)
 
     def _order_ends(self, pool: Pool, tokens: Collection[str], unbegun: JobState) -> list[str]:
         """End attempts that Parsl has: those that have not begun at once, whether or not there is a worker.
@@ -549,7 +554,7 @@ class ParslLauncher:
 
     def _close_pool(self, pool: Pool) -> None:
         pool.control.stop()
-        self._order_ends(pool, list(self._handed), JobState(Phase.ENDED, NEVER_STARTED))
+        self._order_ends(pool, list(self._handed), WITHDRAWN)
         limit = time.monotonic() + self._stop_grace_s + SEEN_S
         while self._handed and time.monotonic() < limit and not pool.trouble():
             self._news.wait(_PAUSE_S)

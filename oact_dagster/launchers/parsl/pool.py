@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from oact_dagster.launchers.leftovers import end_marked
-from oact_dagster.launchers.parsl.app import run_attempt
+from oact_dagster.launchers.parsl.app import TaskAnswer, run_attempt
 from oact_dagster.launchers.parsl.block_watch import PATIENCE_THRESHOLDS, Block, BlockPhase, BlockWatch
 from oact_dagster.launchers.parsl.blocks import ANSWER_S, end_blocks
 from oact_dagster.launchers.parsl.config import POOL_VARIABLE, PoolOptions, build_config
@@ -88,7 +88,7 @@ class Pool:
 
     def submit(
         self, token: str, folder: Path, ticket: str, start_before: float | None
-    ) -> "Future[tuple[bool, str, float]]":
+    ) -> "Future[TaskAnswer]":
         """Give the workers an attempt; what comes of it is told as ``run_attempt`` does.
 
         Args:
@@ -100,7 +100,7 @@ class Pool:
         Raises:
             Exception: Parsl takes none any more.
         """
-        future: Future[tuple[bool, str, float]] = self._app(
+        future: Future[TaskAnswer] = self._app(
             token, str(folder), str(self.control.path), ticket, start_before
         )
         return future

@@ -31,7 +31,7 @@ from oact_dagster.launchers.pilots.pilot_files import (
     write_end,
 )
 from oact_dagster.launchers.pilots.shared_list import Entry, SharedList
-from oact_dagster.schedulers.jobs import NEVER_STARTED, OUT_OF_TIME, JobState, LauncherError, Phase
+from oact_dagster.schedulers.jobs import Cause, JobState, LauncherError, Phase, not_started
 from oact_dagster.text import pluralise
 
 _LOOK_S: Final = 1.0
@@ -169,7 +169,7 @@ class Pilot:
                 self._give_back(entry)
                 raise
             if entry.token in answer.refused:
-                self._tell_end(entry, f"not started: {answer.refused[entry.token]}")
+                self._tell_end(entry, not_started(answer.refused[entry.token]))
             else:
                 self._job_ids[entry.token] = answer.taken[entry.token]
         self._next_take = 0.0
@@ -198,16 +198,16 @@ class Pilot:
             self._idle_since = time.monotonic()
 
     def _tell(self, entry: Entry, state: JobState) -> None:
-        not_begun = state.final in (NEVER_STARTED, OUT_OF_TIME)
+        not_begun = state.cause in (Cause.WITHDRAWN, Cause.OUT_OF_TIME)
         if not_begun and entry.token not in self._marked:
             self._give_back(entry)
         else:
-            self._tell_end(entry, state.final)
+            self._tell_end(entry, state)
 
-    def _tell_end(self, entry: Entry, final: str) -> None:
+    def _tell_end(self, entry: Entry, state: JobState) -> None:
         self._forget(entry)
-        self._list.end(entry.token, self._spec.token, final)
-        self.finished += final.startswith("exit ")
+        self._list.end(entry.token, self._spec.token, state)
+        self.finished += state.returncode is not None and state.returncode >= 0
 
     def _give_back(self, entry: Entry) -> None:
         self._forget(entry)

@@ -29,7 +29,7 @@ from oact_dagster.launchers.pilots.shared_list import SharedList
 from oact_dagster.launchers.protocol import Orphan, Submission
 from oact_dagster.launchers.scheduler_launcher import SchedulerLauncher
 from oact_dagster.orca.outputs.silence import silent_for_s
-from oact_dagster.schedulers.jobs import NEVER_STARTED, OUT_OF_TIME, Job, JobState, LauncherError, Phase
+from oact_dagster.schedulers.jobs import WITHDRAWN, Job, JobState, LauncherError, Phase, out_of_time
 from oact_dagster.settings.launcher_kinds import PILOTS
 from oact_dagster.text import pluralise
 
@@ -265,7 +265,7 @@ class PilotLauncher:
             return JobState(Phase.RUNNING)
         said = self._list.ended(token)
         if said is not None:
-            self._ended[token] = JobState(Phase.ENDED, said.final)
+            self._ended[token] = said
         elif pilot is not None:
             gone = self._gone[pilot]
             self._ended[token] = JobState(Phase.ENDED, f"its pilot ended: {gone.final}", log=gone.log)
@@ -307,7 +307,7 @@ class PilotLauncher:
             if said is not None and said.finished:
                 self._barren = 0
             elif self._waiting or not began:
-                self._count_barren(self._gone[token])
+                self._count_barren(job_id, final, state.log)
 
     def _may_live(self, pilot: _Pilot) -> bool:
         """Whether a pilot that its scheduler does not know (any more) may be running nevertheless."""
@@ -319,7 +319,7 @@ class PilotLauncher:
         recently_seen = silent is not None and silent < self._grace_s
         return recently_seen or self._clock() - pilot.unknown_since < self._grace_s
 
-    def _count_barren(self, gone: JobState) -> None:
+    def _count_barren(self, job_id: str, final: str, log: str) -> None:
         """Count a pilot that saw no calculation to its end although something waited.
 
         When so did those before it, what waits is taken off the list, and nothing more is begun.
@@ -327,16 +327,14 @@ class PilotLauncher:
         self._barren += 1
         if self._barren < BARREN_PILOTS:
             return
-        log = gone.log.strip().rsplit("\n", 1)[-1]
-        more = f"; its log ends: {log}" if log and gone.final.partition(": ")[2] not in log else ""
+        last = log.strip().rsplit("\n", 1)[-1]
+        more = f"; its log ends: {last}" if last and final not in last else ""
         self._closing = (
-            f"pilots end before anything that they run ({gone.final}{more}); nothing more was started"
+            f"pilots end before anything that they run ({job_id}: {final}{more}); nothing more was started"
         )
         # What other runs put there, they take back themselves: here it would look lost to them.
         given = self._list.withdraw(self._waiting & self._asked_for)
-        self._ended.update(
-            (token, JobState(Phase.ENDED, OUT_OF_TIME, reason=self._closing)) for token in given
-        )
+        self._ended.update((token, out_of_time(self._closing)) for token in given)
         self._waiting -= given
 
     def _learn(self, alone: bool) -> None:
@@ -378,7 +376,7 @@ class PilotLauncher:
         """Take attempts off the list, and ask the pilots of the others to end them."""
         off = self._list.withdraw(job_ids)
         for token in off:
-            self._ended[token] = JobState(Phase.ENDED, NEVER_STARTED)
+            self._ended[token] = WITHDRAWN
         try:
             self._list.cancel([token for token in job_ids if token not in off and token not in self._ended])
         except OSError as error:

@@ -9,15 +9,30 @@ each taken attempt that is to be ended. Standard library only: pilots import it 
 import contextlib
 import json
 import math
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from oact_dagster.files import atomic_write
-from oact_dagster.schedulers.jobs import Job
+from oact_dagster.schedulers.jobs import (
+    WITHDRAWN,
+    Cause,
+    Job,
+    JobState,
+    Phase,
+    ended_with,
+    not_started,
+    out_of_time,
+)
 
 _DEAREST: Final = 10**10 - 1
+_NOT_STARTED: Final = "not started: "
+_SPELLED: Final = {Cause.WITHDRAWN: "never started", Cause.OUT_OF_TIME: "out of time"}
+"""How an attempt that never began stands on the list, where pilots and runs of other versions read it."""
+_RETURNED: Final = re.compile(r"(exit|signal) (\d+)")
+
 Fits = Callable[[float, float], bool]
 """Whether an attempt with this time limit (s) and this expected cost can end in time."""
 
@@ -47,14 +62,6 @@ class Entry:
             self.time_limit_s,
             expected_cost=self.expected_cost,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How an attempt that a pilot took has ended, as far as the pilot saw it."""
-
-    pilot: str
-    final: str
 
 
 class SharedList:
@@ -129,11 +136,10 @@ class SharedList:
             found[token] = pilot
         return found
 
-    def ended(self, token: str) -> Ended | None:
-        """How an attempt has ended; None where no pilot has said so."""
+    def ended(self, token: str) -> JobState | None:
+        """How an attempt has ended, as far as its pilot saw it; None where no pilot has said so."""
         try:
-            said = json.loads((self._ended / token).read_bytes())
-            return Ended(str(said["pilot"]), str(said["final"]))
+            return _read_state(str(json.loads((self._ended / token).read_bytes())["final"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -171,20 +177,20 @@ class SharedList:
             except FileNotFoundError:
                 continue  # another pilot was faster
             except (ValueError, TypeError):
-                self.end(name.token, pilot, "not started: its entry on the list cannot be read")
+                self.end(name.token, pilot, not_started("its entry on the list cannot be read"))
         return None
 
     def is_empty(self) -> bool:
         """Whether nothing waits."""
         return not _listed(self._waiting)
 
-    def end(self, token: str, pilot: str, final: str) -> None:
+    def end(self, token: str, pilot: str, state: JobState) -> None:
         """Tell that an attempt has ended.
 
         Raises:
             OSError: it cannot be written.
         """
-        atomic_write(self._ended / token, json.dumps({"pilot": pilot, "final": final}))
+        atomic_write(self._ended / token, json.dumps({"pilot": pilot, "final": _written(state)}))
         with contextlib.suppress(OSError):
             (self._taken / f"{token}.{pilot}").unlink()
 
@@ -208,6 +214,24 @@ class SharedList:
             name = _Name.read(text)
             if name is not None:
                 yield self._waiting / text, name
+
+
+def _written(state: JobState) -> str:
+    if state.cause is Cause.NOT_STARTED:
+        return f"{_NOT_STARTED}{state.reason}"
+    return _SPELLED.get(state.cause, state.final)
+
+
+def _read_state(text: str) -> JobState:
+    if text.startswith(_NOT_STARTED):
+        return not_started(text.removeprefix(_NOT_STARTED))
+    if text == _SPELLED[Cause.WITHDRAWN]:
+        return WITHDRAWN
+    if text == _SPELLED[Cause.OUT_OF_TIME]:
+        return out_of_time("")
+    if (returned := _RETURNED.fullmatch(text)) is not None:
+        return ended_with(int(returned[2]) if returned[1] == "exit" else -int(returned[2]))
+    return JobState(Phase.ENDED, text)
 
 
 @dataclass(frozen=True, slots=True)

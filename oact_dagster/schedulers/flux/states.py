@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from oact_dagster.schedulers.jobs import NOT_STARTED, Cause, JobCosts, JobState, Phase
+from oact_dagster.schedulers.jobs import Cause, JobCosts, JobState, Phase, not_started
 
 _DIGITS: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
@@ -47,7 +47,7 @@ def job_state(job: Mapping[str, Any]) -> JobState:
         cause = Cause.NODE_FAILED
     if result == "FAILED" and kind == "alloc":
         # It was taken, and Flux found then that no node can give what it asks for.
-        return JobState(Phase.ENDED, f"{NOT_STARTED}: {note or kind}")
+        return not_started(note or kind)
     code = job.get("returncode")
     more = [f"{kind}: {note}" if note else kind] if kind and cause is not Cause.CANCELLED else []
     more += [f"exit code {code}"] if code not in (None, "", 0) and not more else []

@@ -1,5 +1,6 @@
 """The list that pilots share: real processes on one folder, some of them killed."""
 
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -7,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from oact_dagster.launchers.pilots.shared_list import Ended, SharedList
-from oact_dagster.schedulers.jobs import Job
+from oact_dagster.launchers.pilots.shared_list import SharedList
+from oact_dagster.schedulers.jobs import WITHDRAWN, Job, JobState, Phase, ended_with, not_started, out_of_time
 from oact_dagster_tests.waiting import until
 
 TAKER = """
@@ -100,11 +101,30 @@ def test_an_end_is_told_once_it_is_whole(shared: SharedList) -> None:
     shared.put(jobs(2))
     entry = shared.take("p", always)
     assert entry is not None and shared.ended(entry.token) is None
-    shared.end(entry.token, "p", "exit 0")
-    assert shared.ended(entry.token) == Ended("p", "exit 0")
+    shared.end(entry.token, "p", ended_with(0))
+    assert shared.ended(entry.token) == ended_with(0)
     assert shared.taken() == {}
     shared.forget([entry.token])
     assert shared.ended(entry.token) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "spelled"),
+    [
+        (ended_with(0), "exit 0"),
+        (ended_with(-9), "signal 9"),
+        (WITHDRAWN, "never started"),
+        (out_of_time(""), "out of time"),
+        (not_started("no such folder"), "not started: no such folder"),
+        (JobState(Phase.ENDED, "its pilot ended"), "its pilot ended"),
+    ],
+)
+def test_an_end_is_spelled_as_pilots_of_other_versions_read_it(
+    shared: SharedList, state: JobState, spelled: str
+) -> None:
+    shared.end("token", "p", state)
+    assert json.loads((shared.folder / "ended" / "token").read_text()) == {"pilot": "p", "final": spelled}
+    assert shared.ended("token") == state
 
 
 def test_an_attempt_that_never_began_goes_back_to_its_place(shared: SharedList) -> None:
@@ -124,7 +144,7 @@ def test_marks_ask_for_the_end_of_taken_attempts_only(shared: SharedList) -> Non
     assert shared.withdraw([entry.token, "0000"]) == {"0000"}
     shared.cancel([entry.token])
     assert shared.cancelled() == {entry.token}
-    shared.end(entry.token, "p", "exit 0")
+    shared.end(entry.token, "p", ended_with(0))
     shared.forget([entry.token])
     assert shared.cancelled() == set()
 
