@@ -19,8 +19,7 @@ from oact_dagster.launchers.attempt_files import (
     read_spec,
     read_start,
 )
-from oact_dagster.launchers.local import LocalLauncher
-from oact_dagster.ledger.states import AttemptRecord, AttemptState, Ending, Outcome, Result, StructureRecord
+from oact_dagster.ledger.states import Ending, Outcome, Result, StructureRecord
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.outputs.attempt_evidence import read_evidence
 from oact_dagster.orca.outputs.convergence import read_convergence
@@ -71,19 +70,6 @@ class LiveAttempt:
         """Why its job may wait for ever, as the ledger has it."""
         self.told_stuck: set[str] = set()
         """The reasons that were told."""
-
-
-def may_have_run(attempt: AttemptRecord, folder: Path) -> bool:
-    """Tell whether anything of an attempt that a dead run left, and that has no job, may have been started.
-
-    What a process of this machine has not written by now, it never wrote; the files of a node may not be seen yet.
-
-    Args:
-        attempt: which one.
-        folder: where its files are.
-    """
-    ran = attempt.state is AttemptState.RUNNING and attempt.launcher != LocalLauncher.kind
-    return ran or has_run(folder)
 
 
 def ending_of(

@@ -12,9 +12,9 @@ from oact_dagster.cli.ledger_argument import found_ledger
 from oact_dagster.text import pluralise
 
 if TYPE_CHECKING:
+    from oact_dagster.attempts.recovery import UpdateReport
     from oact_dagster.cli.dashboard_jobs import Lists
     from oact_dagster.ledger.reader import LedgerReader
-    from oact_dagster.maintenance.update import UpdateReport
     from oact_dagster.settings.campaign import Campaign
     from oact_dagster.status.feed_status import FeedOverview
     from oact_dagster.status.overview import Overview

@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
+from oact_dagster.attempts.recovery import UpdateReport
 from oact_dagster.cli.shown_text import one_line
-from oact_dagster.maintenance.update import UpdateReport
 from oact_dagster.text import pluralise
 
 _WIDTH: Final = 160

@@ -1,18 +1,15 @@
 """Hosts on which structures of a campaign are not run any more, until somebody lets them in again."""
 
-import json
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from oact_dagster.ledger.documents import Document
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
-
-KEY: Final = "bad_hosts"
-"""Of the ledger's ``meta``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +20,12 @@ class _Hosts:
     """Up to which attempt (a number, as in the ledger) what happened on a host says nothing any more."""
 
 
+BAD_HOSTS: Final = Document("bad_hosts", _Hosts, _Hosts())
+
+
 def left_out(ledger: LedgerReader) -> dict[str, int]:
     """Hosts that are left out, with the structures that were lost or crashed on each until then."""
-    return dict(_parsed(ledger.meta(KEY)).out)
+    return dict(BAD_HOSTS.read(ledger).out)
 
 
 def can_leave_out(campaign: Campaign) -> bool:
@@ -45,17 +45,16 @@ def bad_hosts(campaign: Campaign, ledger: Ledger, now: float | None = None) -> d
         Each with the structures that were lost or crashed on it until it was left out.
     """
     at = time.time() if now is None else now
-    hosts = _parsed(ledger.meta(KEY))
+    hosts = BAD_HOSTS.read(ledger)
     if _found(campaign, ledger, hosts, at).keys() <= hosts.out.keys():
         return dict(hosts.out)
 
-    def add(text: str | None) -> str:
+    def add(kept: _Hosts) -> _Hosts:
         nonlocal hosts
-        hosts = _parsed(text)
-        hosts = replace(hosts, out={**_found(campaign, ledger, hosts, at), **hosts.out})
-        return json.dumps(asdict(hosts))
+        hosts = replace(kept, out={**_found(campaign, ledger, kept, at), **kept.out})
+        return hosts
 
-    ledger.change_meta(KEY, add)
+    BAD_HOSTS.change(ledger, add)
     return dict(hosts.out)
 
 
@@ -72,14 +71,13 @@ def let_in(ledger: Ledger, host: str) -> bool:
     name = _short(host)
     was_out = False
 
-    def change(text: str | None) -> str:
+    def change(hosts: _Hosts) -> _Hosts:
         nonlocal was_out
-        hosts = _parsed(text)
         was_out = name in hosts.out
         out = {one: count for one, count in hosts.out.items() if one != name}
-        return json.dumps(asdict(_Hosts(out, {**hosts.let_in, name: ledger.health.newest_attempt()})))
+        return _Hosts(out, {**hosts.let_in, name: ledger.health.newest_attempt()})
 
-    ledger.change_meta(KEY, change)
+    BAD_HOSTS.change(ledger, change)
     return was_out
 
 
@@ -93,11 +91,3 @@ def _found(campaign: Campaign, ledger: LedgerReader, hosts: _Hosts, now: float) 
 
 def _short(host: str) -> str:
     return host.partition(".")[0]
-
-
-def _parsed(text: str | None) -> _Hosts:
-    try:
-        kept = json.loads(text or "{}")
-        return _Hosts(dict(kept.get("out", {})), dict(kept.get("let_in", {})))
-    except (ValueError, TypeError, AttributeError):
-        return _Hosts()

@@ -5,20 +5,17 @@ as often as one would. A try is noted before it is made: a command that delivers
 with it, is called a few times and not at every tick.
 """
 
-import json
 import time
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from oact_dagster.feed.decisions import Decision
 from oact_dagster.feed.notification import notify
 from oact_dagster.feed.state import read_feed_state
+from oact_dagster.ledger.documents import Document
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
-
-KEY: Final = "news"
-"""Of the ledger's ``meta``."""
 
 MOST_TRIES: Final = 10
 """The last one is made eight and a half hours after the first."""
@@ -46,6 +43,9 @@ class _News:
     def is_due(self, at: float) -> bool:
         # A clock that was set back is no reason to wait for longer.
         return bool(self.left) and self.tries < MOST_TRIES and not self.tried_at <= at < self.next_at
+
+
+NEWS: Final[Document[Mapping[str, _News]]] = Document("news", dict[str, _News], {})
 
 
 def tell(campaign: Campaign, ledger: Ledger, decision: Decision, now: float | None = None) -> list[str]:
@@ -84,18 +84,18 @@ def _begun(campaign: Campaign, ledger: Ledger, decision: Decision, at: float) ->
     """The news that is due, each with its try noted."""
     due: dict[str, _News] = {}
 
-    def change(text: str | None) -> str:
+    def change(kept: Mapping[str, _News]) -> Mapping[str, _News]:
         due.clear()
-        known = _with_new(_parsed(text), read_feed_state(ledger).told, decision, campaign.notify.ways, at)
+        known = _with_new(kept, read_feed_state(ledger).told, decision, campaign.notify.ways, at)
         for kind, news in known.items():
             if news.is_due(at):
                 known[kind] = due[kind] = replace(news, tries=news.tries + 1, tried_at=at)
-        return _written(known)
+        return known
 
     # Most ticks have nothing to tell, and need not lock the ledger to find that out.
-    kept = ledger.meta(KEY)
-    if change(kept) != (kept or _written({})):
-        ledger.change_meta(KEY, change)
+    kept = NEWS.read(ledger)
+    if change(kept) != kept:
+        NEWS.change(ledger, change)
     return due
 
 
@@ -117,29 +117,10 @@ def _with_new(
 
 
 def _note_arrived(ledger: Ledger, kind: str, text: str, way: str) -> None:
-    def change(kept: str | None) -> str:
-        known = _parsed(kept)
+    def change(known: Mapping[str, _News]) -> Mapping[str, _News]:
         news = known.get(kind)
-        if news is not None and news.text == text:
-            known[kind] = replace(news, left=tuple(one for one in news.left if one != way))
-        return _written(known)
+        if news is None or news.text != text:
+            return known
+        return {**known, kind: replace(news, left=tuple(one for one in news.left if one != way))}
 
-    ledger.change_meta(KEY, change)
-
-
-def _written(known: Mapping[str, _News]) -> str:
-    return json.dumps({kind: asdict(news) for kind, news in known.items()})
-
-
-def _parsed(text: str | None) -> dict[str, _News]:
-    try:
-        return dict(_read(json.loads(text or "{}")))
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return {}
-
-
-def _read(kept: Mapping[str, Mapping[str, object]]) -> Iterator[tuple[str, _News]]:
-    for kind, news in kept.items():
-        left = news["left"]
-        ways = tuple(map(str, left)) if isinstance(left, list) else ()
-        yield kind, _News(str(news["text"]), ways, int(str(news["tries"])), float(str(news["tried_at"])))
+    NEWS.change(ledger, change)

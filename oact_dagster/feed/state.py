@@ -1,15 +1,11 @@
 """What a campaign that feeds itself must remember: that it is paused, and of what it has told."""
 
-import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
+from oact_dagster.ledger.documents import Document
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.store import Ledger
-
-_KEY: Final = "feed"
-"""Of the ledger's ``meta``."""
 
 PAUSED: Final = "paused"
 BUDGET: Final = "budget"
@@ -31,14 +27,17 @@ class FeedState:
     """What was told to whoever does not watch, and still is so: ``paused``, ``budget``, ``done``."""
 
 
+_STATE: Final = Document("feed", FeedState, FeedState())
+
+
 def read_feed_state(ledger: LedgerReader) -> FeedState:
     """The state of a campaign's feed."""
-    return _parsed(ledger.meta(_KEY))
+    return _STATE.read(ledger)
 
 
 def pause(ledger: Ledger, reason: str) -> None:
     """Begin nothing any more until somebody lets it go on, however the attempts to come turn out."""
-    _change(ledger, lambda state: replace(state, paused=state.paused or reason))
+    _STATE.change(ledger, lambda state: replace(state, paused=state.paused or reason))
 
 
 def let_go_on(ledger: Ledger) -> str:
@@ -56,7 +55,7 @@ def let_go_on(ledger: Ledger) -> str:
             return state
         return FeedState(after=ledger.health.newest_attempt(), told=_without(state, PAUSED))
 
-    _change(ledger, change)
+    _STATE.change(ledger, change)
     return before.paused
 
 
@@ -69,28 +68,15 @@ def first_time(ledger: Ledger, kind: str) -> bool:
         first = kind not in state.told
         return replace(state, told=(*state.told, kind)) if first else state
 
-    _change(ledger, change)
+    _STATE.change(ledger, change)
     return first
 
 
 def no_longer(ledger: Ledger, kind: str) -> None:
     """Note that something that was told is not so any more: the next time it is told again."""
     if kind in read_feed_state(ledger).told:
-        _change(ledger, lambda state: replace(state, told=_without(state, kind)))
+        _STATE.change(ledger, lambda state: replace(state, told=_without(state, kind)))
 
 
 def _without(state: FeedState, kind: str) -> tuple[str, ...]:
     return tuple(one for one in state.told if one != kind)
-
-
-def _change(ledger: Ledger, change: Callable[[FeedState], FeedState]) -> None:
-    # Two daemons, or one and a release by hand, must not undo each other's change.
-    ledger.change_meta(_KEY, lambda text: json.dumps(asdict(change(_parsed(text)))))
-
-
-def _parsed(text: str | None) -> FeedState:
-    try:
-        kept = json.loads(text or "{}")
-        return FeedState(str(kept.get("paused", "")), int(kept.get("after", 0)), tuple(kept.get("told", ())))
-    except (ValueError, TypeError, AttributeError):
-        return FeedState()

@@ -1,9 +1,11 @@
 """Decides, without reading a campaign's CSV, whether it must be taken in again or was refused."""
 
 import json
+from dataclasses import dataclass
 from typing import Final
 
 from oact_dagster.intake.run_order import is_ordered, order_key
+from oact_dagster.ledger.documents import Document
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
@@ -11,8 +13,16 @@ from oact_dagster.settings.campaign import Campaign
 TAKEN_IN: Final = "csv_taken_in"
 """Key in the ledger's ``meta`` of the stamp of the CSV taken in last."""
 
-_REFUSED: Final = "csv_refused"
-"""Key in the ledger's ``meta`` of the stamp of the CSV refused last, and the reason."""
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """The CSV that was refused last."""
+
+    stamp: str = ""
+    reason: str = ""
+
+
+_REFUSED: Final = Document("csv_refused", _Refused, _Refused())
 
 
 def csv_stamp(campaign: Campaign) -> str:
@@ -58,14 +68,14 @@ def note_taken_in(ledger: Ledger, stamp: str) -> None:
 
 
 def note_refused(ledger: Ledger, stamp: str, reason: str) -> None:
-    """Store why the CSV was refused, with the stamp that was taken before."""
-    ledger.set_meta(_REFUSED, json.dumps({"stamp": stamp, "reason": reason}))
+    """Keep why the CSV was refused, with the stamp that was taken before."""
+    _REFUSED.write(ledger, _Refused(stamp, reason))
 
 
 def why_refused(campaign: Campaign, ledger: LedgerReader) -> str:
-    """Return why the present CSV was refused; empty if it was not, or has changed since."""
+    """Why the CSV was refused as it is now; empty where it was not, or has changed since."""
+    refused = _REFUSED.read(ledger)
     try:
-        refused = json.loads(ledger.meta(_REFUSED) or "{}")
-        return str(refused["reason"]) if refused.get("stamp") == csv_stamp(campaign) else ""
-    except (ValueError, KeyError, AttributeError, OSError):
+        return refused.reason if refused.stamp == csv_stamp(campaign) else ""
+    except OSError:
         return ""

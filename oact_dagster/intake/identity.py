@@ -1,14 +1,17 @@
 """A campaign's identity, which never changes: its names and its level of theory, kept in the ledger."""
 
-import json
+from typing import Any, Final
 
 from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.ledger.documents import Document
 from oact_dagster.ledger.level_of_theory import check_level_of_theory
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
 
-_KEY = "campaign"
+_NAMES: Final[Document[dict[str, Any] | None]] = Document(
+    "campaign", dict[str, Any] | None, None, strict=True
+)
 
 
 def fix_names(campaign: Campaign, ledger: Ledger) -> None:
@@ -18,8 +21,8 @@ def fix_names(campaign: Campaign, ledger: Ledger) -> None:
         LedgerError: The ledger already has other names.
     """
     check_names(campaign, ledger)
-    if ledger.meta(_KEY) is None:
-        ledger.set_meta(_KEY, json.dumps(_names(campaign)))
+    if _NAMES.read(ledger) is None:
+        _NAMES.write(ledger, _names(campaign))
 
 
 def check_names(campaign: Campaign, ledger: LedgerReader) -> None:
@@ -28,11 +31,10 @@ def check_names(campaign: Campaign, ledger: LedgerReader) -> None:
     Raises:
         LedgerError: They have changed; the message has both.
     """
-    kept = ledger.meta(_KEY)
-    if kept is None:
+    then = _NAMES.read(ledger)
+    if then is None:
         return
-    then, now = json.loads(kept), _names(campaign)
-    for key, value in now.items():
+    for key, value in _names(campaign).items():
         if then.get(key) != value:
             raise LedgerError(
                 f"{campaign.file}: {key}: is {value!r}, but was {then.get(key)!r} when the CSV was taken in; restore"
@@ -50,5 +52,5 @@ def check_identity(campaign: Campaign, ledger: LedgerReader) -> None:
     check_level_of_theory(ledger, campaign.level_of_theory())
 
 
-def _names(campaign: Campaign) -> dict[str, object]:
+def _names(campaign: Campaign) -> dict[str, Any]:
     return {"name": campaign.name, "asset_prefix": list(campaign.asset_prefix)}

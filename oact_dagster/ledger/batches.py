@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from oact_dagster.ledger.ledger_file import LedgerFile
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.predicates import OPEN, REACHABLE, RUNNING
-from oact_dagster.ledger.writer import HEARTBEAT_LIMIT_S, Writer, read_writer
+from oact_dagster.ledger.writer import HEARTBEAT_LIMIT_S, WRITER, Writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Batches:
 
     def writer(self) -> Writer | None:
         """The host that runs batches on this ledger now; None when there is none."""
-        return self.file.read(read_writer)
+        return self.file.read(WRITER.load)
 
     def lives(self, batch_id: str, now: float | None = None) -> bool:
         """Tell whether a batch's process still runs: by its pid on this host, by its heartbeat on another."""

@@ -20,7 +20,7 @@ from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.schema import NO_RESULT, RESULT_COLUMNS
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
-from oact_dagster.ledger.writer import read_writer, release_writer
+from oact_dagster.ledger.writer import WRITER, release_writer
 
 _KNOWN: Final = ", ".join(f"'{status}'" for status in Status)
 _ANY_RESULT: Final = "(" + " OR ".join(f"s.{name} IS NOT NULL" for name in RESULT_COLUMNS) + ")"
@@ -231,7 +231,7 @@ def damage(ledger: LedgerReader, limit: int = 20) -> Sequence[str]:
 def release_dead_writer(ledger: Ledger, now: float) -> None:
     """Let any host write again, where the one that did was this host and its process has ended."""
     with ledger.file.transaction() as db:
-        holder = read_writer(db)
+        holder = WRITER.load(db)
         if holder is None or ledger.batches.any_lives(now):
             return
         if Owner(holder.host, holder.boot_id, holder.pid, holder.pid_started).lives() is False:

@@ -1,10 +1,10 @@
 """The level of theory of a ledger's results, which the first submit fixes."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.ledger.documents import LEVEL_OF_THEORY
 from oact_dagster.ledger.predicates import OPEN
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.store import Ledger
@@ -16,10 +16,9 @@ def check_level_of_theory(ledger: LedgerReader, level: Mapping[str, Any]) -> Non
     Raises:
         LedgerError: they differ; both are in the text.
     """
-    text = ledger.meta("level_of_theory")
-    if text is None or not _binds(ledger):
+    kept = LEVEL_OF_THEORY.read(ledger)
+    if kept is None or not _binds(ledger):
         return
-    kept = json.loads(text)
     differing = sorted(key for key in {*kept, *level} if kept.get(key) != level.get(key))
     if differing:
         then = ", ".join(f"{key}={kept.get(key)}" for key in differing)
@@ -48,11 +47,11 @@ def fix_level_of_theory(ledger: Ledger, level: Mapping[str, Any]) -> None:
         LedgerError: the ledger's results are of another level; both are in the text.
     """
 
-    def checked(_: str | None) -> str:
+    def checked(_: Mapping[str, Any] | None) -> dict[str, Any]:
         check_level_of_theory(ledger, level)
-        return json.dumps(level, sort_keys=True)
+        return dict(sorted(level.items()))
 
-    ledger.change_meta("level_of_theory", checked)
+    LEVEL_OF_THEORY.change(ledger, checked)
 
 
 def fix_orca_version(ledger: Ledger, major: str) -> str:

@@ -1,20 +1,18 @@
 """The one host that may write: SQLite's locks do not hold between hosts on most network file systems."""
 
-import json
 import sqlite3
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.ledger.documents import Document
 from oact_dagster.ledger.owner import Owner
 
 HEARTBEAT_LIMIT_S: Final = 600.0
 """A process of another host that has not shown itself for this long counts as dead."""
-
-WRITER_KEY: Final = "writer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +43,8 @@ class Writer:
         )
 
 
-def read_writer(db: sqlite3.Connection) -> Writer | None:
-    """The host that writes now; None when there is none."""
-    row = db.execute("SELECT value FROM meta WHERE key = ?", (WRITER_KEY,)).fetchone()
-    return None if row is None else parse_writer(str(row[0]))
-
-
-def parse_writer(text: str) -> Writer | None:
-    """The host that a value of ``meta.writer`` names; None where nobody can read it, which keeps nobody out."""
-    try:
-        kept = json.loads(text)
-        return Writer(
-            str(kept["host"]),
-            str(kept["boot_id"]),
-            int(kept["pid"]),
-            float(kept["pid_started"]),
-            float(kept["since"]),
-            float(kept["heartbeat"]),
-        )
-    except (ValueError, TypeError, KeyError):
-        return None
+WRITER: Final[Document[Writer | None]] = Document("writer", Writer | None, None)
+"""The host that writes now; None where there is none, or nobody can read it: that keeps nobody out."""
 
 
 def refuse_second_host(db: sqlite3.Connection, path: Path, owner: Owner | None = None) -> None:
@@ -80,7 +60,7 @@ def refuse_second_host(db: sqlite3.Connection, path: Path, owner: Owner | None =
     """
     if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
         return
-    holder = read_writer(db)
+    holder = WRITER.load(db)
     if holder is None or holder.is_host_of(owner or Owner.this_process()):
         return
     raise _refused(path, holder, time.time(), take_over=False)
@@ -92,35 +72,29 @@ def take_writer(db: sqlite3.Connection, path: Path, owner: Owner, now: float, *,
     Raises:
         LedgerError: another host holds the ledger and is alive, or is silent and was not to be taken over.
     """
-    holder = read_writer(db)
+    holder = WRITER.load(db)
     since = now
     if holder is not None and holder.is_host_of(owner):
         since = holder.since if holder.boot_id == owner.boot_id else now
     elif holder is not None and not (take_over and holder.is_silent(now)):
         raise _refused(path, holder, now, take_over=take_over)
-    _write(db, Writer(owner.host, owner.boot_id, owner.pid, owner.pid_started, since, now))
+    WRITER.store(db, Writer(owner.host, owner.boot_id, owner.pid, owner.pid_started, since, now))
 
 
 def show_writer(db: sqlite3.Connection, owner: Owner, now: float) -> None:
     """Note that the host which writes was seen."""
-    holder = read_writer(db)
+    holder = WRITER.load(db)
     if holder is not None and holder.is_host_of(owner):
-        _write(db, replace(holder, heartbeat=now))
+        WRITER.store(db, replace(holder, heartbeat=now))
     elif holder is None:
-        _write(db, Writer(owner.host, owner.boot_id, owner.pid, owner.pid_started, now, now))
+        WRITER.store(db, Writer(owner.host, owner.boot_id, owner.pid, owner.pid_started, now, now))
 
 
 def release_writer(db: sqlite3.Connection, owner: Owner) -> None:
     """Let any host write again, where it was this one."""
-    holder = read_writer(db)
+    holder = WRITER.load(db)
     if holder is not None and holder.is_host_of(owner):
-        db.execute("DELETE FROM meta WHERE key = ?", (WRITER_KEY,))
-
-
-def _write(db: sqlite3.Connection, writer: Writer) -> None:
-    db.execute(
-        "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (WRITER_KEY, json.dumps(asdict(writer)))
-    )
+        db.execute("DELETE FROM meta WHERE key = ?", (WRITER.key,))
 
 
 def _refused(path: Path, holder: Writer, now: float, *, take_over: bool) -> LedgerError:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from oact_dagster.attempts.job_layout import JobLayout
+from oact_dagster.attempts.recovery import GRACE_S, LauncherOf, last_sign, split_by_life
 from oact_dagster.ledger.by_hand import move_folders
 from oact_dagster.ledger.consistency import CONSISTENCY_RULES, broken_rows, damage, mend, release_dead_writer
 from oact_dagster.ledger.owner import Owner
@@ -31,7 +32,7 @@ from oact_dagster.maintenance.fsck_folders import (
     unknown_folders,
     unproved_results,
 )
-from oact_dagster.maintenance.update import GRACE_S, LauncherOf, last_sign, update_running
+from oact_dagster.maintenance.update import update_running
 from oact_dagster.schedulers.jobs import LauncherError, Phase
 from oact_dagster.settings.launcher_kinds import jobs_outlive_run
 
@@ -160,15 +161,9 @@ def _followed(
     clock: Callable[[], float],
 ) -> Found:
     def dead() -> Iterator[Difference]:
-        alive: dict[str, bool] = {}
-        for attempt in ledger.history.every_open_attempt():
-            if attempt.batch_id not in alive:
-                alive[attempt.batch_id] = ledger.batches.lives(attempt.batch_id, clock())
-            if not alive[attempt.batch_id]:
-                detail = (
-                    f"attempt {attempt.number} ({attempt.state}) was left by the batch {attempt.batch_id}"
-                )
-                yield Difference(attempt.structure_id, attempt.orig_index, detail)
+        for attempt in split_by_life(ledger, ledger.history.every_open_attempt(), clock())[0]:
+            detail = f"attempt {attempt.number} ({attempt.state}) was left by the batch {attempt.batch_id}"
+            yield Difference(attempt.structure_id, attempt.orig_index, detail)
 
     found = _gathered(_FOLLOWED, dead())
     if repair and found.count and isinstance(ledger, Ledger):

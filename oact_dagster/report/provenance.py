@@ -1,11 +1,11 @@
 """Origin of the results: settings, versions, level of theory."""
 
-import json
 import platform
 import sqlite3
 from collections.abc import Iterator
 from importlib import metadata
 
+from oact_dagster.ledger.documents import LEVEL_OF_THEORY
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.report.html import escaped, table
 from oact_dagster.report.masking import MASK, without_secrets
@@ -26,7 +26,7 @@ def settings_html(campaign: Campaign) -> str:
 def versions_html(campaign: Campaign, ledger: LedgerReader, figures: CampaignFigures) -> str:
     """Tables of the engines that computed the results, the level of theory, and the programs that wrote the report."""
     present = campaign.level_of_theory()
-    level = json.loads(ledger.meta("level_of_theory") or "null") or present
+    level = LEVEL_OF_THEORY.read(ledger) or present
     in_order = {key: level[key] for key in (*present, *level) if key in level}
     origins = [
         (

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from oact_dagster.attempts.engine import ORCA_NAME, STANDIN_NAME
+from oact_dagster.ledger.documents import Document
 from oact_dagster.ledger.quality import JudgedResult, names_of
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import Result, StructureRecord
@@ -32,8 +33,8 @@ from oact_dagster.settings.campaign import STANDIN, Campaign
 from oact_dagster.text import pluralise
 
 _WORST_SHOWN: Final = 10
-MODELS_KEY: Final = "energy_models"
-"""Key in the ledger's ``meta`` of the energy models fitted last, as JSON by engine."""
+MODELS: Final[Document[dict[str, Any]]] = Document("energy_models", dict[str, Any], {})
+"""The energies that were fitted last, by engine."""
 
 ONE_VERSION: Final = "one_orca_version"
 ONE_LEVEL: Final = "one_level_of_theory"
@@ -122,9 +123,9 @@ def judge_one(
 def energy_model(ledger: LedgerReader, engine: str | None) -> EnergyModel | None:
     """Return the energies fitted last to an engine's results, or None."""
     try:
-        kept = json.loads(ledger.meta(MODELS_KEY) or "{}")
+        kept = MODELS.read(ledger)
         return EnergyModel.from_json(kept[engine or UNKNOWN_ENGINE])
-    except (ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return None
 
 
@@ -150,9 +151,9 @@ def evaluate(campaign: Campaign, ledger: LedgerReader, *, store: bool = False) -
     run.fit()
     if store and isinstance(ledger, Ledger):
         ledger.set_quality(run.changed(), run.judged_for)
-        text = json.dumps({engine: model.to_json() for engine, model in run.models.items()}, sort_keys=True)
-        if ledger.meta(MODELS_KEY) != text:
-            ledger.set_meta(MODELS_KEY, text)
+        models = {engine: model.to_json() for engine, model in run.models.items()}
+        if MODELS.read(ledger) != models:
+            MODELS.write(ledger, models)
     return run.quality()
 
 

@@ -5,11 +5,12 @@ Each run makes it at its end. But a pause, or whatever else stops a campaign, mo
 
 import json
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from oact_dagster.feed.state import PAUSED, read_feed_state
 from oact_dagster.intake.csv_stamp import why_refused
+from oact_dagster.ledger.documents import Document
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
@@ -19,9 +20,6 @@ MOST_SUMMARY_TRIES: Final = 3
 
 ASK_AGAIN_S: Final = 300.0
 """Time in s before another request, since a run takes some time."""
-
-KEY: Final = "summary"
-"""Key in the ledger's ``meta``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +34,9 @@ class _State:
     """Time of the last request; Unix time, s."""
     times: int = 0
     """Number of requests."""
+
+
+SUMMARY: Final = Document("summary", _State, _State())
 
 
 def standing(campaign: Campaign, ledger: LedgerReader) -> str:
@@ -58,13 +59,9 @@ def note_shown(ledger: Ledger, shown: str) -> None:
         ledger: The ledger, open for writing.
         shown: The :func:`standing`, read before the summary was made.
     """
-
-    def change(text: str | None) -> str:
-        state = _parsed(text)
-        answered = state.asked_for == shown
-        return json.dumps(asdict(_State(shown) if answered else replace(state, shown=shown)))
-
-    ledger.change_meta(KEY, change)
+    SUMMARY.change(
+        ledger, lambda state: _State(shown) if state.asked_for == shown else replace(state, shown=shown)
+    )
 
 
 def to_ask(campaign: Campaign, ledger: Ledger, *, under_way: bool, now: float | None = None) -> str:
@@ -81,34 +78,21 @@ def to_ask(campaign: Campaign, ledger: Ledger, *, under_way: bool, now: float | 
     """
     at = time.time() if now is None else now
     present = standing(campaign, ledger)
-    if present == _parsed(ledger.meta(KEY)).shown:
+    if present == SUMMARY.read(ledger).shown:
         return ""
     key = ""
 
-    def change(text: str | None) -> str:
+    def change(state: _State) -> _State:
         nonlocal key
-        state, key = _parsed(text), ""
+        key = ""
         times = state.times if state.asked_for == present else 0
         waits = times > 0 and (
             times >= MOST_SUMMARY_TRIES or under_way or 0 <= at - state.asked_at < ASK_AGAIN_S
         )
         if state.shown == present or waits:
-            return text or json.dumps(asdict(state))
+            return state
         key = f"campaign_summary {at!r} {times + 1}"
-        return json.dumps(asdict(_State(state.shown, present, at, times + 1)))
+        return _State(state.shown, present, at, times + 1)
 
-    ledger.change_meta(KEY, change)
+    SUMMARY.change(ledger, change)
     return key
-
-
-def _parsed(text: str | None) -> _State:
-    try:
-        kept = json.loads(text or "{}")
-        return _State(
-            str(kept.get("shown", _State().shown)),
-            str(kept.get("asked_for", "")),
-            float(kept.get("asked_at", 0.0)),
-            int(kept.get("times", 0)),
-        )
-    except (ValueError, TypeError, AttributeError):
-        return _State()

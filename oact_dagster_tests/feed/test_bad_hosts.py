@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from oact_dagster.feed.bad_hosts import KEY, bad_hosts, left_out, let_in
+from oact_dagster.feed.bad_hosts import BAD_HOSTS, bad_hosts, left_out, let_in
 from oact_dagster.ledger import health
 from oact_dagster.ledger.states import Outcome
 from oact_dagster.ledger.store import Ledger
@@ -113,5 +113,5 @@ def test_the_submit_host_is_no_node_and_on_one_node_it_is_only_told(
 
 def test_what_cannot_be_read_is_none(campaign: Campaign, ledger: Ledger) -> None:
     for text in ("[]", "{", '{"out": 3}'):
-        ledger.set_meta(KEY, text)
+        ledger.set_meta(BAD_HOSTS.key, text)
         assert left_out(ledger) == bad_hosts(campaign, ledger) == {}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from oact_dagster.feed.decisions import decide_feed, decide_retry
-from oact_dagster.feed.notices import FIRST_DELAY_S, KEY, MOST_TRIES, tell
+from oact_dagster.feed.notices import FIRST_DELAY_S, MOST_TRIES, NEWS, tell
 from oact_dagster.feed.state import let_go_on, pause
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign, load_campaign
@@ -141,7 +141,7 @@ def test_a_tick_that_died_before_it_could_tell(paused: tuple[Campaign, Ledger], 
 def test_who_is_to_be_told_only_later_is_told_then(paused: tuple[Campaign, Ledger], told: Told) -> None:
     campaign, ledger = paused
     nobody = campaign.model_copy(update={"notify": NotifySettings()})
-    assert tick(nobody, ledger, T0) == [] and ledger.meta(KEY) is None
+    assert tick(nobody, ledger, T0) == [] and ledger.meta(NEWS.key) is None
     assert tick(campaign, ledger, T0 + 60) == [] and len(told.texts) == 1
 
 
@@ -165,9 +165,9 @@ def test_only_the_way_that_failed_is_tried_again(
 def test_what_cannot_be_read_is_told_once_more(paused: tuple[Campaign, Ledger], told: Told) -> None:
     campaign, ledger = paused
     for broken in ("[", "[]", '{"paused": {}}', '{"paused": {"text": "a", "left": 1, "tries": 1}}'):
-        ledger.set_meta(KEY, broken)
+        ledger.set_meta(NEWS.key, broken)
         tick(campaign, ledger, T0)
-        assert json.loads(ledger.meta(KEY) or "")["paused"]["tries"] == 1
+        assert json.loads(ledger.meta(NEWS.key) or "")["paused"]["tries"] == 1
     assert len(told.texts) == 4
 
 

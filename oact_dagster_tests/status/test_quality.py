@@ -22,7 +22,7 @@ from oact_dagster.quality.measurements import composition_of
 from oact_dagster.quality.rules import QUALITY_RULES, Severity
 from oact_dagster.settings.campaign import Campaign, read_campaign
 from oact_dagster.status.quality import (
-    MODELS_KEY,
+    MODELS,
     Quality,
     RuleSummary,
     energy_model,
@@ -326,7 +326,7 @@ def test_one_structure_is_judged_as_among_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kept", ["", "[]", "{", '{"ORCA": 3}', '{"ORCA": {"n": 4}}', "null"])
 def test_a_model_that_cannot_be_read_is_none(tmp_path: Path, kept: str) -> None:
     with Ledger(tmp_path / "workflow.db", create=True) as ledger:
-        ledger.set_meta(MODELS_KEY, kept)
+        ledger.set_meta(MODELS.key, kept)
         assert energy_model(ledger, ORCA_NAME) is None
 
 

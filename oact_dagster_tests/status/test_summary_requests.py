@@ -12,8 +12,8 @@ from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign, load_campaign
 from oact_dagster.status.summary_requests import (
     ASK_AGAIN_S,
-    KEY,
     MOST_SUMMARY_TRIES,
+    SUMMARY,
     note_shown,
     standing,
     to_ask,
@@ -109,7 +109,7 @@ def test_what_cannot_be_read_is_asked_for_once_more(made: tuple[Campaign, Ledger
     campaign, ledger = made
     pause(ledger, "all is wrong")
     for broken in ("[", "[1]", "null", "", '{"times": "x"}'):
-        ledger.set_meta(KEY, broken)
+        ledger.set_meta(SUMMARY.key, broken)
         assert asks(campaign, ledger) and not asks(campaign, ledger)
 
 
