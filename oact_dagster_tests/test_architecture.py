@@ -5,6 +5,7 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -109,22 +110,27 @@ def module_file(name: str) -> Path | None:
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
 
-def test_the_payload_reaches_little() -> None:
-    """With everything that it imports in turn, also in functions: it is started once for each structure."""
+@cache
+def payload_modules() -> frozenset[str]:
+    """Modules of the package that the payload imports, with everything that those import, also in functions."""
     reached: set[str] = set()
-    strangers: set[str] = set()
-    waiting = ["oact_dagster.launchers.payload"]
+    waiting = {"oact_dagster.launchers.payload"}
     while waiting:
         name = waiting.pop()
         file = module_file(name)
-        if file is None or name in reached:
-            continue
-        reached.add(name)
-        for other in imported(file):
-            if other.split(".")[0] == PACKAGE:
-                waiting.append(other)
-            elif other.split(".")[0] not in sys.stdlib_module_names:
-                strangers.add(other.split(".")[0])
+        if file is not None and name not in reached:
+            reached.add(name)
+            waiting.update(other for other in imported(file) if other.split(".")[0] == PACKAGE)
+    return frozenset(reached)
+
+
+def test_the_payload_reaches_little() -> None:
+    """It is started once for each structure."""
+    reached = payload_modules()
+    used = {
+        other.split(".")[0] for name in reached if (file := module_file(name)) for other in imported(file)
+    }
+    strangers = used - sys.stdlib_module_names - {PACKAGE}
     ours = {name.split(".")[1] for name in reached if "." in name}
     assert ours == {"launchers", "orca", "files"}
     assert {name.split(".")[2] for name in reached if name.startswith("oact_dagster.launchers.")} == {

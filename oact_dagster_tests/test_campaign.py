@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 
 from oact_dagster.attempts.job_folder import input_text
+from oact_dagster.errors import CampaignError
 from oact_dagster.intake.identity import check_identity, fix_names
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.level_of_theory import fix_level_of_theory
 from oact_dagster.ledger.states import NewStructure, Outcome
 from oact_dagster.ledger.store import Ledger
-from oact_dagster.settings.campaign import CampaignError, load_campaign
+from oact_dagster.settings.campaign import load_campaign
 from oact_dagster_tests.ledger.samples import run, structure
 
 GOOD = "name: demo\ncsv: structures.csv\norca:\n  command: /opt/orca/orca\n"

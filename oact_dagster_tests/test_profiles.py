@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from oact_dagster.attempts.engine import EngineError, find_engine
-from oact_dagster.settings.campaign import Campaign, CampaignError, checked_profile, load_campaign
+from oact_dagster.attempts.engine import find_engine
+from oact_dagster.errors import CampaignError, EngineError
+from oact_dagster.settings.campaign import Campaign, checked_profile, load_campaign
 from oact_dagster.settings.profiles import profiles_file
 from oact_dagster_tests.cli.command import assert_one_line, oact
 from oact_dagster_tests.intake.intake_samples import row, write_csv

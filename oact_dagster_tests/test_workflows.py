@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import oact_dagster.workflows as api
-from oact_dagster.attempts.setup_hook import SetupError
+from oact_dagster.errors import SetupError
 from oact_dagster.workflows import (
     DEFAULT_ORCA_CONFIG,
     ArchitectorWorkflow,

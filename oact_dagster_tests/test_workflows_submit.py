@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from oact_dagster.attempts.engine import EngineError
+from oact_dagster.errors import EngineError
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE
 from oact_dagster.ledger.states import Outcome
 from oact_dagster.workflows import (

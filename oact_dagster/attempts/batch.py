@@ -29,13 +29,14 @@ from oact_dagster.attempts.selection import BatchRequest
 from oact_dagster.attempts.setup_hook import load_setup_func
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest
 from oact_dagster.attempts.submitter import Submitter
+from oact_dagster.errors import LauncherError
 from oact_dagster.feed.decisions import why_stopped
 from oact_dagster.launchers.attempt_files import has_run
 from oact_dagster.launchers.protocol import Launcher
 from oact_dagster.ledger.level_of_theory import fix_level_of_theory
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.store import Ledger
-from oact_dagster.schedulers.jobs import JobState, LauncherError, Phase
+from oact_dagster.schedulers.jobs import JobState, Phase
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.text import pluralise
 

@@ -7,12 +7,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from oact_dagster.errors import EngineError
 from oact_dagster.orca.outputs.reader import Output
 from oact_dagster.settings.campaign import STANDIN, Campaign
-
-
-class EngineError(Exception):
-    """The engine cannot be run; the text is one line that says why and what would be right."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 from oact_dagster.attempts.events import Completed, Event, Failed, InputWritten, NotRun
 from oact_dagster.attempts.job_folder import FolderWriter
 from oact_dagster.attempts.job_layout import JobLayout
-from oact_dagster.attempts.setup_hook import SetupError, load_setup_func
+from oact_dagster.attempts.setup_hook import load_setup_func
+from oact_dagster.errors import SetupError
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import AttemptRecord, Status, StructureRecord
 from oact_dagster.ledger.store import Ledger

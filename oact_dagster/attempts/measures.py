@@ -1,6 +1,7 @@
 """What the quality rules need of an output, measured while it is at hand."""
 
-from oact_dagster.orca.geometry import GeometryError, parse_geometry
+from oact_dagster.errors import GeometryError
+from oact_dagster.orca.geometry import parse_geometry
 from oact_dagster.orca.outputs.reader import Output, Termination
 from oact_dagster.quality.bonds import BondChange, bond_change
 

@@ -9,14 +9,13 @@ from oact_dagster.attempts.events import (
     Note,
 )
 from oact_dagster.attempts.next_attempt import NextAttempt, plan_next
-from oact_dagster.attempts.setup_hook import SetupError
+from oact_dagster.errors import InputRefused, SetupError
 from oact_dagster.ledger.states import (
     AttemptRecord,
     Claim,
     Status,
     StructureRecord,
 )
-from oact_dagster.orca.inputs.settings import InputRefused
 from oact_dagster.orca.remedies.next_input import Stop
 
 

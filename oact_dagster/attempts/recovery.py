@@ -20,6 +20,7 @@ from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.orca_version import of_the_ledgers_orca
 from oact_dagster.attempts.output_verdict import silence
 from oact_dagster.attempts.verdict import Evidence
+from oact_dagster.errors import LauncherError
 from oact_dagster.launchers.attempt_files import (
     ATTEMPT_FILE,
     EXIT_FILE,
@@ -36,7 +37,7 @@ from oact_dagster.ledger.states import AttemptRecord, AttemptState, Ending, Outc
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.orca.outputs.reader import read_output
 from oact_dagster.orca.outputs.silence import silent_for_s
-from oact_dagster.schedulers.jobs import Cause, JobState, LauncherError, Phase
+from oact_dagster.schedulers.jobs import Cause, JobState, Phase
 from oact_dagster.settings.launcher_kinds import on_this_machine
 from oact_dagster.settings.retry import RetrySettings
 

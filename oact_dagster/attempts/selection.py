@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from oact_dagster.errors import SelectionError
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import Status
 from oact_dagster.settings.campaign import Campaign
@@ -49,10 +50,6 @@ class Selection:
     def whole(self) -> bool:
         """Whether all structures of some statuses are asked for, and not a few that were named."""
         return self.select.strip() in BY_STATUS and self.limit is None
-
-
-class SelectionError(ValueError):
-    """A selection cannot be read; the text is one line that says what is right."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from oact_dagster.errors import CampaignError, SetupError
 from oact_dagster.ledger.states import JobRecord
-from oact_dagster.settings.campaign import Campaign, CampaignError
+from oact_dagster.settings.campaign import Campaign
 
 SetupFunc = Callable[[Path, JobRecord], Any]
 """Called with the new folder and the structure; a string that it returns counts in the input's data version."""
-
-
-class SetupError(Exception):
-    """A user's function raised, or did what it must not; the text is one line."""
 
 
 def load_setup_func(campaign: Campaign) -> SetupFunc | None:

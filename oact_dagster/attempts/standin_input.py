@@ -1,6 +1,6 @@
 """What the stand-in engine would refuse of an input: found before anything is started."""
 
-from oact_dagster.orca.inputs.settings import InputRefused
+from oact_dagster.errors import InputRefused
 from oact_dagster.standin.input_reader import InputError, read_input
 from oact_dagster.standin.surrogate import OxidationStateError, surrogate_of
 

@@ -14,20 +14,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from oact_dagster.attempts.batch import BatchRun
-from oact_dagster.attempts.engine import Engine, EngineError, find_engine
+from oact_dagster.attempts.engine import Engine, find_engine
 from oact_dagster.attempts.events import Event, InputWritten
 from oact_dagster.attempts.job_folder import FolderWriter
 from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.next_attempt import NextAttempt, plan_next
 from oact_dagster.attempts.selection import BatchRequest
-from oact_dagster.attempts.setup_hook import SetupError, SetupFunc, load_setup_func
+from oact_dagster.attempts.setup_hook import SetupFunc, load_setup_func
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest, signals_stop
+from oact_dagster.errors import EngineError, LauncherError, SetupError
 from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.ledger.level_of_theory import check_level_of_theory
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
-from oact_dagster.schedulers.jobs import LauncherError
 from oact_dagster.settings.campaign import Campaign
 
 WITHOUT_LIMIT: Final = 10**9

@@ -22,7 +22,7 @@ from oact_dagster.attempts.monitor import Monitor
 from oact_dagster.attempts.next_attempt import AVOID
 from oact_dagster.attempts.orca_version import of_the_ledgers_orca
 from oact_dagster.attempts.planner import AttemptPlanner
-from oact_dagster.attempts.setup_hook import SetupError
+from oact_dagster.errors import InputRefused, LauncherError, SetupError
 from oact_dagster.feed.bad_hosts import bad_hosts
 from oact_dagster.launchers.packing import expected_cost
 from oact_dagster.ledger.states import (
@@ -33,8 +33,7 @@ from oact_dagster.ledger.states import (
     StructureRecord,
 )
 from oact_dagster.orca.failures import FailureClass
-from oact_dagster.orca.inputs.settings import InputRefused
-from oact_dagster.schedulers.jobs import Job, LauncherError
+from oact_dagster.schedulers.jobs import Job
 from oact_dagster.text import pluralise
 
 PROGRESS_LINES_PER_S: Final = 5.0

@@ -69,8 +69,9 @@ def orca_command(given: str | None, profile: "Profile | None" = None) -> str | N
 
 def say_what_next(campaign: "Campaign") -> None:
     """Print what the user can do with a new campaign; warn if ORCA cannot run yet."""
-    from oact_dagster.attempts.engine import EngineError, find_engine
+    from oact_dagster.attempts.engine import find_engine
     from oact_dagster.cli.environment import export_lines, shown_path
+    from oact_dagster.errors import EngineError
     from oact_dagster.settings.campaign import STANDIN
 
     try:

@@ -4,6 +4,8 @@ from typing import Any, Final
 
 import click
 
+from oact_dagster.errors import OactError
+
 EXIT_REFUSED: Final = 2
 """Exit code when nothing was run: the settings, the CSV, the engine or a folder must be mended first."""
 
@@ -11,7 +13,7 @@ EXIT_INTERRUPTED: Final = 130
 """Exit code after Ctrl+C, as shells have it."""
 
 
-class RefusedError(Exception):
+class RefusedError(OactError):
     """Nothing was run; the text is one line for each thing that must be mended."""
 
 
@@ -46,26 +48,4 @@ def told_of(error: Exception) -> str | None:
     if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}"
-    return " ".join(str(error).split()) if _is_ours(error) else None
-
-
-# By name: to import them all here would cost `oact --help` its speed.
-OURS: Final = frozenset(
-    {
-        ("oact_dagster.settings.campaign", "CampaignError"),
-        ("oact_dagster.defs.storage_faults", "StorageError"),
-        ("oact_dagster.ledger.connection", "LedgerError"),
-        ("oact_dagster.intake.report", "IntakeRefused"),
-        ("oact_dagster.attempts.engine", "EngineError"),
-        ("oact_dagster.export.formats", "ExportError"),
-        ("oact_dagster.maintenance.existing_ledger", "FromLedgerRefused"),
-        ("oact_dagster.attempts.selection", "SelectionError"),
-        ("oact_dagster.launchers.protocol", "LauncherError"),
-        ("oact_dagster.report.writer", "ReportError"),
-    }
-)
-"""Modules and names of the errors whose text is one line for the user."""
-
-
-def _is_ours(error: Exception) -> bool:
-    return any((kind.__module__, kind.__qualname__) in OURS for kind in type(error).__mro__)
+    return " ".join(str(error).split()) if isinstance(error, OactError) else None

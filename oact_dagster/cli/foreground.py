@@ -30,12 +30,12 @@ def check_before(campaign: Campaign, orca_option: str = "") -> None:
     Raises:
         RefusedError: with a line for each problem.
     """
-    from oact_dagster.attempts.engine import EngineError, find_engine
+    from oact_dagster.attempts.engine import find_engine
     from oact_dagster.attempts.input_text import input_settings
     from oact_dagster.attempts.job_layout import jobs_dir_refused
     from oact_dagster.attempts.setup_hook import load_setup_func
-    from oact_dagster.orca.inputs.writer import InputRefused, check_settings
-    from oact_dagster.settings.campaign import CampaignError
+    from oact_dagster.errors import CampaignError, EngineError, InputRefused
+    from oact_dagster.orca.inputs.writer import check_settings
 
     found = []
     try:

@@ -18,11 +18,12 @@ from oact_dagster.defs.intake import intake_asset
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.metadata import row_metadata
 from oact_dagster.defs.partitions import structure_partitions
+from oact_dagster.errors import CampaignError
 from oact_dagster.intake.identity import check_identity
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.states import StructureRecord
 from oact_dagster.ledger.store import Ledger
-from oact_dagster.settings.campaign import Campaign, CampaignError
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.quality import Quality
 from oact_dagster.status.summary import RESULTS_FILE
 

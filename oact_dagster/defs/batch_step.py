@@ -22,7 +22,7 @@ from dagster import (
 from sqlalchemy.exc import SQLAlchemyError
 
 from oact_dagster.attempts.batch import BatchRun
-from oact_dagster.attempts.engine import EngineError, find_engine
+from oact_dagster.attempts.engine import find_engine
 from oact_dagster.attempts.events import Event, Note
 from oact_dagster.attempts.selection import BatchRequest
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest, signals_stop
@@ -31,11 +31,11 @@ from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.pipes import batch_pipes
 from oact_dagster.defs.storage_faults import StorageGuard, guarded
 from oact_dagster.defs.summary import summary_materialization
+from oact_dagster.errors import CampaignError, EngineError, LauncherError
 from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.store import Ledger
-from oact_dagster.schedulers.jobs import LauncherError
-from oact_dagster.settings.campaign import Campaign, CampaignError
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.quality import Quality, evaluate
 from oact_dagster.status.summary_requests import note_shown, standing
 

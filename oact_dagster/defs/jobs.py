@@ -9,7 +9,7 @@ import dagster as dg
 
 from oact_dagster.attempts.events import Event, TakenIn
 from oact_dagster.attempts.job_layout import JobLayout
-from oact_dagster.attempts.selection import BatchRequest, Selection, SelectionError, resolve
+from oact_dagster.attempts.selection import BatchRequest, Selection, resolve
 from oact_dagster.attempts.stop_request import StopRequest
 from oact_dagster.defs.assets import open_ledger
 from oact_dagster.defs.batch_step import StepEvent, Watch, run_in_step
@@ -18,6 +18,7 @@ from oact_dagster.defs.dagster_internals import plan_partitions
 from oact_dagster.defs.keys import CampaignKeys, name_prefix
 from oact_dagster.defs.metadata import row_metadata
 from oact_dagster.defs.missing_materializations import missing_materializations
+from oact_dagster.errors import SelectionError
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.maintenance.update import launchers_of, update_running

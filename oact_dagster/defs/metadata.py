@@ -7,9 +7,10 @@ from typing import Any
 from dagster import MetadataValue, TableColumn, TableRecord, TableSchema
 
 from oact_dagster.attempts.events import Completed, Failed, InputWritten
+from oact_dagster.errors import GeometryError
 from oact_dagster.ledger.states import AttemptRecord, StructureRecord
 from oact_dagster.orca.formula import hill_formula
-from oact_dagster.orca.geometry import GeometryError, parse_geometry
+from oact_dagster.orca.geometry import parse_geometry
 from oact_dagster.orca.outputs.convergence import Convergence
 from oact_dagster.pictures.convergence import convergence_picture
 from oact_dagster.pictures.geometry import geometry_picture

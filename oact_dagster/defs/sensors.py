@@ -16,13 +16,14 @@ from oact_dagster.defs.dead_runs import close_dead_runs
 from oact_dagster.defs.keys import CampaignKeys, name_prefix, summarise_name
 from oact_dagster.defs.missing_materializations import missing_materializations
 from oact_dagster.defs.requests import ask_for, ask_for_summary, not_claimed_yet, under_way
+from oact_dagster.errors import CampaignError
 from oact_dagster.feed.decisions import Decision, decide_feed, decide_retry
 from oact_dagster.feed.notices import tell
 from oact_dagster.intake.csv_stamp import TAKEN_IN, csv_stamp, is_taken_in, why_refused
 from oact_dagster.intake.identity import check_identity
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.store import Ledger
-from oact_dagster.settings.campaign import Campaign, CampaignError, load_campaign
+from oact_dagster.settings.campaign import Campaign, load_campaign
 from oact_dagster.text import pluralise
 
 RUN_KEY_TAG: Final = "dagster/run_key"
@@ -40,8 +41,8 @@ _IN_DEFINITIONS: Final = ("name", "asset_prefix", "csv", "ledger")
 Decide = Callable[..., Decision]
 
 
-class _SkipError(Exception):
-    """A tick has nothing to ask for; the text says why."""
+_UNUSABLE = (CampaignError, LedgerError, sqlite3.Error)
+"""Why a tick asks for nothing; a sensor that fails would be as silent, and less clear."""
 
 
 def campaign_sensors(
@@ -123,7 +124,7 @@ def _intake_sensor(
                         return _result(context, said, [], summary)
                     # One that is set back to what it was is another intake, not the one of then.
                     stamp += f" after {ledger.meta(TAKEN_IN)}"
-        except (CampaignError, LedgerError, sqlite3.Error) as error:
+        except _UNUSABLE as error:
             return dg.SkipReason(str(error))
         except OSError as error:
             return dg.SkipReason(f"{loaded.csv}: {error.strerror or error}")
@@ -170,7 +171,7 @@ def _asking(
                 decision = decide(campaign, ledger, requested, runs=runs)
                 undelivered = tell(campaign, ledger, decision)
                 summary = ask_for_summary(context.instance, campaign, ledger)
-        except _SkipError as why:
+        except _UNUSABLE as why:
             return dg.SkipReason(str(why))
         for wrong in undelivered:
             context.log.warning(wrong)
@@ -193,7 +194,7 @@ def _timeout_sensor(loaded: Campaign, job: dg.JobDefinition) -> dg.SensorDefinit
             with _ledger_of(loaded) as (campaign, ledger):
                 left = len(ledger.batches.left_by_dead())
                 marked = ledger.figures.count_running_unfollowed()
-        except _SkipError as why:
+        except _UNUSABLE as why:
             return dg.SkipReason(str(why))
         seen = (
             f"{pluralise(left, 'structure', 'was', 'were')} left by runs that are gone, {marked}"
@@ -224,7 +225,7 @@ def _harvest_sensor(loaded: Campaign, job: dg.JobDefinition) -> dg.SensorDefinit
                 closed = close_dead_runs(context.instance, campaign, ledger)
                 left = ledger.batches.left_by_dead()
                 unshown = missing_materializations(context.instance, campaign, ledger)
-        except _SkipError as why:
+        except _UNUSABLE as why:
             return dg.SkipReason(str(why))
         seen = (
             f"{pluralise(closed, 'run')} whose process is gone {'was' if closed == 1 else 'were'} closed,"
@@ -264,19 +265,16 @@ def _ledger_of(loaded: Campaign) -> Iterator[tuple[Campaign, Ledger]]:
     """The settings as they are now and the ledger, where they can be used.
 
     Raises:
-        _SkipError: it cannot; a sensor that fails would be as silent, and less clear.
+        CampaignError, LedgerError: it cannot.
     """
     if not loaded.ledger.exists():
-        raise _SkipError(
+        raise LedgerError(
             f"there is no ledger yet: materialize intake, or switch {name_prefix(loaded)}intake_sensor on"
         )
-    try:
-        campaign = _current_settings(loaded)
-        with Ledger(campaign.ledger) as ledger:
-            check_identity(campaign, ledger)
-            yield campaign, ledger
-    except (CampaignError, LedgerError, sqlite3.Error) as error:
-        raise _SkipError(str(error)) from None
+    campaign = _current_settings(loaded)
+    with Ledger(campaign.ledger) as ledger:
+        check_identity(campaign, ledger)
+        yield campaign, ledger
 
 
 def _result(

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from oact_dagster.attempts.full_disk import no_space_in, why_full
 from oact_dagster.defs.dagster_internals import intercept
+from oact_dagster.errors import OactError
 
 _FILES: Final = ("dagster.yaml", "history/runs.db", "history/runs/index.db", "schedules/schedules.db")
 """Of an instance; without the last three where it keeps its events in PostgreSQL."""
@@ -24,7 +25,7 @@ _GUARD: Final = "_oact_guard"
 """Where an instance keeps its guard: both go together."""
 
 
-class StorageError(Exception):
+class StorageError(OactError):
     """Dagster's storage cannot be used; the text is one line that says where, why and what to do."""
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
+from oact_dagster.errors import OactError
 from oact_dagster.export.frame import About, Frame
 
 EXTXYZ: Final = "extxyz"
@@ -17,7 +18,7 @@ SUFFIXES: Final = {EXTXYZ: ".extxyz", PARQUET: ".parquet", ASE_DB: ".db"}
 _OTHER_SUFFIXES: Final = {".xyz": EXTXYZ}
 
 
-class ExportError(Exception):
+class ExportError(OactError):
     """Nothing can be exported. The message is one line that says why and what would be right."""
 
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from oact_dagster.errors import CampaignError
 from oact_dagster.settings.campaign import (
     CAMPAIGN_FILE,
     Campaign,
-    CampaignError,
     checked_profile,
     load_campaign,
     read_campaign,

@@ -8,12 +8,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from oact_dagster.errors import CsvError, GeometryError, IntakeRefused
 from oact_dagster.intake.columns import listed
-from oact_dagster.intake.csv_rows import CsvError, CsvFile
-from oact_dagster.intake.report import IntakeRefused
+from oact_dagster.intake.csv_rows import CsvFile
 from oact_dagster.intake.rows import whole_number
 from oact_dagster.orca.elements import ATOMIC_NUMBERS
-from oact_dagster.orca.geometry import GeometryError, parse_geometry
+from oact_dagster.orca.geometry import parse_geometry
 
 SAMPLE_ROWS: Final = 100
 """Number of rows sampled."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from oact_dagster.intake.report import IntakeRefused
+from oact_dagster.errors import IntakeRefused
 from oact_dagster.settings.campaign import Campaign
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
+from oact_dagster.errors import CsvError
+
 _CHUNK_BYTES: Final = 1 << 20
 """How much of the file is read at once."""
 
@@ -24,10 +26,6 @@ MAX_ROW_BYTES: Final = 16 << 20
 _QUOTE: Final = ord('"')
 _DOUBLED_QUOTES: Final = re.compile(rb'(?:""[^"]*+)++')
 _BOM: Final = b"\xef\xbb\xbf"
-
-
-class CsvError(ValueError):
-    """A CSV that cannot be read; the text is one line: the file, the line, what is wrong, what is right."""
 
 
 class CsvRow(NamedTuple):

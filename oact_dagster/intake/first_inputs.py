@@ -7,9 +7,9 @@ from pathlib import Path
 
 from oact_dagster.attempts.input_text import input_settings, input_text
 from oact_dagster.attempts.job_layout import SHARDED_FROM, JobLayout
+from oact_dagster.errors import CsvError, IntakeRefused
 from oact_dagster.intake.columns import Columns
-from oact_dagster.intake.csv_rows import CsvError, CsvFile
-from oact_dagster.intake.report import IntakeRefused
+from oact_dagster.intake.csv_rows import CsvFile
 from oact_dagster.intake.rows import check_row, record_of
 from oact_dagster.launchers.attempt_files import INPUT_FILE
 from oact_dagster.ledger.states import NewStructure, Rejection

@@ -11,11 +11,12 @@ from dataclasses import replace
 from typing import Final
 
 from oact_dagster.attempts.job_layout import choose_layout
+from oact_dagster.errors import CsvError, IntakeRefused
 from oact_dagster.intake.column_guess import GuessedColumns, guess_columns
 from oact_dagster.intake.columns import Columns
 from oact_dagster.intake.comparison import LISTED, Comparison
-from oact_dagster.intake.csv_rows import CsvError, CsvFile, CsvRow
-from oact_dagster.intake.report import IntakeRefused, IntakeReport
+from oact_dagster.intake.csv_rows import CsvFile, CsvRow
+from oact_dagster.intake.report import IntakeReport
 from oact_dagster.intake.rows import annotations, check_row
 from oact_dagster.intake.run_order import Order, put_in_order
 from oact_dagster.ledger.states import NewStructure, Rejection
@@ -23,7 +24,7 @@ from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.text import pluralise
 
-__all__ = ["GuessedColumns", "IntakeRefused", "IntakeReport", "guess_columns", "take_in"]
+__all__ = ["GuessedColumns", "IntakeReport", "guess_columns", "take_in"]
 
 CHUNK_ROWS: Final = 2000
 """Rows written in one transaction."""

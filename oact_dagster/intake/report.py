@@ -7,10 +7,6 @@ from oact_dagster.ledger.states import Rejection
 from oact_dagster.text import pluralise
 
 
-class IntakeRefused(ValueError):  # noqa: N818 - the name says what happened to the CSV
-    """The whole CSV is refused. The message is one line that says what, where and what would be right."""
-
-
 @dataclass(frozen=True, slots=True)
 class IntakeReport:
     """What an intake found and did."""

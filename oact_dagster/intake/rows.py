@@ -6,11 +6,12 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from oact_dagster.errors import GeometryError, StructureError
 from oact_dagster.intake.columns import Columns
 from oact_dagster.intake.csv_rows import CsvRow
 from oact_dagster.ledger.states import NewStructure, Place, Rejection, Status, StructureRecord
-from oact_dagster.orca.geometry import GeometryError, parse_geometry
-from oact_dagster.orca.structure import Structure, StructureError
+from oact_dagster.orca.geometry import parse_geometry
+from oact_dagster.orca.structure import Structure
 
 _LONGEST_REASON: Final = 300
 _WHOLE: Final = re.compile(rb"\s*([+-]?[0-9]{1,9})(?:\.0*)?\s*")

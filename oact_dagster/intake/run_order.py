@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from oact_dagster.attempts.disk_estimate import Sizes
+from oact_dagster.errors import InputRefused
 from oact_dagster.intake.columns import Columns
 from oact_dagster.intake.csv_rows import CsvFile, CsvRow
 from oact_dagster.intake.rows import priority_of
@@ -16,7 +17,6 @@ from oact_dagster.launchers.packing import expected_cost
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import Place
 from oact_dagster.ledger.store import Ledger
-from oact_dagster.orca.inputs.settings import InputRefused
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.text import pluralise
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from oact_dagster.errors import LauncherError
 from oact_dagster.schedulers.command import run_command
-from oact_dagster.schedulers.jobs import LauncherError
 
 _ANSWER_S: Final = 20.0
 """How long a scheduler's command may take to tell, s."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from oact_dagster.errors import LauncherError
 from oact_dagster.schedulers.command import run_command
-from oact_dagster.schedulers.jobs import LauncherError
 
 FLUX_ANSWER_S: Final = 20.0
 """How long Flux may take to answer, s."""

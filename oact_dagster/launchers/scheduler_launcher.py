@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from oact_dagster.errors import LauncherError, NoAnswerError
 from oact_dagster.launchers.attempt_files import FILES_SHOW_S, has_run, read_exit, read_start
 from oact_dagster.launchers.protocol import Orphan, Submission
-from oact_dagster.schedulers.command import NoAnswerError
 from oact_dagster.schedulers.job_array import JobArray, find_arrays, split
 from oact_dagster.schedulers.job_script import PAYLOAD, JobEnvironment, by_hand_name
-from oact_dagster.schedulers.jobs import Cause, Job, JobState, LauncherError, Phase
+from oact_dagster.schedulers.jobs import Cause, Job, JobState, Phase
 from oact_dagster.schedulers.protocol import ArrayNames, Reply, Scheduler
 from oact_dagster.text import pluralise
 

@@ -9,11 +9,13 @@ from typing import Final
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
+from oact_dagster.errors import OactError
+
 CACHE_KB: Final = 32_000
 """Pages kept in memory: a claim or a record of a thousand structures touches some thousand pages."""
 
 
-class LedgerError(Exception):
+class LedgerError(OactError):
     """The ledger cannot be used as asked; the text is one line that says why and what to do."""
 
 

@@ -28,16 +28,25 @@ from oact_dagster.attempts.disk_estimate import (
     measured_model,
     room_at,
 )
-from oact_dagster.attempts.engine import EngineError, find_engine
+from oact_dagster.attempts.engine import find_engine
 from oact_dagster.attempts.input_text import input_settings, input_text
 from oact_dagster.attempts.job_layout import jobs_dir_refused
 from oact_dagster.attempts.setup_hook import load_setup_func
+from oact_dagster.errors import (
+    CampaignError,
+    CsvError,
+    EngineError,
+    GeometryError,
+    InputRefused,
+    IntakeRefused,
+    LauncherError,
+    StructureError,
+)
 from oact_dagster.intake.columns import Columns
 from oact_dagster.intake.comparison import Comparison
-from oact_dagster.intake.csv_rows import CsvError, CsvFile, CsvRow
+from oact_dagster.intake.csv_rows import CsvFile, CsvRow
 from oact_dagster.intake.identity import check_names
 from oact_dagster.intake.intake import MANY_STRUCTURES, tell_nobody
-from oact_dagster.intake.report import IntakeRefused
 from oact_dagster.intake.rows import check_row, record_of, whole_number
 from oact_dagster.launchers.parsl.choose import workers_refused
 from oact_dagster.launchers.parsl.config import require_parsl
@@ -48,12 +57,11 @@ from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import Rejection, Status, StructureRecord
 from oact_dagster.maintenance.job_requests import JobRequests
-from oact_dagster.orca.geometry import GeometryError, parse_geometry
-from oact_dagster.orca.inputs.writer import InputRefused, check_settings, estimate_maxcore
-from oact_dagster.orca.structure import Structure, StructureError
+from oact_dagster.orca.geometry import parse_geometry
+from oact_dagster.orca.inputs.writer import check_settings, estimate_maxcore
+from oact_dagster.orca.structure import Structure
 from oact_dagster.schedulers.examination import examine_jobs
-from oact_dagster.schedulers.jobs import LauncherError
-from oact_dagster.settings.campaign import Campaign, CampaignError
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.staleness import stale_results
 
 _EXAMPLES: Final = 3

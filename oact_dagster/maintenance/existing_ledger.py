@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from oact_dagster.attempts.job_layout import JobLayout
+from oact_dagster.errors import OactError
 from oact_dagster.intake.bare_campaign import DEFAULT_PATTERN
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import JobRecord, Status
@@ -23,7 +24,7 @@ _EXAMPLES: Final = 10
 _LOOKED_AT: Final = 200
 
 
-class FromLedgerRefused(ValueError):  # noqa: N818 - it says what happened to the ledger
+class FromLedgerRefused(OactError, ValueError):  # noqa: N818 - it says what happened to the ledger
     """No campaign can be made of a ledger; the text is one line that says why, and what would be right."""
 
 

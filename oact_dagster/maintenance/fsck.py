@@ -15,6 +15,7 @@ from typing import Final
 
 from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.recovery import GRACE_S, LauncherOf, last_sign, split_by_life
+from oact_dagster.errors import LauncherError
 from oact_dagster.ledger.by_hand import move_folders
 from oact_dagster.ledger.consistency import CONSISTENCY_RULES, broken_rows, damage, mend, release_dead_writer
 from oact_dagster.ledger.owner import Owner
@@ -33,7 +34,7 @@ from oact_dagster.maintenance.fsck_folders import (
     unproved_results,
 )
 from oact_dagster.maintenance.update import update_running
-from oact_dagster.schedulers.jobs import LauncherError, Phase
+from oact_dagster.schedulers.jobs import Phase
 from oact_dagster.settings.launcher_kinds import jobs_outlive_run
 
 _EXAMPLES: Final = 20

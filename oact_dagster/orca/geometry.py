@@ -11,25 +11,13 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
+from oact_dagster.errors import GeometryError
 from oact_dagster.orca.elements import ATOMIC_NUMBERS
 
 CLOSEST_ALLOWED: Final = 0.5
 """Shortest allowed distance between two nuclei, in Å (H2 has 0.74 Å). A shorter one means a duplicated atom."""
 
 _AN_ATOM: Final = "'El x y z' in Å, such as 'O 0.0 0.0 1.76'"
-
-
-class GeometryError(ValueError):
-    """Invalid geometry. The message is one line: what, where, and what would be right.
-
-    Attributes:
-        kind: Kind of problem in a few words, such as ``two atoms on one spot``; reports count refusals by it.
-    """
-
-    def __init__(self, message: str, *, kind: str = "unreadable geometry") -> None:
-        """Set the one-line message and the kind of problem."""
-        super().__init__(message)
-        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)

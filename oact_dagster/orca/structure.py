@@ -3,22 +3,10 @@
 import hashlib
 from dataclasses import dataclass
 
+from oact_dagster.errors import StructureError
 from oact_dagster.orca.elements import ATOMIC_NUMBERS
 from oact_dagster.orca.formula import hill_formula
 from oact_dagster.orca.geometry import Geometry
-
-
-class StructureError(ValueError):
-    """Charge or number of unpaired electrons that these atoms cannot have. The message is one line.
-
-    Attributes:
-        kind: Kind of problem in a few words, such as ``electron parity``; reports count refusals by it.
-    """
-
-    def __init__(self, message: str, *, kind: str = "electrons that do not fit the atoms") -> None:
-        """Set the one-line message and the kind of problem."""
-        super().__init__(message)
-        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)

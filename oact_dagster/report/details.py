@@ -6,9 +6,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from oact_dagster.errors import GeometryError
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import Status, StructureRecord
-from oact_dagster.orca.geometry import GeometryError, parse_geometry
+from oact_dagster.orca.geometry import parse_geometry
 from oact_dagster.orca.outputs.convergence import read_convergence
 from oact_dagster.orca.outputs.reader import read_output, tail
 from oact_dagster.pictures.convergence import convergence_picture

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+from oact_dagster.errors import OactError
 from oact_dagster.files import atomic_file
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.report.charts import charts, status_chart
@@ -34,7 +35,7 @@ _ROWS_OF_A_PICTURE: Final = 300
 _HINT: Final = "words, status:failed, scf>100 …"
 
 
-class ReportError(ValueError):
+class ReportError(OactError, ValueError):
     """The report would overwrite a file that is not a report; the text is one line."""
 
 

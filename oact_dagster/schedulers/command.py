@@ -8,11 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from oact_dagster.schedulers.jobs import LauncherError
-
-
-class NoAnswerError(Exception):
-    """The scheduler did not answer: nothing is known. The text is one line that says what it did instead."""
+from oact_dagster.errors import LauncherError
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from oact_dagster.schedulers.command import NoAnswerError
-from oact_dagster.schedulers.jobs import LauncherError
+from oact_dagster.errors import LauncherError, NoAnswerError
 from oact_dagster.schedulers.protocol import Finding, PlannedJobs
 from oact_dagster.schedulers.registry import make_scheduler
 from oact_dagster.settings.launcher import LauncherSettings

@@ -6,10 +6,6 @@ from pathlib import Path
 from typing import Final
 
 
-class LauncherError(Exception):
-    """Jobs cannot be run as asked; the text is one line that says why and what to do."""
-
-
 class Phase(StrEnum):
     """Where a job is."""
 

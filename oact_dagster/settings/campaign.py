@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from oact_dagster.errors import CampaignError
 from oact_dagster.orca.inputs.basis import is_file
 from oact_dagster.orca.inputs.canonical_level import canonical_level
 from oact_dagster.orca.inputs.settings import InputSettings
@@ -29,7 +30,7 @@ from oact_dagster.settings.feed import FeedSettings
 from oact_dagster.settings.launcher import LauncherSettings
 from oact_dagster.settings.notify import NotifySettings
 from oact_dagster.settings.orca import OrcaSettings
-from oact_dagster.settings.profiles import ORCA_COMMAND, Profile, ProfileError, find_profile
+from oact_dagster.settings.profiles import ORCA_COMMAND, Profile, find_profile
 from oact_dagster.settings.quality import QualitySettings
 from oact_dagster.settings.retry import RetrySettings
 from oact_dagster.settings.text import read_settings
@@ -52,10 +53,6 @@ _GEOMETRY_CYCLES = re.compile(r"\s*%geom\s+maxiter\s+\d+\s+end\s*", re.IGNORECAS
 _OWNER = r"^(team:\S+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,})$"
 
 _SQLITE_MAGIC = b"SQLite format 3"
-
-
-class CampaignError(ValueError):
-    """A campaign's settings are missing or wrong; the text is one line that says what, where and what is right."""
 
 
 class Campaign(Settings):
@@ -390,13 +387,13 @@ def read_campaign(text: str, file: Path, profile: str | None = None) -> Campaign
     except ValueError as error:
         raise CampaignError(f"{file}{error}") from None
     if not isinstance(raw, dict):
-        raise CampaignError(f"{file}: must hold settings as `key: value` lines, such as `name: demo`")
+        raise CampaignError("must hold settings as `key: value` lines, such as `name: demo`", file)
     raw, site = _with_profile(raw, profile)
     try:
         campaign = Campaign.model_validate(raw)
     except ValidationError as error:
         beneath = "" if site is None else f" (with profile {site.name} of {site.file})"
-        raise CampaignError(f"{file}: {explain_errors(error, Campaign)}{beneath}") from None
+        raise CampaignError(f"{explain_errors(error, Campaign)}{beneath}", file) from None
     folder = file.parent
     campaign = campaign.model_copy(
         update={
@@ -419,10 +416,7 @@ def checked_profile(name: str) -> Profile:
     Raises:
         CampaignError: there is none of this name, or a setting is wrong; the profiles' file and its profiles are named.
     """
-    try:
-        profile = find_profile(name)
-    except ProfileError as error:
-        raise CampaignError(str(error)) from None
+    profile = find_profile(name)
     where = f"{profile.file}: profile {name}"
     if "profile" in profile.launcher:
         raise CampaignError(f"{where}: profile: a profile names no other one; {profile.there}")
@@ -470,7 +464,7 @@ def _with_basis_files(orca: OrcaSettings, file: Path) -> OrcaSettings:
         path = Path(os.path.abspath(file.parent / Path(value).expanduser()))
         if not path.is_file():
             raise CampaignError(
-                f"{file}: orca.{key}: {value}: no such file; give a basis file or the name of a basis"
+                f"orca.{key}: {value}: no such file; give a basis file or the name of a basis", file
             )
         found[key] = str(path)
     return orca.model_copy(update=found)

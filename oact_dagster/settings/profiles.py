@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from oact_dagster.errors import CampaignError
 from oact_dagster.settings.text import read_settings
 
 PROFILES_VARIABLE: Final = "OACT_PROFILES"
@@ -23,10 +24,6 @@ PROFILES_VARIABLE: Final = "OACT_PROFILES"
 
 ORCA_COMMAND: Final = "orca_command"
 """ORCA's path on a site, which stands in for ``orca.command``."""
-
-
-class ProfileError(ValueError):
-    """A profile is missing or wrong; the text is one line that names the file, and what is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,32 +73,32 @@ def find_profile(name: str) -> Profile:
     """Read a profile.
 
     Raises:
-        ProfileError: the file cannot be read, has no such profile, or the profile is no mapping.
+        CampaignError: the file cannot be read, has no such profile, or the profile is no mapping.
     """
     file = profiles_file()
     try:
         found = read_settings(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise ProfileError(
+        raise CampaignError(
             f"{file}: no such file, in which profile {name} would be; write it (a mapping of launcher settings for each"
             f" profile), or name another one in {PROFILES_VARIABLE}"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ProfileError(f"{file}: cannot be read: {error}") from None
+        raise CampaignError(f"{file}: cannot be read: {error}") from None
     except ValueError as error:
-        raise ProfileError(f"{file}{error}") from None
+        raise CampaignError(f"{file}{error}") from None
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        raise ProfileError(
+        raise CampaignError(
             f"{file}: must hold a mapping for each profile, such as `tuolumne: {{kind: flux}}`"
         )
     names = tuple(found)
     if name not in found:
         near = difflib.get_close_matches(name, names, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ProfileError(f"{file}: no profile {name}{hint}; profiles in it: {', '.join(names) or 'none'}")
+        raise CampaignError(f"{file}: no profile {name}{hint}; profiles in it: {', '.join(names) or 'none'}")
     settings = found[name] if found[name] is not None else {}
     if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
-        raise ProfileError(
+        raise CampaignError(
             f"{file}: profile {name}: must hold settings as `key: value` lines, such as `queue: pbatch`"
         )
     launcher = {key: value for key, value in settings.items() if key != ORCA_COMMAND}
@@ -113,14 +110,14 @@ def _with_orca(profile: Profile, command: object) -> Profile:
     """The profile with ORCA's path.
 
     Raises:
-        ProfileError: it is no path that means the same from every folder.
+        CampaignError: it is no path that means the same from every folder.
     """
     if command is None:
         return profile
     text = command.strip() if isinstance(command, str) else ""
     text = str(Path(text).expanduser()) if os.sep in text else text
     if not text or not text.isprintable() or (os.sep in text and not Path(text).is_absolute()):
-        raise ProfileError(
+        raise CampaignError(
             f"{profile.file}: profile {profile.name}: {ORCA_COMMAND}: must be the absolute path of orca, or a name on"
             f" PATH (given: {command!r}); {profile.there}"
         )

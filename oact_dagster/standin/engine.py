@@ -12,6 +12,7 @@ from tblite import library
 from tblite.exceptions import TBLiteRuntimeError
 from tblite.interface import Calculator, Result
 
+from oact_dagster.errors import OactError
 from oact_dagster.standin.surrogate import Surrogate
 
 Array = npt.NDArray[np.float64]
@@ -69,7 +70,7 @@ class SinglePoint:
     gradient_seconds: float
 
 
-class ScfConvergenceError(Exception):
+class ScfConvergenceError(OactError):
     """The SCF did not converge within the given number of iterations."""
 
     def __init__(self, iterations: int) -> None:
@@ -77,7 +78,7 @@ class ScfConvergenceError(Exception):
         self.iterations = iterations
 
 
-class TbliteError(Exception):
+class TbliteError(OactError):
     """tblite failed in another way, or returned numbers that are not finite."""
 
 

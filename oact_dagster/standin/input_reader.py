@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from oact_dagster.errors import OactError
 from oact_dagster.orca.elements import ATOMIC_NUMBERS
 
 OPT_KEYWORDS: Final = frozenset({"OPT", "COPT", "LOOSEOPT", "NORMALOPT", "TIGHTOPT", "VERYTIGHTOPT"})
@@ -18,7 +19,7 @@ _DIRECTIVE: Final = re.compile(r"%\s*(\w+)(.*)")
 _FRAGMENT: Final = re.compile(r"\(\d+\)$")
 
 
-class InputError(Exception):
+class InputError(OactError):
     """The input cannot be read or asks for something impossible. The message says what."""
 
 

@@ -10,11 +10,11 @@ from typing import Final
 import numpy as np
 
 from oact_dagster.attempts.disk_estimate import Sizes
+from oact_dagster.errors import InputRefused
 from oact_dagster.ledger.figures import Origin
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import EndedAttempt, Outcome, Status, StructureLine
 from oact_dagster.orca.failures import FailureClass
-from oact_dagster.orca.inputs.settings import InputRefused
 from oact_dagster.orca.metals import main_metal
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.overview import Overview, overview_of

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TypedDict
 
+from oact_dagster.errors import CampaignError
 from oact_dagster.intake.bare_campaign import DEFAULT_PATTERN, bare_campaign
-from oact_dagster.settings.campaign import CAMPAIGN_FILE, Campaign, CampaignError, load_campaign
+from oact_dagster.settings.campaign import CAMPAIGN_FILE, Campaign, load_campaign
 from oact_dagster.settings.launcher_kinds import scheduler_names
 
 

@@ -8,11 +8,11 @@ from oact_dagster.attempts.input_text import input_text
 from oact_dagster.attempts.job_folder import FolderWriter
 from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.setup_hook import run_setup
+from oact_dagster.errors import CampaignError
 from oact_dagster.files import atomic_write
 from oact_dagster.intake.bare_campaign import DEFAULT_PATTERN
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, INPUT_FILE, has_run
 from oact_dagster.ledger.states import JobRecord, StructureRecord
-from oact_dagster.settings.campaign import CampaignError
 from oact_dagster.workflows.orca_config import OrcaConfig, campaign_of
 
 SetupFunc = Callable[[Path, JobRecord], Any]
@@ -48,14 +48,17 @@ def prepare_job_directory(
         SetupError: ``setup_func`` raised.
         OSError: it cannot be written.
     """
-    # Messages begin with the ledger's path, but there is no ledger here.
-    unnamed = Path(root_dir) / "workflow.db"
     try:
         campaign = campaign_of(
-            unnamed, root_dir, config=orca_config, n_cores=n_cores, job_dir_pattern=job_dir_pattern
+            Path(root_dir) / "workflow.db",
+            root_dir,
+            config=orca_config,
+            n_cores=n_cores,
+            job_dir_pattern=job_dir_pattern,
         )
     except CampaignError as error:
-        raise ValueError(str(error).removeprefix(f"{unnamed.expanduser().absolute()}: ")) from None
+        # Messages begin with the ledger's path, and here is none.
+        raise ValueError(error.problem) from None
     layout = JobLayout(campaign.jobs_dir, campaign.job_dir_pattern)
     record = structure_record(job_record)
     folder = layout.folder(record.orig_index, record.id, record.job_dir)

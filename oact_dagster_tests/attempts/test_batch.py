@@ -13,11 +13,11 @@ import pytest
 from oact_dagster.attempts.events import Completed, Failed, InputWritten, Note, NotRun, Running
 from oact_dagster.attempts.selection import Selection, resolve
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest
+from oact_dagster.errors import LauncherError
 from oact_dagster.intake.intake import take_in
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
-from oact_dagster.schedulers.jobs import LauncherError
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.campaigns import write_campaign

@@ -18,7 +18,7 @@ from oact_dagster.attempts.disk_estimate import (
     measured_model,
     room_at,
 )
-from oact_dagster.orca.inputs.writer import InputRefused
+from oact_dagster.errors import InputRefused
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.settings.orca import OrcaSettings
 

@@ -12,12 +12,13 @@ from oact_dagster.attempts.events import Completed, Event, Failed
 from oact_dagster.attempts.known_results import write_inputs
 from oact_dagster.attempts.selection import BatchRequest
 from oact_dagster.attempts.setup_hook import load_setup_func
+from oact_dagster.errors import CampaignError
 from oact_dagster.intake.intake import take_in
 from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.maintenance.check import check_campaign
-from oact_dagster.settings.campaign import Campaign, CampaignError
+from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.staleness import stale_results
 from oact_dagster.workflows import ArchitectorWorkflow
 from oact_dagster_tests.campaigns import write_campaign

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from oact_dagster.attempts.folder_cleanup import FAILURE_FILE, Kind, apply_keep, kind_of
+from oact_dagster.errors import CampaignError
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE
 from oact_dagster.ledger.by_hand import update_metrics
 from oact_dagster.ledger.states import Outcome, Preparation
 from oact_dagster.ledger.store import Ledger
-from oact_dagster.settings.campaign import CampaignError, load_campaign
+from oact_dagster.settings.campaign import load_campaign
 from oact_dagster_tests.cli.command import assert_one_line, oact
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.job_folders import made_job

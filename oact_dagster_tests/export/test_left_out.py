@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from oact_dagster.attempts.selection import SelectionError
+from oact_dagster.errors import SelectionError
 from oact_dagster.export.export import default_target
 from oact_dagster.export.formats import ExportError
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE

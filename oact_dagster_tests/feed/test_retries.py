@@ -15,13 +15,13 @@ from oact_dagster.attempts.engine import find_engine
 from oact_dagster.attempts.events import Completed, Event, Failed, InputWritten, Note
 from oact_dagster.attempts.next_attempt import NextAttempt, plan_next
 from oact_dagster.attempts.selection import BatchRequest, Selection, resolve
+from oact_dagster.errors import CampaignError, LauncherError
 from oact_dagster.intake.intake import take_in
 from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.states import AttemptRecord, Outcome, Status
 from oact_dagster.ledger.store import Ledger
-from oact_dagster.schedulers.jobs import LauncherError
-from oact_dagster.settings.campaign import Campaign, CampaignError, load_campaign
+from oact_dagster.settings.campaign import Campaign, load_campaign
 from oact_dagster.status.staleness import stale_results
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import TestEngine

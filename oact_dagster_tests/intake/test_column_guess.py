@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from oact_dagster.intake.intake import IntakeRefused, guess_columns, take_in
+from oact_dagster.errors import IntakeRefused
+from oact_dagster.intake.intake import guess_columns, take_in
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.intake.intake_samples import HYDROXYL, WATER, campaign_on, row, write_csv
 

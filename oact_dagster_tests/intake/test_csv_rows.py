@@ -7,8 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from oact_dagster.errors import CsvError
 from oact_dagster.intake import csv_rows
-from oact_dagster.intake.csv_rows import CsvError, CsvFile
+from oact_dagster.intake.csv_rows import CsvFile
 
 
 def read(path: Path) -> tuple[tuple[str, ...], list[list[str]]]:

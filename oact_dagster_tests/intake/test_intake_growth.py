@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
+from oact_dagster.errors import IntakeRefused
 from oact_dagster.intake import intake
-from oact_dagster.intake.intake import IntakeRefused, take_in
+from oact_dagster.intake.intake import take_in
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.intake.intake_samples import COLUMNS, campaign_on, row, write_csv
 from oact_dagster_tests.intake.test_intake_refused import refusal

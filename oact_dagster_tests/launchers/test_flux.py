@@ -19,18 +19,18 @@ from oact_dagster.attempts.job_folder import FolderWriter
 from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.next_attempt import plan_next
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest
+from oact_dagster.errors import LauncherError, NoAnswerError
 from oact_dagster.feed.bad_hosts import bad_hosts
 from oact_dagster.launchers.scheduler_launcher import SchedulerLauncher
 from oact_dagster.ledger.queue import Due
 from oact_dagster.ledger.states import Outcome, Status
-from oact_dagster.schedulers.command import NoAnswerError
 from oact_dagster.schedulers.flux.commands import Flux
 from oact_dagster.schedulers.flux.directives import requires
 from oact_dagster.schedulers.flux.states import f58, job_state, read_jobs
 from oact_dagster.schedulers.job_array import ResourceRequest
 from oact_dagster.schedulers.job_files import job_file_text
 from oact_dagster.schedulers.job_script import JobEnvironment
-from oact_dagster.schedulers.jobs import Cause, LauncherError, Phase
+from oact_dagster.schedulers.jobs import Cause, Phase
 from oact_dagster.schedulers.protocol import JobOptions
 from oact_dagster.schedulers.slurm.commands import Slurm
 from oact_dagster_tests.batches import batch, settled

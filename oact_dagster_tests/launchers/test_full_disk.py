@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from oact_dagster.attempts.events import Completed
+from oact_dagster.errors import LauncherError
 from oact_dagster.launchers.attempt_files import OUTPUT_FILE
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.schedulers.job_array import JobArray
-from oact_dagster.schedulers.jobs import LauncherError
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.engines import TestEngine

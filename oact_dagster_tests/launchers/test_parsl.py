@@ -14,6 +14,7 @@ import pytest
 
 from oact_dagster.attempts.events import Completed, Event, NotRun, Running
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest
+from oact_dagster.errors import LauncherError
 from oact_dagster.launchers.allocation_end import AllocationEnd
 from oact_dagster.launchers.attempt_files import (
     ATTEMPT_FILE,
@@ -29,7 +30,7 @@ from oact_dagster.launchers.parsl.config import PoolOptions
 from oact_dagster.launchers.parsl.launcher import ParslLauncher
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
-from oact_dagster.schedulers.jobs import Cause, Job, LauncherError, Phase
+from oact_dagster.schedulers.jobs import Cause, Job, Phase
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import TestEngine

@@ -15,11 +15,11 @@ import pytest
 
 from oact_dagster.attempts.events import Completed, Note, NotRun
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest
+from oact_dagster.errors import LauncherError
 from oact_dagster.launchers.attempt_files import START_FILE
 from oact_dagster.launchers.parsl import pool
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
-from oact_dagster.schedulers.jobs import LauncherError
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.engines import TestEngine

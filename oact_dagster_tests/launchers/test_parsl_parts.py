@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from oact_dagster.errors import LauncherError
 from oact_dagster.launchers.attempt_files import EXIT_FILE, ExitRecord, How, exit_text
 from oact_dagster.launchers.parsl import blocks
 from oact_dagster.launchers.parsl.app import TaskEnd, run_attempt
@@ -17,7 +18,7 @@ from oact_dagster.launchers.parsl.config import ports_refused
 from oact_dagster.launchers.parsl.control import ControlFolder
 from oact_dagster.launchers.parsl.lost import MARGIN_S, SEEN_S, LostAttempts
 from oact_dagster.schedulers.command import Answer
-from oact_dagster.schedulers.jobs import Job, LauncherError
+from oact_dagster.schedulers.jobs import Job
 
 # --- tickets -------------------------------------------------------------------------------------------------------
 

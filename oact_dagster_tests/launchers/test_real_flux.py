@@ -16,13 +16,14 @@ import pytest
 from oact_dagster.attempts.events import Completed, Event, Failed, Note, NotRun, Running
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest
 from oact_dagster.attempts.submission import preview
+from oact_dagster.errors import LauncherError
 from oact_dagster.feed.bad_hosts import bad_hosts
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.maintenance.check import check_campaign
 from oact_dagster.schedulers.flux.commands import Flux
 from oact_dagster.schedulers.flux.directives import requires
 from oact_dagster.schedulers.flux.states import f58
-from oact_dagster.schedulers.jobs import LauncherError, Phase
+from oact_dagster.schedulers.jobs import Phase
 from oact_dagster.schedulers.protocol import JobOptions
 from oact_dagster_tests.batches import batch, settled
 from oact_dagster_tests.engines import TestEngine

@@ -17,6 +17,7 @@ from oact_dagster.attempts.events import Completed, Failed, Note, NotRun, Runnin
 from oact_dagster.attempts.monitor import STILLBORN_JOBS
 from oact_dagster.attempts.selection import Selection, resolve
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest
+from oact_dagster.errors import LauncherError
 from oact_dagster.feed.decisions import decide_feed
 from oact_dagster.feed.state import pause
 from oact_dagster.launchers.choose import make_launcher
@@ -26,7 +27,7 @@ from oact_dagster.orca.outputs.reader import read_output
 from oact_dagster.schedulers.job_array import ResourceRequest, split
 from oact_dagster.schedulers.job_files import job_file_text
 from oact_dagster.schedulers.job_script import JobEnvironment, write_script
-from oact_dagster.schedulers.jobs import Job, LauncherError, Phase
+from oact_dagster.schedulers.jobs import Job, Phase
 from oact_dagster.schedulers.protocol import JobOptions
 from oact_dagster.schedulers.slurm.commands import Slurm, task_ranges
 from oact_dagster.status.feed_status import feed_overview

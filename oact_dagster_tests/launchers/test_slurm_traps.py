@@ -14,12 +14,12 @@ import pytest
 from oact_dagster.attempts.events import Completed, Event, Failed, Note, NotRun, Running, Stuck
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest
 from oact_dagster.attempts.submission import preview
+from oact_dagster.errors import LauncherError, NoAnswerError
 from oact_dagster.launchers.leftovers import end_leftovers
 from oact_dagster.ledger.states import Outcome, Status
-from oact_dagster.schedulers.command import NoAnswerError
 from oact_dagster.schedulers.job_array import JobArray
 from oact_dagster.schedulers.job_script import JobEnvironment
-from oact_dagster.schedulers.jobs import Cause, Job, JobCosts, JobState, LauncherError, Phase
+from oact_dagster.schedulers.jobs import Cause, Job, JobCosts, JobState, Phase
 from oact_dagster.schedulers.protocol import JobOptions, Reply
 from oact_dagster.schedulers.slurm.commands import Slurm
 from oact_dagster_tests.batches import batch, settled

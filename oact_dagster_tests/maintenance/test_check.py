@@ -12,7 +12,8 @@ import yaml
 from oact_dagster.attempts.disk_estimate import Sizes, documented_model
 from oact_dagster.cli.check_json import check_json
 from oact_dagster.cli.check_text import check_lines
-from oact_dagster.intake.intake import IntakeRefused, take_in
+from oact_dagster.errors import IntakeRefused
+from oact_dagster.intake.intake import take_in
 from oact_dagster.ledger.level_of_theory import fix_level_of_theory
 from oact_dagster.ledger.schema import SCHEMA_VERSION
 from oact_dagster.ledger.states import Outcome, Preparation, Status

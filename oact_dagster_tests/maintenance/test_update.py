@@ -12,6 +12,7 @@ import pytest
 from oact_dagster.attempts.engine import STANDIN_NAME
 from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.recovery import LauncherOf, UpdateReport
+from oact_dagster.errors import LauncherError
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, TOKEN_VARIABLE, How
 from oact_dagster.launchers.protocol import Orphan, Submission
 from oact_dagster.ledger.by_hand import record_seen, update_status
@@ -20,7 +21,7 @@ from oact_dagster.ledger.states import Outcome, Preparation, SeenEnding, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.maintenance.fsck_folders import Unreadable, unproved_results
 from oact_dagster.maintenance.update import launchers_of, update_running
-from oact_dagster.schedulers.jobs import Job, JobState, LauncherError, Phase
+from oact_dagster.schedulers.jobs import Job, JobState, Phase
 from oact_dagster_tests.engines import ENERGY, TestEngine
 from oact_dagster_tests.job_folders import age, made_job, write_exit
 from oact_dagster_tests.ledger.samples import claim, structure

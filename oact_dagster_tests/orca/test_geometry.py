@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oact_dagster.orca.geometry import Geometry, GeometryError, parse_geometry
+from oact_dagster.errors import GeometryError
+from oact_dagster.orca.geometry import Geometry, parse_geometry
 
 URANYL = "U 0.0 0.0 0.0\nO 0.0 0.0 1.76\nO 0.0 0.0 -1.76\n"
 

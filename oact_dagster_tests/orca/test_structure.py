@@ -2,8 +2,9 @@
 
 import pytest
 
+from oact_dagster.errors import StructureError
 from oact_dagster.orca.geometry import parse_geometry
-from oact_dagster.orca.structure import Structure, StructureError
+from oact_dagster.orca.structure import Structure
 
 URANYL = "U 0 0 0\nO 0 0 1.76\nO 0 0 -1.76\n"
 

@@ -14,10 +14,11 @@ from click.testing import CliRunner
 
 from oact_dagster.attempts.events import Completed
 from oact_dagster.cli import main
+from oact_dagster.errors import NoAnswerError
 from oact_dagster.feed.bad_hosts import can_leave_out
 from oact_dagster.launchers.choose import make_launcher
 from oact_dagster.ledger.states import Status
-from oact_dagster.schedulers.command import Answer, NoAnswerError, run_command
+from oact_dagster.schedulers.command import Answer, run_command
 from oact_dagster.schedulers.job_array import JobArray, ResourceRequest
 from oact_dagster.schedulers.job_script import Directives, by_hand_name, quoted
 from oact_dagster.schedulers.jobs import JobState, Phase

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
+from oact_dagster.errors import LauncherError
 from oact_dagster.schedulers.command import run_command
-from oact_dagster.schedulers.jobs import LauncherError
 
 LABEL: Final = "oact"
 ANSWER_S: Final = 60.0

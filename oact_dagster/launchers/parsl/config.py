@@ -14,8 +14,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from oact_dagster.errors import LauncherError
 from oact_dagster.launchers.parsl.blocks import LABEL, block_label
-from oact_dagster.schedulers.jobs import LauncherError
 
 if TYPE_CHECKING:
     from parsl.config import Config

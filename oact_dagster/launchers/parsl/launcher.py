@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from oact_dagster.errors import LauncherError
 from oact_dagster.launchers.allocation_end import AllocationEnd
 from oact_dagster.launchers.attempt_files import read_exit, read_start
 from oact_dagster.launchers.leftovers import end_leftovers, end_marked
@@ -29,7 +30,6 @@ from oact_dagster.schedulers.jobs import (
     Cause,
     Job,
     JobState,
-    LauncherError,
     Phase,
     ended_with,
     not_started,

@@ -14,13 +14,13 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final
 
+from oact_dagster.errors import LauncherError
 from oact_dagster.launchers.leftovers import end_marked
 from oact_dagster.launchers.parsl.app import TaskAnswer, run_attempt
 from oact_dagster.launchers.parsl.block_watch import PATIENCE_THRESHOLDS, Block, BlockPhase, BlockWatch
 from oact_dagster.launchers.parsl.blocks import ANSWER_S, end_blocks
 from oact_dagster.launchers.parsl.config import POOL_VARIABLE, PoolOptions, build_config
 from oact_dagster.launchers.parsl.control import ControlFolder
-from oact_dagster.schedulers.jobs import LauncherError
 
 CLEANUP_S: Final = 20.0
 """How long Parsl may take to close: it waits for answers of processes that may be dead, s."""

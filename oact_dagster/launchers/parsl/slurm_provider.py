@@ -8,8 +8,8 @@ from parsl.jobs.states import JobState, JobStatus
 from parsl.providers import SlurmProvider
 from parsl.providers.errors import SubmitException
 
+from oact_dagster.errors import LauncherError
 from oact_dagster.launchers.parsl.blocks import QueuedBlock, blocks_of
-from oact_dagster.schedulers.jobs import LauncherError
 
 _STATES: Final = {"R": JobState.RUNNING, "CG": JobState.RUNNING, "S": JobState.HELD, "ST": JobState.HELD}
 """Of Slurm's short words; all others are of jobs that wait."""

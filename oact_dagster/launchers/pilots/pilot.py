@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from oact_dagster.errors import LauncherError
 from oact_dagster.launchers.allocation_end import AllocationEnd, find_allocation_end
 from oact_dagster.launchers.attempt_files import StartRecord, claim_folder
 from oact_dagster.launchers.node_cores import cores_here, cores_missing
@@ -31,7 +32,7 @@ from oact_dagster.launchers.pilots.pilot_files import (
     write_end,
 )
 from oact_dagster.launchers.pilots.shared_list import Entry, SharedList
-from oact_dagster.schedulers.jobs import Cause, JobState, LauncherError, Phase, not_started
+from oact_dagster.schedulers.jobs import Cause, JobState, Phase, not_started
 from oact_dagster.text import pluralise
 
 _LOOK_S: Final = 1.0

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from oact_dagster.errors import LauncherError
 from oact_dagster.files import FileLock
 from oact_dagster.launchers.pilots.pilot_files import (
     ALIVE_FILE,
@@ -29,7 +30,7 @@ from oact_dagster.launchers.pilots.shared_list import SharedList
 from oact_dagster.launchers.protocol import Orphan, Submission
 from oact_dagster.launchers.scheduler_launcher import SchedulerLauncher
 from oact_dagster.orca.outputs.silence import silent_for_s
-from oact_dagster.schedulers.jobs import WITHDRAWN, Job, JobState, LauncherError, Phase, out_of_time
+from oact_dagster.schedulers.jobs import WITHDRAWN, Job, JobState, Phase, out_of_time
 from oact_dagster.settings.launcher_kinds import PILOTS
 from oact_dagster.text import pluralise
 

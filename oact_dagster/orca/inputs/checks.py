@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
+from oact_dagster.errors import InputRefused
 from oact_dagster.orca.elements import ACTINIDES, ATOMIC_NUMBERS, LANTHANIDES
 from oact_dagster.orca.inputs import potentials
 from oact_dagster.orca.inputs.basis import (
@@ -20,7 +21,7 @@ from oact_dagster.orca.inputs.basis_tables import FROM_ORCA_6_1
 from oact_dagster.orca.inputs.functionals import doubt as functional_doubt
 from oact_dagster.orca.inputs.keywords import check_own_lines
 from oact_dagster.orca.inputs.scf_method import ACCELERATORS, DAMPINGS
-from oact_dagster.orca.inputs.settings import InputRefused, InputSettings
+from oact_dagster.orca.inputs.settings import InputSettings
 from oact_dagster.orca.spans import as_spans
 
 _POTENTIAL_AND_BASIS: Final = "core potential does not match the basis"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from oact_dagster.orca.inputs.settings import InputRefused
+from oact_dagster.errors import InputRefused
 
 _STRING_OR_COMMENT: Final = re.compile(r'"[^"]*"|#[^#]*#?')
 _BRACES: Final = re.compile(r"\{[^{}]*\}")

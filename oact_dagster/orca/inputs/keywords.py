@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
+from oact_dagster.errors import InputRefused
 from oact_dagster.orca.inputs.basis import looks_like_a_basis
 from oact_dagster.orca.inputs.extra_lines import own_words
 from oact_dagster.orca.inputs.functionals import is_composite, known_functional
 from oact_dagster.orca.inputs.potentials import is_potential
-from oact_dagster.orca.inputs.settings import InputRefused, InputSettings
+from oact_dagster.orca.inputs.settings import InputSettings
 
 _GUESSES: Final = frozenset({"MOREAD", "PMODEL", "PATOM", "HUECKEL", "HCORE"})
 _EXCLUSIVE: Final[tuple[frozenset[str], ...]] = (

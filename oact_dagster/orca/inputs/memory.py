@@ -3,8 +3,9 @@
 import math
 from typing import Final
 
+from oact_dagster.errors import InputRefused
 from oact_dagster.orca.inputs.basis import functions_of
-from oact_dagster.orca.inputs.settings import InputRefused, InputSettings
+from oact_dagster.orca.inputs.settings import InputSettings
 from oact_dagster.orca.structure import Structure
 
 LEAST_MAXCORE: Final = 2000

@@ -2,24 +2,12 @@
 
 from dataclasses import dataclass
 
+from oact_dagster.errors import InputRefused
 from oact_dagster.orca.elements import ACTINIDES
 from oact_dagster.orca.inputs import potentials
 from oact_dagster.orca.inputs.basis import is_file
 from oact_dagster.orca.inputs.scf_method import ScfMethod
 from oact_dagster.orca.inputs.templates import DEFAULT_MAXITER, TEMPLATES, Template
-
-
-class InputRefused(ValueError):  # noqa: N818 - users read this name, and it says what happened
-    """Settings, or settings and a structure, that give no valid input. The message is one line.
-
-    Attributes:
-        kind: Kind of problem in a few words, such as ``actinide without a basis``; reports count refusals by it.
-    """
-
-    def __init__(self, message: str, *, kind: str = "impossible setting") -> None:
-        """Set the one-line message and the kind of problem."""
-        super().__init__(message)
-        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)

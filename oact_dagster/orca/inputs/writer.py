@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from oact_dagster.errors import InputRefused
 from oact_dagster.orca.elements import ATOMIC_NUMBERS
 from oact_dagster.orca.inputs import potentials
 from oact_dagster.orca.inputs.basis import is_all_electron, is_file, known_basis
 from oact_dagster.orca.inputs.checks import check_files, check_settings, check_settings_once
 from oact_dagster.orca.inputs.keywords import keyword_line, names_a_guess
 from oact_dagster.orca.inputs.memory import estimate_maxcore, functions_on, number_of_basis_functions
-from oact_dagster.orca.inputs.settings import InputRefused, InputSettings
+from oact_dagster.orca.inputs.settings import InputSettings
 from oact_dagster.orca.inputs.templates import OUTPUT_BLOCKS
 from oact_dagster.orca.structure import Structure
 
 __all__ = [
     "RESTART_FILE",
-    "InputRefused",
     "InputSettings",
     "check_settings",
     "estimate_maxcore",

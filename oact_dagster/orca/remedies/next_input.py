@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
+from oact_dagster.errors import InputRefused
 from oact_dagster.orca.failures import FailureClass, Fault
 from oact_dagster.orca.inputs.checks import check_settings
-from oact_dagster.orca.inputs.settings import InputRefused, InputSettings
+from oact_dagster.orca.inputs.settings import InputSettings
 from oact_dagster.orca.outputs.attempt_evidence import AttemptEvidence, read_evidence
 from oact_dagster.orca.remedies.ladders import DEFAULT_LADDERS, Ladders, check_ladders
 from oact_dagster.orca.remedies.plan import PastAttempt, Plan, ResourceLimits

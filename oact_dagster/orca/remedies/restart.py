@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from oact_dagster.orca.geometry import Geometry, GeometryError, parse_geometry
+from oact_dagster.errors import GeometryError
+from oact_dagster.orca.geometry import Geometry, parse_geometry
 from oact_dagster.orca.inputs.writer import RESTART_FILE
 from oact_dagster.orca.outputs.file_blocks import FileBlocks, UnreadableFileError
 from oact_dagster.orca.outputs.gbw import is_whole_gbw

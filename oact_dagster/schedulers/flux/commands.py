@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from oact_dagster.schedulers.command import Answer, NoAnswerError, run_command
+from oact_dagster.errors import NoAnswerError
+from oact_dagster.schedulers.command import Answer, run_command
 from oact_dagster.schedulers.flux.directives import directives, script_lines
 from oact_dagster.schedulers.flux.examination import examine
 from oact_dagster.schedulers.flux.nodes import eligible_nodes

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from oact_dagster.schedulers.command import NoAnswerError
+from oact_dagster.errors import NoAnswerError
 from oact_dagster.schedulers.flux.nodes import (
     Jobspec,
     Node,

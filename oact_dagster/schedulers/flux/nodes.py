@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from oact_dagster.schedulers.command import Answer, NoAnswerError
+from oact_dagster.errors import NoAnswerError, OactError
+from oact_dagster.schedulers.command import Answer
 
 Run = Callable[[Sequence[str]], Answer]
 Words = Callable[[Answer], str]
@@ -17,7 +18,7 @@ Words = Callable[[Answer], str]
 _QUEUES: Final = ["flux", "resource", "list", "-s", "all", "-n", "-o", "{queue}|{nodelist}"]
 
 
-class NotToldError(Exception):
+class NotToldError(OactError):
     """Flux does not tell this, or not in a way that is known here."""
 
 

@@ -10,7 +10,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from oact_dagster.schedulers.command import Answer, NoAnswerError, run_command
+from oact_dagster.errors import NoAnswerError
+from oact_dagster.schedulers.command import Answer, run_command
 from oact_dagster.schedulers.job_array import JobArray, ResourceRequest
 from oact_dagster.schedulers.jobs import JobCosts, JobState, Phase
 from oact_dagster.schedulers.protocol import (

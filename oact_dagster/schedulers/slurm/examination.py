@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from oact_dagster.schedulers.command import Answer, NoAnswerError
+from oact_dagster.errors import NoAnswerError
+from oact_dagster.schedulers.command import Answer
 from oact_dagster.schedulers.job_array import ResourceRequest
 from oact_dagster.schedulers.protocol import Finding, PlannedJobs, Reply
 from oact_dagster.schedulers.slurm.errors import reply_of, words_of

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from oact_dagster.errors import InputRefused
 from oact_dagster.orca.geometry import parse_geometry
 from oact_dagster.orca.inputs import basis_files
 from oact_dagster.orca.inputs.basis_files import BasisFile, read_basis_file
-from oact_dagster.orca.inputs.writer import InputRefused, InputSettings, check_settings, render_input
+from oact_dagster.orca.inputs.writer import InputSettings, check_settings, render_input
 from oact_dagster.orca.structure import Structure
 
 GAMESS = """\

@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oact_dagster.errors import GeometryError, InputRefused, StructureError
 from oact_dagster.orca.elements import ATOMIC_NUMBERS, SYMBOLS
-from oact_dagster.orca.geometry import GeometryError, parse_geometry
+from oact_dagster.orca.geometry import parse_geometry
 from oact_dagster.orca.inputs.keywords import _contradiction
 from oact_dagster.orca.inputs.scf_method import DAMPINGS, ScfMethod
-from oact_dagster.orca.inputs.writer import InputRefused, InputSettings, check_settings, render_input
-from oact_dagster.orca.structure import Structure, StructureError
+from oact_dagster.orca.inputs.writer import InputSettings, check_settings, render_input
+from oact_dagster.orca.structure import Structure
 
 RELATIVISTIC = {
     "simple_input": "dk3",
