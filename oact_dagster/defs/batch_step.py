@@ -31,9 +31,8 @@ from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.pipes import batch_pipes
 from oact_dagster.defs.storage_faults import StorageGuard, guarded
 from oact_dagster.defs.summary import summary_materialization
-from oact_dagster.errors import CampaignError, EngineError, LauncherError
+from oact_dagster.errors import OactError
 from oact_dagster.launchers.choose import make_launcher
-from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.quality import Quality, evaluate
@@ -123,7 +122,7 @@ def run_in_step(
                 guard.lose(error)
             if guard.lost:
                 raise Failure("; ".join((guard.lost, *told)), allow_retries=False)
-    except (CampaignError, EngineError, LedgerError, LauncherError) as error:
+    except OactError as error:
         raise Failure(str(error), allow_retries=False) from None
     except sqlite3.Error as error:
         raise Failure(f"{campaign.ledger}: cannot be written: {error}", allow_retries=False) from error
@@ -178,7 +177,7 @@ def told_of_all(
         if summary is not None:
             yield summary_materialization(campaign, ledger, summary, quality)
             note_shown(ledger, shown)
-    except (LedgerError, OSError) as error:
+    except (OactError, OSError) as error:
         raise Failure(str(error), allow_retries=False) from None
     except sqlite3.Error as error:
         raise Failure(f"{campaign.ledger}: cannot be written: {error}", allow_retries=False) from error
@@ -204,7 +203,7 @@ def _end_without_dagster(
     """
     batch.let_go(_NOBODY)
     # What goes wrong now is the ledger's or the launcher's, and the next run's to tell.
-    with contextlib.suppress(CampaignError, LedgerError, LauncherError, sqlite3.Error, OSError):
+    with contextlib.suppress(OactError, sqlite3.Error, OSError):
         while (event := _next(events, stop)) is not None:
             if watch is not None:
                 watch(event)
