@@ -16,7 +16,7 @@ from oact_dagster.defs.dead_runs import close_dead_runs
 from oact_dagster.defs.keys import CampaignKeys, name_prefix, summarise_name
 from oact_dagster.defs.missing_materializations import missing_materializations
 from oact_dagster.defs.requests import ask_for, ask_for_summary, not_claimed_yet, under_way
-from oact_dagster.errors import OactError
+from oact_dagster.errors import CampaignError, OactError
 from oact_dagster.feed.decisions import Decision, decide_feed, decide_retry
 from oact_dagster.feed.notices import tell
 from oact_dagster.intake.csv_stamp import TAKEN_IN, csv_stamp, is_taken_in, why_refused
