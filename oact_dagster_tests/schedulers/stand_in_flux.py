@@ -21,15 +21,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(os.environ["STAND_IN_FLUX"])
 DIGITS = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-INSTANCE = {
+INSTANCE: dict[str, Any] = {
     "nodes": {f"fake{number}": {"cores": 16, "properties": []} for number in range(4)},
     "queues": [{"name": "pbatch"}],
     "default": "pbatch",
 }
-QUEUE = {
+QUEUE: dict[str, Any] = {
     "submission": "enabled",
     "scheduling": "started",
     "timelimit": "inf",
@@ -52,12 +53,12 @@ def f58(number: int) -> str:
             return ("f" if os.environ.get("FLUX_F58_FORCE_ASCII") else "ƒ") + text
 
 
-def instance() -> dict:
+def instance() -> dict[str, Any]:
     file = ROOT / "instance.json"
     return {**INSTANCE, **(json.loads(file.read_text()) if file.exists() else {})}
 
 
-def queue_named(name: str) -> dict | None:
+def queue_named(name: str) -> dict[str, Any] | None:
     found = [one for one in instance()["queues"] if one["name"] == name]
     return {**QUEUE, **found[0]} if found else None
 
@@ -76,7 +77,7 @@ def fail(text: str) -> int:
     return 1
 
 
-def load(*, ended: bool = True) -> list[dict]:
+def load(*, ended: bool = True) -> list[dict[str, Any]]:
     """The jobs of this instance, those of before first; without the ended ones where they are not asked for."""
     history = ROOT / "history.json"
     found = json.loads(history.read_text()) if ended and history.exists() else []
@@ -93,7 +94,7 @@ def load(*, ended: bool = True) -> list[dict]:
 # --- constraints: RFC 35, as far as a campaign uses it ---
 
 
-def parse(text: str) -> dict:
+def parse(text: str) -> dict[str, Any]:
     words = re.findall(r"[()|&,]|[^\s()|&,]+", text)
     tree, rest = parse_or(words, text)
     if rest:
@@ -101,7 +102,7 @@ def parse(text: str) -> dict:
     return tree
 
 
-def parse_or(words: list[str], text: str) -> tuple[dict, list[str]]:
+def parse_or(words: list[str], text: str) -> tuple[dict[str, Any], list[str]]:
     terms = []
     while True:
         term, words = parse_and(words, text)
@@ -111,7 +112,7 @@ def parse_or(words: list[str], text: str) -> tuple[dict, list[str]]:
         words = words[1:]
 
 
-def parse_and(words: list[str], text: str) -> tuple[dict, list[str]]:
+def parse_and(words: list[str], text: str) -> tuple[dict[str, Any], list[str]]:
     terms = []
     while words and words[0] not in ("|", ")"):
         word, words = words[0], words[1:]
@@ -133,7 +134,7 @@ def parse_and(words: list[str], text: str) -> tuple[dict, list[str]]:
     return (terms[0] if len(terms) == 1 else {"and": terms}), words
 
 
-def meets(name: str, node: dict, tree: dict) -> bool:
+def meets(name: str, node: dict[str, Any], tree: dict[str, Any]) -> bool:
     ((operator, values),) = tree.items() if tree else (("and", []),)
     if operator in ("and", "or"):
         return (all if operator == "and" else any)(meets(name, node, one) for one in values)
@@ -142,15 +143,15 @@ def meets(name: str, node: dict, tree: dict) -> bool:
     return name in values if operator == "hostlist" else set(values) <= set(node["properties"])
 
 
-def hosts_in(tree: dict) -> list[str]:
+def hosts_in(tree: dict[str, Any]) -> list[str]:
     return leaves(tree, "hostlist")
 
 
-def properties_in(tree: dict) -> list[str]:
+def properties_in(tree: dict[str, Any]) -> list[str]:
     return leaves(tree, "properties")
 
 
-def leaves(tree: dict, kind: str) -> list[str]:
+def leaves(tree: dict[str, Any], kind: str) -> list[str]:
     ((operator, values),) = tree.items() if tree else (("and", []),)
     if operator in ("hostlist", "properties"):
         return list(values) if operator == kind else []
@@ -181,6 +182,7 @@ def submit(arguments: list[str]) -> int:
         print(json.dumps({"attributes": {"system": {**system, **({"constraints": tree} if tree else {})}}}))
         return 0
     found = re.fullmatch(r"(\d+)(?:-(\d+))?", given.cc)
+    assert found, given.cc
     first, last = int(found[1]), int(found[2] or found[1])
     if found[2] is not None and last <= first:
         raise UsageError(f"flux-submit: ERROR: IDset(): Invalid argument: {given.cc}")
@@ -214,7 +216,7 @@ def filled(value: str, number: int) -> str:
         raise UsageError(f"flux: ERROR: Replacement key {error} not found in '{value}'") from None
 
 
-def refused(given: argparse.Namespace, tree: dict) -> str:
+def refused(given: argparse.Namespace, tree: dict[str, Any]) -> str:
     """What the instance says of a job that it does not take; empty where it takes it."""
     here = instance()
     for name in properties_in(tree):
@@ -240,9 +242,11 @@ def refused(given: argparse.Namespace, tree: dict) -> str:
     return ""
 
 
-def start(given: argparse.Namespace, tree: dict, number: int, what: list[str]) -> None:
+def start(given: argparse.Namespace, tree: dict[str, Any], number: int, what: list[str]) -> None:
     here = instance()
-    members = queue_named(given.queue or here["default"])["nodes"]
+    queue = queue_named(given.queue or here["default"])
+    assert queue is not None
+    members = queue["nodes"]
     eligible = [
         name
         for name, node in here["nodes"].items()
@@ -254,7 +258,7 @@ def start(given: argparse.Namespace, tree: dict, number: int, what: list[str]) -
         taken = len(count.read())
         count.write("x")
     job_id = 357321146368 + 16777216 * taken
-    job = {
+    job: dict[str, Any] = {
         "id": job_id, "jobid": f58(job_id), "name": filled(given.job_name, number), "state": "RUN",
         "status": "RUN", "result": "", "returncode": "",
         "exception": {"occurred": False}, "t_submit": time.time(), "urgency": 16,
@@ -289,7 +293,11 @@ def run(job_id: str, node: str, command: list[str]) -> int:
     code = 128 - code if code < 0 else code
     cancelled = (ROOT / f"cancel-{job_id}").exists()
     lost = (ROOT / f"node-failure-{job_id}").exists()
-    end = {"state": "INACTIVE", "returncode": code, "result": "COMPLETED" if code == 0 else "FAILED"}
+    end: dict[str, Any] = {
+        "state": "INACTIVE",
+        "returncode": code,
+        "result": "COMPLETED" if code == 0 else "FAILED",
+    }
     if cancelled:
         end |= {"result": "CANCELED", "returncode": code or 143, "exception": told("cancel", "")}
     if lost:
@@ -302,7 +310,7 @@ def run(job_id: str, node: str, command: list[str]) -> int:
     return 0
 
 
-def told(kind: str, note: str) -> dict:
+def told(kind: str, note: str) -> dict[str, Any]:
     return {"occurred": True, "severity": 0, "type": kind, "note": note}
 
 
@@ -312,7 +320,7 @@ def jobs(arguments: list[str]) -> int:
     options = dict(a.split("=", 1) for a in arguments if a.startswith("--") and "=" in a)
     what = fault()
 
-    def listed(job: dict) -> bool:
+    def listed(job: dict[str, Any]) -> bool:
         # The list follows what was submitted a moment later.
         return what[0] != "lag" or time.time() - job["t_submit"] > 1.0
 
@@ -372,7 +380,10 @@ def queue(arguments: list[str]) -> int:
             "limits.max.ncores": row["max_ncores"],
             "limits.max.nnodes": row["max_nnodes"],
         }
-        print(re.sub(r"\{([\w.]+)\}", lambda found, fields=fields: str(fields[found[1]]), arguments[3]))
+        line = arguments[3]
+        for name, value in fields.items():
+            line = line.replace(f"{{{name}}}", str(value))
+        print(line)
     return 0
 
 
@@ -380,16 +391,16 @@ def resource(arguments: list[str]) -> int:
     here = instance()
     names = list(here["nodes"])
     if arguments == ["R"]:
-        properties: dict[str, list[str]] = {}
+        holders: dict[str, list[str]] = {}
         for rank, node in enumerate(here["nodes"].values()):
             for name in node["properties"]:
-                properties.setdefault(name, []).append(str(rank))
+                holders.setdefault(name, []).append(str(rank))
         ranks = [
             {"rank": str(rank), "children": {"core": f"0-{node['cores'] - 1}" if node["cores"] > 1 else "0"}}
             for rank, node in enumerate(here["nodes"].values())
         ]
-        execution = {"R_lite": ranks, "nodelist": names}
-        execution |= {"properties": {name: ",".join(ranks) for name, ranks in properties.items()}}
+        properties = {name: ",".join(held_by) for name, held_by in holders.items()}
+        execution = {"R_lite": ranks, "nodelist": names, "properties": properties}
         print(json.dumps({"version": 1, "execution": execution}))
         return 0
     assert arguments == ["list", "-s", "all", "-n", "-o", "{queue}|{nodelist}"], arguments
