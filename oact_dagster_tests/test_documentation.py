@@ -264,7 +264,7 @@ class Reader:
                 start_new_session=True,
             )
             try:
-                until(lambda: is_up(server, port, log), f"{block.where}: {command}", 60.0)
+                until(lambda: is_up(server, port, log), f"{block.where}: {command}")
                 server.send_signal(signal.SIGINT)
                 assert server.wait(60) in (0, 130, -signal.SIGINT), log.read_text()
             finally:

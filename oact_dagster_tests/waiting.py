@@ -2,9 +2,13 @@
 
 import time
 from collections.abc import Callable
+from typing import Final
+
+PATIENCE_S: Final = 180.0
+"""Only a test that fails waits so long. A machine with much else to do is several times slower than an idle one."""
 
 
-def until(condition: Callable[[], bool], what: str = "it", seconds: float = 60.0) -> None:
+def until(condition: Callable[[], bool], what: str = "it", seconds: float = PATIENCE_S) -> None:
     """Wait for a condition.
 
     Raises:

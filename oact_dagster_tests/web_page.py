@@ -274,7 +274,7 @@ class Page:
             found[:] = self.pictures_now()
             return [one[0] for one in found] == list(alts) and all(one[1] > 0 for one in found)
 
-        until(drawn, f"the pictures {alts}", 20)
+        until(drawn, f"the pictures {alts}")
         return found
 
     def pictures_now(self) -> list[tuple[str, int, str]]:

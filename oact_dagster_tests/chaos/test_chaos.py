@@ -14,7 +14,7 @@ from oact_dagster_tests.engines import ENERGY
 
 def test_60_structures_come_to_their_end_by_themselves(tmp_path: Path) -> None:
     with world(tmp_path, 60, seed=7) as made:
-        killed = live(made, 420.0, kills=4, every_s=15.0)
+        killed = live(made, 900.0, kills=4, every_s=15.0)
         assert len(killed) >= 2, "there was nobody to kill"
         check(made)
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -55,14 +55,18 @@ class World:
     folder: empty.
     structures: how many.
     seed: decides what the engine does, and who is killed.
+    words: what the engine does with a structure's attempts, one of these for each structure.
+    **settings: of the campaign, beside those of all these tests.
     """
 
-    def __init__(self, folder: Path, structures: int, seed: int, **settings: Any) -> None:
+    def __init__(
+        self, folder: Path, structures: int, seed: int, words: Sequence[str] = WORDS, **settings: Any
+    ) -> None:
         self.random = Random(seed)
         self.structures = structures
         self.engine = TestEngine(folder)
         for number in range(structures):
-            self.engine.set(self.random.choice(WORDS), number)
+            self.engine.set(self.random.choice(words), number)
         campaign: Campaign = write_campaign(
             folder / "campaign",
             structures,
@@ -266,7 +270,10 @@ def _command(process: psutil.Process) -> str:
 
 @contextlib.contextmanager
 def world(folder: Path, structures: int, seed: int, **settings: Any) -> Iterator[World]:
-    """A world that has begun, and that ends with all its processes."""
+    """A world whose daemon and sensors run from the start, and end with all other processes of it.
+
+    The engine must be told by ``words`` what to do: a run may begin before this returns.
+    """
     made = World(folder, structures, seed, **settings)
     try:
         made.start_daemon()

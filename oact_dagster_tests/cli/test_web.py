@@ -153,23 +153,23 @@ def test_a_daemon_that_is_killed_is_started_again_and_its_runs_go_on(
     port = free_port()
     with web(tmp_path / "log", campaign.folder, "--port", str(port)) as process:
         assert launch(port, "0")["__typename"] == "LaunchRunSuccess"
-        until(lambda: engine.runs == [0], seconds=60)
+        until(lambda: engine.runs == [0])
         began = time.monotonic()
         (first,) = daemons(process.pid)
         # What dies at once would die again.
         until(lambda: time.monotonic() - began > STEADY_S, seconds=2 * STEADY_S)
         first.kill()
-        until(lambda: daemons(process.pid) not in ([], [first]), seconds=30)
+        until(lambda: daemons(process.pid) not in ([], [first]))
         assert "oact: the daemon has died; restarting it" in (tmp_path / "log").read_text()
         # One that dies again soon is given a rest; it does not end the page.
         (second,) = daemons(process.pid)
         second.kill()
         until(lambda: "the daemon has died; restarting it in 4 s" in (tmp_path / "log").read_text())
-        until(lambda: daemons(process.pid) not in ([], [second]), seconds=30)
+        until(lambda: daemons(process.pid) not in ([], [second]))
         (engine.control / "go").touch()
-        until(lambda: statuses(campaign.file).get("completed") == 1, seconds=60)
+        until(lambda: statuses(campaign.file).get("completed") == 1)
         assert launch(port, "1")["__typename"] == "LaunchRunSuccess"
-        until(lambda: statuses(campaign.file).get("completed") == 2, seconds=90)
+        until(lambda: statuses(campaign.file).get("completed") == 2)
         assert engine.runs == [0, 1]
         assert stop(process) == 0
 
@@ -193,7 +193,7 @@ def test_what_a_killed_page_has_left_is_ended_by_the_next_one_and_its_run_goes_o
     port = free_port()
     with web(tmp_path / "log", campaign.folder, "--port", str(port)) as process:
         assert launch(port, "0")["__typename"] == "LaunchRunSuccess"
-        until(lambda: engine.runs == [0], seconds=60)
+        until(lambda: engine.runs == [0])
         left += family(process.pid)
         (daemon,) = daemons(process.pid)
         process.kill()
@@ -206,11 +206,11 @@ def test_what_a_killed_page_has_left_is_ended_by_the_next_one_and_its_run_goes_o
         until(lambda: len(daemons(process.pid)) == 1)
         assert ask(port, JOBS)["repositoriesOrError"]["nodes"]
         (engine.control / "go").touch()
-        until(lambda: statuses(campaign.file).get("completed") == 1, seconds=60)
+        until(lambda: statuses(campaign.file).get("completed") == 1)
         assert engine.runs == [0]
         assert stop(process) == 0
     assert not list((campaign.folder / ".dagster").glob("oact-web-*"))
-    until(lambda: not [one for one in left if one.is_running()], seconds=90)
+    until(lambda: not [one for one in left if one.is_running()])
 
 
 def statuses(campaign: Path) -> dict[str, int]:

@@ -125,10 +125,10 @@ def test_a_real_daemon_shows_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyP
             stderr=log,
         )
     try:
-        until(lambda: "PAUSED" in project.feed, "the summary", 120)
+        until(lambda: "PAUSED" in project.feed, "the summary")
         for _ in range(2):
             ticks = _ticks(project.instance)
-            until(lambda ticks=ticks: _ticks(project.instance) > ticks, "another tick", 60)  # type: ignore[misc]
+            until(lambda ticks=ticks: _ticks(project.instance) > ticks, "another tick")  # type: ignore[misc]
     finally:
         daemon.terminate()
         daemon.wait()

@@ -311,7 +311,7 @@ def test_termination_in_the_page_ends_the_calculation_and_holds_the_structure(
         )
         return str(found["runOrError"]["status"])
 
-    until(terminated, f"the termination in {page.text}", 20)
+    until(terminated, f"the termination in {page.text}")
     until(lambda: status() == "CANCELED", "the run to be cancelled")
     assert not calculation.is_running()
     with house.ledger() as ledger:

@@ -211,7 +211,7 @@ def test_after_kill_9_of_the_run_nothing_is_left_and_the_next_run_goes_on(tmp_pa
         until(lambda: len(engine.runs) >= 2)
         assert marked(ours, "interchange") and marked(ours, "process_worker_pool")
         one.kill()
-    until(lambda: not marked(ours), "the end of all that the run had started", 20.0)
+    until(lambda: not marked(ours), "the end of all that the run had started")
     engine.set("normal")
     with Ledger(campaign.ledger) as again:
         events = run(campaign, again, 6, batch_id="second")

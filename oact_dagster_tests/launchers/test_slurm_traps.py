@@ -96,7 +96,7 @@ def test_final_states_are_what_they_were_recorded_to_be(tmp_path: Path, slurm: R
     assert phase("cancelled, pending") is Phase.QUEUED
     client.cancel(named([ids["cancelled, running"], ids["cancelled, pending"]]))
     try:
-        until(lambda: all(phase(case) is Phase.ENDED for case in FINAL), seconds=120.0)
+        until(lambda: all(phase(case) is Phase.ENDED for case in FINAL))
     except AssertionError:
         raise AssertionError(
             {case: state for case, state in seen.items() if state.phase is not Phase.ENDED}

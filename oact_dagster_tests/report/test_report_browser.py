@@ -55,7 +55,7 @@ class Report:
         return str(self.js(f"{self.table(table)}.querySelector('[role=status]').textContent"))
 
     def until_count(self, table: str, text: str) -> None:
-        until(lambda: self.count(table) == text, repr(text), 20)
+        until(lambda: self.count(table) == text, repr(text))
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_a_search_finds_words_and_numbers(report: Report) -> None:
         ("nothing_like_that", []),
     ):
         report.search("structures", words)
-        until(lambda found=found: report.column("structures", 0) == found, f"{found} of {words!r}", 20)
+        until(lambda found=found: report.column("structures", 0) == found, f"{found} of {words!r}")
         assert report.count("structures") == f"{len(found)} of 7 rows"
     report.search("structures", "")
     report.until_count("structures", "7 rows")

@@ -121,8 +121,8 @@ class RealFlux:
                 stderr=log,
                 start_new_session=True,
             )
-        until(self._uri.exists, f"the brokers; see {self.folder}/broker.output", 60.0)
-        until(lambda: self._up() == self._nodes, "the nodes", 60.0)
+        until(self._uri.exists, f"the brokers; see {self.folder}/broker.output")
+        until(lambda: self._up() == self._nodes, "the nodes")
 
     def run(self, *command: str) -> str:
         """Run a command of this instance, and return what it printed; it is not counted as a call."""

@@ -242,11 +242,7 @@ class RealSlurm:
         """End all jobs, and forget the calls."""
         self.mend()
         self.run("scancel", "--user", getpass.getuser())
-        until(
-            lambda: not self.run("squeue", "-h", "-o", "%i").strip(),
-            "the jobs' end",
-            60.0,
-        )
+        until(lambda: not self.run("squeue", "-h", "-o", "%i").strip(), "the jobs' end")
         self.calls.write_text("")
 
     def stop(self) -> None:

@@ -67,7 +67,7 @@ def stopping(
     """Ask for a stop as soon as something is so."""
 
     def ask() -> None:
-        until(when, seconds=120.0)
+        until(when)
         stop.raise_to(level, hold=hold)
 
     thread = threading.Thread(target=ask)
@@ -104,7 +104,7 @@ def test_two_pilots_share_structures_and_a_cancelled_one_loses_only_what_it_ran(
     engine.set("slow")
     campaign, ledger = campaign_of(tmp_path, engine, 100, jobs=2, max_workers=4)
     process = worker(campaign, "first", "0-99")
-    until(lambda: ledger.figures.count_by_status().get(Status.COMPLETED, 0) >= 30, seconds=120.0)
+    until(lambda: ledger.figures.count_by_status().get(Status.COMPLETED, 0) >= 30)
     jobs = running(slurm)
     assert len(jobs) == 2
     slurm.run("scancel", jobs[0])
@@ -145,7 +145,7 @@ def test_a_run_killed_with_9_leaves_its_pilots_to_the_next_one(
     engine.set("slow")
     campaign, ledger = campaign_of(tmp_path, engine, 20)
     first = worker(campaign, "killed", "0-19")
-    until(lambda: ledger.figures.count_by_status().get(Status.COMPLETED, 0) >= 2, seconds=120.0)
+    until(lambda: ledger.figures.count_by_status().get(Status.COMPLETED, 0) >= 2)
     first.kill()
     first.wait()
     (job,) = running(slurm)
@@ -231,10 +231,10 @@ def test_what_a_pilot_did_counts_for_each_run_that_shares_it(
         first = worker(campaign, "one", "20-39")
         for _ in range(3):
             # Results of the last pilot may still come in: what begins from now on, begins in this one.
-            until(lambda: running(slurm) != [], "a pilot", 120.0)
+            until(lambda: running(slurm) != [], "a pilot")
             begun = len(engine.runs)
             # Of six in two workers at least four have ended.
-            until(lambda begun=begun: len(engine.runs) >= begun + 6, "its calculations", 120.0)
+            until(lambda begun=begun: len(engine.runs) >= begun + 6, "its calculations")
             slurm.run("scancel", *running(slurm))
     assert first.wait(240) == 0
     assert ledger.figures.count_by_status() == {Status.COMPLETED: 40}
