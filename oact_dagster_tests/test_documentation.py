@@ -59,6 +59,7 @@ REAL = {"/opt/orca/orca": "standin"}
 
 NOT_RUN = {
     r"pip install .*": "changes the environment that the tests run in",
+    r"pre-commit install": "changes the repository",
     r"pytest( .*)?": "would run the tests inside of a test",
     r"ssh .*": "needs another machine",
     r"createdb .*": "needs a PostgreSQL server",
