@@ -21,6 +21,18 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+SLOW = {"browser", "chaos", "engine", "flux", "parsl", "postgres", "slurm"}
+"""What starts a server or computes; `slow` leaves them out with all that has that mark itself."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark such tests as slow before ``-m`` chooses."""
+    for item in items:
+        if any(marker.name in SLOW for marker in item.iter_markers()):
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def orca_outputs() -> Path:
     """The folder of real ORCA outputs with their ``truth.json``."""

@@ -11,6 +11,8 @@ from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster_tests.chaos.world import World, live, world
 from oact_dagster_tests.engines import ENERGY
 
+pytestmark = pytest.mark.slow
+
 
 def test_60_structures_come_to_their_end_by_themselves(tmp_path: Path) -> None:
     with world(tmp_path, 60, seed=7) as made:

@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import pytest
+
 from oact_dagster.ledger.states import Status
 from oact_dagster_tests.chaos.test_chaos import check
 from oact_dagster_tests.chaos.world import live, world
 from oact_dagster_tests.waiting import until
+
+pytestmark = pytest.mark.slow
 
 
 def test_two_daemons_and_two_reboots(tmp_path: Path) -> None:

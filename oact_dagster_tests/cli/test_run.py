@@ -14,6 +14,8 @@ from oact_dagster_tests.campaigns import write_campaign, write_csv
 from oact_dagster_tests.cli.command import assert_one_line, oact
 from oact_dagster_tests.engines import ENERGY, TestEngine
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def engine(tmp_path: Path) -> TestEngine:

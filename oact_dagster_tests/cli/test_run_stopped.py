@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import pytest
 from dagster import DagsterInstance, DagsterRunStatus
 
 from oact_dagster.launchers.attempt_files import TOKEN_VARIABLE
@@ -20,6 +21,8 @@ from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.cli.command import command, environment, oact
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.waiting import until
+
+pytestmark = pytest.mark.slow
 
 
 @contextmanager

@@ -19,6 +19,8 @@ from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.mounts import make_room, small_disk
 from oact_dagster_tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 STRUCTURES = 6
 
 

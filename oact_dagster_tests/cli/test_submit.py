@@ -24,6 +24,8 @@ from oact_dagster_tests.job_folders import age
 from oact_dagster_tests.schedulers.real_slurm import RealSlurm
 from oact_dagster_tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 STAND_IN = Path(__file__).parents[1] / "schedulers" / "stand_in_flux.py"
 
 

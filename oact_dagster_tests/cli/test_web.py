@@ -26,6 +26,8 @@ from oact_dagster_tests.cli.command import assert_one_line, command, environment
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 def free_port() -> int:
     with socket.socket() as probe:

@@ -106,6 +106,7 @@ def test_a_refused_csv_is_shown_until_it_is_mended(tmp_path: Path, monkeypatch: 
     assert project.asks() == 0
 
 
+@pytest.mark.slow
 def test_a_real_daemon_shows_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     feed = {"trial": 4, "interval_s": 5}
     project = Shown(tmp_path, 12, monkeypatch, feed=feed, retry={"delay_s": 600})

@@ -172,6 +172,7 @@ def assert_it_cost_nothing(campaign: Campaign, ledger: Ledger, engine: TestEngin
     assert half_made == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ledger_too", [False, True], ids=["job folders", "ledger too"])
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_on_this_machine(

@@ -165,6 +165,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_a_reader_beside_a_writer_that_comes_and_goes(tmp_path):
     path = of_now(tmp_path / "workflow.db")
     with open_reader(path) as reader:

@@ -188,6 +188,7 @@ def measured(tmp_path: Path, file: Path) -> tuple[str, int]:
     return said, int(peak)
 
 
+@pytest.mark.slow
 def test_a_file_of_4_gb_needs_less_than_64_mb(tmp_path: Path) -> None:
     text = made.optimisation().encode()
     middle = text.index(b"GEOMETRY OPTIMIZATION CYCLE   2")
@@ -202,6 +203,7 @@ def test_a_file_of_4_gb_needs_less_than_64_mb(tmp_path: Path) -> None:
     assert peak < 64
 
 
+@pytest.mark.slow
 def test_a_small_gzip_file_that_unpacks_to_1_gb_needs_less_than_64_mb(tmp_path: Path) -> None:
     text = made.optimisation().encode()
     file = tmp_path / "orca.out.gz"
