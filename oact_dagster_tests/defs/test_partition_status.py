@@ -23,6 +23,8 @@ from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import ENERGY, GRADIENT, TestEngine
 
+pytestmark = pytest.mark.slow
+
 RESULTS, INPUTS, METRICS = (AssetKey(name) for name in ("orca_results", "orca_inputs", "metric_summaries"))
 GREEN, RED = "MATERIALIZED", "FAILED"
 

@@ -24,6 +24,8 @@ from oact_dagster_tests.cli.command import oact
 from oact_dagster_tests.defs.test_partition_status import GREEN, RED, Project
 from oact_dagster_tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 class Watched(Project):
     """A campaign whose sensors are asked by hand, and whose runs are carried out in this process."""
