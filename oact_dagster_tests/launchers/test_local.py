@@ -169,7 +169,7 @@ def test_where_there_are_no_locks_each_run_has_its_own_workers_and_says_so(tmp_p
 
 def test_the_time_limit_ends_an_engine_that_ignores_sigterm_with_its_children(tmp_path: Path) -> None:
     body = "trap '' TERM; (trap '' TERM; sleep 100) & while :; do sleep 100; done"
-    one = job(tmp_path, "limit", body, time_limit_s=0.5)
+    one = job(tmp_path, "limit", body, time_limit_s=2.0)
     launcher = LocalLauncher(1)
     launcher.submit([one])
     finish(launcher, ["limit"])

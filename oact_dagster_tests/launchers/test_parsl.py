@@ -368,11 +368,14 @@ def test_what_runs_when_the_allocation_ends_is_ended_in_time(tmp_path: Path, our
     # It was expected to need a second.
     job = quick_job(tmp_path, "token", str(engine.path))
     waits = quick_job(tmp_path, "behind", str(engine.path))
-    end = AllocationEnd(time.time() + 20.0, "a test")
+    far_off = AllocationEnd(time.time() + 3600.0, "a test")
     launcher = ParslLauncher(
-        PoolOptions(1, 1, "none"), tmp_path, 0.3, allocation_end=lambda: end, end_margin_s=8.0
+        PoolOptions(1, 1, "none"), tmp_path, 0.3, allocation_end=lambda: far_off, end_margin_s=60.0
     )
     job_id, behind = launcher.submit([job, waits]).taken.values()
+    until(lambda: engine.runs == [0])
+    # However long the workers took to start, the margin is reached now.
+    launcher._end = end = AllocationEnd(time.time() + 60.0, "a test")
     while launcher.states([job_id])[job_id].phase is not Phase.ENDED:
         launcher.wait(0.2)
     state = launcher.states([job_id])[job_id]
