@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-PATIENCE_S: Final = 180.0
+PATIENCE_S: Final = 300.0
 """Only a test that fails waits so long. A machine with much else to do is several times slower than an idle one."""
 
 

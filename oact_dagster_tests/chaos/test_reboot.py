@@ -20,12 +20,12 @@ def test_two_daemons_and_two_reboots(tmp_path: Path) -> None:
             counts = made.counts()
             return counts.get(Status.COMPLETED, 0) >= 2 and counts.get(Status.RUNNING, 0) > 0
 
-        until(at_work, "the first results")
+        until(at_work, "the first results", 600)
         assert made.kill_all()
         assert made.counts().get(Status.RUNNING, 0) > 0
         for _ in range(2):
             made.start_daemon()
-        until(lambda: made.counts().get(Status.COMPLETED, 0) >= 4, "more results")
+        until(lambda: made.counts().get(Status.COMPLETED, 0) >= 4, "more results", 600)
         live(made, 600.0, kills=0, every_s=0.0)
         check(made)
         assert made.counts() == {Status.COMPLETED: 16}
