@@ -24,7 +24,7 @@ from oact_dagster.defs.instance import dagster_home
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.cli.command import assert_one_line, command, environment, oact
 from oact_dagster_tests.engines import TestEngine
-from oact_dagster_tests.waiting import until
+from oact_dagster_tests.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.slow
 
@@ -65,13 +65,13 @@ def web(log: Path, *arguments: str | Path, **variables: str) -> Iterator["subpro
 def ask(port: int, query: str, **variables: Any) -> Any:
     """Ask the page until it answers."""
     body = json.dumps({"query": query, "variables": variables}).encode()
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + PATIENCE_S
     while True:
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/graphql", body, {"Content-Type": "application/json"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return json.load(answer)["data"]
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             assert time.monotonic() < limit, "the web page did not come up"
@@ -101,7 +101,7 @@ def stop(process: "subprocess.Popen[bytes]") -> int:
     started = family(process.pid)
     assert started
     os.killpg(process.pid, signal.SIGINT)
-    code = process.wait(timeout=90)
+    code = process.wait(PATIENCE_S)
     assert not [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
     return code
 
@@ -124,10 +124,7 @@ def test_the_page_runs_structures_and_ctrl_c_ends_all(tmp_path: Path) -> None:
         assert_one_line(oact("web", other.file, "--port", str(port)), f"port {port} of 127.0.0.1 is in use")
         launched = launch(port, "1")
         assert launched["__typename"] == "LaunchRunSuccess", launched
-        limit = time.monotonic() + 60
-        while engine.runs != [0, 1]:
-            assert time.monotonic() < limit, (tmp_path / "log").read_text()
-            time.sleep(0.2)
+        until(lambda: engine.runs == [0, 1], "the second calculation")
         assert stop(process) == 0
     told = (tmp_path / "log").read_text()
     assert f"http://127.0.0.1:{port}" in told and "Traceback" not in told
