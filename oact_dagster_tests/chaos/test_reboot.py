@@ -13,7 +13,12 @@ pytestmark = pytest.mark.slow
 
 
 def test_two_daemons_and_two_reboots(tmp_path: Path) -> None:
-    with world(tmp_path, 16, seed=3, words=["slow"], feed={"interval_s": 5, "trial": 0}) as made:
+    # The first one ends when it is told to: however late the test looks, something runs.
+    settings = {
+        "feed": {"interval_s": 5, "trial": 0},
+        "launcher": {"max_workers": 2, "job_timeout_s": 3600, "stop_grace_s": 0.5},
+    }
+    with world(tmp_path, 16, seed=3, behaviours=["wait", *["slow"] * 15], **settings) as made:
         made.start_daemon()
 
         def at_work() -> bool:
@@ -26,6 +31,7 @@ def test_two_daemons_and_two_reboots(tmp_path: Path) -> None:
         for _ in range(2):
             made.start_daemon()
         until(lambda: made.counts().get(Status.COMPLETED, 0) >= 4, "more results", 600)
+        (made.engine.control / "go").touch()
         live(made, 600.0, kills=0, every_s=0.0)
         check(made)
         assert made.counts() == {Status.COMPLETED: 16}

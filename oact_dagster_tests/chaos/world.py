@@ -55,18 +55,23 @@ class World:
     folder: empty.
     structures: how many.
     seed: decides what the engine does, and who is killed.
-    words: what the engine does with a structure's attempts, one of these for each structure.
+    behaviours: what the engine does with each structure's attempts; None: the dice say it.
     **settings: of the campaign, beside those of all these tests.
     """
 
     def __init__(
-        self, folder: Path, structures: int, seed: int, words: Sequence[str] = WORDS, **settings: Any
+        self,
+        folder: Path,
+        structures: int,
+        seed: int,
+        behaviours: Sequence[str] | None = None,
+        **settings: Any,
     ) -> None:
         self.random = Random(seed)
         self.structures = structures
         self.engine = TestEngine(folder)
         for number in range(structures):
-            self.engine.set(self.random.choice(words), number)
+            self.engine.set(behaviours[number] if behaviours else self.random.choice(WORDS), number)
         campaign: Campaign = write_campaign(
             folder / "campaign",
             structures,
@@ -272,7 +277,7 @@ def _command(process: psutil.Process) -> str:
 def world(folder: Path, structures: int, seed: int, **settings: Any) -> Iterator[World]:
     """A world whose daemon and sensors run from the start, and end with all other processes of it.
 
-    The engine must be told by ``words`` what to do: a run may begin before this returns.
+    The engine must be told by ``behaviours`` what to do: a run may begin before this returns.
     """
     made = World(folder, structures, seed, **settings)
     try:
