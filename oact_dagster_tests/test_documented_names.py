@@ -22,8 +22,8 @@ FILES = [
 """The project's files and folders."""
 
 STARTS = {*OURS, *(folder.name for folder in (ROOT / "oact_dagster").iterdir() if folder.is_dir())}
-NOT_HERE = re.compile(r"\bpbs\b|run_retries")
-"""PBS is the example of a scheduler that has yet to be written; `run_retries` is Dagster's."""
+NOT_HERE = re.compile(r"\bpbs\b|\brest_s\b|run_retries")
+"""PBS and `rest_s` are the examples of a scheduler and a setting to be written; `run_retries` is Dagster's."""
 
 pytestmark = pytest.mark.skipif(not PAGES, reason="README.md and docs/ are in the repository only")
 

@@ -18,6 +18,8 @@ from oact_dagster_tests.cli.command import oact
 from oact_dagster_tests.defs.test_partition_status import Project
 from oact_dagster_tests.engines import GRADIENT, TestEngine
 
+pytestmark = pytest.mark.slow
+
 ON_RESULTS = {
     "terminated_normally",
     "scf_converged",

@@ -15,6 +15,8 @@ from oact_dagster_tests.chaos.world import MODULE
 from oact_dagster_tests.defs.test_sensors import Watched
 from oact_dagster_tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 SENSORS = ("intake", "feed", "retry")
 
 
@@ -106,7 +108,6 @@ def test_a_refused_csv_is_shown_until_it_is_mended(tmp_path: Path, monkeypatch: 
     assert project.asks() == 0
 
 
-@pytest.mark.slow
 def test_a_real_daemon_shows_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     feed = {"trial": 4, "interval_s": 5}
     project = Shown(tmp_path, 12, monkeypatch, feed=feed, retry={"delay_s": 600})
