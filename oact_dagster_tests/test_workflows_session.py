@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from oact_dagster.workflows import (
     ArchitectorWorkflow,
     JobStatus,
@@ -17,6 +19,8 @@ from oact_dagster_tests.campaigns import write_csv
 from oact_dagster_tests.cli.command import environment, oact
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.job_folders import made_job
+
+pytestmark = pytest.mark.slow
 
 
 def dashboard(db: Path, *flags: str | Path) -> str:

@@ -16,6 +16,8 @@ from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.job_folders import made_job
 from oact_dagster_tests.ledger.old_files import old_file
 
+pytestmark = pytest.mark.slow
+
 
 def row(index: int, **changes: Any) -> dict[str, Any]:
     return {
