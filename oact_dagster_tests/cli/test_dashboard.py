@@ -421,7 +421,7 @@ def test_three_retries_are_three_attempts_in_all(tmp_path: Path) -> None:
         (["--include-timeout-in-reset"], "needs --reset-failed"),
         (["--max-retries", "3"], "needs --reset-failed or --reset-timeout"),
         (["--job-dir-pattern", "x_{id}"], "needs --update"),
-        (["--watch", "--reset-failed"], "only looks"),
+        (["--watch", "--reset-failed"], "only reads"),
         (["--update", "nowhere"], "nowhere: no such folder"),
         (["--update", ".", "--job-dir-pattern", "../x_{id}"], "must stay inside jobs_dir"),
         (["--limit", "-1"], "--limit"),
