@@ -209,8 +209,8 @@ def test_a_basis_file_is_found_from_the_job_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("name: demo", "name: other"), "name: is 'other', and was 'demo' when the CSV was taken in"),
-        (("orca:", "asset_prefix: [b]\norca:"), r"asset_prefix: is \['b'\], and was \[\]"),
+        (("name: demo", "name: other"), "name: is 'other', but was 'demo' when the CSV was taken in"),
+        (("orca:", "asset_prefix: [b]\norca:"), r"asset_prefix: is \['b'\], but was \[\]"),
         (("/opt/orca/orca", "standin"), "engine=ORCA; the settings now say engine=standin"),
     ],
 )

@@ -115,7 +115,7 @@ def test_a_campaigns_own_csv(tmp_path: Path) -> None:
     done = oact("ingest", campaign.file, "--spin-column", "uhf")
     assert done.returncode == 2 and "--spin-column has no effect" in done.stderr
     campaign.file.write_text(campaign.file.read_text().replace("name: test", "name: other"))
-    assert_one_line(oact("ingest", campaign.file), "name: is 'other', and was 'test'")
+    assert_one_line(oact("ingest", campaign.file), "name: is 'other', but was 'test'")
 
 
 def test_a_campaigns_csv_that_is_refused_leaves_no_ledger(tmp_path: Path) -> None:

@@ -387,7 +387,7 @@ def test_a_basis_file_that_lacks_elements(tmp_path: Path) -> None:
     (group,) = report.refused
     assert (group.what, group.count) == ("basis without functions for an element", 1)
     assert group.examples[0].message.endswith(
-        "own.bas has no functions for I (it has H, O); add them, or name another basis"
+        "own.bas has no functions for I (it covers H, O); add them, or use another basis"
     )
     assert report.runnable == 1
 
