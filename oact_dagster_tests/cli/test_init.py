@@ -176,7 +176,8 @@ def test_given_columns_that_do_not_fit_are_written_with_a_warning(tmp_path: Path
     campaign = load_campaign(tmp_path)
     assert (campaign.geometry_column, campaign.spin_column) == ("name", "uhf")
     assert done.stderr.startswith(
-        "oact: warning: geometry_column: only 0 of the first 4 values of 'name' are geometries; the one in row 0 is not: "
+        "oact: warning: geometry_column: only 0 of the first 4 values of 'name' are geometries; "
+        "the one in row 0 is not: "
     )
 
 
