@@ -100,7 +100,7 @@ class UnfitError(OactError, ValueError):
 class GeometryError(UnfitError):
     """A geometry that cannot be one."""
 
-    KIND = "geometry that does not parse"
+    KIND = "unreadable geometry"
 
 
 class InputRefused(UnfitError):  # noqa: N818 - it says what happened, and it is what users read

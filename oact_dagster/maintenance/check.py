@@ -558,7 +558,7 @@ def _kind(row: CsvRow, columns: Columns) -> str:
     for place, what in ((columns.charge, "charge"), (columns.spin, "uhf")):
         value = 0 if place is None else whole_number(row.fields[place])
         if value is None:
-            return f"{what} that is no whole number"
+            return f"{what} is not a whole number"
         numbers.append(value)
     try:
         Structure(parse_geometry(row.fields[columns.geometry].decode()), *numbers)

@@ -195,7 +195,7 @@ def result_problem(row: JobRecord, layout: JobLayout) -> str | None:
     if output.termination is not Termination.NORMAL:
         return f"its output did not end normally ({output.termination})"
     if output.final_energy is None or abs(output.final_energy - row.final_energy) > SAME_ENERGY_EH:
-        return "its output holds another energy than the ledger"
+        return "its output and the ledger have different energies"
     return None
 
 

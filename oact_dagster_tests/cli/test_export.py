@@ -86,7 +86,9 @@ def test_the_stand_ins_numbers_say_so_everywhere(optimised: Campaign, tmp_path: 
     for name, file in FORMATS.items():
         done = oact("export", optimised.folder, "--format", name, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.splitlines()[0].startswith("NOT ORCA: 3 of 3 structures are the stand-in engine's")
+        assert done.stdout.splitlines()[0].startswith(
+            "NOT ORCA: 3 of 3 structures come from the stand-in engine"
+        )
         assert done.stdout.splitlines()[1].startswith(
             f"3 structures, 3 frames written to {tmp_path / file} ("
         )
