@@ -68,7 +68,7 @@ def end_left_servers(record: Path) -> None:
     programs = [] if page is None else page.alive()
     if page is None or not programs:
         return
-        click.echo(f"oact: ending the processes of a killed page at {page.address}", err=True)
+    click.echo(f"oact: ending the processes of a killed page at {page.address}", err=True)
     for one in programs:
         with contextlib.suppress(psutil.NoSuchProcess):
             one.terminate()

@@ -71,7 +71,7 @@ def test_a_folder_that_is_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken" / "campaign.yaml").write_text("nome: mine\n")
     assert_one_line(oact("demo", "full", cwd=tmp_path), "full: already exists and is not a demo")
     assert_one_line(oact("demo", "file", cwd=tmp_path), "file: already exists and is not a demo")
-    assert_one_line(oact("demo", "other", cwd=tmp_path), "holds the campaign mine, which is no demo")
+    assert_one_line(oact("demo", "other", cwd=tmp_path), "holds the campaign mine, which is not a demo")
     assert_one_line(oact("demo", "broken", cwd=tmp_path), "nome")
     assert [entry.name for entry in (tmp_path / "full").iterdir()] == ["thesis.tex"]
     assert [entry.name for entry in (tmp_path / "other").iterdir()] == ["campaign.yaml"]
