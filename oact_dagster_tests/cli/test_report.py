@@ -82,8 +82,8 @@ def test_a_report_larger_than_the_disk_allows_leaves_the_older_one(tmp_path: Pat
 def test_what_it_refuses_is_told_in_one_line(campaign: Campaign, tmp_path: Path) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("mine")
-    assert_one_line(oact("report", campaign.folder, "-o", notes), "notes.txt", "no report", "-o")
-    assert_one_line(oact("report", campaign.folder, "-o", campaign.file), "campaign.yaml", "no report")
+    assert_one_line(oact("report", campaign.folder, "-o", notes), "notes.txt", "not a report", "-o")
+    assert_one_line(oact("report", campaign.folder, "-o", campaign.file), "campaign.yaml", "not a report")
     assert_one_line(oact("report", campaign.folder, "-o", tmp_path), "is a folder", "report.html")
     assert_one_line(oact("report", campaign.folder, "-o", tmp_path / "no" / "r.html"), "No such file")
     assert_one_line(oact("report", campaign.ledger), "is a ledger", "campaign.yaml")
