@@ -1,1 +1,1 @@
-"""What runs attempts, and the payload that runs beside ORCA."""
+"""Launchers, which run attempts, and the payload that runs beside ORCA."""

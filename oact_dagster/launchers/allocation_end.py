@@ -1,4 +1,4 @@
-"""When the allocation ends in which this process runs: no Dagster, no ledger."""
+"""Finds when the allocation ends in which this process runs."""
 
 import math
 import time
@@ -10,12 +10,12 @@ from oact_dagster.errors import LauncherError
 from oact_dagster.schedulers.command import run_command
 
 _ANSWER_S: Final = 20.0
-"""How long a scheduler's command may take to tell, s."""
+"""How long a scheduler's command may take, s."""
 
 
 @dataclass(frozen=True, slots=True)
 class AllocationEnd:
-    """When it ends, and who says so."""
+    """When an allocation ends, and how that is known."""
 
     at: float
     """Unix time, s."""
@@ -27,17 +27,13 @@ class AllocationEnd:
 
 
 def find_allocation_end(environ: Mapping[str, str], timeout_s: float = _ANSWER_S) -> AllocationEnd | None:
-    """Find the end of the present allocation.
+    """Find the end of the current allocation; None outside one, without a time limit, or if it cannot be found.
 
-    Slurm 22.05 and later say it in ``SLURM_JOB_END_TIME``; an older one is asked with ``squeue``, and Flux with
-    ``flux job timeleft``.
+    Slurm 22.05 and later set ``SLURM_JOB_END_TIME``; older ones are asked by ``squeue``, Flux by ``flux job timeleft``.
 
     Args:
-        environ: of this process.
-        timeout_s: time limit of a command that is run for it, s.
-
-    Returns:
-        None outside of an allocation, for one without an end, and where its scheduler does not tell.
+        environ: this process's environment.
+        timeout_s: time limit of the scheduler's command, s.
     """
     told = environ.get("SLURM_JOB_END_TIME", "")
     if told.isdecimal():
@@ -68,7 +64,7 @@ def _seconds(text: str) -> float | None:
 
 
 def _seconds_of_slurm(text: str) -> float | None:
-    """``days-hours:minutes:seconds``, of which the first ones may be missing; a word where there is no limit."""
+    """Parse ``days-hours:minutes:seconds``, of which the first may be missing; None for a word (no limit)."""
     days, dash, clock = text.rpartition("-")
     parts = clock.split(":")
     if not all(part.isdecimal() for part in parts) or (dash and not days.isdecimal()) or len(parts) > 3:

@@ -1,8 +1,8 @@
-"""The files of a job folder through which an attempt and whoever started it speak.
+"""The files in a job folder by which an attempt and its run communicate.
 
-``attempt.json`` says what to run and whose attempt the folder is; ``exit.json`` is the payload's word on how it
-ended. Both are written under another name and moved, so that one that exists is whole. Standard library
-only, and `files`: the payload imports this on the compute node.
+``attempt.json`` says whose attempt the folder is and what to run; ``exit.json`` is the payload's record of how it
+ended. Both are written under another name and renamed, so they are never incomplete. The payload imports this on the
+compute node, so it needs only the standard library and `files`.
 """
 
 import contextlib
@@ -25,23 +25,23 @@ ERRORS_FILE: Final = "orca.err"
 ATTEMPT_FILE: Final = "attempt.json"
 EXIT_FILE: Final = "exit.json"
 START_FILE: Final = "started.json"
-"""Made by the first payload of an attempt. A second one (a job that was requeued, or submitted twice) finds it and
-runs nothing."""
+"""Created by the first payload of an attempt. A second one (of a job requeued or submitted twice) finds it and runs
+nothing."""
 MESSAGES_FILE: Final = "messages.jsonl"
 PAYLOAD_LOG: Final = "payload.log"
 _NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
 TOKEN_VARIABLE: Final = "OACT_ATTEMPT"
-"""Environment variable that names the attempt to every process of it, so that leftovers can be found."""
+"""Environment variable with the token in every process of an attempt, by which leftovers are found."""
 SIGN_OF_LIFE_S: Final = 60.0
-"""How often a payload shows that it lives, at least, s."""
+"""Longest time between two signs of life of a payload, s."""
 
 
 EXIT_NO_SPACE: Final = 6
-"""A payload's exit code when its folder's disk is full: nothing was run, or no record could be written of what was."""
+"""A payload's exit code if its folder's disk is full: nothing was run, or what was run could not be recorded."""
 FILES_SHOW_S: Final = 60.0
-"""How long files that a node has written may take to be seen elsewhere: a network file system remembers, s."""
+"""Time until files written by a node are seen elsewhere, s. Network file systems cache."""
 TOKEN_COMMENT: Final = "oact_attempt"
-"""The comment line of ``orca.inp`` that carries the token into the output's echo: ``# oact_attempt: TOKEN``."""
+"""Name of the comment in ``orca.inp`` that ORCA echoes into its output: ``# oact_attempt: TOKEN``."""
 
 
 class How(StrEnum):
@@ -50,7 +50,7 @@ class How(StrEnum):
     EXITED = "exited"
     TIME_LIMIT = "time_limit"
     STOPPED = "stopped"
-    """The payload was told to stop (SIGTERM, SIGINT), or whoever started it died."""
+    """The payload got SIGTERM or SIGINT, or the process that started it died."""
     NOT_STARTED = "not_started"
     """The engine could not be started."""
 
@@ -70,15 +70,15 @@ class AttemptSpec:
     """Time between SIGTERM and SIGKILL, s."""
     environment: dict[str, str] = field(default_factory=dict)
     pipes: dict[str, str] = field(default_factory=dict)
-    """Dagster Pipes' bootstrap parameters; empty when nobody listens."""
+    """Bootstrap parameters of Dagster Pipes; empty if nobody listens."""
     scratch_dir: str | None = None
-    """Folder on the node in which the engine runs; variables in it are the node's. None: it runs in the job folder."""
+    """Node folder in which the engine runs, with variables of the node's environment. None: the job folder."""
     scratch_save_mb: float = 0.0
-    """So much of what it leaves there comes back into the job folder, MB."""
+    """Limit for files copied back from there to the job folder, MB."""
     progress_s: float = 0.0
-    """Time between two messages about its progress, s; 0 for none."""
+    """Time between two progress messages, s; 0: none."""
     sign_of_life_s: float = SIGN_OF_LIFE_S
-    """Time between two signs of life of its payload, s: a scheduler may not know its job any more."""
+    """Time between two signs of life, s. They count when the scheduler no longer knows the job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class StartRecord:
     started_at: float
     """Unix time, s."""
     job_id: str = ""
-    """As the scheduler told the job."""
+    """From the job's environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,43 +101,43 @@ class ExitRecord:
     token: str
     how: How
     returncode: int | None
-    """Exit code of the engine, negative for a signal; None when it was not started."""
+    """Exit code of the engine, negative for a signal; None if it was not started."""
     started_at: float
     ended_at: float
     elapsed_s: float
-    """Wall time by a clock that is never set back, s."""
+    """Wall time by a monotonic clock, s."""
     host: str
     pid: int
     reason: str = ""
     cpu_time_s: float | None = None
-    """Of the engine and all processes that it waited for, user and system."""
+    """User and system time of the engine and all processes it waited for, s."""
     max_rss_mb: float | None = None
-    """Memory of the largest of these processes."""
+    """Memory of the largest of these processes, MB."""
 
 
 def spec_text(spec: AttemptSpec) -> str:
-    """The content of ``attempt.json``, one for each attempt of a campaign: as JSON is fastest to write."""
+    """The content of ``attempt.json``. It is written for every attempt, hence without indentation and `asdict`."""
     return json.dumps({item.name: getattr(spec, item.name) for item in fields(spec)}) + "\n"
 
 
 def read_spec(folder: Path) -> AttemptSpec | None:
-    """The attempt whose folder this is, or None where there is none that can be read."""
+    """Read ``attempt.json``; None if it is missing or unreadable."""
     return read_record(folder / ATTEMPT_FILE, AttemptSpec)
 
 
 def has_run(folder: Path) -> bool:
-    """Tell whether anything was ever started in an attempt's folder."""
+    """Whether anything was ever started in an attempt's folder."""
     begun = (folder / START_FILE).exists() and not left_no_room(folder)
     return begun or any((folder / name).exists() for name in (OUTPUT_FILE, EXIT_FILE))
 
 
 def is_full(error: OSError) -> bool:
-    """Tell whether an error says that a disk, or a quota on it, has no space left."""
+    """Whether an error says that a disk is full or its quota used up."""
     return error.errno in _NO_SPACE
 
 
 def left_no_room(folder: Path) -> bool:
-    """Tell whether a payload found its folder's disk full: it could not write that it began, and ran nothing."""
+    """Whether a payload ran nothing because its folder's disk was full: see :func:`leave_no_room`."""
     try:
         return (folder / START_FILE).stat().st_size == 0
     except OSError:
@@ -145,17 +145,16 @@ def left_no_room(folder: Path) -> bool:
 
 
 def claim_folder(folder: Path, record: StartRecord) -> bool:
-    """Make an attempt's folder this payload's, before anything else is written there.
+    """Claim an attempt's folder for this payload, before anything else is written there.
 
-    The file is made in one step that fails where it exists, also on a network file system: of two copies of a job
-    one runs.
+    Of two copies of a job only one succeeds: ``started.json`` is created in one step that fails if it exists, also on
+    a network file system.
 
     Returns:
-        False where another payload was here before.
+        False if another payload has claimed it.
 
     Raises:
-        OSError: it cannot be written. Nothing is left of it, unless that is for want of space: see
-            :func:`leave_no_room`.
+        OSError: the file cannot be written. It is removed again, except on a full disk: see :func:`leave_no_room`.
     """
     file = folder / START_FILE
     try:
@@ -172,19 +171,19 @@ def claim_folder(folder: Path, record: StartRecord) -> bool:
 
 
 def show_life(folder: Path) -> None:
-    """Show that an attempt's payload lives, however long its engine says nothing."""
-    # A file server that is away for a while must not end the calculation.
+    """Show that an attempt's payload is alive, even if its engine writes nothing for long."""
+    # A file server that fails for a while must not end the calculation.
     with contextlib.suppress(OSError):
         os.utime(folder / START_FILE)
 
 
 def no_space_line(token: str) -> str:
-    """How the line begins by which a payload tells in its job's log that it ran nothing for want of space."""
+    """The start of the line in a job's log that says its payload ran nothing because the disk was full."""
     return f"payload {token}: no space, and nothing was run"
 
 
 def leave_no_room(folder: Path) -> None:
-    """Say in a folder whose disk is full that its payload ran nothing: by an empty ``started.json``, and no output."""
+    """Mark a folder on a full disk as one in which nothing ran: by an empty ``started.json`` and no output."""
     for file in (folder / OUTPUT_FILE, folder / ERRORS_FILE):
         with contextlib.suppress(OSError):
             if not file.stat().st_size:
@@ -194,22 +193,27 @@ def leave_no_room(folder: Path) -> None:
 
 
 def hold_folder(folder: Path) -> bool:
-    """Hold a folder without an attempt until this process ends: of two scripts submitted by hand one runs at a time.
+    """Lock a folder without an attempt, so that of two scripts submitted by hand only one runs at a time.
 
     Returns:
-        False where another process holds it. On a file system without locks it is not known, and this is True.
+        False if another process holds it; True also on a file system without locks.
     """
     try:
-        FileLock(folder / START_FILE, across_hosts=True)  # never closed
+        FileLock(folder / START_FILE, across_hosts=True)  # held until this process ends
     except BlockingIOError:
         return False
     return True
 
 
 def read_start(folder: Path, token: str) -> StartRecord | None:
-    """Which payload runs or ran an attempt, or None where none of this attempt did."""
+    """Read ``started.json``; None unless it is this attempt's."""
     record = read_record(folder / START_FILE, StartRecord)
     return record if record is not None and record.token == token else None
+
+
+def is_unfinished(folder: Path, token: str) -> bool:
+    """Whether an attempt has begun, and its payload has not recorded how it ended."""
+    return read_start(folder, token) is not None and read_exit(folder, token) is None
 
 
 def exit_text(record: ExitRecord) -> str:
@@ -218,7 +222,7 @@ def exit_text(record: ExitRecord) -> str:
 
 
 def read_exit(folder: Path, token: str) -> ExitRecord | None:
-    """The payload's record in a folder, or None where there is none of this attempt."""
+    """Read ``exit.json``; None unless it is this attempt's."""
     record = read_record(folder / EXIT_FILE, ExitRecord)
     if record is None or record.token != token:
         return None
@@ -230,7 +234,7 @@ def read_exit(folder: Path, token: str) -> ExitRecord | None:
 
 
 def read_record(path: Path, kind: type[_T]) -> _T | None:
-    """A dataclass from a file of JSON; None where there is none that can be read. Unknown keys are passed over."""
+    """Read a dataclass from a JSON file; None if it is missing or unreadable. Unknown keys are ignored."""
     try:
         raw: Any = json.loads(path.read_bytes())
     except (OSError, ValueError):

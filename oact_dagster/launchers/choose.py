@@ -1,4 +1,4 @@
-"""The launcher that a campaign's settings ask for."""
+"""Makes the launcher for a campaign's settings."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -18,15 +18,15 @@ from oact_dagster.schedulers.registry import make_scheduler
 from oact_dagster.settings.campaign import Campaign
 
 LISTS_FOLDER: Final = ".pilots"
-"""Of pilots and their lists, in the jobs folder."""
+"""Folder in the jobs folder, for pilots and their lists."""
 
 
 def make_launcher(campaign: Campaign, *, only_asks: bool = False) -> Launcher:
     """Make the launcher of ``launcher.kind``; nothing runs before the first submit.
 
     Args:
-        campaign: the settings.
-        only_asks: it is to tell of jobs and end them, and submits nothing of its own, such as another pilot.
+        campaign: the campaign's settings.
+        only_asks: whether the launcher only follows and cancels jobs, and submits no pilots.
     """
     settings = campaign.launcher
     if settings.kind_facts.uses_workers:
@@ -42,7 +42,7 @@ def make_launcher(campaign: Campaign, *, only_asks: bool = False) -> Launcher:
 def make_pilot_launcher(campaign: Campaign, scheduler: Scheduler, *, only_asks: bool) -> PilotLauncher:
     """Make the launcher of a campaign whose jobs are pilots."""
     settings = campaign.launcher
-    # A list for each size of worker: where that is changed, pilots of before take nothing that does not fit.
+    # One list for each worker size: after a change, earlier pilots take nothing that does not fit them.
     shared = SharedList(campaign.jobs_dir / LISTS_FOLDER / f"cores-{campaign.n_cores}")
     spec = PilotSpec(
         token="",
@@ -63,7 +63,9 @@ def make_pilot_launcher(campaign: Campaign, scheduler: Scheduler, *, only_asks: 
         _scheduler_launcher(campaign, scheduler, PILOT),
         shared,
         PilotRequest(
-            0 if only_asks else settings.jobs, spec, settings.mem if isinstance(settings.mem, int) else None
+            jobs=0 if only_asks else settings.jobs,
+            spec=spec,
+            memory_mb=settings.mem if isinstance(settings.mem, int) else None,
         ),
         interval_s=settings.poll_interval_s,
         grace_s=settings.grace_s,

@@ -1,4 +1,4 @@
-"""Processes of attempts whose payload has died: an ORCA that goes on writing with nobody to record it."""
+"""Kills processes of attempts whose payload has died: an ORCA that still writes while nobody records its end."""
 
 import contextlib
 import time
@@ -14,30 +14,16 @@ _GONE_S: Final = 10.0
 
 
 def end_leftovers(tokens: Collection[str]) -> int:
-    """End every process of these attempts on this host.
+    """Kill every process of these attempts on this host, and return how many there were.
 
-    A process is known by the token in its environment, which no other attempt ever has: a pid that was used again
-    is never taken for it, and ranks that left their process group are found.
-
-    Args:
-        tokens: of attempts that nobody follows.
-
-    Returns:
-        How many processes were ended.
+    A process is known by the unique token in its environment. So a reused pid is never mistaken for it, and ranks that
+    have left their process group are found.
     """
     return end_marked(TOKEN_VARIABLE, tokens)
 
 
 def end_marked(variable: str, values: Collection[str]) -> int:
-    """End every process on this host whose environment says so.
-
-    Args:
-        variable: of the environment.
-        values: any of them.
-
-    Returns:
-        How many processes were ended.
-    """
+    """Kill every process on this host in which a variable has one of these values; return how many there were."""
     wanted = set(values)
     found: list[psutil.Process] = []
     if not wanted:
@@ -57,7 +43,7 @@ def end_marked(variable: str, values: Collection[str]) -> int:
 
 def _has_ended(process: psutil.Process) -> bool:
     try:
-        # Whether its parent has asked for its end is the parent's affair, which may be frozen.
+        # A zombie has ended, even if its parent (which may be frozen) has not collected it.
         return bool(process.status() == psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return True

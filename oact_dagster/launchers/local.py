@@ -6,16 +6,15 @@ import selectors
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from oact_dagster.launchers.attempt_files import PAYLOAD_LOG, TOKEN_VARIABLE
 from oact_dagster.launchers.leftovers import end_leftovers
-from oact_dagster.launchers.protocol import Orphan, Submission
+from oact_dagster.launchers.payload_process import start_payload
+from oact_dagster.launchers.protocol import ChildLauncher, Orphan, Submission
 from oact_dagster.launchers.worker_slots import WorkerSlots
 from oact_dagster.schedulers.jobs import WITHDRAWN, Job, JobState, Phase, ended_with, not_started
 
@@ -23,25 +22,20 @@ from oact_dagster.schedulers.jobs import WITHDRAWN, Job, JobState, Phase, ended_
 @dataclass(slots=True)
 class _Worker:
     process: "subprocess.Popen[bytes]"
-    line: socket.socket
-    """Our end of the payload's lifeline: when either side dies, the other reads an end of file."""
+    lifeline: socket.socket
     slot: int
 
 
-class LocalLauncher:
-    """Payloads as child processes.
-
-    A payload holds one end of a socket pair, so that it ends with this process even when this one is killed; its
-    job id is its token.
+class LocalLauncher(ChildLauncher):
+    """Payloads as child processes, which end with this process even if it is killed. A job id is its token.
 
     Args:
-        max_workers: calculations at once.
-        stop_grace_s: how long a calculation may take to end after SIGTERM, s.
-        jobs_dir: all launchers with this jobs folder share their ``max_workers``; None: it has them for itself.
+        max_workers: number of calculations at once.
+        stop_grace_s: time a calculation may take to end after SIGTERM, s.
+        jobs_dir: all launchers of this jobs folder share `max_workers`; None: it is for this launcher alone.
     """
 
     kind = "local"
-    jobs_outlive_process = False
 
     def __init__(self, max_workers: int, stop_grace_s: float = 10.0, *, jobs_dir: Path | None = None) -> None:
         self._slots = WorkerSlots(jobs_dir, self.kind, max_workers)
@@ -53,21 +47,13 @@ class LocalLauncher:
         self._selector = selectors.DefaultSelector()
 
     def submit(self, jobs: Sequence[Job]) -> Submission:
-        """Queue jobs; as many as there are free places start at once."""
+        """Queue jobs, and start as many as there are free places."""
         self._queue.extend(jobs)
         self._fill()
         return Submission({job.token: job.token for job in jobs})
 
-    def by_hand(self, folders: Collection[Path]) -> Mapping[Path, str]:
-        """None: a job folder has no script to submit."""
-        return {}
-
-    def withdraw(self, tokens: Collection[str]) -> Collection[str]:
-        """All: every job is taken at once."""
-        return tokens
-
     def closing(self) -> str:
-        """Jobs are taken at any time."""
+        """Never: jobs are taken at any time."""
         return ""
 
     def states(self, job_ids: Collection[str]) -> Mapping[str, JobState]:
@@ -86,7 +72,7 @@ class LocalLauncher:
         return states
 
     def cancel(self, job_ids: Collection[str]) -> None:
-        """Drop queued jobs, and tell the payloads of running ones to end."""
+        """Drop queued jobs, and send SIGTERM to the payloads of running ones."""
         wanted = set(job_ids)
         for job in [job for job in self._queue if job.token in wanted]:
             self._queue.remove(job)
@@ -95,31 +81,25 @@ class LocalLauncher:
             with contextlib.suppress(ProcessLookupError):
                 self._workers[token].process.send_signal(signal.SIGTERM)
 
-    def how_to_cancel(self, job_ids: Collection[str]) -> str:
-        """Nothing has to be done: jobs end with their parent."""
-        return ""
-
     def adopt(self, orphans: Sequence[Orphan]) -> Mapping[str, str]:
-        """Nothing of a dead run can be followed here: its payloads died with it; what is left of them is ended."""
+        """Kill what a dead run left behind. Nothing can be followed, since its payloads died with it."""
         end_leftovers([orphan.token for orphan in orphans])
         return {}
 
     def notes(self) -> Sequence[str]:
-        """That the places are not shared, where they cannot be."""
+        """A note, once, if runs cannot share their places."""
         if not self._slots.trouble or self._told_trouble:
             return ()
         self._told_trouble = True
-        return (f"launcher.max_workers holds for each run by itself: no locks: {self._slots.trouble}",)
-
-    def unanswered(self) -> str:
-        """There is no scheduler."""
-        return ""
+        return (
+            f"launcher.max_workers applies to each run separately: files cannot be locked: {self._slots.trouble}",
+        )
 
     def wait(self, seconds: float) -> bool:
-        """Return when a payload ends, or after this time; to ask costs nothing here."""
+        """Wait for a payload to end, but no longer than this. Asking for states costs nothing here."""
         if self._workers:
             for key, _ in self._selector.select(seconds):
-                # Its sockets close a moment before it can be reaped.
+                # A process closes its sockets a moment before it can be reaped.
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self._workers[key.data].process.wait(1.0)
         else:
@@ -127,7 +107,7 @@ class LocalLauncher:
         return True
 
     def close(self) -> None:
-        """End all payloads with everything they started, and return when they have."""
+        """End all payloads and everything they started, and return once they have ended."""
         self._queue.clear()
         self.cancel(list(self._workers))
         limit = time.monotonic() + self._stop_grace_s + 5.0
@@ -147,36 +127,14 @@ class LocalLauncher:
         while self._queue and (slot := self._slots.take()) is not None:
             job = self._queue.popleft()
             try:
-                self._workers[job.token] = self._start(job, slot)
+                process, lifeline = start_payload(job.token, job.folder, os.environ)
             except OSError as error:
                 self._slots.give_back(slot)
                 where = f"{error.filename}: " if error.filename else ""
                 self._ended[job.token] = not_started(f"{where}{error.strerror or error}")
-
-    def _start(self, job: Job, slot: int) -> _Worker:
-        ours, theirs = socket.socketpair()
-        # -P: the job folder does not become a place that modules are imported from.
-        command = [sys.executable, "-P", "-m", "oact_dagster.launchers.payload", "--token", job.token]
-        try:
-            with (job.folder / PAYLOAD_LOG).open("wb") as log:
-                process = subprocess.Popen(
-                    [*command, "--lifeline", str(theirs.fileno())],
-                    cwd=job.folder,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    pass_fds=(theirs.fileno(),),
-                    env={**os.environ, TOKEN_VARIABLE: job.token},
-                    # Ctrl+C in the terminal is for us: we decide what becomes of the calculations.
-                    start_new_session=True,
-                )
-        except OSError:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        self._selector.register(ours, selectors.EVENT_READ, job.token)
-        return _Worker(process, ours, slot)
+            else:
+                self._selector.register(lifeline, selectors.EVENT_READ, job.token)
+                self._workers[job.token] = _Worker(process, lifeline, slot)
 
     def _reap(self) -> None:
         for token, worker in list(self._workers.items()):
@@ -184,10 +142,10 @@ class LocalLauncher:
             if returncode is None:
                 continue
             del self._workers[token]
-            self._selector.unregister(worker.line)
-            worker.line.close()
+            self._selector.unregister(worker.lifeline)
+            worker.lifeline.close()
             self._slots.give_back(worker.slot)
             if returncode < 0:
-                # The payload was killed: its engine has lost its keeper.
+                # The payload was killed: its engine may still run.
                 end_leftovers([token])
             self._ended[token] = ended_with(returncode)

@@ -1,4 +1,4 @@
-"""How many cores this node offers, and whether the workers fit on it: no Dagster, no ledger."""
+"""Finds how many cores this node offers, and whether the workers fit on it."""
 
 import os
 import re
@@ -16,7 +16,7 @@ FLUX_ANSWER_S: Final = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """A limit, and who sets it."""
+    """A limit on the number of cores, and what sets it."""
 
     count: int
     source: str
@@ -26,32 +26,23 @@ class Cores:
 
 
 def cores_here(environ: Mapping[str, str], root: Path = Path("/")) -> list[Cores]:
-    """All limits on the cores that processes of this one may use, the smallest first.
+    """All limits on the cores that this process may use, the smallest first.
 
     Args:
-        environ: of this process; schedulers' variables are read.
-        root: where ``proc`` and ``sys`` are found.
+        environ: this process's environment, with schedulers' variables.
+        root: folder that contains ``proc`` and ``sys``.
     """
     found = [_affinity(), _slurm(environ), _flux(environ), _cgroup_quota(root)]
     return sorted((limit for limit in found if limit is not None), key=lambda limit: limit.count)
 
 
 def cores_missing(max_workers: int, cores_per_worker: int, limits: list[Cores]) -> str:
-    """Say why workers do not fit on this node.
-
-    Args:
-        max_workers: workers on this node.
-        cores_per_worker: cores of each.
-        limits: as :func:`cores_here` finds them.
-
-    Returns:
-        One line with the numbers; empty where they fit.
-    """
+    """Why workers do not fit on this node within the limits of :func:`cores_here`, in one line; empty if they do."""
     wanted = max_workers * cores_per_worker
     if not limits or wanted <= limits[0].count:
         return ""
     return (
-        f"launcher.max_workers {max_workers} times launcher.cores_per_worker {cores_per_worker} is {wanted} cores, and"
+        f"launcher.max_workers {max_workers} times launcher.cores_per_worker {cores_per_worker} is {wanted} cores, but"
         f" this node offers {limits[0].count} ({', '.join(map(str, limits))}); lower one of them, or set"
         " launcher.oversubscribe: true"
     )
@@ -69,7 +60,7 @@ def _slurm(environ: Mapping[str, str]) -> Cores | None:
     told = environ.get("SLURM_CPUS_ON_NODE", "")
     if told.isdecimal():
         return Cores(int(told), "SLURM_CPUS_ON_NODE")
-    # 64(x2),32: which of them this node is it does not say.
+    # Such as 64(x2),32: it does not say which entry is this node's.
     each = [
         int(count) for count in re.findall(r"(\d+)(?:\(x\d+\))?", environ.get("SLURM_JOB_CPUS_PER_NODE", ""))
     ]
@@ -77,11 +68,7 @@ def _slurm(environ: Mapping[str, str]) -> Cores | None:
 
 
 def nodes_here(environ: Mapping[str, str]) -> int:
-    """How many nodes the present allocation has; 1 outside of one.
-
-    Args:
-        environ: of this process.
-    """
+    """The number of nodes of the current allocation; 1 outside one."""
     if environ.get("SLURM_JOB_ID"):
         told = environ.get("SLURM_JOB_NUM_NODES", "")
         return int(told) if told.isdecimal() and int(told) > 0 else 1
@@ -95,7 +82,7 @@ def _flux(environ: Mapping[str, str]) -> Cores | None:
 
 
 def _flux_allocation(environ: Mapping[str, str]) -> tuple[int, int]:
-    """Nodes and cores of the Flux instance that an allocation is; Flux has no variable for them. 0 where unknown."""
+    """Nodes and cores of the allocation's Flux instance, which has no variables for them; 0 if unknown."""
     if not environ.get("FLUX_ENCLOSING_ID"):
         return 0, 0
     command = ["flux", "resource", "list", "-s", "all", "-n", "-o", "{nnodes} {ncores}"]
@@ -111,7 +98,7 @@ def _flux_allocation(environ: Mapping[str, str]) -> tuple[int, int]:
 
 
 def _cgroup_quota(root: Path) -> Cores | None:
-    """The CPU time that a container or a job may use, in cores; the tightest of the groups around this process."""
+    """The tightest CPU quota of the cgroups around this process, in cores."""
     quotas = []
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")

@@ -1,8 +1,8 @@
-"""Running a calculation on a disk of the node: what goes there first, and what comes back.
+"""Runs a calculation on a node's disk: what is copied there, and what is copied back.
 
-Only the output is written into the job folder from the start: whoever follows sees it grow and knows its age, and a
-node that dies leaves it. Everything else that the engine writes comes back when it has ended, however it ended: what
-a result or the next attempt needs first, whole files only. Standard library only.
+Only the output goes to the job folder from the start, so that it can be watched, and survives the node. Everything
+else is copied back once the engine has ended, however it ended: whole files only, and first what a result or the next
+attempt needs. Standard library only.
 """
 
 import contextlib
@@ -27,30 +27,21 @@ _OURS: Final = frozenset(
     {ATTEMPT_FILE, START_FILE, EXIT_FILE, MESSAGES_FILE, PAYLOAD_LOG, OUTPUT_FILE, ERRORS_FILE}
 )
 _FIRST: Final = (".engrad", ".xyz", ".gbw", ".property.txt", ".property.json", ".hess")
-"""Ends of names, in the order in which files come back; the others follow, small ones first."""
+"""Suffixes in the order in which files are copied back; the others follow, the smallest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeScratch:
-    """A folder on the node that stands in for the job folder.
-
-    Attributes:
-        job_folder: where the attempt belongs.
-        folder: where its engine runs.
-        brought: size and modification time (ns) of each file that was there before the engine began.
-    """
+    """A folder on the node in which the engine runs instead of the job folder."""
 
     job_folder: Path
     folder: Path
-    brought: dict[Path, tuple[int, int]]
+    copied: dict[Path, tuple[int, int]]
+    """Size (bytes) and modification time (ns) of each file that was there before the engine began."""
 
     @classmethod
     def of(cls, job_folder: Path, folder: Path) -> "NodeScratch":
-        """Bring what the engine may read: the input, orbitals to start from, and files of the user's own.
-
-        Raises:
-            OSError: it could not be brought.
-        """
+        """Copy what the engine may read: the input, orbitals to start from, and the user's own files."""
         folder.mkdir()
         for entry in job_folder.iterdir():
             if entry.name in _OURS or entry.name.startswith("."):
@@ -65,10 +56,10 @@ class NodeScratch:
         """Copy what the engine has written into the job folder.
 
         Args:
-            limit_bytes: at most so much in all; a file that goes over it stays out, smaller ones may still fit.
+            limit_bytes: limit for all files together. A file that exceeds it is left out; smaller ones may still fit.
 
         Returns:
-            Names of files that did not come back, each with the reason.
+            Names of the files left out, each with the reason.
         """
         left_out = []
         room = limit_bytes
@@ -93,8 +84,8 @@ class NodeScratch:
     def _written(self) -> Iterator[Path]:
         for path in _files(self.folder):
             with contextlib.suppress(OSError):
-                # ORCA's temporary files are large, and nothing to anybody else.
-                if ".tmp" not in path.name and self.brought.get(path) != _mark(path):
+                # ORCA's temporary files are large, and nothing else can use them.
+                if ".tmp" not in path.name and self.copied.get(path) != _mark(path):
                     yield path
 
 

@@ -1,12 +1,12 @@
 """The program that runs beside ORCA on the compute node, one process for each structure.
 
-``python -P -m oact_dagster.launchers.payload [--token TOKEN] [--lifeline FD] [ENGINE… INPUT]``, started in the job
-folder. With a token it runs the attempt that ``attempt.json`` describes; without one (a job script that somebody
-submits by hand) the engine that is given. The engine runs in a process group of its own, with a time limit, and
-``exit.json`` says how it ended. Every path is relative: when the folder is renamed because a later attempt has taken
-its place, what still runs here goes on writing here and never into the new attempt's folder.
+``python -P -m oact_dagster.launchers.payload [--token TOKEN] [--lifeline FD] [ENGINE… INPUT]`` is started in the job
+folder. With a token it runs the attempt that ``attempt.json`` describes; without one (a job script submitted by hand)
+it runs the given engine. The engine runs in its own process group, with a time limit, and ``exit.json`` says how it
+ended. Every path is relative: if a later attempt takes the folder's place and it is renamed, what still runs here
+keeps writing here, and never into the new attempt's folder.
 
-It imports the standard library, :mod:`oact_dagster.orca` and, where somebody listens, ``dagster_pipes``.
+It imports little, since it starts once for each structure: ``dagster_pipes`` only if somebody listens.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from oact_dagster.files import atomic_write
 from oact_dagster.launchers.attempt_files import (
@@ -50,55 +50,50 @@ from oact_dagster.launchers.attempt_files import (
 from oact_dagster.launchers.node_scratch import NodeScratch
 
 EXIT_NOT_MINE: Final = 3
-"""Exit code when the folder belongs to another attempt, or to another payload of this one: nothing was written."""
+"""Exit code if the folder belongs to another attempt, or to another payload of this one: nothing was written."""
 
 JOB_ID_VARIABLES: Final = ("SLURM_JOB_ID", "FLUX_JOB_ID", "FLUX_ENCLOSING_ID")
 
 LIMIT_SIGNALS: Final = (signal.SIGUSR1, signal.SIGALRM)
-"""What schedulers send before, or at, a job's time limit: Slurm the one that we ask for, Flux the other one."""
+"""Sent by schedulers at or before a job's time limit: SIGUSR1 by Slurm, since we ask for it; SIGALRM by Flux."""
 
 _FROM_OUTSIDE: Final = (signal.SIGTERM, signal.SIGKILL, signal.SIGINT, *LIMIT_SIGNALS)
 _ENDED_FROM_OUTSIDE: Final = frozenset(code for number in _FROM_OUTSIDE for code in (-number, 128 + number))
-"""Exit codes of an engine, or of a shell around it, that was ended by a signal which we might get, too."""
-_LISTEN_S: Final = 1.0
+"""Exit codes of an engine, or a shell around it, that was ended by a signal which this process may get as well."""
+_SIGNAL_DELAY_S: Final = 1.0
+"""How much later than the engine this process may get that signal, s."""
 
 STOP_GRACE_S: Final = 10.0
-"""Where no attempt says otherwise, s."""
+"""Time between SIGTERM and SIGKILL for an engine without an attempt, s."""
 
 SCRUBBED: Final = ("SLURM_", "PMI_", "PMIX_", "OMPI_", "FLUX_", "PRTE_")
-"""ORCA starts its own mpirun, which hangs, or binds all ranks to one core, when it finds the scheduler's settings."""
+"""With the scheduler's variables, ORCA's own mpirun hangs, or binds all ranks to one core."""
 
 
 class NoSpaceError(Exception):
     """The job folder's disk has no space left for an output."""
 
 
-class Messages(Protocol):
-    """Where a payload tells what happens."""
+class Messages:
+    """Where a payload reports what happens; this one reports to nobody."""
+
+    heard = False
 
     def log(self, text: str) -> None:
-        """A line for the run's log."""
+        """Write a line to the run's log."""
 
     def report(self, payload: Mapping[str, Any]) -> None:
-        """A message for whoever follows."""
-
-
-class _Silence:
-    def log(self, text: str) -> None:
-        pass
-
-    def report(self, payload: Mapping[str, Any]) -> None:
-        pass
+        """Send a message to the run."""
 
 
 def main(arguments: list[str]) -> int:
-    """Run the attempt of the current folder, or the engine that is given.
+    """Run the attempt of the current folder, or the given engine.
 
     Args:
-        arguments: see the module; at the lifeline's end of file the payload ends: whoever started it has died.
+        arguments: see the module. The payload ends at the lifeline's end of file: the process that started it died.
 
     Returns:
-        0 when ``exit.json`` was written, whatever it says; 3 when the folder is another's; 6 when its disk is full.
+        0 if ``exit.json`` was written, whatever it says; 3 if the folder is another's; 6 if its disk is full.
     """
     given = _parser().parse_args(arguments)
     token: str = given.token or ""
@@ -140,14 +135,14 @@ def main(arguments: list[str]) -> int:
 
 
 def _no_space(token: str, error: Exception) -> int:
-    """Say that nothing was run for want of space: where there is none, without a byte."""
+    """Report that nothing was run because the disk is full, without writing a byte to it."""
     leave_no_room(Path())
     _say(f"{no_space_line(token)}: {error}")
     return EXIT_NO_SPACE
 
 
 def _say(text: str) -> None:
-    """A line for the job's log, which may be on a full disk, too."""
+    """Print a line to the job's log, which may be on a full disk as well."""
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)
 
@@ -161,26 +156,26 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def scheduler_job_id() -> str:
-    """The id of the job in which this process runs, as its scheduler told it; empty outside of one."""
+    """The id of the scheduler's job in which this process runs; empty outside one."""
     return next((os.environ[name] for name in JOB_ID_VARIABLES if os.environ.get(name)), "")
 
 
 def run_engine(
     spec: AttemptSpec, lifeline: int | None, messages: Messages, input_file: str = INPUT_FILE
 ) -> ExitRecord:
-    """Run the engine to its end, its time limit, or the order to stop.
+    """Run the engine until it ends, reaches its time limit, or is told to stop.
 
     Args:
         spec: what to run.
-        lifeline: see :func:`main`.
-        messages: told of its progress.
+        lifeline: file descriptor; see :func:`main`.
+        messages: where to report progress.
         input_file: the engine's last argument.
 
     Returns:
         How it ended; no process of the engine's group is left.
 
     Raises:
-        NoSpaceError: it was not started, since the job folder's disk has no space for its output.
+        NoSpaceError: the engine was not started, because the job folder's disk has no space for its output.
     """
     started_at, clock = time.time(), time.monotonic()
     bell = _Bell()
@@ -196,7 +191,7 @@ def run_engine(
                     raise NoSpaceError(f"{OUTPUT_FILE}: {error.strerror}") from error
                 reason = f"{spec.command[0]}: {error.strerror or error}"
                 if isinstance(error, FileNotFoundError) and Path(spec.command[0]).exists():
-                    reason += " (the file is there; what it needs to run, such as its interpreter, is not)"
+                    reason += " (the file exists, but something it needs does not, such as its interpreter)"
             else:
                 watch = _Watch(spec, messages)
                 how, reason = _wait(engine, spec, bell, lifeline, clock, watch)
@@ -207,7 +202,7 @@ def run_engine(
         if how is How.NOT_STARTED:
             where = "the node's folder for temporary files"
             reason = f"{where}: {error.filename or ''}: {error.strerror or error}"
-            # A node whose disk is full says nothing of other nodes.
+            # Other nodes may have space.
             how = How.STOPPED if is_full(error) else how
     return ExitRecord(
         token=spec.token,
@@ -224,7 +219,7 @@ def run_engine(
 
 
 def _costs() -> dict[str, float]:
-    """What the engine took, with the processes that it waited for."""
+    """CPU time and memory of the engine and the processes it waited for."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     # Linux counts in kB, macOS in bytes.
     megabytes = used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
@@ -232,7 +227,7 @@ def _costs() -> dict[str, float]:
 
 
 class _Bell:
-    """Wakes a select() when a signal comes: of a child's end, or the order to stop."""
+    """Wakes a select() at a signal: a child's end, or the order to stop."""
 
     def __init__(self) -> None:
         self.stop: signal.Signals | None = None
@@ -245,19 +240,24 @@ class _Bell:
             signal.signal(order, self._on_stop)
 
     def _on_stop(self, number: int, frame: object) -> None:
-        # The first one says why: a job that is at its limit gets the next one soon.
+        # The first signal tells the cause: a job at its limit soon gets others.
         self.stop = self.stop or signal.Signals(number)
+
+    def drain(self) -> None:
+        """Forget the signals so far, so that the next select() waits again."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.fd, 4096)
 
 
 class _Watch:
-    """Tells now and then how far the calculation has come."""
+    """Reports the calculation's progress now and then."""
 
     def __init__(self, spec: AttemptSpec, messages: Messages) -> None:
         self._name = f"structure {spec.orig_index}, attempt {spec.attempt}"
         self._interval = spec.progress_s
         self._messages = messages
         self._due = math.inf
-        if spec.progress_s > 0 and not isinstance(messages, _Silence):
+        if spec.progress_s > 0 and messages.heard:
             from oact_dagster.orca.outputs.progress import ProgressReader
 
             self._reader = ProgressReader(Path(OUTPUT_FILE))
@@ -268,7 +268,7 @@ class _Watch:
         return max(0.0, self._due - time.monotonic())
 
     def look(self) -> None:
-        """Look and tell, where it is time."""
+        """Report the progress if it is due."""
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + self._interval
@@ -278,7 +278,7 @@ class _Watch:
 
 
 def _temporary(spec: AttemptSpec) -> "tempfile.TemporaryDirectory[str]":
-    """A folder of the calculation's own for temporary files, which goes with it.
+    """Make a folder for the calculation's temporary files, which is removed with it.
 
     Raises:
         OSError: it cannot be made.
@@ -287,12 +287,9 @@ def _temporary(spec: AttemptSpec) -> "tempfile.TemporaryDirectory[str]":
     if spec.scratch_dir is not None:
         parent = os.path.expandvars(spec.scratch_dir)
         if not Path(parent).is_absolute() or "$" in parent:
-            # A variable that this node does not set would make a folder of that name in the job folder.
-            raise FileNotFoundError(
-                errno.ENOENT,
-                "is no absolute path on this node, or names a variable that it has not",
-                spec.scratch_dir,
-            )
+            # An unset variable would create a folder of that name in the job folder.
+            told = "is not an absolute path on this node, or uses a variable that is not set there"
+            raise FileNotFoundError(errno.ENOENT, told, spec.scratch_dir)
         Path(parent).mkdir(parents=True, exist_ok=True)
     return tempfile.TemporaryDirectory(prefix="oact-", dir=parent, ignore_cleanup_errors=True)
 
@@ -300,7 +297,7 @@ def _temporary(spec: AttemptSpec) -> "tempfile.TemporaryDirectory[str]":
 def _save(scratch: NodeScratch, spec: AttemptSpec, messages: Messages) -> None:
     left_out = scratch.save(round(spec.scratch_save_mb * 1e6))
     if left_out:
-        text = f"structure {spec.orig_index}: did not come back from {scratch.folder}: {', '.join(left_out)}"
+        text = f"structure {spec.orig_index}: not copied back from {scratch.folder}: {', '.join(left_out)}"
         _say(text)
         messages.log(text)
 
@@ -309,10 +306,9 @@ def _start(
     spec: AttemptSpec, temporary: str, folder: Path | None, input_file: str
 ) -> "subprocess.Popen[bytes]":
     environment = {key: value for key, value in os.environ.items() if not key.startswith(SCRUBBED)}
-    environment |= {"OMP_NUM_THREADS": "1"}
-    environment |= spec.environment
+    environment |= {"OMP_NUM_THREADS": "1", **spec.environment}
     environment |= {"TMPDIR": temporary, TOKEN_VARIABLE: spec.token}
-    # Files and never pipes: a pipe that nobody reads holds 64 KB, and the engine hangs.
+    # Files, not pipes: once a pipe that nobody reads holds 64 KB, the engine hangs.
     with Path(OUTPUT_FILE).open("wb") as output, Path(ERRORS_FILE).open("wb") as errors:
         return subprocess.Popen(
             [*spec.command, input_file],
@@ -338,8 +334,9 @@ def _wait(
     watched = [bell.fd] if lifeline is None else [bell.fd, lifeline]
     while True:
         if (ended := _end_of(engine)) is not None:
-            # A scheduler ends all processes of a job at once: ours may hear of it after the engine has gone.
-            _listen(bell, _LISTEN_S if ended in _ENDED_FROM_OUTSIDE else 0.0)
+            # A scheduler ends all processes of a job at once: its signal may reach us after the engine has ended.
+            if ended in _ENDED_FROM_OUTSIDE:
+                _await_signal(bell)
             if bell.stop is None:
                 return How.EXITED, ""
         if bell.stop in LIMIT_SIGNALS:
@@ -356,29 +353,22 @@ def _wait(
             next_sign = time.monotonic() + spec.sign_of_life_s
             show_life(Path())
         if bell.fd in ready:
-            with contextlib.suppress(BlockingIOError):
-                os.read(bell.fd, 4096)
+            bell.drain()
         if lifeline is not None and lifeline in ready and not os.read(lifeline, 1):
             return How.STOPPED, "the process that started it has died"
 
 
-def _listen(bell: _Bell, seconds: float) -> None:
-    """Wait for an order to stop, at most so long."""
-    limit = time.monotonic() + seconds
+def _await_signal(bell: _Bell) -> None:
+    limit = time.monotonic() + _SIGNAL_DELAY_S
     while bell.stop is None and (left := limit - time.monotonic()) > 0:
         select.select([bell.fd], [], [], left)
-        with contextlib.suppress(BlockingIOError):
-            os.read(bell.fd, 4096)
-
-
-def _has_ended(engine: "subprocess.Popen[bytes]") -> bool:
-    return _end_of(engine) is not None
+        bell.drain()
 
 
 def _end_of(engine: "subprocess.Popen[bytes]") -> int | None:
-    """The engine's exit code, or its signal's number, negative; None while it runs.
+    """The engine's exit code, or the negative number of its signal; None while it runs.
 
-    It is left unreaped: until then its group's number cannot be used again.
+    The engine is not reaped, so that its group's number cannot be used again.
     """
     if not hasattr(os, "waitid"):
         return engine.poll()
@@ -389,11 +379,11 @@ def _end_of(engine: "subprocess.Popen[bytes]") -> int | None:
 
 
 def _end_group(engine: "subprocess.Popen[bytes]", grace_s: float) -> int:
-    """End what is left of the engine's process group: mpirun and its ranks too."""
-    if grace_s > 0 and not _has_ended(engine):
+    """End what is left of the engine's process group, including mpirun and its ranks."""
+    if grace_s > 0 and _end_of(engine) is None:
         _signal_group(engine.pid, signal.SIGTERM)
         limit = time.monotonic() + grace_s
-        while time.monotonic() < limit and not _has_ended(engine):
+        while time.monotonic() < limit and _end_of(engine) is None:
             time.sleep(0.02)
     _signal_group(engine.pid, signal.SIGKILL)
     return engine.wait()
@@ -407,18 +397,18 @@ def _signal_group(group: int, number: signal.Signals) -> None:
 @contextlib.contextmanager
 def _pipes(spec: AttemptSpec) -> Iterator[Messages]:
     if not spec.pipes:
-        yield _Silence()
+        yield Messages()
         return
     import dagster_pipes
 
-    # Messages are a mirror of exit.json and may be lost: a Pipes file that cannot be used costs no calculation.
+    # Messages only mirror exit.json: an unusable Pipes file must not cost a calculation.
     try:
         loader = dagster_pipes.PipesMappingParamsLoader(spec.pipes)
         context = dagster_pipes.open_dagster_pipes(params_loader=loader)
         context.__enter__()
     except Exception as error:
         _say(f"payload {spec.token}: no Pipes messages: {error}")
-        yield _Silence()
+        yield Messages()
         return
     try:
         yield _PipesMessages(context)
@@ -427,7 +417,9 @@ def _pipes(spec: AttemptSpec) -> Iterator[Messages]:
             context.__exit__(None, None, None)
 
 
-class _PipesMessages:
+class _PipesMessages(Messages):
+    heard = True
+
     def __init__(self, context: Any) -> None:
         self._context = context
 
@@ -441,7 +433,7 @@ class _PipesMessages:
 
 
 def _tell(spec: AttemptSpec, record: ExitRecord, messages: Messages) -> None:
-    if isinstance(messages, _Silence):
+    if not messages.heard:
         return
     from oact_dagster.orca.outputs.reader import read_output
 

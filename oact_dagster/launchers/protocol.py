@@ -1,7 +1,7 @@
-"""What every launcher does: take many jobs, tell the state of many, cancel many.
+"""The protocol of launchers: submit, follow and cancel many jobs at once.
 
-The words are a scheduler's. A job here is one attempt of one structure; its folder is prepared, and its
-command is the payload's.
+The terms are those of a scheduler. A job is one attempt of one structure: its folder is prepared, and its command is
+the payload's.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -14,24 +14,24 @@ from oact_dagster.schedulers.jobs import Job, JobState
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """An attempt of a run that is gone."""
+    """An attempt whose run is gone."""
 
     token: str
     folder: Path
     job_id: str | None
-    """As the ledger has it; None where its submit was never confirmed."""
+    """As recorded in the ledger; None if its submit was never confirmed."""
     began: bool = False
-    """The run that is gone saw its job run."""
+    """Whether the old run saw the job running."""
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What became of jobs that were handed over. Those in neither are to be handed over again later."""
+    """What became of submitted jobs. Jobs in neither mapping must be submitted again later."""
 
     taken: Mapping[str, str] = field(default_factory=dict)
     """The scheduler's job id for each token."""
     refused: Mapping[str, str] = field(default_factory=dict)
-    """Why, for each token that the scheduler will not take."""
+    """The scheduler's reason for each token."""
 
 
 class Launcher(Protocol):
@@ -39,66 +39,84 @@ class Launcher(Protocol):
 
     kind: str
     jobs_outlive_process: bool
-    """Jobs go on when this process ends: they belong to a scheduler."""
+    """Whether jobs belong to a scheduler and continue after this process ends."""
 
     def submit(self, jobs: Sequence[Job]) -> Submission:
-        """Hand over jobs; those that are not taken yet (a submit limit, no answer) may be handed over again.
+        """Submit jobs. Those not taken yet (submit limit, no answer) may be submitted again.
 
         Raises:
             LauncherError: nothing can be submitted here at all.
         """
 
     def by_hand(self, folders: Collection[Path]) -> Mapping[Path, str]:
-        """Jobs that somebody submitted by hand from the script in a job folder, and that wait or run.
+        """Find waiting or running jobs that a user submitted from the script in a job folder.
 
         Returns:
-            The scheduler's job id for each folder that has one.
+            The scheduler's job id for each folder that has such a job.
 
         Raises:
-            LauncherError: the scheduler cannot be asked; nothing is known.
+            LauncherError: the scheduler does not answer.
         """
 
     def withdraw(self, tokens: Collection[str]) -> Collection[str]:
-        """Forget jobs that were handed over and not taken.
-
-        Returns:
-            Those of which it is certain that no scheduler has them.
-        """
+        """Forget jobs that were submitted but not taken, and return those that certainly no scheduler has."""
 
     def closing(self) -> str:
-        """Why jobs that are not handed over yet had better not be any more; empty while they may."""
+        """Why no more jobs should be submitted; empty while they may be."""
 
     def states(self, job_ids: Collection[str]) -> Mapping[str, JobState]:
-        """The state of each of these jobs, as of the last time that the scheduler said."""
+        """The last known state of each job."""
 
     def cancel(self, job_ids: Collection[str]) -> None:
-        """End these jobs; those that have ended already are passed over."""
+        """Cancel jobs; those that have already ended are skipped."""
 
     def how_to_cancel(self, job_ids: Collection[str]) -> str:
-        """The command by which a user ends these jobs."""
+        """The command with which a user cancels these jobs; empty if there is nothing to do."""
 
     def adopt(self, orphans: Sequence[Orphan]) -> Mapping[str, str]:
-        """Find the jobs of a dead run again.
+        """Find the jobs of a dead run.
 
         Returns:
-            The job id of each token that can be followed from now on. Of the others nothing runs afterwards.
+            The job id for each token that can be followed from now on. Nothing of the others is left running.
 
         Raises:
-            LauncherError: the scheduler cannot be asked; nothing is known, and nothing has changed.
+            LauncherError: the scheduler does not answer; nothing has changed.
         """
 
     def notes(self) -> Sequence[str]:
-        """What whoever watches should know, since the last call: a limit, no answer, a job that cannot start."""
+        """News for the user since the last call: a limit, a silent scheduler, a job that cannot start."""
 
     def unanswered(self) -> str:
-        """Since when and why the scheduler does not answer, as a clause; empty while it does."""
+        """Since when and why the scheduler has not answered, as a clause; empty while it answers."""
 
     def wait(self, seconds: float) -> bool:
-        """Return when a job may have changed its state, or after this time.
+        """Wait until a job may have changed its state, but no longer than this.
 
         Returns:
-            Whether it is worth while to ask for states, and to hand over again what was not taken.
+            Whether to ask for states and submit again what was not taken.
         """
 
     def close(self) -> None:
-        """Let go of all resources; jobs that die with their parent have ended on return."""
+        """Release all resources. Jobs that die with this process have ended on return."""
+
+
+class ChildLauncher:
+    """The part of a launcher that is the same wherever jobs end with this process."""
+
+    jobs_outlive_process = False
+
+    def by_hand(self, folders: Collection[Path]) -> Mapping[Path, str]:
+        """None: job folders have no script to submit."""
+        return {}
+
+    def withdraw(self, tokens: Collection[str]) -> Collection[str]:
+        """All: every job is taken at once, or never."""
+        return tokens
+
+    def how_to_cancel(self, job_ids: Collection[str]) -> str:
+        """Nothing to do: jobs end with this process."""
+        return ""
+
+    def unanswered(self) -> str:
+        """Never: there is no scheduler to ask."""
+        return ""

@@ -1,8 +1,8 @@
 """Runs attempts as jobs of a scheduler: what Slurm and Flux have in common.
 
-A job outlives the process that submitted it, and an answer that was lost does not mean that nothing happened. So
-nothing here is decided from silence: a submit without an answer is looked up by the name of its jobs before anything
-is submitted again, and a scheduler that does not answer changes no job's state.
+A job outlives the process that submitted it, and a lost answer does not mean that nothing happened. So silence decides
+nothing: a submit without an answer is looked up by its jobs' name before anything is submitted again, and while the
+scheduler does not answer, no job changes its state.
 """
 
 import math
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from oact_dagster.errors import LauncherError, NoAnswerError
-from oact_dagster.launchers.attempt_files import FILES_SHOW_S, has_run, read_exit, read_start
+from oact_dagster.launchers.attempt_files import FILES_SHOW_S, has_run, is_unfinished
 from oact_dagster.launchers.protocol import Orphan, Submission
 from oact_dagster.schedulers.job_array import JobArray, find_arrays, split
 from oact_dagster.schedulers.job_script import PAYLOAD, JobEnvironment, by_hand_name
@@ -23,37 +23,37 @@ from oact_dagster.schedulers.protocol import ArrayNames, Reply, Scheduler
 from oact_dagster.text import pluralise
 
 SOONEST_S: Final = 2.0
-"""Time from a submit to the first look at the queue; it grows to the poll interval, s."""
+"""Time from a submit to the first look at the queue, s; from then on it grows to the poll interval."""
 SETTLE_S: Final = 5.0
-"""How long a submit whose answer was lost may still arrive at a scheduler that answers again, s."""
+"""How long a submit whose answer was lost may still arrive once the scheduler answers again, s."""
 SLOWEST_FACTOR: Final = 10
-"""A scheduler that does not answer is asked less and less often, down to so many poll intervals."""
+"""A silent scheduler is asked less and less often, down to once in this many poll intervals."""
 HOSTS_KNOWN_FOR_S: Final = 600.0
-"""How often a scheduler is asked for the names of its nodes, where some are to be avoided, s."""
+"""How long the scheduler's list of nodes is kept, s. It is needed if some are to be avoided."""
 LONGEST_SEARCH: Final = 3
-"""How often a scheduler that does not answer is asked for a dead run's jobs."""
+"""How often a silent scheduler is asked for a dead run's jobs."""
 
 
 @dataclass(slots=True)
-class _Unclear:
-    """An array of which nobody knows whether the scheduler has it."""
+class _UnclearArray:
+    """An array whose submit had no answer."""
 
     array: JobArray
     missing_since: float | None = None
-    """When the scheduler first answered that it does not know it."""
+    """When the scheduler first answered that it does not have all of it."""
 
 
 class SchedulerLauncher:
     """Payloads as jobs of a scheduler.
 
     Args:
-        scheduler: its commands.
-        folder: where arrays are written; on a file system that the nodes share.
+        scheduler: the scheduler's commands.
+        folder: folder for arrays, on a file system that the nodes share.
         environment: what a job sets up.
         poll_interval_s: time between two looks at the queue, s.
-        max_array_size: most jobs in one call; None for what the scheduler allows.
+        max_array_size: most jobs in one call; None: as many as the scheduler allows.
         command: what a job runs in its folder.
-        grace_s: after which a job that is missing counts as lost, s.
+        grace_s: time after which a missing job counts as lost, s.
         clock: monotonic time, s.
     """
 
@@ -82,26 +82,26 @@ class SchedulerLauncher:
         self._clock = clock
         self._states: dict[str, JobState] = {}
         self._places: dict[str, tuple[JobArray, int]] = {}
-        self._unclear: dict[str, _Unclear] = {}
+        self._unclear: dict[str, _UnclearArray] = {}
         self._cancelled: dict[str, float] = {}
         self._cancelled_waiting: set[str] = set()
         self._queued_at: dict[str, float] = {}
         self._gone_at: dict[str, float] = {}
         self._began: set[str] = set()
         self._notes: list[str] = []
-        self._told_pending: set[str] = set()
+        self._noted_pending: set[str] = set()
         self._hosts: Collection[str] | None = None
         self._hosts_asked = -HOSTS_KNOWN_FOR_S
-        self._told_hosts: set[str] = set()
+        self._noted_hosts: set[str] = set()
         self._adopted: set[str] = set()
         self._untraced: set[str] = set()
         self._unanswered = ""
         self._pause = min(SOONEST_S, poll_interval_s)
         self._next_poll = self._next_submit = 0.0
         self._waiting = False
-        self._told_full = ""
+        self._noted_full = ""
 
-    # --- handing over ---------------------------------------------------------------------------------------
+    # --- submitting -----------------------------------------------------------------------------------------
 
     def submit(self, jobs: Sequence[Job]) -> Submission:
         """See :class:`~oact_dagster.launchers.protocol.Launcher`."""
@@ -111,13 +111,13 @@ class SchedulerLauncher:
         if self._clock() < self._next_submit:
             return Submission()
         self._waiting = False
-        for one in [one for one in self._unclear.values() if wanted.intersection(one.array.tokens)]:
-            taken |= self._resolve(one)
-        unclear = {token for one in self._unclear.values() for token in one.array.tokens}
-        left = [job for job in jobs if job.token not in taken and job.token not in unclear]
+        for unclear in [u for u in self._unclear.values() if wanted.intersection(u.array.tokens)]:
+            taken |= self._resolve(unclear)
+        settled = self.withdraw(wanted - taken.keys())
+        left = [job for job in jobs if job.token in settled]
         try:
             named = self._avoiding_known_hosts(left)
-            queue = [list(group) for group in split(named, self._at_most())] if named else []
+            queue = [list(group) for group in split(named, self._largest_array())] if named else []
         except NoAnswerError as error:
             self._no_answer(str(error))
             self._try_again(self._pause)
@@ -128,25 +128,25 @@ class SchedulerLauncher:
                 array = self._write(group)
             except LauncherError:
                 if taken or refused:
-                    break  # it is raised by the next call, when what has its jobs is known
+                    break  # report what is known so far; the next call raises the error
                 raise
             answer = self._scheduler.submit(array)
             if answer.reply is Reply.TAKEN:
                 taken |= self._take(array, answer.job_ids)
-                # Some of a bulk may have met a limit, or been refused.
+                # Some jobs of the group may have met a limit or been refused.
                 rest = [job for task, job in enumerate(group) if task not in answer.job_ids]
                 if rest:
                     self._wait_for_room(len(rest), answer.told)
             elif answer.reply is Reply.UNCLEAR:
-                self._unclear[array.name] = _Unclear(array)
+                self._unclear[array.name] = _UnclearArray(array)
                 self._notes.append(
                     f"{self.kind}: the answer to a submit of {pluralise(len(group), 'job')} was lost ({answer.told});"
-                    f" {'it is' if len(group) == 1 else 'they are'} looked for in the queue by the name {array.name}"
+                    f" searching the queue for the name {array.name}"
                 )
                 self._try_again(self._pause)
                 taken |= self._resolve(self._unclear[array.name])
                 if array.name in self._unclear:
-                    break  # it would be the same with the next ones
+                    break  # the next groups would fare the same
                 self._waiting = False
             elif answer.reply is Reply.FULL:
                 array.remove()
@@ -157,11 +157,10 @@ class SchedulerLauncher:
                     self._wait_for_room(1 + sum(map(len, queue)), answer.told)
             elif avoided := group[0].avoid:
                 array.remove()
-                # Where it does not say which host it does not know, no other one may be left.
-                kept = (
-                    tuple(h for h in avoided if h not in answer.unknown_hosts) if answer.unknown_hosts else ()
-                )
-                self._tell_not_avoided(set(avoided) - set(kept), answer.told)
+                # If no unknown host is named, avoiding these may leave no host at all.
+                unknown = answer.unknown_hosts or avoided
+                kept = tuple(host for host in avoided if host not in unknown)
+                self._note_not_avoided(set(avoided) - set(kept), answer.told)
                 queue.insert(0, [replace(job, avoid=kept) for job in group])
             else:
                 array.remove()
@@ -171,10 +170,10 @@ class SchedulerLauncher:
         return Submission(taken, refused)
 
     def _avoiding_known_hosts(self, jobs: Sequence[Job]) -> Sequence[Job]:
-        """Jobs with the hosts that they avoid named as the scheduler names its nodes; those it does not have go.
+        """Name the hosts that jobs avoid as the scheduler does, and drop those it does not have.
 
         Raises:
-            NoAnswerError: it does not answer.
+            NoAnswerError: the scheduler does not answer.
         """
         if not any(job.avoid for job in jobs):
             return jobs
@@ -188,42 +187,44 @@ class SchedulerLauncher:
         named = []
         for job in jobs:
             avoid = tuple(sorted(known[host] for host in job.avoid if host in known))
-            if strangers := [host for host in job.avoid if host not in known]:
-                self._tell_not_avoided(strangers, f"{self.kind} has no such node for these jobs")
+            self._note_not_avoided(
+                [host for host in job.avoid if host not in known],
+                f"{self.kind} has no such node for these jobs",
+            )
             if avoid and len(avoid) == len(known):
-                self._tell_not_avoided(avoid, "no other node could run these jobs")
+                self._note_not_avoided(avoid, "no other node could run these jobs")
                 avoid = ()
             named.append(replace(job, avoid=avoid))
         return named
 
-    def _tell_not_avoided(self, hosts: Collection[str], reason: str) -> None:
-        """Tell once of each host that jobs were to be kept from, and are not."""
-        fresh = sorted(host for host in hosts if host not in self._told_hosts)
+    def _note_not_avoided(self, hosts: Collection[str], reason: str) -> None:
+        """Note, once for each host, that jobs cannot be kept away from it."""
+        fresh = sorted(host for host in hosts if host not in self._noted_hosts)
         if fresh:
-            self._told_hosts.update(fresh)
+            self._noted_hosts.update(fresh)
             self._notes.append(f"{self.kind}: jobs are not kept away from {', '.join(fresh)}: {reason}")
 
     def by_hand(self, folders: Collection[Path]) -> Mapping[Path, str]:
-        """See :class:`~oact_dagster.launchers.protocol.Launcher`: they are known by their names."""
+        """See :class:`~oact_dagster.launchers.protocol.Launcher`. The jobs are known by their names."""
         names = {by_hand_name(folder): folder for folder in folders}
         try:
             return {names[name]: job_id for name, job_id in self._scheduler.active(names).items()}
         except NoAnswerError as error:
             raise LauncherError(
-                f"{self.kind} does not answer ({error}), and may have jobs that were submitted by hand: nothing was"
+                f"{self.kind} does not answer ({error}) and may have jobs that were submitted by hand: nothing was"
                 " submitted; try again when it answers"
             ) from None
 
     def withdraw(self, tokens: Collection[str]) -> Collection[str]:
         """See :class:`~oact_dagster.launchers.protocol.Launcher`: all but those whose submit had no answer."""
-        unclear = {token for one in self._unclear.values() for token in one.array.tokens}
-        return [token for token in tokens if token not in unclear]
+        pending = {token for unclear in self._unclear.values() for token in unclear.array.tokens}
+        return [token for token in tokens if token not in pending]
 
     def closing(self) -> str:
-        """Jobs are taken at any time."""
+        """Never: jobs are taken at any time."""
         return ""
 
-    def _at_most(self) -> int:
+    def _largest_array(self) -> int:
         allowed = self._scheduler.largest_array()
         return allowed if self._max_array_size is None else min(allowed, self._max_array_size)
 
@@ -237,49 +238,48 @@ class SchedulerLauncher:
             raise LauncherError(f"{self._folder}: a job script could not be written: {told}") from error
 
     def _take(self, array: JobArray, job_ids: Mapping[int, str]) -> dict[str, str]:
-        """Keep what the scheduler has taken."""
+        """Record the jobs that the scheduler has taken, and return their ids by token."""
         try:
             array.keep_ids(job_ids)
         except OSError as error:
-            # It costs the next run a look-up by name.
+            # The next run has to find them by name.
             self._notes.append(f"{array.folder}: {error.strerror or error}")
         for task, job_id in job_ids.items():
             self._places[job_id] = (array, task)
             self._states[job_id] = JobState(Phase.QUEUED)
         return {array.tokens[task]: job_id for task, job_id in job_ids.items() if task < len(array.tokens)}
 
-    def _resolve(self, one: _Unclear) -> dict[str, str]:
-        """Look for an array whose answer was lost; it is forgotten when the scheduler certainly has none of it."""
+    def _resolve(self, unclear: _UnclearArray) -> dict[str, str]:
+        """Look for an array whose answer was lost, until it is certain which of its jobs the scheduler has."""
+        array = unclear.array
         try:
-            found = self._scheduler.find([one.array]).get(one.array.name, {})
+            found = self._scheduler.find([array]).get(array.name, {})
         except NoAnswerError as error:
             self._no_answer(str(error))
             self._try_again(self._pause)
             return {}
         self._answered()
         now = self._clock()
-        missing = len(one.array.tokens) - len(found)
-        one.missing_since = now if one.missing_since is None else one.missing_since
-        if missing and now - one.missing_since < SETTLE_S:
+        missing = len(array.tokens) - len(found)
+        unclear.missing_since = now if unclear.missing_since is None else unclear.missing_since
+        if missing and now - unclear.missing_since < SETTLE_S:
             self._try_again(SETTLE_S)
             return {}
-        del self._unclear[one.array.name]
+        del self._unclear[array.name]
         self._next_submit = now
         if found:
             self._notes.append(
-                f"{self.kind}: {pluralise(len(found), 'job')} of that submit"
-                f" {'is in the queue and is followed' if len(found) == 1 else 'are in the queue and are followed'}"
+                f"{self.kind}: found in the queue: {pluralise(len(found), 'job')} of that submit"
             )
         if missing:
             self._notes.append(
-                f"{self.kind}: {pluralise(missing, 'job')} of that submit"
-                f" {'is not in the queue; it is' if missing == 1 else 'are not in the queue; they are'} made again"
+                f"{self.kind}: not in the queue and submitted again: {pluralise(missing, 'job')} of that submit"
             )
-        return self._take(one.array, found) if found else {}
+        return self._take(array, found) if found else {}
 
     def _wait_for_room(self, jobs: int, told: str) -> None:
-        if told != self._told_full:
-            self._told_full = told
+        if told != self._noted_full:
+            self._noted_full = told
             self._notes.append(
                 f"{self.kind} takes no more jobs for now ({told}); {jobs} wait here until it does"
             )
@@ -292,14 +292,16 @@ class SchedulerLauncher:
     # --- following ------------------------------------------------------------------------------------------
 
     def states(self, job_ids: Collection[str]) -> Mapping[str, JobState]:
-        """The state of each job: one look at the queue for all, at most once in a poll interval."""
+        """The state of each job, from one look at the queue for all, at most once in a poll interval."""
         if self._clock() >= self._next_poll:
-            self._look(
-                [i for i in job_ids if i not in self._untraced and self._of(i).phase is not Phase.ENDED]
-            )
+            self._look(self._open(job_ids))
             if self._adopted and not self._unanswered:
-                self._tell_unknown()
+                self._note_unknown()
         return {job_id: self._of(job_id) for job_id in job_ids}
+
+    def _open(self, job_ids: Collection[str]) -> list[str]:
+        """The jobs of which the scheduler may still have news."""
+        return [i for i in job_ids if i not in self._untraced and self._of(i).phase is not Phase.ENDED]
 
     def _of(self, job_id: str) -> JobState:
         return self._states.get(job_id, JobState(Phase.QUEUED))
@@ -317,7 +319,7 @@ class SchedulerLauncher:
         self._answered()
         self._pause = min(self._pause * 1.5, self._interval)
         self._next_poll = self._clock() + self._pause
-        # Asked once for all: where this takes long, it would for each.
+        # Asked once for all, since it may be slow.
         kept_s = (
             self._scheduler.knows_ended_for_s() if any(job_id not in found for job_id in job_ids) else 0.0
         )
@@ -340,33 +342,33 @@ class SchedulerLauncher:
             if waits_for and (why := self._scheduler.why_pending(waits_for)) is not None:
                 state = replace(state, stuck=f"{waits_for} ({why})")
             self._states[job_id] = state
-        self._tell_pending()
+        self._note_pending()
 
-    def _tell_unknown(self) -> None:
-        """Tell once of jobs of a dead run that the scheduler does not know."""
+    def _note_unknown(self) -> None:
+        """Note, once, jobs of a dead run that the scheduler does not know."""
         unknown = [i for i in self._adopted if self._of(i).phase is Phase.UNKNOWN]
         self._adopted.clear()
         if unknown:
             self._notes.append(
                 f"{self.kind} does not know {pluralise(len(unknown), 'job')} of a run that is gone"
-                f" ({self._scheduler.why_unknown}); none counts as lost as long as its payload shows that it lives"
+                f" ({self._scheduler.why_unknown}); none counts as lost while its payload shows signs of life"
             )
 
     def _names_of(self, job_ids: Collection[str]) -> ArrayNames:
-        """The names by which the scheduler has to know these jobs, too."""
+        """The array name that the scheduler must have for each job; empty if not known."""
         return {i: self._places[i][0].name if i in self._places else "" for i in job_ids}
 
     def _never_began(self, job_id: str, arrays: Collection[str], kept_s: float) -> bool:
-        """Whether a job that the scheduler does not know was cancelled while it waited, by us or by somebody else.
+        """Whether a job unknown to the scheduler was cancelled while it waited, by us or by somebody else.
 
-        Slurm keeps no record of a task that is cancelled before it began while others of its array go on. Had it begun
-        since it was seen to wait, it would still be known: as running, or as one that has ended a moment ago. Where
-        that was too long ago, or nobody looked, its files tell: a node makes a task's log before it runs anything.
+        Slurm keeps no record of a task that was cancelled before it began while others of its array continue. Had it
+        begun since it was last seen waiting, Slurm would know it as running or as just ended. If that is too long ago,
+        or nobody looked, its files decide: a node creates a task's log before it runs anything.
 
         Args:
-            job_id: of the job.
+            job_id: job that the scheduler does not know.
             arrays: names of the arrays of which the scheduler knows a job.
-            kept_s: how long it knows one that has ended, s.
+            kept_s: how long the scheduler knows a job that has ended, s.
         """
         if job_id in self._cancelled_waiting:
             return True
@@ -374,24 +376,24 @@ class SchedulerLauncher:
             return False
         array, task = self._places[job_id]
         now = self._clock()
-        # One that has forgotten the array has forgotten for another reason, such as a new start without its state.
+        # If the whole array is unknown, there is another reason, such as a restart without saved state.
         if array.name in arrays:
             self._gone_at.setdefault(job_id, now)
             if now - self._queued_at.get(job_id, -math.inf) < kept_s:
                 return True
-        # Had it begun, it would have ended so long ago at least, and its files would have had that time to show.
+        # Had it begun, it would have ended at least this long ago, so its files would have had that time to appear.
         ended_s = kept_s + now - self._gone_at.get(job_id, math.inf)
         shown = kept_s > 0 and ended_s >= self._files_show_s
         began = job_id in self._began or array.began(task) or has_run(array.folders[task])
         return shown and not began
 
-    def _tell_pending(self) -> None:
-        """Tell once of each reason to wait that does not pass by itself."""
+    def _note_pending(self) -> None:
+        """Note, once, each reason for waiting that does not pass by itself."""
         stuck = Counter(state.stuck for state in self._states.values() if state.stuck)
         for reason, count in stuck.items():
-            if reason not in self._told_pending:
+            if reason not in self._noted_pending:
                 self._notes.append(f"{self.kind}: {pluralise(count, 'job', 'waits', 'wait')}: {reason}")
-        self._told_pending = set(stuck)
+        self._noted_pending = set(stuck)
 
     def _no_answer(self, told: str) -> None:
         if not self._unanswered:
@@ -414,15 +416,9 @@ class SchedulerLauncher:
     # --- ending ---------------------------------------------------------------------------------------------
 
     def cancel(self, job_ids: Collection[str]) -> None:
-        """See :class:`~oact_dagster.launchers.protocol.Launcher`; asked for again, it is repeated now and then."""
+        """See :class:`~oact_dagster.launchers.protocol.Launcher`. A repeated request is passed on now and then."""
         now = self._clock()
-        due = [
-            job_id
-            for job_id in job_ids
-            if job_id not in self._untraced
-            and self._of(job_id).phase is not Phase.ENDED
-            and now >= self._cancelled.get(job_id, 0.0)
-        ]
+        due = [job_id for job_id in self._open(job_ids) if now >= self._cancelled.get(job_id, 0.0)]
         if not due:
             return
         try:
@@ -436,23 +432,23 @@ class SchedulerLauncher:
         self._look_soon()
 
     def how_to_cancel(self, job_ids: Collection[str]) -> str:
-        """The command by which a user ends these jobs."""
+        """The command with which a user cancels these jobs."""
         names = dict.fromkeys(self._places[i][0].name for i in job_ids if i in self._places)
         return self._scheduler.how_to_cancel(job_ids, names)
 
     # --- jobs of a dead run ---------------------------------------------------------------------------------
 
     def adopt(self, orphans: Sequence[Orphan]) -> Mapping[str, str]:
-        """Find the jobs of a dead run again: by the ids that it kept, else by the names of its arrays."""
+        """Find the jobs of a dead run by the ids it recorded, or else by the names of its arrays."""
         places = find_arrays(self._folder, [orphan.token for orphan in orphans])
         adopted: dict[str, str] = {}
         unconfirmed: dict[str, JobArray] = {}
         ids: dict[str, dict[int, str]] = {}
         for orphan in orphans:
-            # One that was not traced before has its token in place of a job id.
+            # An orphan that could not be traced before has its token in place of a job id.
             kept_id = None if orphan.job_id == orphan.token else orphan.job_id
             if orphan.token not in places:
-                # Its array is gone from the disk, or it was never written.
+                # Its array is no longer on disk, or was never written.
                 if kept_id is not None:
                     adopted[orphan.token] = kept_id
                 continue
@@ -462,7 +458,7 @@ class SchedulerLauncher:
             job_id = ids[array.name].get(task) or kept_id
             if job_id is not None:
                 adopted[orphan.token] = job_id
-                # With those of its neighbours that ended before: whether the scheduler knows any of them counts, too.
+                # Its neighbours that ended before, too: it matters whether the scheduler knows any of them.
                 self._places |= {other: (array, place) for place, other in ids[array.name].items()}
                 self._places[job_id] = (array, task)
                 if orphan.began:
@@ -473,8 +469,8 @@ class SchedulerLauncher:
             taken = self._take(unconfirmed[name], found)
             adopted |= {o.token: taken[o.token] for o in orphans if o.token in taken}
         for orphan in orphans:
-            if orphan.token not in adopted and _has_no_end(orphan):
-                # Its job may be in another instance, or have left the queue: its files tell, once it shows no life.
+            if orphan.token not in adopted and is_unfinished(orphan.folder, orphan.token):
+                # Its job may be in another Flux instance or no longer queued. Its files decide once it shows no life.
                 adopted[orphan.token] = orphan.token
                 self._untraced.add(orphan.token)
                 self._states[orphan.token] = JobState(Phase.UNKNOWN)
@@ -484,10 +480,10 @@ class SchedulerLauncher:
         return adopted
 
     def _search(self, arrays: Mapping[str, JobArray]) -> Mapping[str, Mapping[int, str]]:
-        """Look for arrays whose submit was never confirmed, until the scheduler certainly has all or none of them.
+        """Look for arrays whose submit was never confirmed, until it is certain which of them the scheduler has.
 
         Raises:
-            LauncherError: it does not answer.
+            LauncherError: the scheduler does not answer.
         """
         silent = 0
         while arrays:
@@ -497,12 +493,12 @@ class SchedulerLauncher:
                 silent += 1
                 if silent >= LONGEST_SEARCH:
                     raise LauncherError(
-                        f"{self.kind} does not answer ({error}), and may have jobs of a run that is gone: nothing was"
+                        f"{self.kind} does not answer ({error}) and may have jobs of a run that is gone: nothing was"
                         " submitted; try again when it answers"
                     ) from None
                 time.sleep(min(SOONEST_S, self._interval))
                 continue
-            # A submit that was under way when its run died may arrive late.
+            # A submit that was in progress when its run died may arrive late.
             now = time.time()
             young = [n for n, array in arrays.items() if n not in found and now - array.written_at < SETTLE_S]
             if not young:
@@ -522,16 +518,10 @@ class SchedulerLauncher:
         return self._unanswered
 
     def wait(self, seconds: float) -> bool:
-        """Sleep until the queue is to be looked at, at most so long."""
+        """Sleep until the next look at the queue is due, but no longer than this."""
         due = min(self._next_poll, self._next_submit) if self._waiting else self._next_poll
         time.sleep(max(0.0, min(seconds, due - self._clock())))
         return self._clock() >= due
 
     def close(self) -> None:
-        """Jobs go on without us."""
-
-
-def _has_no_end(orphan: Orphan) -> bool:
-    """Whether an attempt has begun, and its payload has not said how it ended."""
-    begun = read_start(orphan.folder, orphan.token) is not None
-    return begun and read_exit(orphan.folder, orphan.token) is None
+        """Do nothing: jobs continue without this process."""

@@ -1,4 +1,4 @@
-"""How many calculations run on this machine at once, whichever runs of a campaign have started them."""
+"""Limits how many calculations of a campaign run on this machine at once, across all its runs."""
 
 import socket
 from pathlib import Path
@@ -7,35 +7,31 @@ from typing import Final
 from oact_dagster.files import FileLock
 
 _FOLDER: Final = ".workers"
-"""In the jobs folder."""
+"""Folder in the jobs folder, for the locks of each host."""
 
 
 class WorkerSlots:
-    """Places for calculations, each a lock on a file: it is free again when the process that holds it dies, however.
+    """Slots for calculations, each a lock on a file, which is released even if the process that holds it is killed.
 
-    Where the file system has no locks, every place is free, and :attr:`trouble` says so.
+    If the file system has no locks, every slot is free, and :attr:`trouble` says so.
 
     Args:
-        jobs_dir: the campaign's; all that it runs on this machine shares the places. None: nothing is shared.
-        kind: what takes them.
-        count: how many there are.
+        jobs_dir: jobs folder whose runs on this machine share the slots; None: nothing is shared.
+        kind: kind of the launcher that takes them.
+        count: number of slots.
     """
 
     def __init__(self, jobs_dir: Path | None, kind: str, count: int) -> None:
-        # Another host has places of its own: the jobs folder may be seen by many.
+        # Each host has its own slots, since many may see the jobs folder.
         self._folder = None if jobs_dir is None else jobs_dir / _FOLDER / socket.gethostname()
         self._kind = kind
         self._count = count
         self._held: dict[int, FileLock | None] = {}
         self.trouble = ""
-        """Why there are no locks; empty where there are."""
+        """Why files cannot be locked; empty if they can."""
 
     def take(self) -> int | None:
-        """Take a place.
-
-        Returns:
-            Its number; None where all are taken.
-        """
+        """Take a slot and return its number; None if all are taken."""
         for number in range(self._count):
             if number in self._held:
                 continue
@@ -47,17 +43,17 @@ class WorkerSlots:
         return None
 
     def give_back(self, number: int) -> None:
-        """Leave a place to others."""
+        """Release a slot."""
         if lock := self._held.pop(number):
             lock.close()
 
     def give_all_back(self) -> None:
-        """Leave every place to others."""
+        """Release all slots."""
         for number in list(self._held):
             self.give_back(number)
 
     def _lock(self, number: int) -> FileLock | None:
-        """The lock of a place, None where there can be none; BlockingIOError where another process holds it."""
+        """Lock a slot; None if it cannot be locked. Raises BlockingIOError if another process holds it."""
         if self._folder is None:
             return None
         try:

@@ -152,6 +152,6 @@ def test_workers_that_do_not_fit_are_told_with_all_numbers() -> None:
     limits = [Cores(32, "SLURM_CPUS_ON_NODE"), Cores(64, "the affinity mask")]
     assert cores_missing(2, 16, limits) == ""
     assert cores_missing(4, 16, limits) == (
-        "launcher.max_workers 4 times launcher.cores_per_worker 16 is 64 cores, and this node offers 32 (32 by"
+        "launcher.max_workers 4 times launcher.cores_per_worker 16 is 64 cores, but this node offers 32 (32 by"
         " SLURM_CPUS_ON_NODE, 64 by the affinity mask); lower one of them, or set launcher.oversubscribe: true"
     )

@@ -84,7 +84,7 @@ def test_a_payload_shows_that_it_lives_however_silent_its_engine_is(
     started.touch()
     os.utime(started, (1.0, 1.0))
     spec = AttemptSpec("token", 1, 0, ["sleep"], 1, 60.0, 1.0, sign_of_life_s=0.1)
-    record = run_engine(spec, None, payload._Silence(), "1")
+    record = run_engine(spec, None, payload.Messages(), "1")
     assert (record.how, record.returncode) == (How.EXITED, 0)
     assert started.stat().st_mtime > 1.0
 
@@ -163,7 +163,7 @@ def test_where_there_are_no_locks_each_run_has_its_own_workers_and_says_so(tmp_p
     launcher.close()
     assert record_of(one).returncode == 0
     (note,) = launcher.notes()
-    assert note.startswith("launcher.max_workers holds for each run by itself: no locks: ")
+    assert note.startswith("launcher.max_workers applies to each run separately: files cannot be locked: ")
     assert str(tmp_path / ".workers") in note and launcher.notes() == ()
 
 

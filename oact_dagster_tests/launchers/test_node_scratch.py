@@ -93,7 +93,7 @@ def test_what_is_over_the_limit_stays_out_and_is_named(tmp_path: Path) -> None:
     assert (one.folder / "orca.engrad").exists() and (one.folder / "orca.gbw").exists()
     assert not (one.folder / "orca.densities").exists()
     told = (one.folder / "payload.log").read_text()
-    assert "did not come back" in told and "orca.densities (5000 bytes are over the limit)" in told
+    assert "not copied back" in told and "orca.densities (5000 bytes are over the limit)" in told
 
 
 def test_a_folder_that_was_renamed_gets_its_own_results(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_variable_that_the_node_does_not_have_is_told(tmp_path: Path, where: s
     run(one)
     record = read_exit(one.folder, "variable")
     assert record is not None and record.how is How.NOT_STARTED
-    assert where in record.reason and "names a variable that it has not" in record.reason
+    assert where in record.reason and "uses a variable that is not set there" in record.reason
     assert not (one.folder / "$OACT_NO_SUCH_VARIABLE").exists()
 
 

@@ -143,7 +143,7 @@ def test_more_workers_than_cores_are_refused_before_anything_starts(tmp_path: Pa
     campaign, ledger = campaign_of(tmp_path, engine, 1, max_workers=5000, oversubscribe=False)
     with pytest.raises(
         LauncherError,
-        match=r"max_workers 5000 .*is 5000 cores, and this node offers \d+ .*oversubscribe: true",
+        match=r"max_workers 5000 .*is 5000 cores, but this node offers \d+ .*oversubscribe: true",
     ) as refused:
         run(campaign, ledger, 1)
     assert "\n" not in str(refused.value)
@@ -342,7 +342,7 @@ def test_a_second_run_on_the_node_waits_for_the_cores_of_the_first(tmp_path: Pat
     told = (tmp_path / "second").open("w")
     arguments = [sys.executable, "-c", WORKER, str(campaign.file), "second", "2-3"]
     runs.append(subprocess.Popen(arguments, stdout=told))
-    until(lambda: "another run has this node's workers" in (tmp_path / "second").read_text())
+    until(lambda: "another run is using this node" in (tmp_path / "second").read_text())
     assert set(engine.runs) <= {0, 1}
     (engine.control / "go").touch()
     assert [run.wait(120) for run in runs] == [0, 0]

@@ -209,8 +209,8 @@ def test_a_stop_tells_of_blocks_whose_end_slurm_does_not_confirm(
     cost_nothing(ledger, 2)
     assert len(left) == 2
     last = events[-1]
-    assert isinstance(last, Note) and "Socket timed out: whether blocks of nodes are left" in last.text
-    assert "their names begin with parsl.oact-" in last.text and "scancel ends them" in last.text
+    assert isinstance(last, Note) and "Socket timed out: blocks of nodes may be left" in last.text
+    assert "their names begin with parsl.oact-" in last.text and "cancel them with scancel" in last.text
 
 
 # --- blocks without a worker ---------------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ def test_a_block_that_is_cancelled_while_it_waits_is_asked_for_again(
         free_the_nodes()
         printed, _ = one.communicate(timeout=120)
     assert one.returncode == 0
-    assert printed.count(f"Slurm's job {first} has left the queue, and no worker of it had connected") == 1
+    assert printed.count(f"Slurm's job {first} has left the queue before any of its workers connected") == 1
     with Ledger(campaign.ledger) as after:
         assert after.figures.count_by_status() == {Status.COMPLETED: 2}
         assert [len(after.attempts(index)) for index in range(2)] == [1, 1]
@@ -244,7 +244,7 @@ def test_blocks_that_slurm_refuses_end_the_run_with_its_words(
     engine = TestEngine(tmp_path)
     blocks.put_fault("sbatch", "echo sbatch: error: Invalid qos specification >&2; exit 1")
     campaign, ledger = blocks_of(tmp_path, engine, 3)
-    with pytest.raises(LauncherError, match=r"Slurm was asked for a block of nodes.*Invalid qos") as told:
+    with pytest.raises(LauncherError, match=r"Slurm refused a block of nodes.*Invalid qos") as told:
         run(campaign, ledger, 3)
     assert "\n" not in str(told.value)
     cost_nothing(ledger, 3)
@@ -268,7 +268,7 @@ def test_a_block_in_which_no_worker_connects_is_told_once_with_what_to_do(
     running: list[str] = []
     ports: set[int] = set()
     for event in batch(campaign, ledger, list(range(4)), stop=stop):
-        if isinstance(event, Note) and "no worker of it has connected" in event.text:
+        if isinstance(event, Note) and "none of its workers has connected" in event.text:
             told.append(event.text)
             running = jobs_of_blocks(blocks, "R")
             (interchange,) = interchanges(ours)
@@ -276,9 +276,9 @@ def test_a_block_in_which_no_worker_connects_is_told_once_with_what_to_do(
         if len(told) == 2:
             stop.raise_to(StopLevel.FINISH)
     pattern = (
-        r"parsl: Slurm's job (\d+) has run since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d, and no worker of it has connected: its"
-        r" workers try 127\.0\.0\.1 at port (\d+) \(of launcher\.worker_ports 56100 to 56199\); where its nodes cannot"
-        r" reach that, set launcher\.address to .* and launcher\.worker_ports to .*"
+        r"parsl: Slurm's job (\d+) has been running since \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d, but none of its workers has"
+        r" connected: its workers try 127\.0\.0\.1 at port (\d+) \(of launcher\.worker_ports 56100 to 56199\); if its"
+        r" nodes cannot reach that, set launcher\.address to .* and launcher\.worker_ports to .*"
     )
     found = [re.fullmatch(pattern, text) for text in told]
     assert all(found), told
@@ -311,8 +311,8 @@ def test_workers_that_reach_nothing_are_told_with_what_they_tried(
             stop.raise_to(StopLevel.FINISH)
     assert len(told) == 1 and "\n" not in told[0]
     assert re.search(
-        r"Slurm's job \d+ ran from \S+ on and has ended, and no worker of it connected: its workers try 127\.0\.0\.1 at"
-        r" port \d+ .*launcher\.address.*No viable ZMQ url",
+        r"Slurm's job \d+ began at \S+ and has ended, but none of its workers connected: its workers try"
+        r" 127\.0\.0\.1 at port \d+ .*launcher\.address.*No viable ZMQ url",
         told[0],
     )
     cost_nothing(ledger, 2)
@@ -397,10 +397,7 @@ def test_an_interchange_that_is_killed_while_blocks_wait_costs_nothing(
         assert after.figures.count_by_status() == {Status.COMPLETED: 5}
         assert {one.loss_count for one in after.structures(range(5)).values()} == {0}
         no_engine_ran_twice_or_beside_another(engine, campaign, after)
-        assert (
-            printed.count("its interchange has ended (signal 9); 0 structures that had begun end with it")
-            == 1
-        )
+        assert printed.count("its interchange has ended (signal 9); running structures lost with it: 0") == 1
     assert sorted(engine.runs) == [0, 1, 2, 3, 4]
 
 

@@ -108,8 +108,8 @@ def watch(least: int = 1) -> BlockWatch:
     return BlockWatch("its workers try 10.0.0.1 at port 54321", 180.0, least)
 
 
-def block(number: int, phase: BlockPhase, *, connected: bool = False, said: str = "") -> Block:
-    return Block(number, str(100 + number), phase, connected, f"2030-01-01T0{number}:00:00", said)
+def block(number: int, phase: BlockPhase, *, connected: bool = False, errors: str = "") -> Block:
+    return Block(number, str(100 + number), phase, connected, f"2030-01-01T0{number}:00:00", errors)
 
 
 def test_a_block_that_runs_without_a_worker_is_told_once() -> None:
@@ -124,8 +124,8 @@ def test_a_block_that_runs_without_a_worker_is_told_once() -> None:
         assert looked.see([silent, good, waits], now) == ""
     (told,) = looked.notes()
     assert told.startswith(
-        "Slurm's job 100 has run since 2030-01-01T00:00:00, and no worker of it has connected: its workers try"
-        " 10.0.0.1 at port 54321; "
+        "Slurm's job 100 has been running since 2030-01-01T00:00:00, but none of its workers has connected: its workers"
+        " try 10.0.0.1 at port 54321; "
     )
     assert "launcher.address" in told and "launcher.worker_ports" in told
 
@@ -145,9 +145,9 @@ def test_blocks_that_end_without_a_worker_are_told_once_for_each_cause() -> None
     looked = watch()
     waits = block(9, BlockPhase.WAITS)
     ended = [
-        block(0, BlockPhase.ENDED, said="no such module"),
-        block(1, BlockPhase.ENDED, said="no such module"),
-        block(2, BlockPhase.ENDED, said="disk full"),
+        block(0, BlockPhase.ENDED, errors="no such module"),
+        block(1, BlockPhase.ENDED, errors="no such module"),
+        block(2, BlockPhase.ENDED, errors="disk full"),
     ]
     for _ in range(2):
         assert looked.see([*ended, waits], 0.0) == ""
@@ -161,7 +161,7 @@ def test_blocks_that_all_end_without_a_worker_are_of_no_use() -> None:
     looked = watch(least=2)
     failed = [block(0, BlockPhase.ENDED), block(1, BlockPhase.ENDED)]
     assert looked.see(failed[:1], 0.0) == ""
-    assert "Slurm's job 101 has left the queue, and no worker of it had connected" in looked.see(failed, 0.0)
+    assert "Slurm's job 101 has left the queue before any of its workers connected" in looked.see(failed, 0.0)
     assert len(looked.notes()) == 1, "of the first one; the last one is why the pool is given up"
 
 
@@ -187,8 +187,8 @@ def test_blocks_that_parsl_has_given_back_have_not_failed() -> None:
 def test_a_block_that_ran_and_ended_is_told_with_what_its_workers_tried() -> None:
     looked = watch()
     looked.see([block(0, BlockPhase.RUNS)], 0.0)
-    failing = looked.see([block(0, BlockPhase.ENDED, said="ConnectionError: No viable ZMQ url")], 40.0)
-    assert "Slurm's job 100 ran from 2030-01-01T00:00:00 on and has ended" in failing
+    failing = looked.see([block(0, BlockPhase.ENDED, errors="ConnectionError: No viable ZMQ url")], 40.0)
+    assert "Slurm's job 100 began at 2030-01-01T00:00:00 and has ended" in failing
     assert "10.0.0.1 at port 54321" in failing and failing.endswith("No viable ZMQ url")
 
 
@@ -280,8 +280,8 @@ def test_ports_of_which_one_is_free_are_good() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert ports_refused("127.0.0.1", (port, port)) == (
-            f"launcher.worker_ports [{port}, {port}]: on this host Parsl can listen on none of them; give others,"
-            " or more of them"
+            f"launcher.worker_ports [{port}, {port}]: Parsl cannot listen on any of these ports of this host; set"
+            " others, or a wider range"
         )
         assert "launcher.worker_ports" in ports_refused(None, (port, port))
     assert ports_refused("127.0.0.1", (port, port)) == ""
@@ -290,5 +290,5 @@ def test_ports_of_which_one_is_free_are_good() -> None:
 
 def test_an_address_of_another_host_is_refused() -> None:
     assert ports_refused("203.0.113.7", (54000, 55000)) == (
-        "launcher.address 203.0.113.7 is not an address of this host: `ip address` lists those that it has"
+        "launcher.address 203.0.113.7 is not an address of this host: `ip address` lists its addresses"
     )

@@ -164,7 +164,7 @@ def test_trap_1_the_jobs_are_looked_up_by_name(
     assert Counter(engine.runs) == dict.fromkeys(range(10), 1)
     assert len(slurm.calls_of("sbatch")) == 1
     assert any("the answer to a submit of 10 jobs was lost" in note for note in notes(events))
-    assert any("10 jobs of that submit are in the queue" in note for note in notes(events))
+    assert any("found in the queue: 10 jobs of that submit" in note for note in notes(events))
 
 
 def test_trap_1_a_submit_that_never_arrived_is_made_again(
@@ -179,7 +179,7 @@ def test_trap_1_a_submit_that_never_arrived_is_made_again(
     events = list(batch(campaign, ledger, list(range(5))))
     assert all(isinstance(word, Completed) for word in settled(events).values())
     assert Counter(engine.runs) == dict.fromkeys(range(5), 1)
-    assert any("5 jobs of that submit are not in the queue; they are made again" in n for n in notes(events))
+    assert any("not in the queue and submitted again: 5 jobs of that submit" in n for n in notes(events))
 
 
 def test_trap_2_the_record_of_a_refused_submit_is_no_job(

@@ -1,1 +1,1 @@
-"""Runs attempts through Parsl, which is imported by ``config`` and ``pool`` alone, and only when a pool starts."""
+"""Runs attempts through Parsl. Only some modules import Parsl itself, and only when a pool starts."""

@@ -1,4 +1,4 @@
-"""What the blocks of nodes of a pool do, as far as a user should know: those in which no worker connects."""
+"""Watches a pool's blocks of nodes for those in which no worker connects."""
 
 import threading
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ from enum import StrEnum
 from typing import Final
 
 PATIENCE_THRESHOLDS: Final = 3
-"""For so many times the threshold of heartbeats a block may run before a worker connects."""
+"""How many times the heartbeat threshold a block may run before a worker connects."""
 
 
 class BlockPhase(StrEnum):
-    """Where a block is."""
+    """Where a block is in its life."""
 
     WAITS = "waits"
     RUNS = "runs"
@@ -22,30 +22,28 @@ class BlockPhase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block of nodes, as Slurm and the interchange tell."""
+    """A block of nodes, as seen by Slurm and the interchange."""
 
     number: int
-    """From 0, in the order in which they were asked for."""
+    """From 0, in the order of their requests."""
     job_id: str
-    """Empty where Slurm refused it."""
+    """Empty if Slurm refused it."""
     phase: BlockPhase
     connected: bool
-    """Whether a worker of it was ever there."""
+    """Whether one of its workers ever connected."""
     since: str = ""
     """When it began to run, as Slurm prints it."""
-    said: str = ""
-    """The last lines of its errors, on one line, once it has ended."""
+    errors: str = ""
+    """The last lines of its stderr, joined to one line, once it has ended."""
 
 
 class BlockWatch:
-    """Looks at all blocks of a pool, and finds those that have no worker.
-
-    It is told of the blocks in one thread, and asked for its notes in another.
+    """Finds blocks of a pool that have no worker. One thread reports the blocks, another asks for notes.
 
     Args:
         reach: what the workers try to reach, as a clause: *its workers try …*.
         patience_s: how long a block may run before a worker connects, s.
-        least: so many blocks without a worker, and no other one, are no accident.
+        least: how many blocks in a row must fail before the pool counts as useless.
     """
 
     def __init__(self, reach: str, patience_s: float, least: int) -> None:
@@ -55,19 +53,19 @@ class BlockWatch:
         self._lock = threading.Lock()
         self._notes: list[str] = []
         self._running_since: dict[int, tuple[float, str]] = {}
-        self._told_silent: set[int] = set()
+        self._noted_silent: set[int] = set()
         self._ended: set[int] = set()
-        self._told_causes: set[str] = set()
+        self._noted_errors: set[str] = set()
 
     def see(self, blocks: Sequence[Block], now: float) -> str:
-        """Take in how the blocks are.
+        """Look at the blocks.
 
         Args:
-            blocks: all that the pool ever had.
-            now: time by a clock that is never set back, s.
+            blocks: all blocks that the pool ever had.
+            now: monotonic time, s.
 
         Returns:
-            Why the pool is of no use: no block is left, and the last ones never had a worker. Empty where it is.
+            Why the pool is useless: no block is left, and the last ones never had a worker. Empty if it is not.
         """
         with self._lock:
             for block in blocks:
@@ -77,28 +75,26 @@ class BlockWatch:
             for block in blocks:
                 if _failed(block) and block.number not in self._ended:
                     self._ended.add(block.number)
-                    self._tell_ended(block, told=bool(failing))
+                    # One note for each cause; the return value tells the rest.
+                    if not failing and block.errors not in self._noted_errors:
+                        self._notes.append(self._end_of(block))
+                    self._noted_errors.add(block.errors)
             return failing
 
     def notes(self) -> list[str]:
-        """What has been found since the last call."""
+        """The notes since the last call."""
         with self._lock:
             notes, self._notes = self._notes, []
             return notes
 
     def _look_at_silent(self, block: Block, now: float) -> None:
         begun, since = self._running_since.setdefault(block.number, (now, block.since))
-        if now - begun >= self._patience_s and block.number not in self._told_silent:
-            self._told_silent.add(block.number)
+        if now - begun >= self._patience_s and block.number not in self._noted_silent:
+            self._noted_silent.add(block.number)
             self._notes.append(
-                f"Slurm's job {block.job_id} has run since {since}, and no worker of it has connected: {self._advice}"
+                f"Slurm's job {block.job_id} has been running since {since}, but none of its workers has connected:"
+                f" {self._advice}"
             )
-
-    def _tell_ended(self, block: Block, *, told: bool) -> None:
-        """Tell of a block that ended without a worker: once for each cause."""
-        if not told and block.said not in self._told_causes:
-            self._notes.append(self._end_of(block))
-        self._told_causes.add(block.said)
 
     def _failing(self, blocks: Sequence[Block]) -> str:
         if any(block.phase in (BlockPhase.WAITS, BlockPhase.RUNS) for block in blocks):
@@ -109,25 +105,24 @@ class BlockWatch:
 
     def _end_of(self, block: Block) -> str:
         if not block.job_id:
-            return f"Slurm was asked for a block of nodes, and gave none: {block.said}"
-        said = f"; its errors end: {block.said}" if block.said else ""
+            return f"Slurm refused a block of nodes: {block.errors}"
+        errors = f"; its stderr ends: {block.errors}" if block.errors else ""
         if block.number in self._running_since:
             _, since = self._running_since[block.number]
             return (
-                f"Slurm's job {block.job_id} ran from {since} on and has ended, and no worker of it connected:"
-                f" {self._advice}{said}"
+                f"Slurm's job {block.job_id} began at {since} and has ended, but none of its workers connected:"
+                f" {self._advice}{errors}"
             )
         return (
-            f"Slurm's job {block.job_id} has left the queue, and no worker of it had connected: it was cancelled, or"
-            f" ended at once{said}"
+            f"Slurm's job {block.job_id} has left the queue before any of its workers connected: it was cancelled, or"
+            f" ended at once{errors}"
         )
 
     @property
     def _advice(self) -> str:
         return (
-            f"{self._reach}; where its nodes cannot reach that, set launcher.address to an address of this host that"
-            " they can reach, and launcher.worker_ports to ports that are open to them; where worker_init hangs, mend"
-            " that"
+            f"{self._reach}; if its nodes cannot reach that, set launcher.address to an address of this host that they"
+            " can reach, and launcher.worker_ports to ports that are open to them; also check whether worker_init hangs"
         )
 
 

@@ -1,4 +1,4 @@
-"""The blocks of nodes that Parsl has asked Slurm for, without Parsl: it may be hung, or its batch gone."""
+"""Finds and cancels Parsl's blocks of nodes through Slurm alone, since Parsl may hang or its batch be gone."""
 
 import getpass
 import time
@@ -14,72 +14,63 @@ ANSWER_S: Final = 60.0
 """How long Slurm may take to answer, s."""
 
 _GONE_S: Final = 90.0
-"""How long cancelled blocks may take to leave the queue: Slurm waits 30 s for what ignores SIGTERM, s."""
+"""How long cancelled blocks may take to leave the queue, s. Slurm waits 30 s for what ignores SIGTERM."""
 
 _USERS_DEFAULTS: Final = ("SQUEUE_", "SCANCEL_", "SLURM_TIME_FORMAT")
-"""A user's filter must hide no block from us."""
+"""Variables left out, since a user's filter could hide blocks."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedBlock:
-    """A block that is in Slurm's queue."""
+    """A block in Slurm's queue."""
 
     job_id: str
     state: str
-    """Slurm's short word: ``PD``, ``R``, ``CG``."""
+    """Slurm's short code: ``PD``, ``R``, ``CG``."""
     since: str
-    """When it began, or is thought to begin, as Slurm prints it."""
+    """When it began, or is expected to begin, as Slurm prints it."""
 
 
 def block_label(run: str) -> str:
-    """The name of an executor with blocks of nodes, by which a scheduler's jobs are found: ``parsl.LABEL.block-0…``."""
+    """The label of a pool's executor. Its jobs in the queue are called ``parsl.LABEL.block-0…``."""
     return f"{LABEL}-{run}"
 
 
 def blocks_of(runs: Collection[str]) -> list[QueuedBlock]:
-    """The blocks of these batches that are in the queue.
+    """The queued blocks of these pools.
 
-    All jobs of the user are asked for: of a job that has gone squeue says, asked for it alone, only that it failed.
-
-    Args:
-        runs: the names of their pools.
+    It lists all jobs of the user: asked for only a job that has left the queue, squeue fails.
 
     Raises:
-        LauncherError: Slurm does not say.
+        LauncherError: Slurm does not answer.
     """
     command = ["squeue", "-h", "-u", getpass.getuser(), "-o", "%i %t %S %j"]
     answer = run_command(command, ANSWER_S, without=_USERS_DEFAULTS)
     labels = tuple(f"parsl.{block_label(run)}." for run in runs)
     if answer.returncode != 0:
         raise LauncherError(
-            f"squeue: {answer.told}: whether blocks of nodes are left is not known; once Slurm answers, `squeue --me -o"
-            f" '%i %j'` tells: their names begin with {' or '.join(sorted(labels))}, and scancel ends them"
+            f"squeue: {answer.told}: blocks of nodes may be left; once Slurm answers, list them with `squeue --me -o"
+            f" '%i %j'` (their names begin with {' or '.join(sorted(labels))}), and cancel them with scancel"
         )
     found = (line.split(" ", 3) for line in answer.stdout.splitlines())
     return [QueuedBlock(*line[:3]) for line in found if len(line) == 4 and line[3].startswith(labels)]
 
 
 def end_blocks(runs: Collection[str]) -> int:
-    """Cancel the blocks of these batches, and return when they have left the queue.
-
-    Args:
-        runs: the names of their pools.
-
-    Returns:
-        How many there were.
+    """Cancel the blocks of these pools, and return how many there were once they have left the queue.
 
     Raises:
-        LauncherError: Slurm does not answer, or they stay.
+        LauncherError: Slurm does not answer, or blocks stay in the queue.
     """
     left = found = [block.job_id for block in blocks_of(runs)]
     limit = time.monotonic() + _GONE_S
     while left:
-        # Again each time: a cancel whose answer was lost may not have arrived.
+        # Repeated, since a request whose answer was lost may not have arrived.
         run_command(["scancel", *left], ANSWER_S, without=_USERS_DEFAULTS)
         time.sleep(0.5)
         left = [block.job_id for block in blocks_of(runs)]
         if left and time.monotonic() > limit:
             raise LauncherError(
-                f"Slurm's jobs {', '.join(left)} do not end: cancel them by `scancel {' '.join(left)}`"
+                f"Slurm's jobs {', '.join(left)} do not end: cancel them with `scancel {' '.join(left)}`"
             )
     return len(found)

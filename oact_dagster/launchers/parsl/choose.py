@@ -1,4 +1,4 @@
-"""The Parsl launcher that a campaign's settings ask for, and what there is to say of them beforehand."""
+"""Makes the Parsl launcher for a campaign's settings, and checks beforehand whether its workers fit."""
 
 import os
 from typing import Final
@@ -13,30 +13,25 @@ from oact_dagster.settings.campaign import Campaign
 from oact_dagster.settings.launcher import LauncherSettings
 
 _FOLDER: Final = ".parsl"
-"""In the jobs folder: for workers on other nodes."""
+"""Folder in the jobs folder, for workers on other nodes."""
 
 
 def make_parsl_launcher(campaign: Campaign) -> ParslLauncher:
-    """Make it; Parsl starts with the first submit."""
+    """Make the launcher of ``launcher.kind: parsl``; Parsl starts with the first submit."""
     settings = campaign.launcher
-
-    def end() -> AllocationEnd | None:
-        # A block has an end of its own, at which Parsl drains it.
-        return None if settings.in_blocks else _allocation_end(settings)
-
     return ParslLauncher(
         pool_options(campaign),
         campaign.jobs_dir / _FOLDER,
         settings.stop_grace_s,
         missing=lambda: workers_refused(campaign),
-        allocation_end=end,
+        allocation_end=lambda: _allocation_end(settings),
         end_margin_s=settings.signal_before_limit_s,
         node=WorkerSlots(campaign.jobs_dir, "parsl", 1) if settings.on_this_machine else None,
     )
 
 
 def pool_options(campaign: Campaign) -> PoolOptions:
-    """What the pool of a campaign is to be."""
+    """The options of a campaign's pool."""
     settings = campaign.launcher
     return PoolOptions(
         workers=settings.max_workers,
@@ -54,7 +49,7 @@ def pool_options(campaign: Campaign) -> PoolOptions:
 
 
 def workers_refused(campaign: Campaign) -> str:
-    """Say in one line why a campaign's workers do not fit here; empty where they do."""
+    """Why a campaign's workers do not fit here, in one line; empty if they do."""
     settings = campaign.launcher
     on_other_nodes = settings.in_blocks or nodes_here(os.environ) > 1
     if on_other_nodes and (refused := ports_refused(settings.address, settings.worker_ports)):
@@ -66,10 +61,10 @@ def workers_refused(campaign: Campaign) -> str:
         and not os.environ.get("SLURMD_NODENAME")
         and nodes_here(os.environ) == 1
     ):
-        # The calculations would run here, while the node that was given stays idle.
+        # The calculations would run here while the allocated node stays idle.
         return (
             f"{campaign.file}: launcher.kind: parsl: this process is not on the node of its allocation: salloc runs its"
-            " command where it was typed; use sbatch, such as sbatch -N 1 --exclusive --wrap 'exec oact run …'"
+            " command where it was typed; use sbatch instead, such as sbatch -N 1 --exclusive --wrap 'exec oact run …'"
         )
     if settings.oversubscribe:
         return ""
@@ -78,6 +73,8 @@ def workers_refused(campaign: Campaign) -> str:
 
 
 def _allocation_end(settings: LauncherSettings) -> AllocationEnd | None:
+    if settings.in_blocks:
+        return None  # each block has its own end, and Parsl drains it before that
     if settings.allocation_end is not None:
         return AllocationEnd(settings.allocation_end.timestamp(), "launcher.allocation_end")
     return find_allocation_end(os.environ)

@@ -1,4 +1,4 @@
-"""Parsl's configuration of a pool of workers, on this node or in blocks of a scheduler's nodes."""
+"""Parsl's configuration of a pool of workers, on this node, in this allocation, or in blocks of nodes."""
 
 import errno
 import math
@@ -24,36 +24,36 @@ NOT_INSTALLED: Final = "Parsl is not installed: pip install 'parsl>=2025.1.13,<2
 
 
 POOL_VARIABLE: Final = "OACT_POOL"
-"""Environment variable that names the pool to every process of it, so that leftovers can be found."""
+"""Environment variable with the pool's name in each of its processes, by which leftovers are found."""
 
 INTERCHANGE: Final = "oact_dagster.launchers.parsl.interchange"
 
 LOOPBACK: Final = "127.0.0.1"
 
 POLL_MS: Final = 200
-"""How long Parsl's threads sleep while nothing comes; what comes wakes them at once. Its own 10 ms cost CPU."""
+"""Longest sleep of Parsl's threads, ms. Messages wake them at once; Parsl's default of 10 ms costs CPU time."""
 
 FIRST_LOOK_S: Final = 0.5
-"""How soon, and how often, Parsl's scaling thread looks at a pool on this node, s."""
+"""Time to, and between, two looks of Parsl's scaling thread at a pool on this node, s."""
 
 BLOCKS_LOOK_S: Final = 5.0
-"""How often it looks whether another block of nodes is needed, or one is not needed any more, s."""
+"""Longest time between two looks of that thread at a pool of blocks, s."""
 
 IDLE_BLOCK_S: Final = 60.0
-"""A block of nodes whose workers have had nothing to do for so long is given back, s."""
+"""Time after which a block with idle workers is given back, s."""
 
 DRAIN_MARGIN_S: Final = 120.0
-"""What a block needs for its start and its end beside its calculations, s."""
+"""Time that a block needs for its start and end, beside its calculations, s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Nodes that Parsl asks Slurm for, in blocks."""
+    """Blocks of nodes that Parsl requests from Slurm."""
 
     seconds: float
     """Time limit of a block, s."""
     job_limit_s: float
-    """The longest time limit of a calculation: a block takes none any more that it could not finish, s."""
+    """Longest time limit of a calculation, s. A block begins none that it might not finish."""
     init: int = 1
     least: int = 0
     most: int = 1
@@ -68,24 +68,24 @@ class Blocks:
 
 @dataclass(frozen=True, slots=True)
 class PoolOptions:
-    """What a pool of workers is to be."""
+    """The options of a pool of workers."""
 
     workers: int
-    """On each node."""
+    """Workers on each node."""
     cores_per_worker: int
     cpu_affinity: str = "block"
     setup: Sequence[str] = ()
-    """Lines of bash that are run before the workers start."""
+    """Lines of bash to run before the workers start."""
     heartbeat_period_s: int = 10
     heartbeat_threshold_s: int = 60
     nodes: int = 1
-    """Of this allocation; workers run on each."""
+    """Nodes of this allocation, each with workers."""
     blocks: Blocks | None = None
-    """None: on this node, or in this allocation."""
+    """None: workers run on this node, or in this allocation."""
     address: str | None = None
-    """Of this host, for workers on other nodes; None: they try all that it has."""
+    """This host's address for workers on other nodes; None: they try all its addresses."""
     ports: tuple[int, int] = (54000, 55000)
-    """The first and the last of those of which one is for workers on other nodes."""
+    """First and last port for workers on other nodes; one of them is used."""
     look_s: float = 30.0
     """Time between two looks at the blocks of nodes, s."""
 
@@ -96,17 +96,13 @@ class PoolOptions:
 
     @property
     def most_workers(self) -> int:
-        """Workers at once, on all nodes."""
+        """Largest number of workers on all nodes together."""
         nodes = self.nodes if self.blocks is None else self.blocks.most * self.blocks.nodes
         return self.workers * nodes
 
 
 def require_parsl() -> None:
-    """Check that Parsl is installed.
-
-    Raises:
-        LauncherError: it is not.
-    """
+    """Raise a LauncherError if Parsl is not installed."""
     try:
         found = find_spec("parsl") is not None
     except (ImportError, ValueError):
@@ -118,24 +114,24 @@ def require_parsl() -> None:
 def build_config(
     options: PoolOptions, run: str, folder: Path, on_blocks: Callable[[Any, Any], None] | None = None
 ) -> "Config":
-    """Parsl's configuration.
+    """Build Parsl's configuration.
 
     Args:
-        options: what the pool is to be.
-        run: names it to its processes, and its blocks to the scheduler.
-        folder: for Parsl's files; its path holds no blanks, since Parsl pastes it into shell lines.
-        on_blocks: told of the executor and the state of its blocks, each time that Parsl looks at them.
+        options: the pool's options.
+        run: the pool's name, which its processes and its blocks carry.
+        folder: folder for Parsl's files. Parsl pastes its path into shell lines.
+        on_blocks: called with the executor and the state of its blocks each time Parsl looks at them.
 
     Raises:
-        LauncherError: the folder's path, or a setting, cannot be given to Parsl.
+        LauncherError: Parsl cannot use the folder's path or a setting.
     """
     from parsl.config import Config
     from parsl.executors import HighThroughputExecutor
 
     if not re.fullmatch(r"[\w./+@%:,~-]+", str(folder)):
         raise LauncherError(
-            f"{folder}: Parsl's folder must have no blanks and no characters that a shell reads; move the campaign, or"
-            " TMPDIR where it is there"
+            f"{folder}: the path of Parsl's folder must not contain blanks or characters special to a shell; move the"
+            " campaign (or TMPDIR, if the folder is there)"
         )
     blocks = options.blocks
     executor = HighThroughputExecutor(
@@ -145,7 +141,7 @@ def build_config(
         interchange_launch_cmd=[sys.executable, "-P", "-m", INTERCHANGE, str(os.getpid())],
         address=LOOPBACK if options.here else options.address,
         loopback_address=LOOPBACK,
-        # Parsl leaves the last one out.
+        # Parsl excludes the last port.
         worker_port_range=(options.ports[0], options.ports[1] + 1),
         cores_per_worker=float(options.cores_per_worker),
         max_workers_per_node=options.workers,
@@ -153,19 +149,19 @@ def build_config(
         heartbeat_period=options.heartbeat_period_s,
         heartbeat_threshold=options.heartbeat_threshold_s,
         poll_period=POLL_MS,
-        # Also on the loopback: whoever reaches an interchange's port can make its workers run anything.
+        # Also on the loopback: anyone who reaches an interchange's port can make its workers run anything.
         encrypted=True,
         drain_period=None if blocks is None else _drain_s(blocks),
-        # On this node we look ourselves, and start a pool again.
+        # On this node the launcher looks itself, and starts a new pool.
         block_error_handler=on_blocks if on_blocks is not None and blocks is not None else False,
     )
     return Config(
         executors=[executor],
         run_dir=str(folder),
-        # The budget of attempts is the ledger's.
+        # The ledger counts the attempts.
         retries=0,
         strategy="none" if blocks is None else "htex_auto_scale",
-        # The first block is asked for at the first look.
+        # The first block is requested at the first look.
         strategy_period=FIRST_LOOK_S
         if blocks is None
         else max(FIRST_LOOK_S, min(BLOCKS_LOOK_S, options.look_s)),
@@ -176,9 +172,9 @@ def build_config(
 
 
 def worker_command() -> str:
-    """The command that starts the workers of a node, for Parsl to fill in.
+    """The template of the command that starts a node's workers, for Parsl to fill in.
 
-    Not by its name: where Python was called by its path, its programs are not on PATH.
+    It runs a module, since the script may not be on PATH if Python was called by its path.
     """
     from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 
@@ -191,7 +187,7 @@ def _local(options: PoolOptions, run: str) -> Any:
     from parsl.launchers import SimpleLauncher, SrunLauncher, WrappedLauncher
     from parsl.providers import LocalProvider
 
-    # The script begins anew with the variable in its environment, where leftovers are looked for.
+    # The script restarts itself with the variable in its environment, where leftovers are looked for.
     again = f'[ -n "${POOL_VARIABLE}" ] || {POOL_VARIABLE}={run} exec bash "$0"'
     lines = [again, *_common_lines(options, run), *options.setup, *_guard()]
     launcher: Any = SimpleLauncher()
@@ -230,7 +226,7 @@ def _slurm(options: PoolOptions, blocks: Blocks, run: str) -> Any:
         walltime=f"{whole_minutes // 60:02d}:{whole_minutes % 60:02d}:00",
         scheduler_options="\n".join(f"#SBATCH {option}" for option in blocks.extra_directives),
         worker_init="\n".join([*_common_lines(options, run), *options.setup]),
-        # A controller that is busy answers late, and a submit that Parsl gives up would be made twice.
+        # A busy controller answers late, and Parsl would repeat a submit that timed out.
         cmd_timeout=60,
         exclusive=False,
         launcher=SrunLauncher(
@@ -243,18 +239,17 @@ def _slurm(options: PoolOptions, blocks: Blocks, run: str) -> Any:
 def _common_lines(options: PoolOptions, run: str) -> list[str]:
     return [
         f"export {POOL_VARIABLE}={run}",
-        # Parsl gives its processes titles, which would be written over what /proc shows of their environment.
+        # Else Parsl's process titles overwrite what /proc shows of the environment.
         "export SPT_NOENV=1",
-        # Parsl starts fewer workers where it counts fewer cores than they want; we have counted already.
+        # Else Parsl starts fewer workers if it counts fewer cores than they need; we have checked that already.
         f"export PARSL_CORES={options.workers * options.cores_per_worker}",
     ]
 
 
 def _guard() -> list[str]:
-    """Lines that end a pool with everything in its process group when the batch, or the pool itself, has died.
+    """Lines of bash that kill a pool's whole process group once the batch, or the pool itself, has died.
 
-    Parsl's own way is to miss an interchange's heartbeats, which takes minutes, and leaves behind the helpers of a
-    pool that was killed.
+    Parsl itself waits for missing heartbeats, which takes minutes, and leaves the helpers of a killed pool behind.
     """
     return [
         f"( while kill -0 {os.getpid()} && kill -0 $$; do sleep 1 || exit; done; kill -KILL 0 ) >/dev/null 2>&1 &",
@@ -267,34 +262,36 @@ def _drain_s(blocks: Blocks) -> int:
     if seconds < 1:
         raise LauncherError(
             f"launcher.block_hours {blocks.seconds / 3600:g} is too short for calculations of up to"
-            f" {blocks.job_limit_s / 3600:g} h: a block needs {DRAIN_MARGIN_S:g} s more than its longest one"
+            f" {blocks.job_limit_s / 3600:g} h: a block needs {DRAIN_MARGIN_S:g} s more than its longest calculation"
         )
     return seconds
 
 
 def ports_refused(address: str | None, ports: tuple[int, int]) -> str:
-    """Say in one line why Parsl cannot listen there; empty where it can.
+    """Why Parsl cannot listen at any of these ports, in one line; empty if it can.
 
-    Parsl itself would say so after two minutes, and only that it does not start.
+    Parsl itself would say only after two minutes that it does not start, and not why.
 
     Args:
-        address: of this host; None: all that it has.
-        ports: the first and the last that it may take.
+        address: address of this host; None: all its addresses.
+        ports: first and last port.
     """
     for port in range(ports[0], ports[1] + 1):
         refused = _port_refused(address, port)
         if refused is None:
             return ""
         if refused == errno.EADDRNOTAVAIL:
-            return f"launcher.address {address} is not an address of this host: `ip address` lists those that it has"
+            return (
+                f"launcher.address {address} is not an address of this host: `ip address` lists its addresses"
+            )
     return (
-        f"launcher.worker_ports [{ports[0]}, {ports[1]}]: on this host Parsl can listen on none of them; give others,"
-        " or more of them"
+        f"launcher.worker_ports [{ports[0]}, {ports[1]}]: Parsl cannot listen on any of these ports of this host; set"
+        " others, or a wider range"
     )
 
 
 def _port_refused(address: str | None, port: int) -> int | None:
-    """The number of the error with which a port cannot be listened on, or None where it can."""
+    """The errno with which listening on a port fails; None if it works."""
     six = address is not None and ip_address(address).version == 6
     with socket.socket(socket.AF_INET6 if six else socket.AF_INET) as one:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,7 +1,7 @@
-"""Parsl's interchange as a process that no Ctrl+C of the terminal reaches, and that ends with the batch.
+"""Parsl's interchange as a process that Ctrl+C in the terminal does not reach, and that ends with the batch.
 
-``python -P -m oact_dagster.launchers.parsl.interchange PARENT`` reads Parsl's settings from stdin, as the module
-that it runs does. Left to itself, an interchange whose batch was killed waits for ever.
+``python -P -m oact_dagster.launchers.parsl.interchange PARENT`` reads Parsl's settings from stdin, like the module
+that it runs. Without this, an interchange whose batch was killed waits for ever.
 """
 
 import os
@@ -15,13 +15,9 @@ _LOOK_S: Final = 1.0
 
 
 def main(parent: int) -> None:
-    """Run the interchange until its parent has died.
-
-    Args:
-        parent: pid of the process that started this one.
-    """
+    """Run the interchange until the process with the pid `parent`, which started this one, has died."""
     os.setsid()
-    # Parsl gives its processes titles, which would be written over what /proc shows of their environment.
+    # Else Parsl's process titles overwrite what /proc shows of the environment.
     os.environ["SPT_NOENV"] = "1"
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     runpy.run_module("parsl.executors.high_throughput.interchange", run_name="__main__", alter_sys=True)

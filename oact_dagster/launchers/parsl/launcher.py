@@ -1,4 +1,4 @@
-"""Runs attempts through Parsl, several at once on a node, or on many nodes."""
+"""Runs attempts through Parsl, several at once on one node or on many."""
 
 import heapq
 import itertools
@@ -15,7 +15,7 @@ from typing import Final
 
 from oact_dagster.errors import LauncherError
 from oact_dagster.launchers.allocation_end import AllocationEnd
-from oact_dagster.launchers.attempt_files import read_exit, read_start
+from oact_dagster.launchers.attempt_files import is_unfinished, read_exit, read_start
 from oact_dagster.launchers.leftovers import end_leftovers, end_marked
 from oact_dagster.launchers.packing import RunTimes
 from oact_dagster.launchers.parsl.app import TaskAnswer, TaskEnd
@@ -23,7 +23,7 @@ from oact_dagster.launchers.parsl.blocks import end_blocks
 from oact_dagster.launchers.parsl.config import POOL_VARIABLE, PoolOptions, require_parsl
 from oact_dagster.launchers.parsl.lost import SEEN_S, LostAttempts
 from oact_dagster.launchers.parsl.pool import Parting, Pool, remove_folders
-from oact_dagster.launchers.protocol import Orphan, Submission
+from oact_dagster.launchers.protocol import ChildLauncher, Orphan, Submission
 from oact_dagster.launchers.worker_slots import WorkerSlots
 from oact_dagster.schedulers.jobs import (
     WITHDRAWN,
@@ -38,26 +38,26 @@ from oact_dagster.schedulers.jobs import (
 from oact_dagster.text import pluralise
 
 AHEAD: Final = 2
-"""Tasks that Parsl holds for each worker: one to run, and one to follow at once. The rest wait here, where they are
-sorted, can be cancelled, and are not lost with an interchange."""
+"""Tasks that Parsl holds for each worker: one to run and the next. The rest wait here, where they stay sorted, can be
+cancelled, and are not lost with an interchange."""
 
 RESTARTS: Final = 3
-"""So many pools may be lost in a row without a calculation that ended."""
+"""How many pools may be lost in a row without a calculation that ended."""
 
 _LOOK_S: Final = 1.0
-"""How often the pool's health is looked at, s."""
+"""Time between two checks of the pool's health, s."""
 
 SILENT_THRESHOLDS: Final = 5
-"""For so many times the threshold of heartbeats a pool may begin nothing, or not tell what has ended."""
+"""How many times the heartbeat threshold a pool may begin nothing, or not report what has ended."""
 
 REST_S: Final = 2.0
-"""How long after the loss of a pool no new one is started, s: what ended it may be about to end us."""
+"""Time between the loss of a pool and the start of the next, s: what ended it may be about to end this process."""
 
 DEAF_THRESHOLDS: Final = 2
-"""For so many times the threshold of heartbeats, after its grace time, a calculation may go on that was told to end."""
+"""How many times the heartbeat threshold, after its grace time, a calculation may ignore the order to end."""
 
 _PAUSE_S: Final = 0.2
-"""Between two looks whether what has to end has ended, s."""
+"""Time between two checks whether calculations have ended, s."""
 
 _QUEUED: Final = JobState(Phase.QUEUED)
 _RUNNING: Final = JobState(Phase.RUNNING)
@@ -70,25 +70,25 @@ class _Handed:
 
     job: Job
     needed_s: float
+    """Expected wall time, s."""
     ticket: str
-    """Of its task: whoever takes it first, a worker or we, decides whether it begins."""
+    """A worker takes it to begin, or this launcher to withdraw the task."""
 
 
-class ParslLauncher:
-    """Payloads as tasks of Parsl's HighThroughputExecutor; a job's id is the launcher's and its token.
+class ParslLauncher(ChildLauncher):
+    """Payloads as tasks of Parsl's HighThroughputExecutor. A job id consists of the pool's name and the token.
 
     Args:
-        options: the pool.
-        folder: for what workers on other nodes must see.
-        stop_grace_s: how long a calculation may take to end after SIGTERM, s.
-        missing: says why the workers do not fit on the node, empty where they do; asked at the first submit.
-        allocation_end: when the allocation ends; asked at the first submit. None: it does not.
-        end_margin_s: so long before that all calculations have ended, s.
-        node: taken as long as there are workers: a second run waits for the cores of the first. None: no need.
+        options: the pool's options.
+        folder: folder for what workers on other nodes must see.
+        stop_grace_s: time a calculation may take to end after SIGTERM, s.
+        missing: asked at the first submit why the workers do not fit on the node; empty if they do.
+        allocation_end: asked at the first submit when the allocation ends; None: it does not.
+        end_margin_s: how long before that all calculations must have ended, s.
+        node: lock on this node, held while there are workers, so that a second run waits for its cores; None: no lock.
     """
 
     kind = "parsl"
-    jobs_outlive_process = False
 
     def __init__(
         self,
@@ -121,9 +121,9 @@ class ParslLauncher:
         self._handed: dict[str, _Handed] = {}
         self._states: dict[str, JobState] = {}
         self._cancelled: dict[str, float] = {}
-        """Attempts that have begun and were told to end, and since when."""
+        """When attempts that had begun were told to end."""
         self._returned: Counter[str] = Counter()
-        """How often the worker of an attempt was lost before it began."""
+        """How often an attempt lost its worker before it began."""
         self._lost = LostAttempts(stop_grace_s, options.heartbeat_period_s, options.heartbeat_threshold_s)
         self._parting: Parting | None = None
         self._closed = False
@@ -136,10 +136,10 @@ class ParslLauncher:
         self._idle_since: float | None = None
         self._ended_since: dict[str, float] = {}
 
-    # --- handing over -------------------------------------------------------------------------------------------
+    # --- submitting ---------------------------------------------------------------------------------------------
 
     def submit(self, jobs: Sequence[Job]) -> Submission:
-        """Queue jobs, the dearest first; Parsl gets as many as its workers can begin.
+        """Queue jobs, the costliest first; Parsl gets as many as its workers can begin.
 
         Raises:
             LauncherError: the workers do not fit on this node, or Parsl does not start.
@@ -154,7 +154,7 @@ class ParslLauncher:
                 self._notes.append(f"parsl: this allocation ends {self._end}")
         cores = self._options.cores_per_worker
         refused = {
-            job.token: f"it needs {pluralise(job.n_cores, 'core')}, and a worker has launcher.cores_per_worker {cores}"
+            job.token: f"it needs {pluralise(job.n_cores, 'core')}, but launcher.cores_per_worker is {cores}"
             for job in jobs
             if job.n_cores > cores
         }
@@ -166,16 +166,8 @@ class ParslLauncher:
         self._fill()
         return Submission(taken, refused)
 
-    def by_hand(self, folders: Collection[Path]) -> Mapping[Path, str]:
-        """None: a job folder has no script to submit."""
-        return {}
-
-    def withdraw(self, tokens: Collection[str]) -> Collection[str]:
-        """All: every job is taken at once, or never."""
-        return tokens
-
     def closing(self) -> str:
-        """Why nothing more is to be handed over: the allocation is about to end."""
+        """That the allocation is about to end, if it is."""
         return self._closing
 
     def _job_id(self, token: str) -> str:
@@ -193,41 +185,39 @@ class ParslLauncher:
                 continue
             if not self._take_node():
                 return
-            # While it is started, which takes a second, the job stays in the queue.
+            # A pool takes a second to start; until then the job stays in the queue.
             pool = self._pool = self._pool or Pool(self._options, self._run, self._folder)
             heapq.heappop(self._queue)
             self._hand(pool, job, needed)
 
     def _take_node(self) -> bool:
-        """Whether this node's cores are ours; they stay so until the end."""
+        """Take the lock on this node's cores, and say whether this launcher has it. It is kept until the end."""
         if self._node is not None and not self._has_node:
             self._has_node = self._node.take() is not None
             if not self._has_node and not self._waits:
                 self._waits = True
-                self._notes.append(
-                    "parsl: another run has this node's workers; the structures wait for its end"
-                )
+                self._notes.append("parsl: another run is using this node; the structures wait until it ends")
             if self._node.trouble:
                 self._notes.append(
-                    f"parsl: runs at once do not share the cores: no locks: {self._node.trouble}"
+                    f"parsl: concurrent runs may use the same cores: files cannot be locked: {self._node.trouble}"
                 )
         return self._has_node
 
     def _hand(self, pool: Pool, job: Job, needed: float) -> None:
         latest = None if self._end is None else self._end.at - self._end_margin_s - needed
-        # Of its own for each time that it is handed over: one that was withdrawn stays so.
+        # A new ticket each time, since a withdrawn one stays withdrawn.
         ticket = f"{job.token}.{next(self._count)}"
         try:
             future = pool.submit(job.token, job.folder, ticket, latest)
         except Exception as error:
             self._put_back(job)
-            self._lose(f"it takes no task: {error}")
+            self._lose(f"it accepts no tasks: {error}")
             return
         self._handed[job.token] = _Handed(job, needed, ticket)
-        future.add_done_callback(lambda done, token=job.token, pool=pool: self._tell(token, pool, done))  # type: ignore[misc]
+        future.add_done_callback(lambda done, token=job.token, pool=pool: self._on_done(token, pool, done))  # type: ignore[misc]
 
-    def _tell(self, token: str, pool: Pool, done: "Future[TaskAnswer]") -> None:
-        # In a thread of Parsl's.
+    def _on_done(self, token: str, pool: Pool, done: "Future[TaskAnswer]") -> None:
+        # Called in a thread of Parsl's.
         self._done.put((token, pool, done))
         self._news.set()
 
@@ -236,26 +226,24 @@ class ParslLauncher:
         heapq.heappush(self._queue, (-job.expected_cost, next(self._count), job))
 
     def fits(self, time_limit_s: float, expected_cost: float) -> bool:
-        """Whether a calculation can end before the allocation does, by its limit or by the times of those that ended.
+        """Whether a calculation is expected to end before the allocation does.
 
         Args:
-            time_limit_s: its own time limit, s.
-            expected_cost: as in :class:`oact_dagster.launchers.protocol.Job`.
+            time_limit_s: its time limit, s.
+            expected_cost: as in :class:`~oact_dagster.schedulers.jobs.Job`.
         """
         end = self._end if self._asked else self._find_end()
-        if end is None:
-            return True
-        return self._times.needed_s(expected_cost, time_limit_s) <= end.at - self._end_margin_s - time.time()
+        return self._ends_before(end, self._times.needed_s(expected_cost, time_limit_s))
+
+    def _ends_before(self, end: AllocationEnd | None, needed: float) -> bool:
+        return end is None or needed <= end.at - self._end_margin_s - time.time()
 
     def _too_late(self, job: Job, needed: float) -> bool:
-        """Give a job back that cannot end before the allocation does."""
-        if self._end is None:
-            return False
-        left = self._end.at - self._end_margin_s - time.time()
-        if needed <= left:
+        """Give a job back if it is not expected to end before the allocation does, and say whether this is so."""
+        if self._ends_before(self._end, needed):
             return False
         reason = (
-            f"it may take {_duration(needed)}, and the allocation ends {self._end}; it runs in a longer one, or with a"
+            f"it may take {_duration(needed)}, but the allocation ends {self._end}; it needs a longer allocation, or a"
             " shorter time limit"
         )
         self._states[self._job_id(job.token)] = out_of_time(reason)
@@ -268,7 +256,7 @@ class ParslLauncher:
         """The state of each job.
 
         Raises:
-            LauncherError: one pool after the other was lost.
+            LauncherError: pools were lost again and again.
         """
         self._collect()
         self._look()
@@ -278,7 +266,7 @@ class ParslLauncher:
         return {job_id: self._states.get(job_id, _UNKNOWN) for job_id in job_ids}
 
     def _collect(self) -> None:
-        """Take in what the workers have said."""
+        """Collect the answers of the workers."""
         while True:
             try:
                 token, pool, future = self._done.get_nowait()
@@ -288,7 +276,7 @@ class ParslLauncher:
                 continue
             error = future.exception()
             if error is not None and not self._closed and (trouble := pool.trouble()):
-                # Parsl says the same of all its tasks.
+                # Parsl reports the same error for all its tasks.
                 self._lose(trouble)
                 continue
             handed = self._handed.pop(token)
@@ -299,7 +287,7 @@ class ParslLauncher:
                 pool.control.forget(handed.ticket)
 
     def _take_in(self, handed: _Handed, end: str, returncode: int, why: str, elapsed: float) -> None:
-        """Take in what a worker says of its task, as ``run_attempt`` returns it."""
+        """Take in what ``run_attempt`` returned."""
         token = handed.job.token
         match TaskEnd(end):
             case TaskEnd.RAN:
@@ -315,13 +303,13 @@ class ParslLauncher:
                 state = not_started(why)
             case TaskEnd.TOO_LATE:
                 if not self._too_late(handed.job, handed.needed_s):
-                    # It is thought to need less time by now.
+                    # By now it is expected to need less time.
                     self._put_back(handed.job)
                 return
         self._states[self._job_id(token)] = state
 
     def _lose_worker(self, pool: Pool, handed: _Handed, why: str) -> None:
-        """Take in that a worker was killed, or that its node is gone, with what it had."""
+        """Take in that the worker of an attempt was killed, or its node lost."""
         job = handed.job
         if pool.control.withdraw(handed.ticket):
             self._returned[job.token] += 1
@@ -329,7 +317,7 @@ class ParslLauncher:
                 self._put_back(job)
                 return
         elif not self._options.here:
-            # It may live, and be cut off from its interchange alone.
+            # It may still run, and have lost only its interchange.
             pool.control.cancel([handed.ticket])
             self._lost.add(job, why)
             return
@@ -338,7 +326,7 @@ class ParslLauncher:
         self._states[self._job_id(job.token)] = JobState(Phase.ENDED, why)
 
     def _look_for_ends(self) -> None:
-        """Look what has ended of the workers that were given up, and of what they ran."""
+        """Check which abandoned workers have ended, and what they ran."""
         if self._parting is not None and self._parting.over:
             parting, self._parting = self._parting, None
             if parting.left:
@@ -351,7 +339,7 @@ class ParslLauncher:
             elif self._closed or job.token in self._cancelled:
                 self._states[self._job_id(job.token)] = WITHDRAWN
             else:
-                # Its worker ended before the payload had begun.
+                # Its worker ended before the payload began.
                 self._put_back(job)
 
     def _look_for_started(self) -> None:
@@ -361,7 +349,7 @@ class ParslLauncher:
                 self._states[job_id] = _RUNNING
 
     def _look(self) -> None:
-        """Look whether the pool lives, and whether it is time to end."""
+        """Check whether the pool works, and whether it is time to end."""
         now = time.monotonic()
         if self._pool is None or now < self._next_look:
             return
@@ -371,14 +359,13 @@ class ParslLauncher:
             self._lose(trouble)
         elif self._end is not None and time.time() >= self._end.at - self._end_margin_s:
             self._closing = self._closing or f"the allocation ends {self._end}"
-            reason = f"it had not begun, and the allocation ends {self._end}"
-            unbegun = out_of_time(reason)
+            unbegun = out_of_time(f"it had not begun, and the allocation ends {self._end}")
             self._cut.update(self._order_ends(self._pool, list(self._handed), unbegun))
 
     def _silence(self, now: float) -> str:
-        """Say how a pool hangs that lives: what it has is not begun, or has ended and is not told; empty where neither.
+        """Say that a pool hangs: it begins nothing, or does not report what has ended. Empty if it does not.
 
-        A worker that is killed while it waits takes with it the lock by which the others wait.
+        A worker that is killed while it waits keeps the lock for which the others wait.
         """
         running = [t for t in self._handed if self._states[self._job_id(t)] is _RUNNING]
         for token in [token for token in self._ended_since if token not in self._handed]:
@@ -388,9 +375,9 @@ class ParslLauncher:
                 self._ended_since.setdefault(token, now)
         limit = SILENT_THRESHOLDS * self._options.heartbeat_threshold_s
         if any(now - since > limit for since in self._ended_since.values()):
-            return "the ends of its calculations are not told"
+            return "its workers do not report calculations that have ended"
         if running or not self._handed or self._options.blocks is not None:
-            # Blocks may wait in their queue for days.
+            # Blocks may wait in the queue for days.
             self._idle_since = None
         elif self._idle_since is None:
             self._idle_since = now
@@ -399,17 +386,17 @@ class ParslLauncher:
         return ""
 
     def _deafness(self, now: float) -> str:
-        """Say that calculations which were told to end go on; empty where none does."""
+        """Say that cancelled calculations go on; empty if none does."""
         limit = self._stop_grace_s + DEAF_THRESHOLDS * self._options.heartbeat_threshold_s
         if any(now - self._cancelled.get(token, now) > limit for token in self._handed):
-            return "its workers do not end what they are told to end"
+            return "its workers do not end cancelled calculations"
         return ""
 
     def _lose(self, trouble: str) -> None:
-        """Give a pool up: what ran in it is lost, what had not begun waits for the next one.
+        """Abandon the pool: what ran in it is lost, and what had not begun waits for the next one.
 
         Raises:
-            LauncherError: none works.
+            LauncherError: too many pools were lost in a row.
         """
         pool, self._pool = self._pool, None
         if pool is None:
@@ -428,7 +415,7 @@ class ParslLauncher:
             end_leftovers(list(handed))
             self._lost.nothing_is_left()
         else:
-            # Until they have ended no other pool is started.
+            # No other pool is started until they have ended.
             self._parting = Parting(pool, self._lost.longest_s)
         self._look_for_ends()
         self._lost_in_a_row += 1
@@ -436,10 +423,9 @@ class ParslLauncher:
         self._rest_until = time.monotonic() + REST_S
         self._news.set()
         if self._lost_in_a_row > RESTARTS:
-            raise LauncherError(f"parsl: {trouble}; no calculation ends, nothing more was started")
+            raise LauncherError(f"parsl: {trouble}; no calculation ended, so nothing more was started")
         self._notes.append(
-            f"parsl: {trouble}; {pluralise(len(begun), 'structure')} that had begun"
-            f" {'ends' if len(begun) == 1 else 'end'} with it, and its workers start again"
+            f"parsl: {trouble}; running structures lost with it: {len(begun)}; its workers start again"
         )
 
     def _take_notes(self, pool: Pool) -> None:
@@ -450,12 +436,8 @@ class ParslLauncher:
         notes, self._notes = self._notes, []
         return notes
 
-    def unanswered(self) -> str:
-        """Its workers are asked for nothing."""
-        return ""
-
     def wait(self, seconds: float) -> bool:
-        """Return when a calculation ends, or after this time; to ask costs nothing here."""
+        """Wait for a calculation to end, but no longer than this. Asking for states costs nothing here."""
         self._news.wait(seconds)
         self._news.clear()
         return True
@@ -463,7 +445,7 @@ class ParslLauncher:
     # --- ending -------------------------------------------------------------------------------------------------
 
     def cancel(self, job_ids: Collection[str]) -> None:
-        """Drop what waits, and order the end of what runs; its worker hears of it within a second."""
+        """Drop what waits, and order the end of what runs, which its worker sees within a second."""
         wanted = {job_id.partition(":")[2] for job_id in job_ids}
         left = []
         for entry in self._queue:
@@ -483,20 +465,20 @@ class ParslLauncher:
             self._order_ends(self._pool, fresh, WITHDRAWN)
 
     def _order_ends(self, pool: Pool, tokens: Collection[str], unbegun: JobState) -> list[str]:
-        """End attempts that Parsl has: those that have not begun at once, whether or not there is a worker.
+        """Withdraw those of these attempts that have not begun, and order the end of the others.
 
         Args:
-            pool: that has them.
-            tokens: of the attempts.
-            unbegun: the state of those that have not begun.
+            pool: the pool that has them.
+            tokens: tokens of the attempts.
+            unbegun: the state for those that have not begun.
 
         Returns:
-            Those that have begun; their workers hear of it within a second.
+            Tokens of those that have begun. Their workers see the order within a second.
         """
         begun = []
         for token in tokens:
             if pool.control.withdraw(self._handed[token].ticket):
-                # What Parsl says of its task later is of nobody's concern.
+                # What Parsl reports of its task later is ignored.
                 del self._handed[token]
                 self._states[self._job_id(token)] = unbegun
                 self._news.set()
@@ -506,15 +488,11 @@ class ParslLauncher:
         pool.control.cancel([self._handed[token].ticket for token in begun])
         return begun
 
-    def how_to_cancel(self, job_ids: Collection[str]) -> str:
-        """Nothing has to be done: jobs end with their parent."""
-        return ""
-
     def adopt(self, orphans: Sequence[Orphan]) -> Mapping[str, str]:
-        """Nothing of a dead run can be followed here: what is left of it is ended, its workers first.
+        """End what is left of a dead run, its workers first. Nothing of it can be followed here.
 
         Raises:
-            LauncherError: whether its blocks of nodes have ended is not known.
+            LauncherError: its blocks of nodes may not have ended.
         """
         runs = {orphan.job_id.partition(":")[0] for orphan in orphans if orphan.job_id}
         for run in runs:
@@ -528,16 +506,13 @@ class ParslLauncher:
         return {}
 
     def _await_ends(self, orphans: Sequence[Orphan]) -> None:
-        """Give payloads on other nodes, whose workers have ended, the time to end their engines."""
+        """Give payloads on other nodes, whose workers have ended, time to end their engines."""
         limit = time.monotonic() + self._stop_grace_s + SEEN_S
-        while time.monotonic() < limit and any(
-            read_start(one.folder, one.token) is not None and read_exit(one.folder, one.token) is None
-            for one in orphans
-        ):
+        while time.monotonic() < limit and any(is_unfinished(one.folder, one.token) for one in orphans):
             time.sleep(_PAUSE_S)
 
     def close(self) -> None:
-        """End all calculations with everything they started, then the workers and Parsl, and return when they have."""
+        """End all calculations and everything they started, then the workers and Parsl; return once they have ended."""
         self._closed = True
         self._queue.clear()
         if self._pool is not None:
@@ -546,7 +521,7 @@ class ParslLauncher:
             self._parting.wait()
         self._look_for_ends()
         while self._lost:
-            # Each of them ends in a bounded time, or counts as ended then.
+            # Each of them ends, or counts as ended, after a bounded time.
             time.sleep(_PAUSE_S)
             self._look_for_ends()
         if self._node is not None:

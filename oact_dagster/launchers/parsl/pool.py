@@ -1,4 +1,4 @@
-"""A pool of Parsl's workers: its start, its health, and its end. All that touches a running Parsl is here."""
+"""A pool of Parsl's workers: its start, its health and its end. Only this module touches a running Parsl."""
 
 import atexit
 import contextlib
@@ -23,13 +23,13 @@ from oact_dagster.launchers.parsl.config import POOL_VARIABLE, PoolOptions, buil
 from oact_dagster.launchers.parsl.control import ControlFolder
 
 CLEANUP_S: Final = 20.0
-"""How long Parsl may take to close: it waits for answers of processes that may be dead, s."""
+"""How long Parsl may take to close, s. It waits for answers of processes that may be dead."""
 
 CLOSE_PATIENCE_S: Final = 30.0
-"""How long Slurm is asked again for the end of blocks when a run ends, where it does not answer, s."""
+"""How long a run that ends tries to cancel its blocks while Slurm does not answer, s."""
 
 AGAIN_S: Final = 2.0
-"""How soon Slurm is asked again for the end of blocks that it has not ended, s."""
+"""Time between two attempts to cancel blocks, s."""
 
 _HERE: Final = "oact-parsl-"
 
@@ -38,15 +38,16 @@ _ORDERS: Final = "orders"
 _LOG_LINES: Final = 3
 
 _GIVEN_UP: Final[list[Any]] = []
-"""Kernels that were not closed. When Python collects one, its sockets wait for ever for a peer that is dead."""
+"""Kernels that were not closed, kept so that Python never collects them: their sockets would wait for a dead peer for
+ever."""
 
 
 class Pool:
     """Workers, and Parsl's kernel that gives them their tasks.
 
     Args:
-        options: what it is to be.
-        run: names it to its processes.
+        options: the pool's options.
+        run: the pool's name, which its processes carry.
         shared: folder that other nodes see, for a pool that is not on this node alone.
     """
 
@@ -89,16 +90,10 @@ class Pool:
     def submit(
         self, token: str, folder: Path, ticket: str, start_before: float | None
     ) -> "Future[TaskAnswer]":
-        """Give the workers an attempt; what comes of it is told as ``run_attempt`` does.
-
-        Args:
-            token: of the attempt.
-            folder: its job folder.
-            ticket: of this task; see :mod:`oact_dagster.launchers.parsl.control`.
-            start_before: Unix time after which it is not to be started any more, s; None: at any time.
+        """Submit an attempt with the arguments of :func:`~oact_dagster.launchers.parsl.app.run_attempt`.
 
         Raises:
-            Exception: Parsl takes none any more.
+            Exception: Parsl accepts no tasks any more.
         """
         future: Future[TaskAnswer] = self._app(
             token, str(folder), str(self.control.path), ticket, start_before
@@ -106,32 +101,29 @@ class Pool:
         return future
 
     def notes(self) -> list[str]:
-        """What a user should know of its blocks of nodes, since the last call."""
+        """Notes about its blocks of nodes since the last call."""
         return [] if self._watch is None else self._watch.notes()
 
     def _look_at_blocks(self, executor: Any, states: Mapping[str, Any]) -> None:
-        """Look at the blocks of nodes; in a thread of Parsl's, each time that it has done so."""
+        """Look at the blocks of nodes, in a thread of Parsl's, each time Parsl has done so."""
         if executor.bad_state_is_set:
             return
         if self._watch is None:
             options, blocks = self._options, self._options.blocks
             assert blocks is not None
-            self._watch = BlockWatch(
-                _reach(executor, options),
-                PATIENCE_THRESHOLDS * options.heartbeat_threshold_s,
-                blocks.init,
-            )
+            patience_s = PATIENCE_THRESHOLDS * options.heartbeat_threshold_s
+            self._watch = BlockWatch(_reach(executor, options), patience_s, blocks.init)
         connected = set(executor.connected_blocks())
         found = [_block(executor, number, state, number in connected) for number, state in states.items()]
         if failing := self._watch.see(found, time.monotonic()):
-            # Parsl asks for no more of them.
+            # Parsl requests no more of them.
             executor.set_bad_state_and_fail_all(RuntimeError(failing))
 
     def trouble(self) -> str:
-        """Why nothing more comes from this pool; empty while it works."""
+        """Why this pool no longer works; empty while it does."""
         interchange = self._executor.interchange_proc
         if interchange is not None and (code := interchange.poll()) is not None:
-            return f"its interchange has ended ({_ending(code)})"
+            return f"its interchange has ended ({f'signal {-code}' if code < 0 else f'exit code {code}'})"
         if self._executor.bad_state_is_set:
             return f"its blocks of nodes fail: {_one_line(str(self._executor.executor_exception))}"
         if self._options.blocks is None:
@@ -154,15 +146,15 @@ class Pool:
         return ""
 
     def close(self) -> str:
-        """End the workers and Parsl, in a bounded time; calculations have ended before, or end now.
+        """End the workers with all that they run, and Parsl, in a bounded time.
 
         Returns:
-            What could not be ended, with what to do; empty where nothing is left.
+            What could not be ended, and what to do; empty if nothing is left.
         """
         self.control.stop()
-        self._ask_for_no_more()
+        self._stop_requests()
         if self._kernel is not None and not self.trouble():
-            # It hangs for ever where the interchange dies meanwhile.
+            # In a thread, since it hangs for ever if the interchange dies meanwhile.
             cleanup = threading.Thread(target=self._clean_up, name="parsl-cleanup", daemon=True)
             cleanup.start()
             cleanup.join(CLEANUP_S)
@@ -174,22 +166,22 @@ class Pool:
             self._closed = True
 
     def kill(self, patience_s: float = 0.0) -> str:
-        """End whatever is left of the pool, without asking Parsl, and remove its files.
+        """End what is left of the pool, without Parsl, and remove its files.
 
         Args:
-            patience_s: how long Slurm is asked again for the end of blocks, where it does not answer, s.
+            patience_s: how long to try to cancel blocks while Slurm does not answer, s.
 
         Returns:
-            What could not be ended, with what to do; empty where nothing is left.
+            What could not be ended, and what to do; empty if nothing is left.
         """
         self.control.stop()
-        self._ask_for_no_more()
+        self._stop_requests()
         if not self._closed:
             _GIVEN_UP.append((self._kernel, self._executor))
         if self._kernel is not None:
             atexit.unregister(self._kernel.atexit_cleanup)
             self._kernel.job_status_poller._kill_event.set()
-            # Only newer ones have it; Python waits for its threads at its own end.
+            # Newer Parsl only. Without a shutdown, Python waits at its own end for these threads.
             if (launching := getattr(self._kernel, "_task_launch_pool", None)) is not None:
                 launching.shutdown(wait=False)
         if self._executor is not None:
@@ -206,7 +198,7 @@ class Pool:
             end_marked(POOL_VARIABLE, [self._run])
         elif self._kernel is not None:
             left = self._end_blocks(patience_s)
-        # Not before: while workers live, its files say which tickets are not to be taken.
+        # Not earlier: while workers live, its files say which tickets must not be taken.
         self.control.close()
         shutil.rmtree(self._folder, ignore_errors=True)
         if not self._options.here:
@@ -214,25 +206,19 @@ class Pool:
                 self._folder.parent.rmdir()
         return left
 
-    def _ask_for_no_more(self) -> None:
+    def _stop_requests(self) -> None:
+        """Request no more blocks."""
         if self._options.blocks is not None and self._executor is not None:
             self._executor.provider.shut(ANSWER_S)
 
     def _end_blocks(self, patience_s: float) -> str:
-        """Cancel the blocks, by their name: Parsl knows none whose submit was not answered.
-
-        Args:
-            patience_s: as in :meth:`kill`.
-
-        Returns:
-            As :meth:`kill`.
-        """
+        """Cancel the blocks by name, since Parsl does not know those whose submit had no answer; as :meth:`kill`."""
         limit = time.monotonic() + patience_s
         while True:
             try:
                 end_blocks([self._run])
             except LauncherError as error:
-                # Their workers end by themselves: they miss the interchange.
+                # Without the interchange, their workers end by themselves.
                 if time.monotonic() >= limit:
                     return str(error)
                 time.sleep(AGAIN_S)
@@ -240,7 +226,7 @@ class Pool:
                 return ""
 
     def _log(self) -> str:
-        """The last line of the interchange's log, where there is one."""
+        """The last line of the interchange's log in parentheses; empty if there is none."""
         for log in sorted(self._folder.glob("*/*/interchange.log")):
             with contextlib.suppress(OSError):
                 lines = log.read_text(errors="replace").strip().splitlines()
@@ -249,18 +235,18 @@ class Pool:
 
 
 class Parting:
-    """The end of a pool that was given up. That of its blocks of nodes may take as long as Slurm likes.
+    """Kills an abandoned pool in a thread, since its blocks of nodes may take long to end.
 
     Args:
-        pool: that was given up.
+        pool: the pool.
         patience_s: as in :meth:`Pool.kill`.
     """
 
     def __init__(self, pool: Pool, patience_s: float) -> None:
         self._pool = pool
         self._patience_s = patience_s
-        self.left = "whether anything is left of the workers is not known"
-        """What could not be ended, with what to do; empty where nothing is left. Once it is over."""
+        self.left = "it is not known whether any workers are left"
+        """Once it is over: what could not be ended, and what to do; empty if nothing is left."""
         self._thread = threading.Thread(target=self._end, name="parsl-parting", daemon=True)
         self._thread.start()
 
@@ -269,19 +255,19 @@ class Parting:
 
     @property
     def over(self) -> bool:
-        """Whether it has come to its end."""
+        """Whether it has ended."""
         return not self._thread.is_alive()
 
     def wait(self) -> None:
-        """Return when it is over, which it is in a bounded time."""
+        """Wait for its end, which comes in a bounded time."""
         self._thread.join()
 
 
 def remove_folders(run: str, shared: Path) -> None:
-    """Remove the folders of pools whose batch is gone: to workers on other nodes this is the order to end.
+    """Remove the folders of pools whose batch is gone, which orders their workers on other nodes to end.
 
     Args:
-        run: the name of the pools.
+        run: the pools' name.
         shared: as in :class:`Pool`.
     """
     for folder in (*Path(tempfile.gettempdir()).glob(f"{_HERE}{run}-*"), *shared.glob(f"{run}-*")):
@@ -290,7 +276,7 @@ def remove_folders(run: str, shared: Path) -> None:
 
 
 def _folder(options: PoolOptions, run: str, shared: Path) -> Path:
-    """A new folder for Parsl's files: on this node's own disk where no other node needs them."""
+    """Make a folder for Parsl's files, on this node's own disk if no other node needs them."""
     try:
         if options.here:
             return Path(tempfile.mkdtemp(prefix=f"{_HERE}{run}-"))
@@ -298,12 +284,12 @@ def _folder(options: PoolOptions, run: str, shared: Path) -> Path:
         return Path(tempfile.mkdtemp(prefix=f"{run}-", dir=shared))
     except OSError as error:
         raise LauncherError(
-            f"{error.filename or shared}: no folder for Parsl's files: {error.strerror or error}"
+            f"{error.filename or shared}: cannot make a folder for Parsl's files: {error.strerror or error}"
         ) from None
 
 
 def _block(executor: Any, number: str, state: Any, connected: bool) -> Block:
-    """A block of nodes, from what Parsl knows of it."""
+    """Make a :class:`Block` from Parsl's objects."""
     from parsl.jobs.states import JobState
 
     job_id = executor.blocks_to_job_id.get(number, "")
@@ -315,15 +301,15 @@ def _block(executor: Any, number: str, state: Any, connected: bool) -> Block:
         phase = BlockPhase.ENDED
     elif queued is not None and queued.state == "R":
         phase = BlockPhase.RUNS
-    said = ""
+    errors = ""
     if phase is BlockPhase.ENDED and not connected:
-        said = _one_line((state.stderr_summary if job_id else state.message) or "")
-    return Block(int(number), job_id, phase, connected, "" if queued is None else queued.since, said)
+        errors = _one_line((state.stderr_summary if job_id else state.message) or "")
+    return Block(int(number), job_id, phase, connected, "" if queued is None else queued.since, errors)
 
 
 def _reach(executor: Any, options: PoolOptions) -> str:
     """What workers on other nodes try to reach, as a clause."""
-    # Older ones have two ports for the workers.
+    # Older Parsl has two ports for the workers.
     names = ("worker_port", "worker_task_port", "worker_result_port")
     ports = sorted({str(port) for name in names if (port := getattr(executor, name, None)) is not None})
     first, last = options.ports
@@ -331,10 +317,6 @@ def _reach(executor: Any, options: PoolOptions) -> str:
         f"its workers try {', '.join(sorted(executor.all_addresses))} at port {' and '.join(ports)} (of"
         f" launcher.worker_ports {first} to {last})"
     )
-
-
-def _ending(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 def _one_line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Parsl's provider for Slurm, with a look at the queue that is right, and an end of its submits."""
+"""Parsl's provider for Slurm, with a correct look at the queue, and a way to stop its submits."""
 
 import threading
 from collections.abc import Mapping
@@ -12,38 +12,38 @@ from oact_dagster.errors import LauncherError
 from oact_dagster.launchers.parsl.blocks import QueuedBlock, blocks_of
 
 _STATES: Final = {"R": JobState.RUNNING, "CG": JobState.RUNNING, "S": JobState.HELD, "ST": JobState.HELD}
-"""Of Slurm's short words; all others are of jobs that wait."""
+"""By Slurm's short codes; all others stand for jobs that wait."""
 
 
 class BlockProvider(SlurmProvider):
-    """Asks Slurm for blocks of nodes.
+    """Requests blocks of nodes from Slurm.
 
-    Parsl's own asks squeue for its jobs by their ids. squeue fails when the only job that it is asked for has left the
-    queue, and Parsl takes that for no answer: it would wait for ever for a block that was cancelled. Where there is
-    sacct it asks that, which knows nothing yet of a job that was submitted just now, and Parsl takes it for ended.
+    Parsl's own provider asks squeue for its jobs by id. squeue fails if the only such job has left the queue; Parsl
+    takes that for no answer, and would wait for ever for a cancelled block. If there is sacct, Parsl asks that instead;
+    but sacct does not know a new job at once, and Parsl would take it for ended.
 
     Args:
-        run: names the pool to Slurm.
+        run: the pool's name.
         look_s: time between two looks at the queue, s.
-        settings: of Parsl's provider.
+        settings: settings of Parsl's provider.
     """
 
     def __init__(self, run: str, look_s: float, **settings: Any) -> None:
         self.run = run
         self.look_s = look_s
         self.queue: Mapping[str, QueuedBlock] = {}
-        """The pool's blocks in the queue when Slurm last answered, by their job ids."""
+        """The pool's queued blocks by job id, when Slurm last answered."""
         self._submitting = threading.Lock()
         self._shut = False
         super().__init__(**settings)
 
     @property
     def status_polling_interval(self) -> int:
-        """How often Parsl asks for the state of its blocks, whole s."""
+        """Time between two of Parsl's looks at its blocks, in whole s."""
         return max(1, round(self.look_s))
 
     def submit(self, command: str, tasks_per_node: int, job_name: str = "parsl.slurm") -> str:
-        """See Parsl's; once the provider is shut it refuses."""
+        """Submit a block, as Parsl's provider does, unless this one is shut."""
         with self._submitting:
             if self._shut:
                 raise SubmitException(job_name, "the pool has ended")  # type: ignore[no-untyped-call]
@@ -51,7 +51,7 @@ class BlockProvider(SlurmProvider):
             return job_id
 
     def shut(self, patience_s: float) -> None:
-        """Ask for no block any more, and return when a submit that is under way has ended, or after so long, s."""
+        """Refuse further submits, and wait for one in progress to end, at most `patience_s`."""
         self._shut = True
         if self._submitting.acquire(timeout=patience_s):
             self._submitting.release()
@@ -60,7 +60,7 @@ class BlockProvider(SlurmProvider):
         try:
             self.queue = {block.job_id: block for block in blocks_of([self.run])}
         except LauncherError:
-            return  # nothing is known, and nothing has changed
+            return  # without an answer nothing has changed
         for job_id, job in self.resources.items():
             if not job["status"].terminal:
                 queued = self.queue.get(str(job_id))

@@ -1,1 +1,1 @@
-"""Pilots: a few jobs of a whole node each, which run many structures from a list that all of them share."""
+"""Pilots: a few jobs of a whole node each, which run many structures from a shared list."""

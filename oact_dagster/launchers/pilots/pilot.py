@@ -1,9 +1,9 @@
-"""The program of a pilot: it fills the node that its job was given with structures from the list.
+"""The program of a pilot: it fills its job's node with structures from the shared list.
 
-``python -P -m oact_dagster.launchers.pilots.pilot --token TOKEN``, started in the pilot's folder. It takes attempts
+``python -P -m oact_dagster.launchers.pilots.pilot --token TOKEN`` is started in the pilot's folder. It takes attempts
 from the list one by one, as its workers become free, and runs each through Parsl as one payload process. It ends when
-nothing is left to run, when nothing that is left can end before its job does, and when it is told to. It opens neither
-the ledger nor anything of Dagster's.
+nothing is left to run, when nothing left can finish before its job ends, or when it is told to. It opens neither the
+ledger nor anything of Dagster's.
 """
 
 import argparse
@@ -36,9 +36,9 @@ from oact_dagster.schedulers.jobs import Cause, JobState, Phase, not_started
 from oact_dagster.text import pluralise
 
 _LOOK_S: Final = 1.0
-"""How often a pilot looks whether it, or one of its attempts, is to end, s."""
+"""Time between two checks whether the pilot, or one of its attempts, must end, s."""
 EMPTY_LOOK_S: Final = 5.0
-"""How often it looks for more on a list that had nothing for it, s."""
+"""Time between two looks at a list that had nothing for this pilot, s."""
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGALRM)
 
 
@@ -46,8 +46,8 @@ def main(arguments: list[str]) -> int:
     """Run the pilot of the current folder.
 
     Returns:
-        0 when it ended as it should, 1 when it could run nothing, 3 when the folder is another's: a job that was
-        requeued, or submitted twice.
+        0 if it ended normally, 1 if its workers could not run, 3 if the folder is another pilot's: its job was requeued
+        or submitted twice.
     """
     parser = argparse.ArgumentParser("pilot")
     parser.add_argument("--token", required=True)
@@ -71,16 +71,16 @@ def main(arguments: list[str]) -> int:
 
 
 class Pilot:
-    """Runs what is on the list until there is a reason to end.
+    """Runs attempts from the list until there is a reason to end.
 
     Args:
-        spec: what it does.
-        folder: its own.
+        spec: the pilot's options.
+        folder: the pilot's own folder.
     """
 
     def __init__(self, spec: PilotSpec, folder: Path) -> None:
         self.finished = 0
-        """Attempts whose payload it saw to its end."""
+        """Number of attempts whose payload has ended by itself."""
         self._spec = spec
         self._folder = folder
         self._list = SharedList(Path(spec.shared))
@@ -103,19 +103,16 @@ class Pilot:
         self._running: dict[str, Entry] = {}
         self._job_ids: dict[str, str] = {}
         self._marked: set[str] = set()
-        self._told: signal.Signals | None = None
+        self._stopped_by: signal.Signals | None = None
         self._left_behind = False
         self._last_beat = self._next_take = 0.0
         self._idle_since = time.monotonic()
 
     def run(self) -> str:
-        """Run attempts.
-
-        Returns:
-            Why it ended.
+        """Run attempts, and return why the pilot ended.
 
         Raises:
-            LauncherError: its workers cannot be run; what had not begun is on the list again.
+            LauncherError: the workers cannot run; what had not begun is on the list again.
         """
         for number in STOP_SIGNALS:
             signal.signal(number, self._on_signal)
@@ -131,21 +128,21 @@ class Pilot:
             return reason
         finally:
             self._launcher.close()
-            self._settle()
+            self._settle_all()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._told = self._told or signal.Signals(number)
+        self._stopped_by = self._stopped_by or signal.Signals(number)
 
     def _why_end(self) -> str:
-        """Why it is time to end; empty while it is not."""
-        if self._told is not None:
-            return f"told to end by {self._told.name}"
+        """Why the pilot must end; empty if it must not."""
+        if self._stopped_by is not None:
+            return f"told to end by {self._stopped_by.name}"
         if self._running:
             return ""
         if closing := self._launcher.closing():
             return closing
         if self._left_behind:
-            return f"nothing that waits can end before its job does: {self._end}"
+            return f"no waiting structure can finish before its job ends: {self._end}"
         if time.monotonic() - self._idle_since >= self._spec.idle_s and self._list.is_empty():
             return "nothing was left to run"
         return ""
@@ -153,7 +150,7 @@ class Pilot:
     # --- taking -------------------------------------------------------------------------------------------------
 
     def _take(self) -> None:
-        """Give each free worker the next attempt that can end in time."""
+        """Give each free worker the next attempt that can finish in time."""
         now = time.monotonic()
         if now < self._next_take or self._launcher.closing():
             return
@@ -170,7 +167,7 @@ class Pilot:
                 self._give_back(entry)
                 raise
             if entry.token in answer.refused:
-                self._tell_end(entry, not_started(answer.refused[entry.token]))
+                self._record_end(entry, not_started(answer.refused[entry.token]))
             else:
                 self._job_ids[entry.token] = answer.taken[entry.token]
         self._next_take = 0.0
@@ -189,23 +186,24 @@ class Pilot:
     # --- following ----------------------------------------------------------------------------------------------
 
     def _collect(self) -> None:
-        """Tell of those that have ended."""
+        """Record the attempts that have ended."""
         states = self._launcher.states(list(self._job_ids.values()))
         for token, job_id in list(self._job_ids.items()):
             state = states[job_id]
             if state.phase is Phase.ENDED:
-                self._tell(self._running[token], state)
+                self._settle(self._running[token], state)
         if self._running:
             self._idle_since = time.monotonic()
 
-    def _tell(self, entry: Entry, state: JobState) -> None:
+    def _settle(self, entry: Entry, state: JobState) -> None:
+        """Record the end of an attempt, or put it back if it has not begun and is still wanted."""
         not_begun = state.cause in (Cause.WITHDRAWN, Cause.OUT_OF_TIME)
         if not_begun and entry.token not in self._marked:
             self._give_back(entry)
         else:
-            self._tell_end(entry, state)
+            self._record_end(entry, state)
 
-    def _tell_end(self, entry: Entry, state: JobState) -> None:
+    def _record_end(self, entry: Entry, state: JobState) -> None:
         self._forget(entry)
         self._list.end(entry.token, self._spec.token, state)
         self.finished += state.returncode is not None and state.returncode >= 0
@@ -220,7 +218,7 @@ class Pilot:
         self._next_take = 0.0
 
     def _end_marked(self) -> None:
-        """End attempts whose end was asked for."""
+        """Cancel the attempts that are marked for it on the list."""
         if not self._running:
             return
         fresh = (self._list.cancelled() & self._running.keys()) - self._marked
@@ -228,15 +226,15 @@ class Pilot:
             self._marked |= fresh
             self._launcher.cancel([self._job_ids[token] for token in fresh])
 
-    def _settle(self) -> None:
-        """After the workers have ended: tell of what they ran, and put back what they had not begun."""
+    def _settle_all(self) -> None:
+        """Once the workers have ended, settle everything they had."""
         if not self._running:
             return
         states = self._launcher.states(list(self._job_ids.values()))
         for token, entry in list(self._running.items()):
             state = states.get(self._job_ids.get(token, ""), JobState(Phase.UNKNOWN))
             ended = JobState(Phase.ENDED, "its pilot ended")
-            self._tell(entry, state if state.phase is Phase.ENDED else ended)
+            self._settle(entry, state if state.phase is Phase.ENDED else ended)
 
     def _beat(self) -> None:
         if time.monotonic() - self._last_beat >= BEAT_S:
@@ -245,9 +243,9 @@ class Pilot:
 
 
 def _end_of(spec: PilotSpec) -> AllocationEnd:
-    """When the pilot's job ends, as its scheduler says; else by what was asked for."""
-    told = find_allocation_end(os.environ)
-    return told or AllocationEnd(time.time() + spec.time_limit_s, "launcher.n_hours")
+    """When the pilot's job ends, according to its scheduler or else to the requested time."""
+    known = find_allocation_end(os.environ)
+    return known or AllocationEnd(time.time() + spec.time_limit_s, "launcher.n_hours")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The files of a pilot: what it is to do, that it has begun, that it lives, and how it ended.
+"""The files of a pilot: its options, and the signs that it has begun, is alive, and has ended.
 
-A pilot has a folder of its own beside the list, made before its scheduler hears of it. Standard library only: the pilot
-imports this on the compute node.
+A pilot has its own folder beside the list, made before its job is submitted. The pilot imports this on the compute
+node, so it needs only the standard library and small modules.
 """
 
 import contextlib
@@ -21,12 +21,12 @@ ALIVE_FILE: Final = "alive"
 END_FILE: Final = "end.json"
 
 BEAT_S: Final = 30.0
-"""How often a pilot shows that it lives, s."""
+"""Time between two signs of life, s."""
 
 
 @dataclass(frozen=True, slots=True)
 class PilotSpec:
-    """What a pilot does."""
+    """The options of a pilot."""
 
     token: str
     shared: str
@@ -34,16 +34,16 @@ class PilotSpec:
     max_workers: int
     cores_per_worker: int
     time_limit_s: float
-    """Of its job, s."""
+    """Time limit of its job, s."""
     margin_s: float
-    """It is done so long before its job's limit, s."""
+    """How long before that its calculations must have ended, s."""
     idle_s: float
-    """How long it waits for more to run when the list is empty, s."""
+    """How long it waits for more on an empty list, s."""
     stop_grace_s: float
-    """Time that a calculation gets to end when it is told to, s."""
+    """Time a calculation may take to end when told to, s."""
     cpu_affinity: str
     worker_init: list[str]
-    """Lines of bash that each worker runs first."""
+    """Lines of bash to run before the workers start."""
     oversubscribe: bool
     heartbeat_period_s: int
     heartbeat_threshold_s: int
@@ -51,12 +51,13 @@ class PilotSpec:
 
 @dataclass(frozen=True, slots=True)
 class PilotEnd:
-    """How a pilot ended, in its own words."""
+    """How a pilot ended."""
 
     token: str
     reason: str
+    """In the pilot's own words."""
     finished: int
-    """Attempts whose payload it saw to its end."""
+    """Number of attempts whose payload has ended by itself."""
 
 
 def pilot_spec_text(spec: PilotSpec) -> str:
@@ -65,28 +66,24 @@ def pilot_spec_text(spec: PilotSpec) -> str:
 
 
 def read_pilot_spec(folder: Path) -> PilotSpec | None:
-    """What the pilot of a folder does; None where there is no such file that can be read."""
+    """Read ``pilot.json``; None if it is missing or unreadable."""
     return read_record(folder / SPEC_FILE, PilotSpec)
 
 
 def write_end(folder: Path, end: PilotEnd) -> None:
-    """Tell how a pilot ended.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+    """Write ``end.json``."""
     atomic_write(folder / END_FILE, json.dumps(asdict(end), indent=1))
 
 
 def strike_off(folder: Path) -> None:
-    """Pass a pilot over from now on; what it wrote stays, and is found by the runs that know it."""
+    """Hide a pilot from runs that do not know it yet. Its files stay, and are found by those that do."""
     with contextlib.suppress(OSError):
         folder.rename(_struck_off(folder))
 
 
 def read_end(folder: Path) -> PilotEnd | None:
-    """How a pilot ended; None where it has not said so."""
-    # Looked for in this order: a run that strikes it off in between moves the folder to the later place.
+    """Read ``end.json``; None if the pilot has not written it."""
+    # In this order: a run may move the folder to the second place in between.
     return read_record(folder / END_FILE, PilotEnd) or read_record(_struck_off(folder) / END_FILE, PilotEnd)
 
 
@@ -100,7 +97,7 @@ def _struck_off(folder: Path) -> Path:
 
 
 def beat(folder: Path) -> None:
-    """Show that a pilot lives."""
-    # A file server that is away for a while must not end the calculations of a node.
+    """Show that a pilot is alive."""
+    # A file server that fails for a while must not end the calculations of a node.
     with contextlib.suppress(OSError):
         (folder / ALIVE_FILE).touch()

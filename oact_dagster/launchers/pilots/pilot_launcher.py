@@ -1,8 +1,8 @@
-"""Runs attempts through pilots: keeps a list on disk filled, and enough pilots in the scheduler's queue.
+"""Runs attempts through pilots: fills a list on disk, and keeps enough pilots in the scheduler's queue.
 
-What becomes of an attempt is read from the list; what becomes of a pilot, from its scheduler. A pilot that is gone
-loses only what it was running, and what waits on the list is taken by the others. All runs of a campaign share one list
-and its pilots: a node that has finished one run's structures goes on with another one's.
+The list tells what becomes of an attempt, the scheduler what becomes of a pilot. A pilot that is gone loses only what
+it was running; the other pilots take what waits on the list. All runs of a campaign share one list and its pilots, so a
+node that has finished one run's structures continues with another's.
 """
 
 import contextlib
@@ -35,42 +35,42 @@ from oact_dagster.settings.launcher_kinds import PILOTS
 from oact_dagster.text import pluralise
 
 LIST_LOOK_S: Final = 5.0
-"""How often the list is looked at, at least, s."""
+"""Longest time between two looks at the list, s."""
 BARREN_PILOTS: Final = 3
-"""So many pilots, one after the other, that see no calculation to its end: it is no fault of a node."""
-_LIVES: Final = (Phase.QUEUED, Phase.RUNNING)
+"""After this many pilots in a row that finish no calculation, no more are submitted: it is not the fault of a node."""
+_ALIVE: Final = (Phase.QUEUED, Phase.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
 class PilotRequest:
-    """What pilots are asked for."""
+    """Which pilots to submit."""
 
     jobs: int
-    """Pilots at once; with 0 none are submitted."""
+    """Most pilots at once; 0: none are submitted."""
     spec: PilotSpec
-    """Of each, but for its token."""
+    """Options of each pilot, without its token."""
     memory_mb: int | None = None
-    """Of a pilot's job; None leaves it to the scheduler."""
+    """Memory of a pilot's job, MB; None leaves it to the scheduler."""
 
 
 @dataclass(slots=True)
 class _Pilot:
     folder: Path
     job_id: str | None = None
-    """None until its scheduler has taken it."""
+    """None until the scheduler has taken it."""
     state: JobState = field(default_factory=lambda: JobState(Phase.QUEUED))
     unknown_since: float | None = None
 
 
 class PilotLauncher:
-    """Attempts on a list, and the pilots that run them.
+    """Attempts on a list, and the pilots that run them. An attempt's job id is its token.
 
     Args:
         pilots: submits and follows the pilots' own jobs.
         shared: the list.
-        request: what is asked for.
-        interval_s: how often the list is looked at, s.
-        grace_s: how long a pilot may be missing from its scheduler's queue, s.
+        request: which pilots to submit.
+        interval_s: time between two looks at the list, s.
+        grace_s: how long a pilot may be missing from the scheduler's queue, s.
         clock: monotonic time, s.
     """
 
@@ -108,37 +108,36 @@ class PilotLauncher:
         self._next_look = 0.0
         self._notes: list[str] = []
 
-    # --- handing over ---------------------------------------------------------------------------------------
+    # --- submitting -----------------------------------------------------------------------------------------
 
     def submit(self, jobs: Sequence[Job]) -> Submission:
-        """Put attempts on the list, and see that there are pilots for them; an attempt's job id is its token."""
+        """Put attempts on the list, and submit pilots for them as needed."""
         refused = {job.token: reason for job in jobs if (reason := self._why_not(job))}
         if jobs:
-            # What one structure avoids may do for the others; what all avoid is no place for a pilot.
+            # Pilots avoid only the hosts that all structures avoid.
             self._avoid = tuple(sorted(set.intersection(*(set(job.avoid) for job in jobs))))
         try:
             self._list.make()
             self._folder.mkdir(exist_ok=True)
             self._list.put([job for job in jobs if job.token not in refused])
         except OSError as error:
-            where = error.filename or self._list.folder
-            raise LauncherError(f"{where}: cannot be written: {error.strerror or error}") from error
+            raise _unwritable(error.filename or self._list.folder, error) from error
         self._look_at_list()
         self._top_up()
         return Submission({job.token: job.token for job in jobs if job.token not in refused}, refused)
 
     def _why_not(self, job: Job) -> str:
-        """Why no pilot would ever take a job; empty where one would."""
-        asked = self._request.spec
-        longest = asked.time_limit_s - asked.margin_s
+        """Why no pilot would ever take a job; empty if one would."""
+        spec = self._request.spec
+        longest = spec.time_limit_s - spec.margin_s
         if job.time_limit_s > longest:
             return f"its time limit of {job.time_limit_s:g} s does not fit into the {longest:g} s of a pilot"
-        if job.n_cores > asked.cores_per_worker:
-            return f"it needs {pluralise(job.n_cores, 'core')}, and a worker has {asked.cores_per_worker}"
+        if job.n_cores > spec.cores_per_worker:
+            return f"it needs {pluralise(job.n_cores, 'core')}, but a worker has {spec.cores_per_worker}"
         return ""
 
     def by_hand(self, folders: Collection[Path]) -> Mapping[Path, str]:
-        """See :class:`~oact_dagster.launchers.protocol.Launcher`: their jobs are no pilots."""
+        """See :class:`~oact_dagster.launchers.protocol.Launcher`."""
         return self._scheduler.by_hand(folders)
 
     def withdraw(self, tokens: Collection[str]) -> Collection[str]:
@@ -146,7 +145,7 @@ class PilotLauncher:
         return self._list.withdraw(tokens)
 
     def closing(self) -> str:
-        """One pilot after the other has ended before anything that it ran."""
+        """That pilots keep ending without finishing anything, if they do."""
         return self._closing
 
     def _top_up(self) -> None:
@@ -155,16 +154,15 @@ class PilotLauncher:
         Raises:
             LauncherError: none can be submitted, and there is none.
         """
-        if not self._waiting or self._closing:
+        if not self._waiting or self._closing or (self._missing() <= 0 and not self._prepared):
             return
-        if self._missing() > 0 or self._prepared:
-            with self._alone() as alone:
-                if alone:
-                    if self._missing() > 0:
-                        self._learn(alone)
-                        self._prepare(self._missing())
-                    if self._prepared:
-                        self._hand_over()
+        with self._alone() as alone:
+            if alone:
+                if self._missing() > 0:
+                    self._learn(alone)
+                    self._prepare(self._missing())
+                if self._prepared:
+                    self._submit_prepared()
 
     def _missing(self) -> int:
         unfinished = len(self._waiting) + sum(pilot in self._pilots for pilot in self._taken.values())
@@ -173,10 +171,10 @@ class PilotLauncher:
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[bool]:
-        """Keep two runs of this host from submitting the same pilots; without locks there may be a few too many.
+        """Keep two runs on this host from submitting the same pilots. Without locks there may be a few too many.
 
-        As long as a pilot is prepared and not handed over, its scheduler does not know it, and another run that looked
-        for it would strike it off: until then the lock is kept.
+        The lock is kept while a pilot is prepared but not submitted: the scheduler does not know it yet, so another run
+        would strike it off.
         """
         if self._lock is None:
             try:
@@ -198,24 +196,23 @@ class PilotLauncher:
             self._lock = None
 
     def _prepare(self, count: int) -> None:
-        asked = self._request.spec
+        spec = self._request.spec
         for _ in range(count):
             token = secrets.token_hex(8)
             folder = self._folder / token
             try:
                 folder.mkdir()
-                (folder / SPEC_FILE).write_text(
-                    pilot_spec_text(replace(asked, token=token)), encoding="utf-8"
-                )
+                text = pilot_spec_text(replace(spec, token=token))
+                (folder / SPEC_FILE).write_text(text, encoding="utf-8")
             except OSError as error:
-                raise LauncherError(f"{folder}: cannot be written: {error.strerror or error}") from error
-            cores = asked.max_workers * asked.cores_per_worker
+                raise _unwritable(folder, error) from error
+            cores = spec.max_workers * spec.cores_per_worker
             self._prepared[token] = Job(
-                token, folder, cores, asked.time_limit_s, self._request.memory_mb, avoid=self._avoid
+                token, folder, cores, spec.time_limit_s, self._request.memory_mb, avoid=self._avoid
             )
             self._pilots[token] = _Pilot(folder)
 
-    def _hand_over(self) -> None:
+    def _submit_prepared(self) -> None:
         answer = self._scheduler.submit(list(self._prepared.values()))
         for token, job_id in answer.taken.items():
             del self._prepared[token]
@@ -241,7 +238,7 @@ class PilotLauncher:
         if self._clock() >= self._next_look:
             self._next_look = self._clock() + self._interval
             self._asked_for = set(job_ids)
-            # What was judged is asked for no more.
+            # Nobody asks any more for what has been judged.
             judged = self._ended.keys() - self._asked_for
             self._list.forget(judged)
             for token in judged:
@@ -252,7 +249,7 @@ class PilotLauncher:
         return {token: self._of(token) for token in job_ids}
 
     def _look_at_list(self) -> None:
-        # In this order: what moves on in between is seen in the later place.
+        # In this order: an attempt that is taken in between is then seen as taken.
         self._waiting = self._list.waiting()
         self._taken = self._list.taken()
 
@@ -275,7 +272,7 @@ class PilotLauncher:
         return self._ended[token]
 
     def _waiting_state(self) -> JobState:
-        """What waits on the list waits for what its pilots wait for, as long as none of them runs."""
+        """The state of an attempt on the list: it waits for what the pilots wait for, if none of them runs."""
         states = [pilot.state for pilot in self._pilots.values()]
         queued = [state for state in states if state.phase is Phase.QUEUED]
         reason = next((state.reason for state in queued if state.reason), "")
@@ -284,7 +281,7 @@ class PilotLauncher:
 
     def _look_at_pilots(self) -> None:
         """Ask the scheduler for all pilots at once, and strike off those that are gone."""
-        # Another run's, which was submitted while we were looking elsewhere.
+        # Another run may have submitted a pilot meanwhile.
         if any(pilot not in self._pilots and pilot not in self._gone for pilot in self._taken.values()):
             with self._alone() as alone:
                 self._learn(alone)
@@ -295,23 +292,23 @@ class PilotLauncher:
             token = by_job[job_id]
             pilot = self._pilots[token]
             pilot.state = state
-            if state.phase in _LIVES:
+            if state.phase in _ALIVE:
                 pilot.unknown_since = None
                 continue
             if self._may_live(pilot):
                 continue
-            said = read_end(pilot.folder)
-            began = said is not None or has_begun(pilot.folder)
-            final = said.reason if said is not None else state.final or "no longer known to its scheduler"
+            end = read_end(pilot.folder)
+            began = end is not None or has_begun(pilot.folder)
+            final = end.reason if end is not None else state.final or "no longer known to its scheduler"
             self._gone[token] = replace(state, phase=Phase.ENDED, final=f"{job_id}: {final}")
             self._retire(token)
-            if said is not None and said.finished:
+            if end is not None and end.finished:
                 self._barren = 0
             elif self._waiting or not began:
                 self._count_barren(job_id, final, state.log)
 
     def _may_live(self, pilot: _Pilot) -> bool:
-        """Whether a pilot that its scheduler does not know (any more) may be running nevertheless."""
+        """Whether a pilot that the scheduler does not know (any more) may still be running."""
         if pilot.state.phase is not Phase.UNKNOWN or read_end(pilot.folder) is not None:
             return False
         if pilot.unknown_since is None:
@@ -321,9 +318,9 @@ class PilotLauncher:
         return recently_seen or self._clock() - pilot.unknown_since < self._grace_s
 
     def _count_barren(self, job_id: str, final: str, log: str) -> None:
-        """Count a pilot that saw no calculation to its end although something waited.
+        """Count a pilot that finished no calculation although something waited.
 
-        When so did those before it, what waits is taken off the list, and nothing more is begun.
+        After too many of them in a row, what waits is taken off the list, and nothing more begins.
         """
         self._barren += 1
         if self._barren < BARREN_PILOTS:
@@ -331,18 +328,18 @@ class PilotLauncher:
         last = log.strip().rsplit("\n", 1)[-1]
         more = f"; its log ends: {last}" if last and final not in last else ""
         self._closing = (
-            f"pilots end before anything that they run ({job_id}: {final}{more}); nothing more was started"
+            f"pilots end before any of their calculations ({job_id}: {final}{more}); nothing more was started"
         )
-        # What other runs put there, they take back themselves: here it would look lost to them.
+        # Not what other runs put there: it would look lost to them.
         given = self._list.withdraw(self._waiting & self._asked_for)
         self._ended.update((token, out_of_time(self._closing)) for token in given)
         self._waiting -= given
 
     def _learn(self, alone: bool) -> None:
-        """Find pilots that other runs have submitted, or that a dead run left.
+        """Find pilots that other runs have submitted, or a dead run has left.
 
         Args:
-            alone: no other run is submitting pilots; otherwise one that its scheduler does not know may be on its way.
+            alone: whether no other run is submitting pilots. Otherwise one unknown to the scheduler may be on its way.
         """
         unknown = {
             path.name: path
@@ -351,7 +348,7 @@ class PilotLauncher:
         }
         for name in [name for name, path in unknown.items() if read_end(path) is not None]:
             del unknown[name]
-            self._retire(name)  # it has ended, whatever its scheduler still knows of it
+            self._retire(name)  # it has ended, whatever the scheduler says
         if unknown:
             try:
                 found = self._scheduler.adopt([Orphan(name, path, None) for name, path in unknown.items()])
@@ -362,10 +359,10 @@ class PilotLauncher:
                 if name in found:
                     self._pilots[name] = _Pilot(path, found[name])
                 elif alone:
-                    self._retire(name)  # its scheduler never had it
+                    self._retire(name)  # the scheduler never had it
         for pilot in self._taken.values():
             if pilot not in self._pilots:
-                self._gone.setdefault(pilot, JobState(Phase.ENDED, f"{pilot}: is no longer known"))
+                self._gone.setdefault(pilot, JobState(Phase.ENDED, f"{pilot}: no longer known"))
 
     def _retire(self, token: str) -> None:
         self._pilots.pop(token, None)
@@ -374,7 +371,7 @@ class PilotLauncher:
     # --- ending ---------------------------------------------------------------------------------------------
 
     def cancel(self, job_ids: Collection[str]) -> None:
-        """Take attempts off the list, and ask the pilots of the others to end them."""
+        """Take attempts off the list, and ask the pilots to end those already taken."""
         off = self._list.withdraw(job_ids)
         for token in off:
             self._ended[token] = WITHDRAWN
@@ -385,13 +382,13 @@ class PilotLauncher:
         self._next_look = min(self._next_look, self._clock() + 0.5)
 
     def how_to_cancel(self, job_ids: Collection[str]) -> str:
-        """The command that ends all pilots."""
+        """The command that cancels all pilots."""
         return self._scheduler.how_to_cancel(
             [pilot.job_id for pilot in self._pilots.values() if pilot.job_id is not None]
         )
 
     def adopt(self, orphans: Sequence[Orphan]) -> Mapping[str, str]:
-        """Find the attempts of a dead run again: they are on the list, with a pilot, or have ended."""
+        """Find the attempts of a dead run: on the list, with a pilot, or ended."""
         self._look_at_list()
         with self._alone() as alone:
             self._learn(alone)
@@ -411,16 +408,16 @@ class PilotLauncher:
         return notes
 
     def unanswered(self) -> str:
-        """Of the pilots' scheduler."""
+        """See :class:`~oact_dagster.launchers.protocol.Launcher`; this is about the pilots' scheduler."""
         return self._scheduler.unanswered()
 
     def wait(self, seconds: float) -> bool:
-        """Sleep until the list is to be looked at, at most so long."""
+        """Sleep until the next look at the list is due, but no longer than this."""
         time.sleep(max(0.0, min(seconds, self._next_look - self._clock())))
         return self._clock() >= self._next_look
 
     def close(self) -> None:
-        """Leave the pilots to what is on the list; those that have not begun are ended where nothing is."""
+        """Leave the pilots running, but cancel those that have not begun if nothing waits on the list."""
         self._list.forget(self._ended)
         self._look_at_list()
         if not self._waiting:
@@ -429,3 +426,7 @@ class PilotLauncher:
                 self._scheduler.cancel(queued)
         self._unlock()
         self._scheduler.close()
+
+
+def _unwritable(path: object, error: OSError) -> LauncherError:
+    return LauncherError(f"{path}: cannot be written: {error.strerror or error}")

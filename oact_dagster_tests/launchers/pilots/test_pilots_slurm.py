@@ -254,7 +254,7 @@ def test_nothing_is_started_that_cannot_end_before_its_pilot(
     ends = [
         json.loads(file.read_text())["reason"] for file in (campaign.jobs_dir / ".pilots").rglob("end.json")
     ]
-    assert any("nothing that waits can end before its job does" in reason for reason in ends), ends
+    assert any("no waiting structure can finish before its job ends" in reason for reason in ends), ends
 
 
 def test_pilots_that_cannot_run_anything_stop_the_run_with_their_reason(
@@ -264,7 +264,7 @@ def test_pilots_that_cannot_run_anything_stop_the_run_with_their_reason(
     words = settled(list(batch(campaign, ledger, list(range(4)))))
     for word in words.values():
         assert isinstance(word, NotRun) and word.reason.startswith(
-            "pilots end before anything that they run "
+            "pilots end before any of their calculations "
         )
         assert "no such module" in word.reason
     assert engine.runs == []
@@ -284,7 +284,7 @@ def test_a_run_that_gives_up_takes_only_its_own_structures_back(
         until(lambda: slurm.calls_of("sbatch") != [], "the second run's pilot")
         words = settled(list(batch(campaign, ledger, [0, 1], "one")))
     for word in (words | settled(second)).values():
-        assert isinstance(word, NotRun) and word.reason.startswith("pilots end before anything")
+        assert isinstance(word, NotRun) and word.reason.startswith("pilots end before any")
     assert ledger.figures.count_by_status() == {Status.TO_RUN: 4}
     attempts = [attempt for index in range(4) for attempt in ledger.history.attempts(index)]
     assert [attempt for attempt in attempts if attempt.outcome is Outcome.LOST] == []
@@ -298,7 +298,7 @@ def test_workers_that_do_not_fit_on_the_node_are_told(
     words = settled(list(batch(campaign, ledger, [0, 1])))
     for word in words.values():
         assert isinstance(word, NotRun)
-        assert "2 times launcher.cores_per_worker 1 is 2 cores, and this node offers 1" in word.reason
+        assert "2 times launcher.cores_per_worker 1 is 2 cores, but this node offers 1" in word.reason
     assert engine.runs == [] and ledger.figures.count_by_status() == {Status.TO_RUN: 2}
 
 
@@ -325,7 +325,7 @@ def test_a_calculation_that_no_pilot_has_time_for_is_refused(
     answer = launcher.submit([Job("long", tmp_path, 1, 3590.0), Job("wide", tmp_path, 2, 60.0)])
     assert answer.taken == {}
     assert "3590 s does not fit into the 3480 s of a pilot" in answer.refused["long"]
-    assert "needs 2 cores, and a worker has 1" in answer.refused["wide"]
+    assert "needs 2 cores, but a worker has 1" in answer.refused["wide"]
     assert slurm.calls_of("sbatch") == []
 
 
