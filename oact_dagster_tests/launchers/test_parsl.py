@@ -199,7 +199,7 @@ def test_a_signal_to_all_of_the_terminal_ends_the_batch_in_order(
     assert "lost" not in printed
     with Ledger(campaign.ledger) as after:
         assert after.figures.count_by_status() == {Status.TO_RUN: 8}
-        assert {attempt.outcome for attempt in after.attempts(engine.runs[0])} == {Outcome.CANCELLED}
+        assert {attempt.outcome for attempt in after.history.attempts(engine.runs[0])} == {Outcome.CANCELLED}
     assert marked(ours) == []
 
 

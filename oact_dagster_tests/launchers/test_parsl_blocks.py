@@ -234,7 +234,7 @@ def test_a_block_that_is_cancelled_while_it_waits_is_asked_for_again(
     assert printed.count(f"Slurm's job {first} has left the queue before any of its workers connected") == 1
     with Ledger(campaign.ledger) as after:
         assert after.figures.count_by_status() == {Status.COMPLETED: 2}
-        assert [len(after.attempts(index)) for index in range(2)] == [1, 1]
+        assert [len(after.history.attempts(index)) for index in range(2)] == [1, 1]
     assert sorted(engine.runs) == [0, 1]
 
 
@@ -395,7 +395,7 @@ def test_an_interchange_that_is_killed_while_blocks_wait_costs_nothing(
         printed, _ = one.communicate(timeout=120)
     with Ledger(campaign.ledger) as after:
         assert after.figures.count_by_status() == {Status.COMPLETED: 5}
-        assert {one.loss_count for one in after.structures(range(5)).values()} == {0}
+        assert {one.loss_count for one in after.structures.of(range(5)).values()} == {0}
         no_engine_ran_twice_or_beside_another(engine, campaign, after)
         assert printed.count("its interchange has ended (signal 9); running structures lost with it: 0") == 1
     assert sorted(engine.runs) == [0, 1, 2, 3, 4]
@@ -426,12 +426,12 @@ def test_an_interchange_that_is_killed_starts_nothing_twice(
         assert after.figures.count_by_status() == {Status.COMPLETED: 3}
         no_engine_ran_twice_or_beside_another(engine, campaign, after)
         assert printed.count("its interchange has ended (signal 9)") == 1
-        lost = [index for index in range(3) if len(after.attempts(index)) > 1]
-        assert {one.loss_count for index, one in after.structures(range(3)).items() if index not in lost} == {
+        lost = [index for index in range(3) if len(after.history.attempts(index)) > 1]
+        assert {one.loss_count for index, one in after.structures.of(range(3)).items() if index not in lost} == {
             0
         }
         for index in lost:
-            outcomes = [attempt.outcome for attempt in after.attempts(index)]
+            outcomes = [attempt.outcome for attempt in after.history.attempts(index)]
             assert outcomes == [Outcome.LOST, Outcome.COMPLETED]
         assert len(lost) == 2 if moment == "engine" else len(lost) <= 2
 
