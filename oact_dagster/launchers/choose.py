@@ -22,11 +22,9 @@ LISTS_FOLDER: Final = ".pilots"
 
 
 def make_launcher(campaign: Campaign, *, only_asks: bool = False) -> Launcher:
-    """Make the launcher of ``launcher.kind``; nothing runs before the first submit.
+    """Make the launcher of ``launcher.kind``. With `only_asks` it only follows and cancels jobs, and submits no pilots.
 
-    Args:
-        campaign: the campaign's settings.
-        only_asks: whether the launcher only follows and cancels jobs, and submits no pilots.
+    Nothing runs before the first submit.
     """
     settings = campaign.launcher
     if settings.kind_facts.uses_workers:
@@ -35,11 +33,11 @@ def make_launcher(campaign: Campaign, *, only_asks: bool = False) -> Launcher:
     if scheduler is None:
         return LocalLauncher(settings.max_workers, settings.stop_grace_s, jobs_dir=campaign.jobs_dir)
     if settings.pilots:
-        return make_pilot_launcher(campaign, scheduler, only_asks=only_asks)
+        return _pilot_launcher(campaign, scheduler, only_asks=only_asks)
     return _scheduler_launcher(campaign, scheduler, PAYLOAD)
 
 
-def make_pilot_launcher(campaign: Campaign, scheduler: Scheduler, *, only_asks: bool) -> PilotLauncher:
+def _pilot_launcher(campaign: Campaign, scheduler: Scheduler, *, only_asks: bool) -> PilotLauncher:
     """Make the launcher of a campaign whose jobs are pilots."""
     settings = campaign.launcher
     # One list for each worker size: after a change, earlier pilots take nothing that does not fit them.

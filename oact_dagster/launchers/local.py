@@ -30,7 +30,6 @@ class LocalLauncher(ChildLauncher):
     """Payloads as child processes, which end with this process even if it is killed. A job id is its token.
 
     Args:
-        max_workers: number of calculations at once.
         stop_grace_s: time a calculation may take to end after SIGTERM, s.
         jobs_dir: all launchers of this jobs folder share `max_workers`; None: it is for this launcher alone.
     """
@@ -51,10 +50,6 @@ class LocalLauncher(ChildLauncher):
         self._queue.extend(jobs)
         self._fill()
         return Submission({job.token: job.token for job in jobs})
-
-    def closing(self) -> str:
-        """Never: jobs are taken at any time."""
-        return ""
 
     def states(self, job_ids: Collection[str]) -> Mapping[str, JobState]:
         """The state of each job."""

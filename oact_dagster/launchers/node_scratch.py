@@ -53,10 +53,9 @@ class NodeScratch:
         return cls(job_folder, folder, {path: _mark(path) for path in _files(folder)})
 
     def save(self, limit_bytes: int) -> list[str]:
-        """Copy what the engine has written into the job folder.
+        """Copy what the engine has written into the job folder, up to a limit for all files together.
 
-        Args:
-            limit_bytes: limit for all files together. A file that exceeds it is left out; smaller ones may still fit.
+        A file that exceeds the limit is left out; smaller ones may still fit.
 
         Returns:
             Names of the files left out, each with the reason.

@@ -95,7 +95,11 @@ def main(arguments: list[str]) -> int:
     Returns:
         0 if ``exit.json`` was written, whatever it says; 3 if the folder is another's; 6 if its disk is full.
     """
-    given = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser("payload")
+    parser.add_argument("--token")
+    parser.add_argument("--lifeline", type=int)
+    parser.add_argument("command", nargs="*", help="the engine with its arguments, then the input file")
+    given = parser.parse_args(arguments)
     token: str = given.token or ""
     if token:
         spec = read_spec(Path())
@@ -145,14 +149,6 @@ def _say(text: str) -> None:
     """Print a line to the job's log, which may be on a full disk as well."""
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("payload")
-    parser.add_argument("--token")
-    parser.add_argument("--lifeline", type=int)
-    parser.add_argument("command", nargs="*", help="the engine with its arguments, then the input file")
-    return parser
 
 
 def scheduler_job_id() -> str:

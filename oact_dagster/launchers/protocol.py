@@ -113,6 +113,10 @@ class ChildLauncher:
         """All: every job is taken at once, or never."""
         return tokens
 
+    def closing(self) -> str:
+        """Never: jobs are taken at any time."""
+        return ""
+
     def how_to_cancel(self, job_ids: Collection[str]) -> str:
         """Nothing to do: jobs end with this process."""
         return ""

@@ -47,14 +47,11 @@ class SchedulerLauncher:
     """Payloads as jobs of a scheduler.
 
     Args:
-        scheduler: the scheduler's commands.
         folder: folder for arrays, on a file system that the nodes share.
-        environment: what a job sets up.
         poll_interval_s: time between two looks at the queue, s.
         max_array_size: most jobs in one call; None: as many as the scheduler allows.
         command: what a job runs in its folder.
         grace_s: time after which a missing job counts as lost, s.
-        clock: monotonic time, s.
     """
 
     jobs_outlive_process = True
@@ -187,10 +184,8 @@ class SchedulerLauncher:
         named = []
         for job in jobs:
             avoid = tuple(sorted(known[host] for host in job.avoid if host in known))
-            self._note_not_avoided(
-                [host for host in job.avoid if host not in known],
-                f"{self.kind} has no such node for these jobs",
-            )
+            unknown = [host for host in job.avoid if host not in known]
+            self._note_not_avoided(unknown, f"{self.kind} has no such node for these jobs")
             if avoid and len(avoid) == len(known):
                 self._note_not_avoided(avoid, "no other node could run these jobs")
                 avoid = ()
@@ -268,21 +263,17 @@ class SchedulerLauncher:
         del self._unclear[array.name]
         self._next_submit = now
         if found:
-            self._notes.append(
-                f"{self.kind}: found in the queue: {pluralise(len(found), 'job')} of that submit"
-            )
+            jobs = pluralise(len(found), "job")
+            self._notes.append(f"{self.kind}: found in the queue: {jobs} of that submit")
         if missing:
-            self._notes.append(
-                f"{self.kind}: not in the queue and submitted again: {pluralise(missing, 'job')} of that submit"
-            )
+            jobs = pluralise(missing, "job")
+            self._notes.append(f"{self.kind}: not in the queue and submitted again: {jobs} of that submit")
         return self._take(array, found) if found else {}
 
     def _wait_for_room(self, jobs: int, told: str) -> None:
         if told != self._noted_full:
             self._noted_full = told
-            self._notes.append(
-                f"{self.kind} takes no more jobs for now ({told}); {jobs} wait here until it does"
-            )
+            self._notes.append(f"{self.kind} takes no more jobs for now ({told}); {jobs} wait until it does")
         self._try_again(self._interval)
 
     def _try_again(self, after_s: float) -> None:
@@ -320,9 +311,7 @@ class SchedulerLauncher:
         self._pause = min(self._pause * 1.5, self._interval)
         self._next_poll = self._clock() + self._pause
         # Asked once for all, since it may be slow.
-        kept_s = (
-            self._scheduler.knows_ended_for_s() if any(job_id not in found for job_id in job_ids) else 0.0
-        )
+        kept_s = 0.0 if found.keys() >= set(job_ids) else self._scheduler.knows_ended_for_s()
         arrays = {self._places[job_id][0].name for job_id in found if job_id in self._places}
         for job_id in job_ids:
             state = found.get(job_id, JobState(Phase.UNKNOWN))

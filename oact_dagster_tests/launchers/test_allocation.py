@@ -6,8 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from oact_dagster.launchers.allocation_end import find_allocation_end
-from oact_dagster.launchers.node_cores import Cores, cores_here, cores_missing, nodes_here
+from oact_dagster.launchers.allocation import (
+    Cores,
+    cores_here,
+    cores_missing,
+    find_allocation_end,
+    nodes_here,
+)
 
 
 def command(folder: Path, name: str, body: str, monkeypatch: pytest.MonkeyPatch) -> None:

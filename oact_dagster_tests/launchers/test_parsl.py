@@ -15,7 +15,7 @@ import pytest
 from oact_dagster.attempts.events import Completed, Event, NotRun, Running
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest
 from oact_dagster.errors import LauncherError
-from oact_dagster.launchers.allocation_end import AllocationEnd
+from oact_dagster.launchers.allocation import AllocationEnd
 from oact_dagster.launchers.attempt_files import (
     ATTEMPT_FILE,
     START_FILE,

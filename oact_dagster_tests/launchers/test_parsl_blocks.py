@@ -427,9 +427,9 @@ def test_an_interchange_that_is_killed_starts_nothing_twice(
         no_engine_ran_twice_or_beside_another(engine, campaign, after)
         assert printed.count("its interchange has ended (signal 9)") == 1
         lost = [index for index in range(3) if len(after.history.attempts(index)) > 1]
-        assert {one.loss_count for index, one in after.structures.of(range(3)).items() if index not in lost} == {
-            0
-        }
+        assert {
+            one.loss_count for index, one in after.structures.of(range(3)).items() if index not in lost
+        } == {0}
         for index in lost:
             outcomes = [attempt.outcome for attempt in after.history.attempts(index)]
             assert outcomes == [Outcome.LOST, Outcome.COMPLETED]

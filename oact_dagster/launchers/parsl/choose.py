@@ -3,8 +3,13 @@
 import os
 from typing import Final
 
-from oact_dagster.launchers.allocation_end import AllocationEnd, find_allocation_end
-from oact_dagster.launchers.node_cores import cores_here, cores_missing, nodes_here
+from oact_dagster.launchers.allocation import (
+    AllocationEnd,
+    cores_here,
+    cores_missing,
+    find_allocation_end,
+    nodes_here,
+)
 from oact_dagster.launchers.parsl.config import Blocks, PoolOptions, ports_refused
 from oact_dagster.launchers.parsl.launcher import ParslLauncher
 from oact_dagster.launchers.worker_slots import WorkerSlots

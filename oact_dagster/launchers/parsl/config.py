@@ -162,9 +162,7 @@ def build_config(
         retries=0,
         strategy="none" if blocks is None else "htex_auto_scale",
         # The first block is requested at the first look.
-        strategy_period=FIRST_LOOK_S
-        if blocks is None
-        else max(FIRST_LOOK_S, min(BLOCKS_LOOK_S, options.look_s)),
+        strategy_period=max(FIRST_LOOK_S, 0.0 if blocks is None else min(BLOCKS_LOOK_S, options.look_s)),
         max_idletime=IDLE_BLOCK_S,
         initialize_logging=False,
         usage_tracking=0,
@@ -276,28 +274,19 @@ def ports_refused(address: str | None, ports: tuple[int, int]) -> str:
         address: address of this host; None: all its addresses.
         ports: first and last port.
     """
+    six = address is not None and ip_address(address).version == 6
     for port in range(ports[0], ports[1] + 1):
-        refused = _port_refused(address, port)
-        if refused is None:
-            return ""
-        if refused == errno.EADDRNOTAVAIL:
-            return (
-                f"launcher.address {address} is not an address of this host: `ip address` lists its addresses"
-            )
+        with socket.socket(socket.AF_INET6 if six else socket.AF_INET) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind((address or "", port))
+                listener.listen()
+            except OSError as error:
+                if error.errno == errno.EADDRNOTAVAIL:
+                    return f"launcher.address {address} is not an address of this host: `ip address` lists its addresses"
+            else:
+                return ""
     return (
         f"launcher.worker_ports [{ports[0]}, {ports[1]}]: Parsl cannot listen on any of these ports of this host; set"
         " others, or a wider range"
     )
-
-
-def _port_refused(address: str | None, port: int) -> int | None:
-    """The errno with which listening on a port fails; None if it works."""
-    six = address is not None and ip_address(address).version == 6
-    with socket.socket(socket.AF_INET6 if six else socket.AF_INET) as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            one.bind((address or "", port))
-            one.listen()
-        except OSError as error:
-            return error.errno
-    return None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from oact_dagster.errors import LauncherError
-from oact_dagster.launchers.allocation_end import AllocationEnd
+from oact_dagster.launchers.allocation import AllocationEnd
 from oact_dagster.launchers.attempt_files import is_unfinished, read_exit, read_start
 from oact_dagster.launchers.leftovers import end_leftovers, end_marked
 from oact_dagster.launchers.packing import RunTimes
@@ -79,7 +79,6 @@ class ParslLauncher(ChildLauncher):
     """Payloads as tasks of Parsl's HighThroughputExecutor. A job id consists of the pool's name and the token.
 
     Args:
-        options: the pool's options.
         folder: folder for what workers on other nodes must see.
         stop_grace_s: time a calculation may take to end after SIGTERM, s.
         missing: asked at the first submit why the workers do not fit on the node; empty if they do.
@@ -197,9 +196,9 @@ class ParslLauncher(ChildLauncher):
             if not self._has_node and not self._waits:
                 self._waits = True
                 self._notes.append("parsl: another run is using this node; the structures wait until it ends")
-            if self._node.trouble:
+            if why := self._node.trouble:
                 self._notes.append(
-                    f"parsl: concurrent runs may use the same cores: files cannot be locked: {self._node.trouble}"
+                    f"parsl: runs may use the same cores at once: files cannot be locked: {why}"
                 )
         return self._has_node
 
@@ -281,7 +280,8 @@ class ParslLauncher(ChildLauncher):
                 continue
             handed = self._handed.pop(token)
             if error is not None:
-                self._lose_worker(pool, handed, f"its worker was lost: {_first_line(error)}")
+                said = f"{type(error).__name__}: {error}".partition("\n")[0]
+                self._lose_worker(pool, handed, f"its worker was lost: {said}")
             else:
                 self._take_in(handed, *future.result())
                 pool.control.forget(handed.ticket)
@@ -327,7 +327,7 @@ class ParslLauncher(ChildLauncher):
 
     def _look_for_ends(self) -> None:
         """Check which abandoned workers have ended, and what they ran."""
-        if self._parting is not None and self._parting.over:
+        if self._parting is not None and not self._parting.is_alive():
             parting, self._parting = self._parting, None
             if parting.left:
                 self._notes.append(f"parsl: {parting.left}")
@@ -518,7 +518,7 @@ class ParslLauncher(ChildLauncher):
         if self._pool is not None:
             self._close_pool(self._pool)
         if self._parting is not None:
-            self._parting.wait()
+            self._parting.join()
         self._look_for_ends()
         while self._lost:
             # Each of them ends, or counts as ended, after a bounded time.
@@ -555,7 +555,3 @@ def _has_begun(job: Job) -> bool:
 
 def _duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{seconds / 60:.0f} min"
-
-
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".partition("\n")[0]

@@ -46,7 +46,6 @@ class Pool:
     """Workers, and Parsl's kernel that gives them their tasks.
 
     Args:
-        options: the pool's options.
         run: the pool's name, which its processes carry.
         shared: folder that other nodes see, for a pool that is not on this node alone.
     """
@@ -83,9 +82,8 @@ class Pool:
         except Exception as error:
             raise LauncherError(f"Parsl does not start: {error}{self._log()}") from error
         app: Any = PythonApp
-        self._app = app(
-            run_attempt, data_flow_kernel=self._kernel, executors=[self._executor.label], cache=False
-        )
+        executors = [self._executor.label]
+        self._app = app(run_attempt, data_flow_kernel=self._kernel, executors=executors, cache=False)
 
     def submit(
         self, token: str, folder: Path, ticket: str, start_before: float | None
@@ -95,9 +93,8 @@ class Pool:
         Raises:
             Exception: Parsl accepts no tasks any more.
         """
-        future: Future[TaskAnswer] = self._app(
-            token, str(folder), str(self.control.path), ticket, start_before
-        )
+        control = str(self.control.path)
+        future: Future[TaskAnswer] = self._app(token, str(folder), control, ticket, start_before)
         return future
 
     def notes(self) -> list[str]:
@@ -234,42 +231,24 @@ class Pool:
         return ""
 
 
-class Parting:
-    """Kills an abandoned pool in a thread, since its blocks of nodes may take long to end.
-
-    Args:
-        pool: the pool.
-        patience_s: as in :meth:`Pool.kill`.
-    """
+class Parting(threading.Thread):
+    """Kills an abandoned pool, whose blocks of nodes may take long to end. It ends in a bounded time."""
 
     def __init__(self, pool: Pool, patience_s: float) -> None:
+        super().__init__(name="parsl-parting", daemon=True)
         self._pool = pool
         self._patience_s = patience_s
         self.left = "it is not known whether any workers are left"
         """Once it is over: what could not be ended, and what to do; empty if nothing is left."""
-        self._thread = threading.Thread(target=self._end, name="parsl-parting", daemon=True)
-        self._thread.start()
+        self.start()
 
-    def _end(self) -> None:
+    def run(self) -> None:
+        """Kill the pool: see :meth:`Pool.kill`."""
         self.left = self._pool.kill(self._patience_s)
-
-    @property
-    def over(self) -> bool:
-        """Whether it has ended."""
-        return not self._thread.is_alive()
-
-    def wait(self) -> None:
-        """Wait for its end, which comes in a bounded time."""
-        self._thread.join()
 
 
 def remove_folders(run: str, shared: Path) -> None:
-    """Remove the folders of pools whose batch is gone, which orders their workers on other nodes to end.
-
-    Args:
-        run: the pools' name.
-        shared: as in :class:`Pool`.
-    """
+    """Remove the folders of pools whose batch is gone, which orders their workers on other nodes to end."""
     for folder in (*Path(tempfile.gettempdir()).glob(f"{_HERE}{run}-*"), *shared.glob(f"{run}-*")):
         ControlFolder(folder / _ORDERS).close()
         shutil.rmtree(folder, ignore_errors=True)

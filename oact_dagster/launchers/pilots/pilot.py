@@ -17,9 +17,8 @@ from types import FrameType
 from typing import Final
 
 from oact_dagster.errors import LauncherError
-from oact_dagster.launchers.allocation_end import AllocationEnd, find_allocation_end
+from oact_dagster.launchers.allocation import AllocationEnd, cores_here, cores_missing, find_allocation_end
 from oact_dagster.launchers.attempt_files import StartRecord, claim_folder
-from oact_dagster.launchers.node_cores import cores_here, cores_missing
 from oact_dagster.launchers.parsl.config import PoolOptions
 from oact_dagster.launchers.parsl.launcher import ParslLauncher
 from oact_dagster.launchers.payload import EXIT_NOT_MINE, scheduler_job_id
@@ -71,12 +70,7 @@ def main(arguments: list[str]) -> int:
 
 
 class Pilot:
-    """Runs attempts from the list until there is a reason to end.
-
-    Args:
-        spec: the pilot's options.
-        folder: the pilot's own folder.
-    """
+    """Runs attempts from the list until there is a reason to end. `folder` is the pilot's own."""
 
     def __init__(self, spec: PilotSpec, folder: Path) -> None:
         self.finished = 0

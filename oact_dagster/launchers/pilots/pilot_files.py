@@ -60,9 +60,9 @@ class PilotEnd:
     """Number of attempts whose payload has ended by itself."""
 
 
-def pilot_spec_text(spec: PilotSpec) -> str:
-    """The content of ``pilot.json``."""
-    return json.dumps(asdict(spec), indent=1)
+def write_pilot_spec(folder: Path, spec: PilotSpec) -> None:
+    """Write ``pilot.json``."""
+    (folder / SPEC_FILE).write_text(json.dumps(asdict(spec), indent=1), encoding="utf-8")
 
 
 def read_pilot_spec(folder: Path) -> PilotSpec | None:

@@ -18,13 +18,12 @@ from oact_dagster.errors import LauncherError
 from oact_dagster.files import FileLock
 from oact_dagster.launchers.pilots.pilot_files import (
     ALIVE_FILE,
-    SPEC_FILE,
     PilotSpec,
     has_begun,
-    pilot_spec_text,
     read_end,
     read_pilot_spec,
     strike_off,
+    write_pilot_spec,
 )
 from oact_dagster.launchers.pilots.shared_list import SharedList
 from oact_dagster.launchers.protocol import Orphan, Submission
@@ -67,11 +66,8 @@ class PilotLauncher:
 
     Args:
         pilots: submits and follows the pilots' own jobs.
-        shared: the list.
-        request: which pilots to submit.
         interval_s: time between two looks at the list, s.
         grace_s: how long a pilot may be missing from the scheduler's queue, s.
-        clock: monotonic time, s.
     """
 
     jobs_outlive_process = True
@@ -202,8 +198,7 @@ class PilotLauncher:
             folder = self._folder / token
             try:
                 folder.mkdir()
-                text = pilot_spec_text(replace(spec, token=token))
-                (folder / SPEC_FILE).write_text(text, encoding="utf-8")
+                write_pilot_spec(folder, replace(spec, token=token))
             except OSError as error:
                 raise _unwritable(folder, error) from error
             cores = spec.max_workers * spec.cores_per_worker
@@ -399,8 +394,6 @@ class PilotLauncher:
             or orphan.token in self._taken
             or self._list.ended(orphan.token) is not None
         }
-
-    # --- the rest -------------------------------------------------------------------------------------------
 
     def notes(self) -> Sequence[str]:
         """See :class:`~oact_dagster.launchers.protocol.Launcher`."""

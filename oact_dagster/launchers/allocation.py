@@ -1,7 +1,9 @@
-"""Finds how many cores this node offers, and whether the workers fit on it."""
+"""Finds when the allocation ends in which this process runs, and how many cores and nodes it offers."""
 
+import math
 import os
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +12,66 @@ from typing import Final
 from oact_dagster.errors import LauncherError
 from oact_dagster.schedulers.command import run_command
 
-FLUX_ANSWER_S: Final = 20.0
-"""How long Flux may take to answer, s."""
+_ANSWER_S: Final = 20.0
+"""How long a scheduler's command may take, s."""
+
+
+@dataclass(frozen=True, slots=True)
+class AllocationEnd:
+    """When an allocation ends, and how that is known."""
+
+    at: float
+    """Unix time, s."""
+    source: str
+
+    def __str__(self) -> str:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.at))
+        return f"{when} ({self.source})"
+
+
+def find_allocation_end(environ: Mapping[str, str], timeout_s: float = _ANSWER_S) -> AllocationEnd | None:
+    """Find the end of the current allocation; None outside one, without a time limit, or if it cannot be found.
+
+    Slurm 22.05 and later set ``SLURM_JOB_END_TIME``; older ones are asked by ``squeue``, Flux by ``flux job timeleft``.
+    """
+    told = environ.get("SLURM_JOB_END_TIME", "")
+    if told.isdecimal():
+        return AllocationEnd(float(told), "SLURM_JOB_END_TIME")
+    if job := environ.get("SLURM_JOB_ID"):
+        left = _seconds_of_slurm(_first_line(["squeue", "-h", "-j", job, "-o", "%L"], timeout_s))
+        return None if left is None else AllocationEnd(time.time() + left, "squeue")
+    if any(environ.get(name) for name in ("FLUX_JOB_ID", "FLUX_ENCLOSING_ID")):
+        left = _seconds(_first_line(["flux", "job", "timeleft"], timeout_s))
+        return None if left is None else AllocationEnd(time.time() + left, "flux job timeleft")
+    return None
+
+
+def _first_line(command: list[str], timeout_s: float) -> str:
+    try:
+        answer = run_command(command, timeout_s)
+    except LauncherError:
+        return ""
+    return answer.stdout.strip().partition("\n")[0] if answer.returncode == 0 else ""
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) else None
+
+
+def _seconds_of_slurm(text: str) -> float | None:
+    """Parse ``days-hours:minutes:seconds``, of which the first may be missing; None for a word (no limit)."""
+    days, dash, clock = text.rpartition("-")
+    parts = clock.split(":")
+    if not all(part.isdecimal() for part in parts) or (dash and not days.isdecimal()) or len(parts) > 3:
+        return None
+    seconds = 0
+    for part in parts:
+        seconds = 60 * seconds + int(part)
+    return float(seconds + 86400 * int(days or 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +86,7 @@ class Cores:
 
 
 def cores_here(environ: Mapping[str, str], root: Path = Path("/")) -> list[Cores]:
-    """All limits on the cores that this process may use, the smallest first.
-
-    Args:
-        environ: this process's environment, with schedulers' variables.
-        root: folder that contains ``proc`` and ``sys``.
-    """
+    """All limits on the cores that this process may use, the smallest first. `root` contains ``proc`` and ``sys``."""
     found = [_affinity(), _slurm(environ), _flux(environ), _cgroup_quota(root)]
     return sorted((limit for limit in found if limit is not None), key=lambda limit: limit.count)
 
@@ -61,10 +116,8 @@ def _slurm(environ: Mapping[str, str]) -> Cores | None:
     if told.isdecimal():
         return Cores(int(told), "SLURM_CPUS_ON_NODE")
     # Such as 64(x2),32: it does not say which entry is this node's.
-    each = [
-        int(count) for count in re.findall(r"(\d+)(?:\(x\d+\))?", environ.get("SLURM_JOB_CPUS_PER_NODE", ""))
-    ]
-    return Cores(min(each), "SLURM_JOB_CPUS_PER_NODE") if each else None
+    each = re.findall(r"(\d+)(?:\(x\d+\))?", environ.get("SLURM_JOB_CPUS_PER_NODE", ""))
+    return Cores(min(map(int, each)), "SLURM_JOB_CPUS_PER_NODE") if each else None
 
 
 def nodes_here(environ: Mapping[str, str]) -> int:
@@ -87,7 +140,7 @@ def _flux_allocation(environ: Mapping[str, str]) -> tuple[int, int]:
         return 0, 0
     command = ["flux", "resource", "list", "-s", "all", "-n", "-o", "{nnodes} {ncores}"]
     try:
-        answer = run_command(command, FLUX_ANSWER_S)
+        answer = run_command(command, _ANSWER_S)
     except LauncherError:
         return 0, 0
     words = answer.stdout.split()
