@@ -206,7 +206,7 @@ def _inside(folder: Path, size: int) -> dict[str, float]:
     from oact_dagster.attempts.events import InputWritten
     from oact_dagster.attempts.selection import BatchRequest
     from oact_dagster.intake.intake import take_in
-    from oact_dagster.launchers.choose import make_launcher
+    from oact_dagster.launchers.factory import make_launcher
     from oact_dagster.ledger.states import Status
     from oact_dagster.ledger.store import Ledger
     from oact_dagster.settings.campaign import load_campaign

@@ -8,7 +8,7 @@ from oact_dagster.attempts.engine import find_engine
 from oact_dagster.attempts.events import Completed, Event, Failed, NotRun
 from oact_dagster.attempts.selection import BatchRequest
 from oact_dagster.attempts.stop_request import StopRequest
-from oact_dagster.launchers.choose import make_launcher
+from oact_dagster.launchers.factory import make_launcher
 from oact_dagster.launchers.protocol import Launcher
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign

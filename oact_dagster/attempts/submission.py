@@ -23,7 +23,7 @@ from oact_dagster.attempts.selection import BatchRequest
 from oact_dagster.attempts.setup_hook import SetupFunc, load_setup_func
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest, signals_stop
 from oact_dagster.errors import EngineError, LauncherError, SetupError
-from oact_dagster.launchers.choose import make_launcher
+from oact_dagster.launchers.factory import make_launcher
 from oact_dagster.ledger.level_of_theory import check_level_of_theory
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import Status

@@ -32,7 +32,7 @@ from oact_dagster.defs.pipes import batch_pipes
 from oact_dagster.defs.storage_faults import StorageGuard, guarded
 from oact_dagster.defs.summary import summary_materialization
 from oact_dagster.errors import OactError
-from oact_dagster.launchers.choose import make_launcher
+from oact_dagster.launchers.factory import make_launcher
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.quality import Quality, evaluate

@@ -48,8 +48,8 @@ from oact_dagster.intake.csv_rows import CsvFile, CsvRow
 from oact_dagster.intake.identity import check_names
 from oact_dagster.intake.intake import MANY_STRUCTURES, tell_nobody
 from oact_dagster.intake.rows import check_row, record_of, whole_number
-from oact_dagster.launchers.parsl.choose import workers_refused
 from oact_dagster.launchers.parsl.config import require_parsl
+from oact_dagster.launchers.parsl.factory import workers_refused
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.filesystem import network_filesystem
 from oact_dagster.ledger.level_of_theory import check_level_of_theory

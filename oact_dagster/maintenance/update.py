@@ -16,7 +16,7 @@ from typing import Final
 from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.output_verdict import see_output, seen_ending
 from oact_dagster.attempts.recovery import LauncherOf, Settlement, UpdateReport
-from oact_dagster.launchers.choose import make_launcher
+from oact_dagster.launchers.factory import make_launcher
 from oact_dagster.launchers.local import LocalLauncher
 from oact_dagster.launchers.protocol import Launcher
 from oact_dagster.ledger.by_hand import record_seen

@@ -19,7 +19,7 @@ from oact_dagster.attempts.selection import BatchRequest
 from oact_dagster.errors import LauncherError
 from oact_dagster.feed.decisions import decide_feed
 from oact_dagster.intake.intake import take_in
-from oact_dagster.launchers.choose import make_launcher
+from oact_dagster.launchers.factory import make_launcher
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
@@ -49,7 +49,7 @@ from oact_dagster.attempts.batch import BatchRun
 from oact_dagster.attempts.engine import find_engine
 from oact_dagster.attempts.events import Completed
 from oact_dagster.attempts.selection import BatchRequest
-from oact_dagster.launchers.choose import make_launcher
+from oact_dagster.launchers.factory import make_launcher
 from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.store import Ledger
 

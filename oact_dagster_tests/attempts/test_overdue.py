@@ -14,7 +14,7 @@ from oact_dagster.attempts.engine import find_engine
 from oact_dagster.attempts.events import Completed, Failed, Note
 from oact_dagster.attempts.selection import BatchRequest
 from oact_dagster.intake.intake import take_in
-from oact_dagster.launchers.choose import make_launcher
+from oact_dagster.launchers.factory import make_launcher
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign

@@ -14,7 +14,7 @@ from oact_dagster.attempts.selection import BatchRequest
 from oact_dagster.attempts.setup_hook import load_setup_func
 from oact_dagster.errors import CampaignError
 from oact_dagster.intake.intake import take_in
-from oact_dagster.launchers.choose import make_launcher
+from oact_dagster.launchers.factory import make_launcher
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.maintenance.check import check_campaign

@@ -18,7 +18,7 @@ from oact_dagster.attempts.engine import find_engine
 from oact_dagster.attempts.events import Completed, Event, Failed, TakenIn
 from oact_dagster.attempts.selection import Selection, resolve
 from oact_dagster.intake.intake import take_in
-from oact_dagster.launchers.choose import make_launcher
+from oact_dagster.launchers.factory import make_launcher
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
@@ -96,7 +96,7 @@ from oact_dagster.settings.campaign import load_campaign
 from oact_dagster.attempts.batch import BatchRun
 from oact_dagster.attempts.engine import find_engine
 from oact_dagster.attempts.selection import Selection, resolve
-from oact_dagster.launchers.choose import make_launcher
+from oact_dagster.launchers.factory import make_launcher
 from oact_dagster.ledger.store import Ledger
 campaign = load_campaign(sys.argv[1])
 with Ledger(campaign.ledger) as ledger:

@@ -37,7 +37,7 @@ from oact_dagster.settings.campaign import load_campaign
 from oact_dagster.attempts.batch import BatchRun
 from oact_dagster.attempts.engine import find_engine
 from oact_dagster.attempts.selection import BatchRequest
-from oact_dagster.launchers.choose import make_launcher
+from oact_dagster.launchers.factory import make_launcher
 from oact_dagster.attempts.stop_request import StopRequest, signals_stop
 from oact_dagster.ledger.store import Ledger
 

@@ -41,7 +41,7 @@ from oact_dagster.attempts.batch import BatchRun
 from oact_dagster.attempts.engine import find_engine
 from oact_dagster.attempts.job_folder import FolderWriter
 from oact_dagster.attempts.selection import BatchRequest
-from oact_dagster.launchers.choose import make_launcher
+from oact_dagster.launchers.factory import make_launcher
 from oact_dagster.launchers.attempt_files import OUTPUT_FILE
 from oact_dagster.schedulers.job_array import JobArray
 from oact_dagster.schedulers.jobs import LauncherError

@@ -25,8 +25,8 @@ from oact_dagster.launchers.attempt_files import (
     read_start,
     spec_text,
 )
-from oact_dagster.launchers.parsl.choose import workers_refused
 from oact_dagster.launchers.parsl.config import PoolOptions
+from oact_dagster.launchers.parsl.factory import workers_refused
 from oact_dagster.launchers.parsl.launcher import ParslLauncher
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
@@ -424,7 +424,7 @@ def test_the_other_launchers_need_no_parsl(tmp_path: Path) -> None:
     made = blocked(
         "from oact_dagster.settings.campaign import load_campaign\n"
         "from oact_dagster.settings.launcher import LauncherSettings\n"
-        "from oact_dagster.launchers.choose import make_launcher\n"
+        "from oact_dagster.launchers.factory import make_launcher\n"
         "campaign = load_campaign(sys.argv[1])\n"
         "for kind in ('local', 'slurm', 'flux', 'parsl'):\n"
         "    settings = LauncherSettings.model_validate({'kind': kind})\n"

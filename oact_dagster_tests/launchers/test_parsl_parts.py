@@ -16,7 +16,7 @@ from oact_dagster.launchers.parsl.block_watch import Block, BlockPhase, BlockWat
 from oact_dagster.launchers.parsl.blocks import QueuedBlock, blocks_of
 from oact_dagster.launchers.parsl.config import ports_refused
 from oact_dagster.launchers.parsl.control import ControlFolder
-from oact_dagster.launchers.parsl.lost import MARGIN_S, SEEN_S, LostAttempts
+from oact_dagster.launchers.parsl.lost_attempts import MARGIN_S, SEEN_S, LostAttempts
 from oact_dagster.schedulers.command import Answer
 from oact_dagster.schedulers.jobs import Job
 

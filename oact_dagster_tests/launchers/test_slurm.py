@@ -20,7 +20,7 @@ from oact_dagster.attempts.stop_request import StopLevel, StopRequest
 from oact_dagster.errors import LauncherError
 from oact_dagster.feed.decisions import decide_feed
 from oact_dagster.feed.state import pause
-from oact_dagster.launchers.choose import make_launcher
+from oact_dagster.launchers.factory import make_launcher
 from oact_dagster.launchers.protocol import Orphan
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.orca.outputs.reader import read_output

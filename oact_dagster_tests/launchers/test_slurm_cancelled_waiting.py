@@ -10,7 +10,7 @@ from oact_dagster.attempts.events import Completed, Event, Note, NotRun, Running
 from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest
 from oact_dagster.launchers.attempt_files import FILES_SHOW_S
-from oact_dagster.launchers.choose import make_launcher
+from oact_dagster.launchers.factory import make_launcher
 from oact_dagster.launchers.protocol import Orphan
 from oact_dagster.launchers.scheduler_launcher import SchedulerLauncher
 from oact_dagster.ledger.states import Outcome, Status

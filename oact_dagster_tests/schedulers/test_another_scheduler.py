@@ -16,7 +16,7 @@ from oact_dagster.attempts.events import Completed
 from oact_dagster.cli import main
 from oact_dagster.errors import NoAnswerError
 from oact_dagster.feed.bad_hosts import can_leave_out
-from oact_dagster.launchers.choose import make_launcher
+from oact_dagster.launchers.factory import make_launcher
 from oact_dagster.ledger.states import Status
 from oact_dagster.schedulers.command import Answer, run_command
 from oact_dagster.schedulers.job_array import JobArray, ResourceRequest

@@ -283,7 +283,8 @@ def ports_refused(address: str | None, ports: tuple[int, int]) -> str:
                 listener.listen()
             except OSError as error:
                 if error.errno == errno.EADDRNOTAVAIL:
-                    return f"launcher.address {address} is not an address of this host: `ip address` lists its addresses"
+                    wrong = "is not an address of this host: `ip address` lists its addresses"
+                    return f"launcher.address {address} {wrong}"
             else:
                 return ""
     return (

@@ -21,7 +21,7 @@ from oact_dagster.launchers.packing import RunTimes
 from oact_dagster.launchers.parsl.app import TaskAnswer, TaskEnd
 from oact_dagster.launchers.parsl.blocks import end_blocks
 from oact_dagster.launchers.parsl.config import POOL_VARIABLE, PoolOptions, require_parsl
-from oact_dagster.launchers.parsl.lost import SEEN_S, LostAttempts
+from oact_dagster.launchers.parsl.lost_attempts import SEEN_S, LostAttempts
 from oact_dagster.launchers.parsl.pool import Parting, Pool, remove_folders
 from oact_dagster.launchers.protocol import ChildLauncher, Orphan, Submission
 from oact_dagster.launchers.worker_slots import WorkerSlots

@@ -14,7 +14,7 @@ import pytest
 
 from oact_dagster.attempts.events import Completed, Event, Failed, Note, NotRun
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest
-from oact_dagster.launchers.choose import make_launcher
+from oact_dagster.launchers.factory import make_launcher
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.schedulers.jobs import Job

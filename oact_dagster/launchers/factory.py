@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from oact_dagster.launchers.local import LocalLauncher
-from oact_dagster.launchers.parsl.choose import make_parsl_launcher
+from oact_dagster.launchers.parsl.factory import make_parsl_launcher
 from oact_dagster.launchers.pilots.pilot_files import PILOT, PilotSpec
 from oact_dagster.launchers.pilots.pilot_launcher import PilotLauncher, PilotRequest
 from oact_dagster.launchers.pilots.shared_list import SharedList
