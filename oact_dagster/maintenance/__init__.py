@@ -1,1 +1,1 @@
-"""Looking after a campaign: check, fsck, clean, and bringing running structures up to date."""
+"""Maintenance of a campaign: check, fsck, clean, and the update of running structures."""

@@ -1,14 +1,14 @@
-"""Looking at a whole campaign before it runs: what would be refused, what is doubtful, what it will need.
+"""Check a whole campaign before it runs: what would be refused, what is doubtful, what it will need.
 
-Every structure's input is rendered by the writer that renders it for a run, and thrown away: what is refused here is
-what a run would refuse. Nothing is written, and memory does not grow with the CSV.
+Every structure's input is rendered by the same code as in a run and then discarded, so the check refuses exactly what
+a run would refuse. Nothing is written, and memory does not grow with the CSV.
 """
 
 import sys
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate, islice
 from pathlib import Path
@@ -60,36 +60,35 @@ from oact_dagster.maintenance.job_requests import JobRequests
 from oact_dagster.orca.geometry import parse_geometry
 from oact_dagster.orca.inputs.writer import check_settings, estimate_maxcore
 from oact_dagster.orca.structure import Structure
-from oact_dagster.schedulers.examination import examine_jobs
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.staleness import stale_results
 
 _EXAMPLES: Final = 3
-"""Structures that are kept of each group."""
+"""Structures kept as examples of each group."""
 
 HASHES_KEPT: Final = 200_000
-"""Structures among which repeats are looked for: some 15 MB, and twice what a campaign should have."""
+"""Structures among which repeats are found: about 15 MB, and twice the advised size of a campaign."""
 
 STRUCTURES_AT_ONCE: Final = 500
-"""Structures of a ledger that are held in memory."""
+"""Structures of a ledger held in memory."""
 
 CheckProgress = Callable[[int, int], None]
-"""Called now and then with what is done and what there is in all: bytes of the CSV, or structures of the ledger."""
+"""Called at intervals with the part done and the total: bytes of the CSV, or structures in the ledger."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A structure of a group."""
+    """One structure of a group."""
 
     orig_index: int
     line: int | None
-    """Line of the CSV on which its row begins; None where the structure comes from the ledger."""
+    """Line of the CSV on which the row begins; None if the structure comes from the ledger."""
     message: str
 
 
 @dataclass(slots=True)
 class Group:
-    """Structures that something is said of."""
+    """Structures with the same problem or warning."""
 
     what: str
     count: int = 0
@@ -97,13 +96,13 @@ class Group:
 
 
 class Groups:
-    """Structures by what is said of them."""
+    """Structures grouped by problem or warning."""
 
     def __init__(self) -> None:
         self._groups: dict[str, Group] = {}
 
     def add(self, what: str, example: Example) -> None:
-        """Count a structure, and keep it where it is among the first."""
+        """Count a structure; the first few of each group are kept as examples."""
         group = self._groups.setdefault(what, Group(what))
         group.count += 1
         if len(group.examples) < _EXAMPLES:
@@ -116,13 +115,13 @@ class Groups:
 
     @property
     def largest_first(self) -> list[Group]:
-        """The groups, the largest one first."""
+        """The groups in order of size, largest first."""
         return sorted(self._groups.values(), key=lambda group: -group.count)
 
 
 @dataclass(frozen=True, slots=True)
 class Atoms:
-    """How many atoms the structures have."""
+    """The distribution of the number of atoms."""
 
     smallest: int
     median: float
@@ -131,7 +130,7 @@ class Atoms:
 
 @dataclass(frozen=True, slots=True)
 class Largest:
-    """The structure with the most of something."""
+    """The structure that needs the most of something."""
 
     orig_index: int
     natoms: int
@@ -140,10 +139,10 @@ class Largest:
 
 @dataclass(frozen=True, slots=True)
 class DiskNeed:
-    """What the calculations will take, one attempt for each structure. An estimate."""
+    """Estimated disk use of the calculations, with one attempt for each structure."""
 
     origin: str
-    """What it is estimated from."""
+    """What the estimate is based on."""
     bytes_in_all: float
     files_in_all: float
     """Files and folders."""
@@ -151,11 +150,11 @@ class DiskNeed:
     """Of structures that are not completed."""
     files_to_come: float
     room: Room | None
-    """What is free in the jobs folder's file system; None where that cannot be told."""
+    """Free space on the file system of the jobs folder; None if unknown."""
 
     @property
     def fits(self) -> bool:
-        """Whether what is to come has room."""
+        """Whether there is room for the remaining calculations."""
         if self.room is None:
             return True
         inodes = self.room.inodes
@@ -164,34 +163,33 @@ class DiskNeed:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What the ledger holds already."""
+    """What the ledger already holds."""
 
     counts: dict[Status, int]
     rejected: int
     stale: int
-    """Results that were made with other settings than the present ones."""
+    """Results computed with settings other than the present ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found. Nothing is wrong where ``refused`` and ``blocking`` are empty."""
+    """The result of a check. Nothing is wrong if ``refused`` and ``blocking`` are empty."""
 
     source: Path
-    """The CSV, or the ledger where the CSV is not there."""
+    """The CSV, or the ledger if there is no CSV."""
     rows: int
     """Structures and refused rows."""
     refused: list[Group]
-    """By the class of the problem; these structures will not be run, the others will."""
+    """Structures that will not run, by class of problem; all others will."""
     warnings: list[Group]
-    """By what is said."""
     blocking: list[str]
-    """What keeps the whole campaign from being run, a line each."""
+    """One line for each problem that keeps the whole campaign from running."""
     notes: list[str]
-    """What should be known, a line each."""
+    """One line for each thing the user should know."""
     repeats: int
     """Structures that are the same calculation as an earlier one."""
     atoms: Atoms | None
-    """Of the structures that can be run, as all that follows; None where there is none."""
+    """Like all fields below, only of structures that can be run; None if there are none."""
     closed_shells: int
     open_shells: int
     largest: Largest | None
@@ -200,16 +198,16 @@ class Report:
     """By ``%maxcore`` times cores, MB."""
     disk: DiskNeed
     kept: Kept | None
-    """None where there is no ledger yet."""
+    """None if there is no ledger yet."""
 
     @property
     def refused_structures(self) -> int:
-        """How many structures would be refused."""
+        """The number of structures that would be refused."""
         return sum(group.count for group in self.refused)
 
     @property
     def runnable(self) -> int:
-        """How many structures can be run."""
+        """The number of structures that can be run."""
         return self.rows - self.refused_structures
 
     @property
@@ -219,12 +217,7 @@ class Report:
 
 
 def check_campaign(campaign: Campaign, progress: CheckProgress | None = None) -> Report:
-    """Look at a whole campaign; nothing is written, and no ledger or folder is made.
-
-    Args:
-        campaign: its settings.
-        progress: see :data:`CheckProgress`.
-    """
+    """Check a whole campaign without writing anything: no ledger or folder is created."""
     return _Check(campaign, progress or tell_nobody).run()
 
 
@@ -248,24 +241,27 @@ class _Check:
         self._requests = JobRequests(campaign)
 
     def run(self) -> Report:
-        self._look_at_settings()
+        self._check_settings()
         with ExitStack() as stack:
             ledger = self._open_ledger(stack)
             if ledger is not None:
-                self._look_at_ledger(ledger)
+                self._check_ledger(ledger)
             source = self._campaign.csv
             if ledger is not None and (source is None or not source.exists()):
-                why = "csv is null" if source is None else f"{source} is not there"
+                why = "csv is null" if source is None else f"{source} does not exist"
+                self._notes.append(f"{why}: checked the ledger's structures instead")
+                if source is not None:
+                    # A run reads a CSV again before it starts; report what it would say if the file is missing.
+                    with self._blocked_by(CsvError):
+                        CsvFile(source).close()
                 source = ledger.path
-                self._notes.append(f"{why}: looked at the ledger's structures")
-                self._look_for_csv()
                 self._read_ledger(ledger)
             else:
                 source = self._campaign.csv_file
                 self._read_csv(ledger)
         disk = self._disk_need()
-        self._look_at_machine(disk)
-        self._look_at_scheduler()
+        self._check_machine(disk)
+        self._check_scheduler()
         return Report(
             source=source,
             rows=self._rows,
@@ -274,7 +270,7 @@ class _Check:
             blocking=self._blocking,
             notes=self._notes,
             repeats=self._repeats,
-            atoms=_atoms_of(self._atoms),
+            atoms=Atoms(min(self._atoms), _median(self._atoms), max(self._atoms)) if self._atoms else None,
             closed_shells=self._closed,
             open_shells=self._open,
             largest=self._largest,
@@ -285,65 +281,54 @@ class _Check:
 
     # --- settings, engine, ledger ----------------------------------------------------------------------------
 
-    def _look_at_settings(self) -> None:
+    @contextmanager
+    def _blocked_by(self, *errors: type[Exception], prefix: str = "") -> Iterator[None]:
+        """Record any of these errors as a reason that the campaign cannot run."""
         try:
-            engine = find_engine(self._campaign)
-        except EngineError as error:
-            self._blocking.append(str(error))
-        else:
-            if not Path(engine.command[0]).exists():
+            yield
+        except errors as error:
+            self._blocking.append(f"{prefix}{error}")
+
+    def _check_settings(self) -> None:
+        with self._blocked_by(EngineError):
+            program = find_engine(self._campaign).command[0]
+            if not Path(program).exists():
                 self._notes.append(
-                    f"{self._campaign.orca_said}: {engine.command[0]}: is not seen from this machine; whether"
-                    " it is there on the nodes is not checked"
+                    f"{self._campaign.orca_said}: {program}: does not exist on this machine; whether the nodes have it"
+                    " was not checked"
                 )
         self._notes.extend(self._campaign.notices)
         if self._campaign.launcher.kind_facts.uses_workers:
-            self._look_at_workers()
+            with self._blocked_by(LauncherError, prefix=f"{self._campaign.file}: "):
+                require_parsl()
+            if refused := workers_refused(self._campaign):
+                # Only a note: a campaign may be checked on a login node and run in an allocation.
+                self._notes.append(f"the campaign cannot run on this machine: {refused}")
         if refused := jobs_dir_refused(self._campaign.jobs_dir):
             self._blocking.append(refused)
-        try:
+        with self._blocked_by(InputRefused, prefix=f"{self._campaign.file}: orca: "):
             check_settings(self._settings, ())
-        except InputRefused as error:
-            self._blocking.append(f"{self._campaign.file}: orca: {error}")
-        try:
+        with self._blocked_by(CampaignError):
             _check_setup_func(self._campaign)
-        except CampaignError as error:
-            self._blocking.append(str(error))
-
-    def _look_at_workers(self) -> None:
-        try:
-            require_parsl()
-        except LauncherError as error:
-            self._blocking.append(f"{self._campaign.file}: {error}")
-        if refused := workers_refused(self._campaign):
-            # No reason to refuse it here: it may be checked on a login node, and run in an allocation.
-            self._notes.append(f"on this machine it would not be run: {refused}")
 
     def _open_ledger(self, stack: ExitStack) -> LedgerReader | None:
         path = self._campaign.ledger
         if kind := network_filesystem(path):
             self._notes.append(
-                f"the ledger {path} lies on a network file system ({kind}): it works without WAL there, more slowly, "
-                "and a local disk is the better place"
+                f"the ledger {path} is on a network file system ({kind}), where it works without WAL and more slowly; "
+                "prefer a local disk"
             )
-        # An empty file is one that the first intake fills.
-        if not path.exists() or not path.stat().st_size:
-            return None
-        try:
-            return stack.enter_context(open_reader(path))
-        except LedgerError as error:
-            self._blocking.append(str(error))
+        # The first intake fills an empty file.
+        if path.exists() and path.stat().st_size:
+            with self._blocked_by(LedgerError):
+                return stack.enter_context(open_reader(path))
         return None
 
-    def _look_at_ledger(self, ledger: LedgerReader) -> None:
-        try:
+    def _check_ledger(self, ledger: LedgerReader) -> None:
+        with self._blocked_by(LedgerError):
             check_names(self._campaign, ledger)
-        except LedgerError as error:
-            self._blocking.append(str(error))
-        try:
+        with self._blocked_by(LedgerError):
             check_level_of_theory(ledger, self._campaign.level_of_theory())
-        except LedgerError as error:
-            self._blocking.append(str(error))
         self._kept = Kept(
             ledger.figures.count_by_status(),
             ledger.intake.count_rejections(),
@@ -352,7 +337,7 @@ class _Check:
         self._model = self._model_from(ledger, self._kept.counts.get(Status.COMPLETED, 0))
 
     def _model_from(self, ledger: LedgerReader, completed: int) -> Model:
-        """The disk model from up to ``SAMPLED_FOLDERS`` finished folders, spread over the whole campaign."""
+        """Make the disk model from up to ``SAMPLED_FOLDERS`` finished folders, spread over the whole campaign."""
         step = max(1, completed // SAMPLED_FOLDERS)
         measured: list[MeasuredFolder] = []
         for number, row in enumerate(ledger.history.completed()):
@@ -370,21 +355,12 @@ class _Check:
 
     # --- structures --------------------------------------------------------------------------------------------
 
-    def _look_for_csv(self) -> None:
-        """Say what a run would say of a CSV that is not there: it is taken in again before each one."""
-        if self._campaign.csv is None:
-            return
-        try:
-            CsvFile(self._campaign.csv).close()
-        except CsvError as error:
-            self._blocking.append(str(error))
-
     def _read_csv(self, ledger: LedgerReader | None) -> None:
         completed = _Completed(ledger)
         with ExitStack() as stack:
             known_rows: Iterator[tuple[int, str, str | None]] = iter(())
             if ledger is not None:
-                # By a second reader, as in `_structures`.
+                # With a second reader, as in `_structures`.
                 known_rows = stack.enter_context(open_reader(ledger.path)).intake.known_rows()
             try:
                 csv = stack.enter_context(CsvFile(self._campaign.csv_file))
@@ -403,7 +379,7 @@ class _Check:
         if compared.changed:
             self._blocking.append(compared.told(self._campaign.csv_file))
         elif not self._rows:
-            self._blocking.append(f"{self._campaign.csv}: has a header and no rows")
+            self._blocking.append(f"{self._campaign.csv}: has a header but no rows")
 
     def _take_row(self, row: CsvRow, columns: Columns, *, done: bool) -> None:
         found = check_row(row, columns)
@@ -434,13 +410,13 @@ class _Check:
         self._repeats = ledger.intake.same_calculations(0)[0]
         self._rows += self._kept.rejected
         self._refused.add_counted(
-            "row that the intake rejected",
+            "row rejected at intake",
             self._kept.rejected,
             [Example(row.orig_index, row.line, row.reason) for row in ledger.intake.rejections(_EXAMPLES)],
         )
 
     def _take(self, record: StructureRecord, line: int | None, *, done: bool) -> bool:
-        """Render a structure's input and count it; tell whether it can be run."""
+        """Render a structure's input and count it. Returns whether it can be run."""
         self._rows += 1
         try:
             structure = Structure(parse_geometry(record.geometry), record.charge, record.multiplicity - 1)
@@ -472,7 +448,7 @@ class _Check:
         maxcore = self._campaign.orca.maxcore or estimate_maxcore(functions, open_shell=size.spins == 2)
         self._requests.add(size.natoms, maxcore)
         memory = maxcore * input_settings(self._campaign, size.natoms).n_cores
-        # Of structures that need the same, as all small ones do, the largest is named.
+        # Among structures with the same need, such as all small ones, name the largest.
         if self._memory is None or memory > self._memory.amount or (larger and memory == self._memory.amount):
             self._memory = Largest(record.orig_index, size.natoms, memory)
 
@@ -488,47 +464,43 @@ class _Check:
             room=room_at(self._campaign.jobs_dir),
         )
 
-    def _look_at_machine(self, disk: DiskNeed) -> None:
+    def _check_machine(self, disk: DiskNeed) -> None:
         if not disk.fits:
             self._notes.append(
-                f"the file system of {self._campaign.jobs_dir} has probably no room for what is to come"
+                f"the file system of {self._campaign.jobs_dir} probably lacks room for the remaining calculations"
             )
         launcher = self._campaign.launcher
         if self._memory is not None:
             if launcher.memory_mb is not None and self._memory.amount > launcher.memory_mb:
                 self._notes.append(
-                    f"structure {self._memory.orig_index} may need {self._memory.amount} MB, and launcher.memory_mb is "
+                    f"structure {self._memory.orig_index} may need {self._memory.amount} MB, but launcher.memory_mb is "
                     f"{launcher.memory_mb}"
                 )
             at_once, there = launcher.max_workers * self._memory.amount, psutil.virtual_memory().total >> 20
             if launcher.on_this_machine and at_once > there:
                 self._notes.append(
-                    f"launcher.max_workers {launcher.max_workers} of the largest structures at once may need {at_once} "
-                    f"MB, and this machine has {there}"
+                    f"launcher.max_workers {launcher.max_workers}: that many of the largest structures at once may need"
+                    f" {at_once} MB, but this machine has {there}"
                 )
         if self._rows > MANY_STRUCTURES:
             self._notes.append(
-                f"{self._rows} structures: Dagster advises at most {MANY_STRUCTURES} partitions; split the CSV into "
-                "several campaigns"
+                f"{self._rows} structures: Dagster recommends at most {MANY_STRUCTURES} partitions; split the CSV into"
+                " several campaigns"
             )
 
-    def _look_at_scheduler(self) -> None:
+    def _check_scheduler(self) -> None:
         launcher = self._campaign.launcher
         if launcher.kind_facts.program is not None and launcher.longest_job_s is None:
             self._notes.append(
-                "launcher.max_job_timeout_s is not set: a retry after a timeout doubles the limit without end, and a"
-                " job above the queue's limit never runs; set it to that"
+                "launcher.max_job_timeout_s is not set: each retry after a timeout doubles the time limit, and a job"
+                " above the queue's limit never runs; set it to the queue's limit"
             )
-        for finding in examine_jobs(self._campaign.launcher, self._requests.wanted()):
+        for finding in self._requests.findings():
             (self._blocking if finding.blocks else self._notes).append(finding.text)
 
 
 class _Completed:
-    """Which structures of the ledger are completed; asked for in rising order, so that none need be kept.
-
-    Args:
-        ledger: None where there is none yet.
-    """
+    """The set of completed structures. It keeps none in memory, so ask for them in rising order."""
 
     def __init__(self, ledger: LedgerReader | None) -> None:
         self._indices = (
@@ -543,8 +515,8 @@ class _Completed:
 
 
 def _structures(ledger: LedgerReader) -> Iterator[StructureRecord]:
-    """Every structure of a ledger in the order of the CSV; streamed."""
-    # By a second reader: the first one may open the file anew when somebody begins to write to it.
+    """Stream every structure of a ledger in the order of the CSV."""
+    # A second reader holds the stream: the first may reopen the file when another process starts to write to it.
     with open_reader(ledger.path) as other:
         indices = other.structures.indices()
         while chunk := list(islice(indices, STRUCTURES_AT_ONCE)):
@@ -553,7 +525,7 @@ def _structures(ledger: LedgerReader) -> Iterator[StructureRecord]:
 
 
 def _kind(row: CsvRow, columns: Columns) -> str:
-    """The class of the first thing that is wrong with a refused row."""
+    """Classify the first problem of a refused row."""
     numbers = []
     for place, what in ((columns.charge, "charge"), (columns.spin, "uhf")):
         value = 0 if place is None else whole_number(row.fields[place])
@@ -568,12 +540,12 @@ def _kind(row: CsvRow, columns: Columns) -> str:
 
 
 def _check_setup_func(campaign: Campaign) -> None:
-    """Import the user's own function where there is one.
+    """Import the user's ``setup_func``, if any.
 
     Raises:
         CampaignError: it cannot be imported.
     """
-    # An import writes the module's bytecode beside it, and a check writes nothing.
+    # A check must not write anything, not even the module's bytecode.
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         load_setup_func(campaign)
@@ -581,15 +553,10 @@ def _check_setup_func(campaign: Campaign) -> None:
         sys.dont_write_bytecode = before
 
 
-def _atoms_of(counts: Counter[int]) -> Atoms | None:
-    if not counts:
-        return None
-    return Atoms(min(counts), _median(counts), max(counts))
-
-
 def _median(counts: Counter[int]) -> float:
-    """The median of values that are counted."""
-    values, passed = sorted(counts), list(accumulate(counts[value] for value in sorted(counts)))
-    # The one in the middle, or the two of an even number.
+    """The median of a histogram."""
+    values = sorted(counts)
+    passed = list(accumulate(counts[value] for value in values))
+    # An even number of values has two in the middle; an odd number has the same one twice.
     lower, upper = (values[bisect_right(passed, place // 2)] for place in (passed[-1] - 1, passed[-1]))
     return (lower + upper) / 2

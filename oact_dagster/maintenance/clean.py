@@ -1,4 +1,4 @@
-"""Freeing the disk of what finished jobs have left: which folders, and what of them."""
+"""Free disk space: remove what finished jobs no longer need from their folders."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,33 +15,33 @@ from oact_dagster.ledger.states import AttemptRecord, JobRecord, Outcome, Status
 from oact_dagster.maintenance.update import folder_of
 from oact_dagster.orca.outputs.reader import tail
 
-__all__ = ["CleanReport", "Kind", "Removed", "clean_campaign"]
-
 _CHUNK: Final = 200
 _TAIL_LINES: Final = 40
-"""Lines of an output that the account of a failure keeps."""
+"""Lines of an output that are kept in the record of a failure."""
 LONGEST_MESSAGE: Final = 10_000
 _EXAMPLES: Final = 5
 
 _FINISHED: Final = (Status.COMPLETED, Status.FAILED, Status.TIMEOUT)
 _WITHOUT_RESULT: Final = (Outcome.FAILED, Outcome.TIMEOUT, Outcome.LOST, Outcome.CANCELLED)
+_ATTEMPT_FIELDS: Final = ("remedy", "scheduler_job_id", "host", "started_at", "ended_at")
+"""Fields of an attempt that are copied into the record of its failure."""
 
 
 @dataclass(slots=True)
 class CleanReport:
-    """What was removed, or would be."""
+    """What was removed, or would be removed."""
 
     folders: int = 0
-    """Folders looked at."""
+    """Folders visited."""
     files: Counter[Kind] = field(default_factory=Counter)
     sizes: Counter[Kind] = field(default_factory=Counter)
     """Bytes."""
     left_alone: Counter[str] = field(default_factory=Counter)
-    """Folders that were not cleaned, by the reason."""
+    """Folders that were not cleaned, by reason."""
     examples: dict[str, list[str]] = field(default_factory=dict)
 
     def leave(self, reason: str, folder: str) -> None:
-        """Say why a folder is left alone."""
+        """Record why a folder was not cleaned."""
         self.left_alone[reason] += 1
         known = self.examples.setdefault(reason, [])
         if len(known) < _EXAMPLES:
@@ -56,9 +56,9 @@ class _Folder:
     row: JobRecord
     attempt: AttemptRecord | None
     failed: bool
-    """It holds no result."""
+    """Whether it lacks a result."""
     may_be_started_from: bool
-    """The structure has no result, and its next attempt looks here for orbitals."""
+    """Whether the structure has no result yet, so that its next attempt looks here for orbitals."""
 
 
 def clean_campaign(
@@ -70,19 +70,19 @@ def clean_campaign(
     purge_failed: bool = False,
     execute: bool = False,
 ) -> Iterator[Removed]:
-    """Clean the folders of all finished structures; structures that run, or are to be run again, are left alone.
+    """Clean the folders of all finished structures, but not of those that run or will run again.
 
     Args:
-        ledger: whose structures; they are streamed.
+        ledger: its structures are streamed.
         layout: where the folders are; nothing outside ``jobs_dir`` is touched.
-        report: filled while it goes.
-        keep_orbitals: ``.gbw`` files and densities of completed structures stay. Those of failed ones stay in any case,
-            as the next attempt may start from them.
-        purge_failed: of attempts without a result leave the input and a short account only.
-        execute: remove them; otherwise they are only told.
+        report: filled during the iteration.
+        keep_orbitals: keep ``.gbw`` files and densities of completed structures. Those of failed structures are always
+            kept, because the next attempt may start from them.
+        purge_failed: reduce attempts without a result to their input and a short record.
+        execute: remove the files; otherwise only list them.
 
     Yields:
-        Each file.
+        Each file that is, or would be, removed.
     """
     rows = ledger.structures.stored_by_status(_FINISHED)
     while chunk := list(islice(rows, _CHUNK)):
@@ -96,7 +96,7 @@ def clean_campaign(
                     report.sizes[removed.kind] += removed.size
                     yield removed
             except FileNotFoundError:
-                report.leave("is not there (any more)", str(folder.path))
+                report.leave("does not exist (any more)", str(folder.path))
             except OSError as error:
                 report.leave(error.strerror or str(error), str(folder.path))
 
@@ -104,26 +104,22 @@ def clean_campaign(
 def _clean_one(
     folder: _Folder, layout: JobLayout, *, keep_orbitals: bool, purge_failed: bool, execute: bool
 ) -> Iterator[Removed]:
-    orbitals_stay = folder.may_be_started_from or keep_orbitals
+    needed = folder.may_be_started_from
     if purge_failed and folder.failed:
-        yield from purge_folder(
-            folder.path,
-            layout.jobs_dir,
-            _account(folder),
-            # Where the structure has its result, nothing starts from what failed before.
-            keep_orbitals=folder.may_be_started_from,
-            execute=execute,
-        )
+        # Once the structure has a result, nothing starts from an earlier failure.
+        record = _failure_record(folder)
+        yield from purge_folder(folder.path, layout.jobs_dir, record, keep_orbitals=needed, execute=execute)
     else:
-        yield from clean_folder(folder.path, layout.jobs_dir, keep_orbitals=orbitals_stay, execute=execute)
+        keep = needed or keep_orbitals
+        yield from clean_folder(folder.path, layout.jobs_dir, keep_orbitals=keep, execute=execute)
 
 
 def _folders(ledger: LedgerReader, layout: JobLayout, rows: Sequence[JobRecord]) -> Iterator[_Folder]:
-    """The folders of these structures, those of their earlier attempts with them."""
+    """Find the folders of these structures and of their earlier attempts."""
     indices = [row.orig_index for row in rows if row.orig_index is not None]
     busy = {one.structure_id for one in ledger.history.open_attempts(indices).values()}
     attempts = ledger.history.attempts_of(indices)
-    # Read again after the attempts: one that was claimed in between is not finished any more.
+    # Read the rows again after the attempts: a run may have claimed a structure in between.
     now = ledger.structures.stored([row.id for row in rows])
     for row in rows:
         if row.id in busy or row.id not in now or now[row.id].status is not row.status:
@@ -143,8 +139,8 @@ def _folders(ledger: LedgerReader, layout: JobLayout, rows: Sequence[JobRecord])
             yield _Folder(current, row, None, unfinished, unfinished)
 
 
-def _account(folder: _Folder) -> dict[str, Any]:
-    """What is kept of a failure."""
+def _failure_record(folder: _Folder) -> dict[str, Any]:
+    """The record that is kept of a failure."""
     row, attempt = folder.row, folder.attempt
     message = attempt.message if attempt is not None else row.error_message
     return {
@@ -155,11 +151,7 @@ def _account(folder: _Folder) -> dict[str, Any]:
         "outcome": str(attempt.outcome) if attempt is not None else None,
         "failure_class": attempt.failure_class if attempt is not None else None,
         "message": (message or "")[:LONGEST_MESSAGE],
-        "remedy": attempt.remedy if attempt is not None else None,
-        "scheduler_job_id": attempt.scheduler_job_id if attempt is not None else None,
-        "host": attempt.host if attempt is not None else None,
-        "started_at": attempt.started_at if attempt is not None else None,
-        "ended_at": attempt.ended_at if attempt is not None else None,
+        **{name: getattr(attempt, name) if attempt is not None else None for name in _ATTEMPT_FIELDS},
         "n_cores": attempt.n_cores if attempt is not None else row.n_cores,
         "tail": tail(folder.path, _TAIL_LINES).splitlines(),
     }

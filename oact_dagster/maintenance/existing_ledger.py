@@ -1,6 +1,7 @@
-"""A campaign from a ledger that is there: what its ``campaign.yaml`` must say, and what its results are worth."""
+"""A campaign from an existing ledger: what its ``campaign.yaml`` must say, and whether its results can be trusted."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,35 +19,35 @@ from oact_dagster.orca.outputs.reader import read_output
 from oact_dagster.orca.outputs.terminations import Termination
 
 SAME_ENERGY_EH: Final = 1e-6
-"""Energies that differ by no more are one: outputs print 12 decimals, and tools store fewer."""
+"""Energies count as equal up to this difference: outputs print 12 decimals, and some tools store fewer."""
 
 _EXAMPLES: Final = 10
-_LOOKED_AT: Final = 200
+_SAMPLED_ROWS: Final = 200
 
 
 class FromLedgerRefused(OactError, ValueError):  # noqa: N818 - it says what happened to the ledger
-    """No campaign can be made of a ledger; the text is one line that says why, and what would be right."""
+    """No campaign can be made from this ledger."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """What a ledger's rows say of their folders."""
+    """Where the job folders of a ledger's rows are, and what they are called."""
 
     jobs_dir: Path
     pattern: str
     reason: str
     elsewhere: int = 0
-    """How many rows have their folder outside ``jobs_dir``."""
+    """Number of rows whose folder is outside ``jobs_dir``."""
     first_elsewhere: tuple[JobRecord, ...] = ()
 
 
 @dataclass(slots=True)
 class ResultsChecked:
-    """What the completed rows are worth."""
+    """How many completed rows have a proof in their folders."""
 
     completed: int = 0
     good: int = 0
-    """Their folder's output ended normally and holds the ledger's energy."""
+    """Rows whose output ended normally with the ledger's energy."""
     problems: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[int]] = field(default_factory=dict)
     """``orig_index`` of the first rows with each problem."""
@@ -64,89 +65,73 @@ class ResultsChecked:
 
 
 def check_keys(ledger: LedgerReader) -> int:
-    """Make sure that every row has a partition key of its own: its ``orig_index``.
-
-    Returns:
-        How many rows there are.
+    """Make sure that every row has a unique partition key, its ``orig_index``. Returns the number of rows.
 
     Raises:
-        FromLedgerRefused: rows lack one, or share one; they are listed.
+        FromLedgerRefused: rows lack an ``orig_index`` or share one.
     """
     total = sum(ledger.figures.count_by_status().values())
     if not total:
         raise FromLedgerRefused(
-            f"{ledger.path}: holds no structures; `oact ingest CSV {ledger.path.name}` takes some in"
+            f"{ledger.path}: holds no structures; add some with `oact ingest CSV {ledger.path.name}`"
         )
     missing = list(islice(ledger.intake.ids_without_index(), _EXAMPLES + 1))
     if missing:
         raise FromLedgerRefused(
             f"{ledger.path}: rows without an orig_index, which names a structure's partition: id {_listed(missing)};"
-            " give each one of its own"
+            " give each row a unique one"
         )
     twice = list(islice(ledger.intake.repeated_indices(), _EXAMPLES + 1))
     if twice:
         raise FromLedgerRefused(
-            f"{ledger.path}: an orig_index that several rows have names no partition: {_listed(twice)}; give each row"
-            " one of its own, or delete the copies"
+            f"{ledger.path}: several rows have the same orig_index, which must name one partition: {_listed(twice)};"
+            " give each row a unique one, or delete the copies"
         )
     return total
 
 
 def guess_folders(ledger: LedgerReader, jobs_dir: Path | None = None) -> Guess:
-    """Tell from the rows with a folder where the job folders are, and how they are called.
+    """Guess from the rows where the job folders are, and how they are named.
 
     Args:
-        ledger: whose rows; they are streamed.
-        jobs_dir: where the job folders are, where somebody has said so.
+        ledger: its rows are streamed.
+        jobs_dir: the folder of the job folders, if the user named it.
 
     Raises:
-        FromLedgerRefused: most rows have no folder in common that could hold one campaign's job folders.
+        FromLedgerRefused: most rows share no folder that could hold one campaign's job folders.
     """
     fallback = jobs_dir or ledger.path.absolute().parent / "jobs"
     patterns: Counter[str] = Counter()
     parents: Counter[Path] = Counter()
-    looked_at = 0
-    for row in ledger.structures.stored_with_folder():
+    for sampled, row in enumerate(ledger.structures.stored_with_folder()):
         path = Path(os.path.abspath(str(row.job_dir)))
-        parents[_unsharded(path.parent)] += 1
-        if looked_at >= _LOOKED_AT:
-            continue
-        looked_at += 1
-        for name, number in (("{orig_index}", row.orig_index), ("{id}", row.id)):
-            found = _pattern(path.name, name, number)
-            if found is not None:
-                patterns[found] += 1
+        # The folder `jobs` also if it is sharded into `jobs/000` and so on.
+        parents[path.parent.parent if path.parent.name.isdecimal() else path.parent] += 1
+        if sampled < _SAMPLED_ROWS:
+            found = (_pattern(path.name, "{orig_index}", row.orig_index), _pattern(path.name, "{id}", row.id))
+            patterns.update(one for one in found if one is not None)
     if not parents:
         return Guess(fallback, DEFAULT_PATTERN, "no row has a job folder yet")
     parent = jobs_dir or _parent_of_most(parents)
     if parent is None:
         shown = ", ".join(str(one) for one, _ in parents.most_common(2))
         raise FromLedgerRefused(
-            f"{ledger.path}: its rows' job folders have no folder in common that holds only them ({shown}, ...):"
-            " name the one that is to hold them with --jobs-dir"
+            f"{ledger.path}: the job folders share no folder that holds only them ({shown}, ...): name one for them"
+            " with --jobs-dir"
         )
     pattern, count = patterns.most_common(1)[0] if patterns else (DEFAULT_PATTERN, 0)
-    told = f"from {looked_at} rows" if count == looked_at else f"{count} of the first {looked_at} rows fit"
+    sample = min(parents.total(), _SAMPLED_ROWS)
+    reason = f"from {sample} rows" if count == sample else f"{count} of the first {sample} rows fit"
     elsewhere = sum(count for one, count in parents.items() if not one.is_relative_to(parent))
-    return Guess(
-        parent,
-        pattern if count else DEFAULT_PATTERN,
-        told,
-        elsewhere,
-        tuple(islice(_rows_outside(ledger, parent), _EXAMPLES)) if elsewhere else (),
-    )
-
-
-def _unsharded(parent: Path) -> Path:
-    """The folder that holds the job folders: ``jobs`` also where they lie in ``jobs/000``, and so on."""
-    return parent.parent if parent.name.isdecimal() else parent
+    first = tuple(islice(_rows_outside(ledger, parent), _EXAMPLES)) if elsewhere else ()
+    return Guess(parent, pattern, reason, elsewhere, first)
 
 
 def _parent_of_most(parents: Counter[Path]) -> Path | None:
-    """The deepest folder in which more than half of the rows have theirs.
+    """The deepest folder that holds the job folders of more than half of the rows.
 
-    None where that is the root, or a folder directly below it (``/home``, ``/scratch``) that holds other folders than
-    those of the jobs: somebody else's, too.
+    None if that is the root, or a folder directly below it (``/home``, ``/scratch``) that does not hold job folders
+    itself: other people use it, too.
     """
     below: Counter[Path] = Counter()
     for parent, count in parents.items():
@@ -158,7 +143,7 @@ def _parent_of_most(parents: Counter[Path]) -> Path | None:
 
 
 def _rows_outside(ledger: LedgerReader, jobs_dir: Path) -> Iterator[JobRecord]:
-    """The rows whose folder lies elsewhere; streamed."""
+    """Stream the rows whose folder is outside ``jobs_dir``."""
     for row in ledger.structures.stored_with_folder():
         if not Path(os.path.abspath(str(row.job_dir))).is_relative_to(jobs_dir):
             yield row
@@ -170,9 +155,9 @@ def compare_results(
     """Compare every completed row with the output in its folder.
 
     Args:
-        ledger: whose rows; they are streamed.
-        layout: where the folders are that the rows do not name.
-        progress: called with the number of rows looked at.
+        ledger: its rows are streamed.
+        layout: finds the folders that the rows do not name.
+        progress: called with the number of rows compared so far.
     """
     found = ResultsChecked()
     for row in ledger.structures.stored_by_status([Status.COMPLETED]):
@@ -183,12 +168,12 @@ def compare_results(
 
 
 def result_problem(row: JobRecord, layout: JobLayout) -> str | None:
-    """Why a completed row's result is not proved by its folder; None where it is."""
+    """Why a completed row's folder does not prove its result; None if it does."""
     if row.final_energy is None:
         return "has no energy in the ledger"
     folder = folder_of(row, layout)
     if folder is None or not folder.is_dir():
-        return "its job folder is not there"
+        return "its job folder is missing"
     output = read_output(folder)
     if output.file is None:
         return "its job folder holds no output"
@@ -200,22 +185,11 @@ def result_problem(row: JobRecord, layout: JobLayout) -> str | None:
 
 
 def _pattern(name: str, field_name: str, number: int | None) -> str | None:
-    """``job_42`` and 42 give ``job_{orig_index}``; only a whole number counts."""
+    """Put a field in place of the last occurrence of a number: ``job_42`` and 42 give ``job_{orig_index}``."""
     if number is None:
         return None
-    text = str(number)
-    for place in _places(name, text):
-        before, after = name[:place], name[place + len(text) :]
-        if not before[-1:].isdigit() and not after[:1].isdigit():
-            return f"{before}{field_name}{after}"
-    return None
-
-
-def _places(name: str, text: str) -> Iterator[int]:
-    place = name.rfind(text)
-    while place >= 0:
-        yield place
-        place = name.rfind(text, 0, place)
+    places = [found.span() for found in re.finditer(rf"(?<!\d){number}(?!\d)", name)]
+    return f"{name[: places[-1][0]]}{field_name}{name[places[-1][1] :]}" if places else None
 
 
 def _listed(numbers: list[int]) -> str:

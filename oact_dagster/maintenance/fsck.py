@@ -1,8 +1,8 @@
-"""Whether ledger, folders and scheduler agree: a list of invariants, and what breaks them.
+"""Check that ledger, folders and scheduler agree: a list of invariants, and the differences found.
 
-Nothing is changed unless that is asked for, and then only what is safe: what another program may still be writing is
-left alone, and no status is set without evidence. A ledger of any size is streamed; of each invariant the first few
-differences are kept.
+Nothing is changed unless asked for, and then only what is safe: files that another program may still be writing are
+left alone, and no status is set without evidence. Ledgers of any size are streamed; the first few differences of each
+invariant are kept as examples.
 """
 
 import shutil
@@ -17,7 +17,14 @@ from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.recovery import GRACE_S, LauncherOf, last_sign, split_by_life
 from oact_dagster.errors import LauncherError
 from oact_dagster.ledger.by_hand import move_folders
-from oact_dagster.ledger.consistency import CONSISTENCY_RULES, broken_rows, damage, mend, release_dead_writer
+from oact_dagster.ledger.consistency import (
+    CONSISTENCY_RULES,
+    LedgerRule,
+    broken_rows,
+    damage,
+    mend,
+    release_dead_writer,
+)
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.store import Ledger
@@ -41,57 +48,61 @@ _EXAMPLES: Final = 20
 _ASKED_AT_ONCE: Final = 500
 _DAMAGE: Final = Invariant(
     "file-sound",
-    "SQLite finds the file sound",
-    "put a copy back, or save what can be read with `sqlite3 workflow.db .recover`",
+    "SQLite finds the file intact",
+    "restore a copy, or save what is readable with `sqlite3 workflow.db .recover`",
 )
 _FOLLOWED: Final = Invariant(
     "attempt-is-followed",
-    "each open attempt belongs to a batch that lives",
+    "each open attempt belongs to a live batch",
     "the next run of these structures follows or judges it, and so does `oact dashboard DB --update JOBS_DIR`",
     mends="judges it by its folder and its scheduler, as --update does",
 )
 _WRITER: Final = Invariant(
     "writer-lives",
-    "the host that writes has a batch that lives, or was seen in the last 10 minutes",
-    "a run there died: `oact run --take-over`, or a run on that host",
-    mends="lets any host write again, where the dead process was one of this host",
+    "the host that writes has a live batch, or was seen in the last 10 minutes",
+    "a run there died: use `oact run --take-over`, or run on that host",
+    mends="lets any host write again if the dead process ran on this host",
 )
 _HAS_JOB: Final = Invariant(
     "attempt-has-job",
     "the scheduler knows the job of each open attempt",
-    "it has ended or was lost: the run that follows it records that after its grace period",
+    "the job has ended or was lost: the run that follows it records that after its grace period",
 )
+
+
+def _ledger_invariant(rule: LedgerRule) -> Invariant:
+    return Invariant(rule.name, rule.holds, rule.advice, rule.mends)
+
 
 INVARIANTS: Final[tuple[Invariant, ...]] = (
     _DAMAGE,
-    *(Invariant(rule.name, rule.holds, rule.advice, rule.mends) for rule in CONSISTENCY_RULES),
+    *map(_ledger_invariant, CONSISTENCY_RULES),
     _FOLLOWED,
     _WRITER,
     *FOLDER_INVARIANTS,
     _HAS_JOB,
 )
-"""All that is looked at, in this order."""
+"""All invariants, in the order in which they are checked."""
 
 
 @dataclass(slots=True)
 class Found:
-    """What breaks one invariant."""
+    """The differences that break one invariant."""
 
     invariant: Invariant
     count: int = 0
     examples: list[Difference] = field(default_factory=list)
-    """The first few."""
     mended: int = 0
     skipped: str | None = None
-    """Why it was not looked at, or what was passed over."""
+    """Why the check was not made, or what it left out."""
 
     @property
     def left(self) -> int:
-        """Differences that are still there."""
+        """Differences that remain."""
         return self.count - self.mended
 
     def add(self, difference: Difference) -> None:
-        """Count a difference."""
+        """Count a difference; the first few are kept as examples."""
         self.count += 1
         if len(self.examples) < _EXAMPLES:
             self.examples.append(difference)
@@ -105,45 +116,36 @@ def run_fsck(
     repair: bool = False,
     clock: Callable[[], float] = time.time,
 ) -> Iterator[Found]:
-    """Look at every invariant.
+    """Check every invariant, and yield what was found for each.
 
     Args:
-        ledger: open; for writing where something is to be mended.
+        ledger: open for writing if ``repair`` is set.
         layout: where the job folders are.
-        launcher_of: gives the launcher that can be asked of attempts of a kind.
-        repair: mend what is safe.
+        launcher_of: finds the launcher that can be asked about attempts of a kind.
+        repair: repair what is safe.
         clock: Unix time, s.
 
-    Yields:
-        What was found, an invariant at a time.
-
     Raises:
-        LedgerError: the ledger cannot be read, or not be written.
-        ValueError: something is to be mended, and the ledger is open for reading only.
+        LedgerError: the ledger cannot be read or written.
+        ValueError: ``repair`` is set, but the ledger is open for reading only.
     """
     if repair and not isinstance(ledger, Ledger):
-        raise ValueError("to repair, the ledger must be open for writing")
+        raise ValueError("repair needs a ledger that is open for writing")
     yield _gathered(_DAMAGE, (Difference(None, None, text) for text in damage(ledger, _EXAMPLES)))
     for rule in CONSISTENCY_RULES:
-        invariant = next(one for one in INVARIANTS if one.name == rule.name)
-        found = _gathered(invariant, _rule_differences(ledger, rule.name))
+        broken = (Difference(row.id, row.orig_index, row.detail) for row in broken_rows(ledger, rule))
+        found = _gathered(_ledger_invariant(rule), broken)
         if repair and found.count and rule.mend is not None and isinstance(ledger, Ledger):
             mend(ledger, rule)
             found.mended = found.count - sum(1 for _ in broken_rows(ledger, rule))
         yield found
         if rule.name == "status-known" and found.count:
-            # Nothing else can be asked of such a file.
+            # No other query works on such a file.
             return
     yield _followed(ledger, layout, launcher_of, repair=repair, clock=clock)
     yield _writer(ledger, repair=repair, clock=clock)
     yield from _folders(ledger, layout, repair=repair, clock=clock)
     yield _jobs(ledger, launcher_of, clock())
-
-
-def _rule_differences(ledger: LedgerReader, name: str) -> Iterator[Difference]:
-    rule = next(one for one in CONSISTENCY_RULES if one.name == name)
-    for row in broken_rows(ledger, rule):
-        yield Difference(row.id, row.orig_index, row.detail)
 
 
 def _gathered(invariant: Invariant, differences: Iterator[Difference]) -> Found:
@@ -197,20 +199,20 @@ def _folders(
         found = _gathered(invariant, look(ledger, layout, unreadable))
         if repair and found.count and look is folders_outside and isinstance(ledger, Ledger):
             found.mended = move_folders(ledger, list(moved_folders(ledger, layout, unreadable)))
-        found.skipped = unreadable.told
+        found.skipped = unreadable.summary
         yield found
     found, unreadable = Found(FOLDER_INVARIANTS[-1]), Unreadable()
-    for folder in half_made(layout, clock(), unreadable):
+    for folder in half_made(layout.jobs_dir, clock(), unreadable):
         found.add(Difference(None, None, str(folder)))
         if repair:
             shutil.rmtree(folder, ignore_errors=True)
             found.mended += not folder.exists()
-    found.skipped = unreadable.told
+    found.skipped = unreadable.summary
     yield found
 
 
 def _jobs(ledger: LedgerReader, launcher_of: LauncherOf, now: float) -> Found:
-    """Ask schedulers for the jobs of open attempts; processes of this machine are no scheduler's."""
+    """Ask the schedulers about the jobs of open attempts."""
     found = Found(_HAS_JOB)
     attempts = (
         one
@@ -227,7 +229,7 @@ def _jobs(ledger: LedgerReader, launcher_of: LauncherOf, now: float) -> Found:
                 ours = {str(one.scheduler_job_id): one for one in chunk if one.launcher == kind}
                 for job_id, state in launcher.states(list(ours)).items():
                     one = ours[job_id]
-                    # What has just ended is recorded in a moment by the run that follows it.
+                    # The run that follows a job needs a moment to record its end.
                     seen = last_sign(Path(one.job_dir)) if one.job_dir else None
                     if state.phase in (Phase.UNKNOWN, Phase.ENDED) and now - (seen or 0.0) > GRACE_S:
                         detail = f"attempt {one.number}: job {job_id} is {state.final or state.phase}"
@@ -238,11 +240,3 @@ def _jobs(ledger: LedgerReader, launcher_of: LauncherOf, now: float) -> Found:
             finally:
                 launcher.close()
     return found
-
-
-def is_clean(found: list[Found]) -> bool:
-    """Whether no difference is left."""
-    return not any(one.left for one in found)
-
-
-__all__ = ["INVARIANTS", "Difference", "Found", "Invariant", "is_clean", "run_fsck"]

@@ -1,6 +1,7 @@
-"""What must hold between a ledger and the job folders."""
+"""The invariants between a ledger and its job folders."""
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -20,29 +21,31 @@ from oact_dagster.orca.outputs.terminations import Termination
 from oact_dagster.schedulers.jobs import JobState, Phase
 
 HALF_MADE_S: Final = 3600.0
-"""A folder that is being made for so long is one that a killed process left, s."""
+"""A half-made folder of at least this age was left by a killed process, s."""
 
 _AT_ONCE: Final = 200
 _NAMED: Final = 3
 _DEPTH: Final = 3
+_TEMPORARY_NAME: Final = re.compile(r"\..*\.(input-[^.]*|[0-9a-f]{16})", re.DOTALL)
+"""The name of a folder that is being made: ``.job_42.TOKEN``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """One thing that must hold."""
+    """A condition that must hold."""
 
     name: str
     holds: str
-    """In a sentence."""
+    """The condition, as a sentence."""
     advice: str
-    """What a user does about a difference that is not mended."""
+    """What a user can do about a difference that is not repaired."""
     mends: str | None = None
-    """What ``--repair`` does about it; None where nothing is safe."""
+    """What ``--repair`` does about it; None if nothing is safe."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What breaks an invariant."""
+    """Something that breaks an invariant."""
 
     structure_id: int | None
     orig_index: int | None
@@ -52,62 +55,66 @@ class Difference:
 FOLDER_INVARIANTS: Final[tuple[Invariant, ...]] = (
     Invariant(
         "folder-inside",
-        "the job folder of each structure lies inside JOBS_DIR",
-        "name the right JOBS_DIR; where folders were moved, the next attempt is made in the new place",
-        mends="sets the folder of the same name in JOBS_DIR, where the old one is gone and the new one's attempt.json"
-        " is that of the last attempt",
+        "the job folder of each structure is inside JOBS_DIR",
+        "give the right JOBS_DIR; if folders were moved, the next attempt is made in the new place",
+        mends="sets the folder of the same name in JOBS_DIR, if the old one is gone and the new one's attempt.json"
+        " belongs to the last attempt",
     ),
     Invariant(
         "result-is-proved",
         "the folder of each completed structure holds the output of the attempt that completed it, with a normal end"
         " and the ledger's energy",
-        "put the folder back from a copy, or set the structure to_run",
+        "restore the folder from a copy, or set the structure to_run",
     ),
     Invariant(
         "failure-has-no-result",
-        "the folder of no failed or timed-out structure holds a good result of its last attempt",
-        "set it to_run: a run takes the result that is there; or to running, and `oact dashboard DB --update JOBS_DIR`",
+        "no folder of a failed or timed-out structure holds a good result of its last attempt",
+        "set it to_run, and a run takes the result; or set it running, and use `oact dashboard DB --update JOBS_DIR`",
     ),
     Invariant(
         "folder-is-known",
         "each job folder in JOBS_DIR belongs to a structure of the ledger",
-        "it is another campaign's, or of a row that was deleted: move it elsewhere",
+        "it belongs to another campaign or to a deleted row: move it elsewhere",
     ),
     Invariant(
         "folder-is-whole",
         "no half-made job folder (.job_42.…) is older than an hour",
-        "a process was killed while it wrote it: delete it",
+        "a process was killed while writing it: delete it",
         mends="deletes it",
     ),
 )
 
 
 class Unreadable:
-    """Folders that this user may not read: they are named and passed over, and the others are looked at."""
+    """Folders that this user may not read. They are named and skipped."""
 
     def __init__(self) -> None:
         self._count = 0
         self._first: list[str] = []
 
     def add(self, folder: str | Path, error: OSError) -> None:
-        """Keep a folder that is passed over; not one that went while it was looked at, such as one that is renamed."""
+        """Record a skipped folder, unless it vanished during the check, for example by a rename."""
         if isinstance(error, FileNotFoundError):
             return
         self._count += 1
         if len(self._first) < _NAMED:
             self._first.append(f"{folder}: {error.strerror or error}")
 
+    def add_job(self, row: JobRecord, error: OSError) -> None:
+        """Record the skipped job folder of a structure."""
+        self.add(row.job_dir or f"the folder of structure {row.orig_index}", error)
+
     @property
-    def told(self) -> str | None:
-        """The folders in one line; None where there is none."""
+    def summary(self) -> str | None:
+        """The folders on one line; None if there are none."""
         if not self._count:
             return None
         more = f" and {self._count - len(self._first)} more" if self._count > len(self._first) else ""
-        return f"what cannot be read, and is passed over: {'; '.join(self._first)}{more}"
+        return f"unreadable folders: {'; '.join(self._first)}{more}"
 
 
 def folders_outside(ledger: LedgerReader, layout: JobLayout, _: Unreadable) -> Iterator[Difference]:
-    """Structures whose folder lies elsewhere."""
+    """Find structures whose folder is outside the jobs folder."""
     inside = layout.jobs_dir.resolve()
     for row in ledger.structures.stored_with_folder():
         if not _lies_in(inside, row):
@@ -117,7 +124,7 @@ def folders_outside(ledger: LedgerReader, layout: JobLayout, _: Unreadable) -> I
 def moved_folders(
     ledger: LedgerReader, layout: JobLayout, unreadable: Unreadable
 ) -> Iterator[tuple[JobRecord, str]]:
-    """Structures whose folder is gone, and lies under the same name in the jobs folder: the token says so."""
+    """Find structures whose folder has moved: the jobs folder has one of the same name with the same token."""
     inside = layout.jobs_dir.resolve()
     rows = (row for row in ledger.structures.stored_with_folder() if not _lies_in(inside, row))
     while chunk := list(islice(rows, _AT_ONCE)):
@@ -130,7 +137,7 @@ def moved_folders(
             try:
                 if kept.exists():
                     continue
-                # The same name, also in the subfolder that it had.
+                # The same name, directly or in the same subfolder as before.
                 for folder in (layout.jobs_dir / kept.name, layout.jobs_dir / kept.parent.name / kept.name):
                     spec = read_spec(folder)
                     if spec is not None and spec.token == own[-1].token:
@@ -145,7 +152,7 @@ def _lies_in(inside: Path, row: JobRecord) -> bool:
 
 
 def unproved_results(ledger: LedgerReader, layout: JobLayout, unreadable: Unreadable) -> Iterator[Difference]:
-    """Completed structures whose result their folder does not prove."""
+    """Find completed structures whose folder does not prove their result."""
     rows = ledger.structures.stored_by_status([Status.COMPLETED])
     while chunk := list(islice(rows, _AT_ONCE)):
         good = ledger.history.good_attempts([row.orig_index for row in chunk if row.orig_index is not None])
@@ -153,14 +160,14 @@ def unproved_results(ledger: LedgerReader, layout: JobLayout, unreadable: Unread
             try:
                 problem = result_problem(row, layout)
             except OSError as error:
-                unreadable.add(row.job_dir or f"the folder of structure {row.orig_index}", error)
+                unreadable.add_job(row, error)
                 continue
             if problem is None and row.orig_index in good:
                 attempt = good[row.orig_index]
                 spec = read_spec(folder_of(row, layout) or Path())
-                # In the folder of another tool's job lies no word of ours.
+                # The folder of another tool's job holds no token.
                 if attempt.launcher != LAUNCHER_BY_HAND and (spec is None or spec.token != attempt.token):
-                    problem = "its folder is another attempt's"
+                    problem = "its folder belongs to another attempt"
             if problem is not None and row.final_energy is not None:
                 yield Difference(row.id, row.orig_index, problem)
 
@@ -168,7 +175,7 @@ def unproved_results(ledger: LedgerReader, layout: JobLayout, unreadable: Unread
 def failed_with_result(
     ledger: LedgerReader, layout: JobLayout, unreadable: Unreadable
 ) -> Iterator[Difference]:
-    """Failed structures that have a result."""
+    """Find failed structures that have a result."""
     rows = ledger.structures.stored_by_status([Status.FAILED, Status.TIMEOUT])
     while chunk := list(islice(rows, _AT_ONCE)):
         attempts = ledger.history.attempts_of([row.orig_index for row in chunk if row.orig_index is not None])
@@ -176,31 +183,28 @@ def failed_with_result(
             try:
                 folder = folder_of(row, layout)
             except OSError as error:
-                unreadable.add(row.job_dir or f"the folder of structure {row.orig_index}", error)
+                unreadable.add_job(row, error)
                 continue
             if folder is None or read_termination(folder).termination is not Termination.NORMAL:
                 continue
             own = [] if row.orig_index is None else attempts.get(row.orig_index, [])
             token = own[-1].token if own and own[-1].launcher != LAUNCHER_BY_HAND else None
             output = read_output(folder)
-            said = Evidence(token or "", None, output, JobState(Phase.ENDED))
-            if output.final_energy is not None and (token is None or said.good):
-                yield Difference(
-                    row.id,
-                    row.orig_index,
-                    f"is {row.status}, and its output ended normally ({output.final_energy} Eh)",
-                )
+            evidence = Evidence(token or "", None, output, JobState(Phase.ENDED))
+            if output.final_energy is not None and (token is None or evidence.good):
+                detail = f"is {row.status}, but its output ended normally ({output.final_energy} Eh)"
+                yield Difference(row.id, row.orig_index, detail)
 
 
 def unknown_folders(ledger: LedgerReader, layout: JobLayout, unreadable: Unreadable) -> Iterator[Difference]:
-    """Job folders that no structure has."""
+    """Find job folders that belong to no structure."""
     folders = job_folders(layout.jobs_dir, unreadable=unreadable)
     while chunk := list(islice(folders, _AT_ONCE)):
         rows = _rows_named(ledger, layout, chunk)
         named = {os.path.abspath(row.job_dir) for row in rows if row.job_dir}
         named |= {str(layout.folder(row.orig_index, row.id)) for row in rows if row.orig_index is not None}
         left = [folder for folder in chunk if str(folder) not in named]
-        # Names that hold no number of their row: a search through the whole table, which few folders need.
+        # The rest have names without their row's number. Searching the whole table is slow, but few folders need it.
         known = set(ledger.structures.known_folders([str(folder) for folder in left])) if left else set()
         for folder in left:
             if str(folder) not in known:
@@ -208,48 +212,45 @@ def unknown_folders(ledger: LedgerReader, layout: JobLayout, unreadable: Unreada
 
 
 def job_folders(jobs_dir: Path, depth: int = _DEPTH, unreadable: Unreadable | None = None) -> Iterator[Path]:
-    """Folders that hold a calculation, current ones only: not those of earlier attempts, nor half-made ones.
+    """Find the folders of current calculations, without those of earlier attempts and half-made ones.
 
-    Those that cannot be read are passed over, and added to ``unreadable``.
+    Folders that cannot be read are added to ``unreadable``.
     """
-    left_out = unreadable or Unreadable()
-    for folder in _subfolders(jobs_dir, left_out):
+    skipped = unreadable or Unreadable()
+    for folder in _subfolders(jobs_dir, skipped):
         if folder.name.startswith(".") or ".attempt-" in folder.name:
             continue
         try:
             is_job = any((folder / name).exists() for name in (ATTEMPT_FILE, INPUT_FILE, OUTPUT_FILE))
         except OSError as error:
-            left_out.add(folder, error)
+            skipped.add(folder, error)
             continue
         if is_job:
             yield folder
         elif depth > 1:
-            yield from job_folders(folder, depth - 1, left_out)
+            yield from job_folders(folder, depth - 1, skipped)
 
 
-def half_made(layout: JobLayout, now: float, unreadable: Unreadable, depth: int = _DEPTH) -> Iterator[Path]:
-    """Folders that a killed process has left in the making."""
-    yield from _half_made(layout.jobs_dir, now, unreadable, depth)
-
-
-def _half_made(parent: Path, now: float, unreadable: Unreadable, depth: int) -> Iterator[Path]:
-    for folder in _subfolders(parent, unreadable):
+def half_made(jobs_dir: Path, now: float, unreadable: Unreadable, depth: int = _DEPTH) -> Iterator[Path]:
+    """Find folders that a killed process left half-made."""
+    for folder in _subfolders(jobs_dir, unreadable):
         if folder.name.startswith("."):
-            # `.job_42.TOKEN`, as the writer of folders calls them; nobody else's hidden folder.
             try:
-                old = folder.name.count(".") >= 2 and now - folder.stat().st_mtime > HALF_MADE_S
-                ours = old and _is_half_made(folder)
+                # Other programs' hidden folders have other names.
+                if (
+                    _TEMPORARY_NAME.fullmatch(folder.name)
+                    and now - folder.stat().st_mtime > HALF_MADE_S
+                    and not any(one.name == OUTPUT_FILE for one in folder.iterdir())
+                ):
+                    yield folder
             except OSError as error:
                 unreadable.add(folder, error)
-                continue
-            if ours:
-                yield folder
         elif depth > 1 and folder.name.isdecimal():
-            yield from _half_made(folder, now, unreadable, depth - 1)
+            yield from half_made(folder, now, unreadable, depth - 1)
 
 
 def _subfolders(parent: Path, unreadable: Unreadable) -> Iterator[Path]:
-    """The folders in a folder, without links."""
+    """The folders directly in a folder, without links."""
     try:
         with os.scandir(parent) as entries:
             for entry in entries:
@@ -259,28 +260,11 @@ def _subfolders(parent: Path, unreadable: Unreadable) -> Iterator[Path]:
         unreadable.add(parent, error)
 
 
-def _is_half_made(folder: Path) -> bool:
-    mark = folder.name.rpartition(".")[2]
-    names = {name.name for name in folder.iterdir()}
-    is_mark = mark.startswith("input-") or (
-        len(mark) == 16 and all(one in "0123456789abcdef" for one in mark)
-    )
-    return is_mark and OUTPUT_FILE not in names
-
-
 def _rows_named(ledger: LedgerReader, layout: JobLayout, folders: list[Path]) -> list[JobRecord]:
-    """The rows whose number stands in a folder's ``attempt.json`` or name."""
-    numbers = {int(digits) for folder in folders if (digits := _digits(folder.name))}
+    """The rows whose number is in a folder's ``attempt.json``, or comes last in its name."""
+    # SQLite's integers hold 18 digits.
+    numbers = {int(digits[-1][:18]) for one in folders if (digits := re.findall(r"[0-9]+", one.name))}
     specs = {spec.orig_index for folder in folders if (spec := read_spec(folder)) is not None}
     found = ledger.structures.of(sorted(numbers | specs))
     ids = {one.id for one in found.values()} | (numbers if "{id}" in layout.pattern else set())
     return list(ledger.structures.stored(sorted(ids)).values())
-
-
-def _digits(name: str) -> str:
-    last = ""
-    current = ""
-    for character in name:
-        current = current + character if character.isdecimal() and character.isascii() else ""
-        last = current or last
-    return last[:18]

@@ -1,19 +1,17 @@
-"""What a campaign's structures would ask its scheduler for."""
+"""The jobs that a campaign would submit, and whether its scheduler would take them."""
 
 import math
 
+from oact_dagster.errors import LauncherError, NoAnswerError
 from oact_dagster.schedulers.job_array import ResourceRequest
-from oact_dagster.schedulers.protocol import PlannedJobs
+from oact_dagster.schedulers.protocol import Finding, PlannedJobs
+from oact_dagster.schedulers.registry import make_scheduler
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.settings.launcher import SizedResources
 
 
 class JobRequests:
-    """The largest job of each size in ``launcher.resources``, and of what is above them.
-
-    Args:
-        campaign: its settings.
-    """
+    """The largest job of each size in ``launcher.resources``, and of the structures above those sizes."""
 
     def __init__(self, campaign: Campaign) -> None:
         self._campaign = campaign
@@ -21,18 +19,32 @@ class JobRequests:
         self._larger = False
 
     def add(self, natoms: int, maxcore: int) -> None:
-        """Count a structure in.
-
-        Args:
-            natoms: its atoms.
-            maxcore: of its input, MB for each process.
-        """
+        """Add a structure; ``maxcore`` is the memory of each process, MB."""
         sized = self._campaign.launcher.resources_of(natoms)
         self._larger |= sized is None
         self._maxcore[sized] = max(maxcore, self._maxcore.get(sized) or 0)
 
-    def wanted(self) -> list[PlannedJobs]:
-        """The jobs; every size that the settings name has one, whether or not there is a structure of it."""
+    def findings(self) -> list[Finding]:
+        """Ask the scheduler about the jobs before any is submitted.
+
+        A scheduler that cannot be asked is a finding, too. A launcher without a scheduler has none.
+        """
+        settings = self._campaign.launcher
+        scheduler = make_scheduler(settings)
+        if scheduler is None:
+            return []
+        found: list[Finding] = []
+        try:
+            found.extend(scheduler.examine(self._wanted()))
+        except LauncherError as error:
+            found.append(Finding(f"launcher.kind: {settings.kind}: {error}", blocks=True))
+        except NoAnswerError as error:
+            text = f"{settings.kind} does not answer ({error}): could not ask whether it would take the jobs"
+            found.append(Finding(text))
+        return found
+
+    def _wanted(self) -> list[PlannedJobs]:
+        """One job for every size named in the settings, even if no structure has that size."""
         launcher = self._campaign.launcher
         if launcher.pilots:
             return [self._pilots()]

@@ -1,9 +1,8 @@
-"""Bringing running structures up to date from the evidence in their folders, without running anything.
+"""Update running structures from the evidence in their folders, without running anything.
 
-What a batch that lives runs is left to it. An attempt of ours whose batch is gone is judged by the same table as a
-batch judges it: by its payload's record, its output, and what the scheduler says of its job. A job that another tool
-started is judged by its output alone. Nothing is ever decided for want of evidence: without any, a structure stays
-``running``, with a note.
+The attempts of a live batch are left to it. An attempt whose batch is gone is judged by the same table as in a batch:
+by its payload's record, its output, and the scheduler's answer. A job that another tool started is judged by its
+output alone. Missing evidence decides nothing: the structure stays ``running``, with a note.
 """
 
 import shutil
@@ -29,7 +28,7 @@ from oact_dagster.settings.launcher_kinds import LAUNCHER_KINDS, on_this_machine
 from oact_dagster.settings.retry import RetrySettings
 
 _CHUNK: Final = 200
-"""Structures that are looked at before what was found is recorded."""
+"""Structures judged before the results are recorded."""
 
 
 def update_running(
@@ -45,14 +44,14 @@ def update_running(
 
     Args:
         ledger: open for writing.
-        layout: where job folders are that the ledger does not name.
-        launcher_of: gives the launcher that can be asked of attempts of a kind: the scheduler's side of the evidence.
-        silence_limit_s: an output without an end that has not changed for so long is a timeout, s.
-        retry: how long failed structures rest; the campaign's.
+        layout: finds the job folders that the ledger does not name.
+        launcher_of: finds the launcher that can be asked about attempts of a kind.
+        silence_limit_s: an unfinished output that has not changed for this long is a timeout, s.
+        retry: says how long failed structures rest.
         clock: Unix time, s.
 
     Raises:
-        LedgerError: the ledger cannot be written; what was recorded before that stays.
+        LedgerError: the ledger cannot be written; what was recorded before stays.
     """
     report = UpdateReport()
     settlement = Settlement(
@@ -85,9 +84,9 @@ def _by_output(
     for row in rows:
         folder = folder_of(row, layout)
         if folder is None:
-            report.note("has no orig_index and no job folder: nothing says where it runs", row.id)
+            report.note("has no orig_index and no job folder: no way to tell where it runs", row.id)
         elif not folder.is_dir():
-            report.note("its job folder is not there: nothing is known of it", row.id)
+            report.note("its job folder is missing: its state is unknown", row.id)
         elif ending := seen_ending(row.id, folder, see_output(folder, limit_s=silence_limit_s, now=now)):
             found.append(ending)
     recorded = record_seen(ledger, found) if found else set()
@@ -95,10 +94,10 @@ def _by_output(
 
 
 def launchers_of(campaign: Campaign | None, bare: Campaign | None = None) -> LauncherOf:
-    """What can be asked from here: the campaign's launcher, processes of this machine, and schedulers on PATH.
+    """Find launchers that can be asked from here: the campaign's, local processes, and schedulers on PATH.
 
     Args:
-        campaign: that of the ledger, where it has one.
+        campaign: the ledger's, if it has one.
         bare: settings of the ledger without a campaign.
     """
 
@@ -110,7 +109,7 @@ def launchers_of(campaign: Campaign | None, bare: Campaign | None = None) -> Lau
         facts = LAUNCHER_KINDS.get(kind)
         if bare is None or facts is None or facts.program is None or shutil.which(facts.program) is None:
             return None
-        # To ask and to cancel needs none of the settings that a submit needs.
+        # Queries and cancels need none of the settings that a submit needs.
         settings = LauncherSettings.model_validate({"kind": kind})
         return make_launcher(bare.model_copy(update={"launcher": settings}), only_asks=True)
 
@@ -118,10 +117,10 @@ def launchers_of(campaign: Campaign | None, bare: Campaign | None = None) -> Lau
 
 
 def folder_of(row: JobRecord, layout: JobLayout) -> Path | None:
-    """The job folder of a row that another tool may have written; None where nothing names one.
+    """The job folder of a row that another tool may have written; None if nothing names one.
 
-    A path that is relative is taken from where the command runs, as the tool that wrote it did, and else by its last
-    part in the jobs folder.
+    A relative path counts from the current folder, as it did for the tool that wrote it. If nothing is there, its last
+    part is looked up in the jobs folder.
     """
     if row.job_dir:
         named = Path(row.job_dir)

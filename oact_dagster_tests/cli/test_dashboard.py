@@ -448,7 +448,7 @@ def test_update_judges_an_old_tools_jobs_by_their_outputs(tmp_path: Path) -> Non
     lines = done.stdout.splitlines()
     assert lines[:2] == [
         "Updated 3 of 6 running jobs: 1 completed, 1 failed, 1 timeout",
-        "  1 (id 6): its job folder is not there: nothing is known of it",
+        "  1 (id 6): its job folder is missing: its state is unknown",
     ]
     assert statuses(file) == {"completed": 1, "failed": 1, "timeout": 1, "running": 3}
     with Ledger(file) as ledger:

@@ -401,7 +401,7 @@ def test_folders_that_may_not_be_read_are_named_and_passed_over() -> None:
         with a_user_with_few_rights():
             code, found = house.fsck()
         assert code == 1
-        denied = "what cannot be read, and is passed over: {}: Permission denied"
+        denied = "unreadable folders: {}: Permission denied"
         assert found["folder-is-known"]["skipped"] == denied.format(closed)
         assert found["folder-is-whole"]["skipped"] == denied.format(hidden)
         assert found["result-is-proved"]["skipped"] == denied.format(closed / "job_1")

@@ -52,7 +52,7 @@ def test_a_campaign_from_an_old_ledger(tmp_path: Path, old: Path) -> None:
     assert f"{old}: 6 structures: " in done.stdout
     assert "Results: 1 of 3 completed structures is proved by its folder\n" in done.stdout
     assert sorted(line.removeprefix("oact: warning: ") for line in done.stderr.splitlines()) == [
-        "1 completed structure: its job folder is not there (orig_index 12)",
+        "1 completed structure: its job folder is missing (orig_index 12)",
         "1 completed structure: its output and the ledger have different energies (orig_index 11)",
     ]
     # There is nothing to take in, and the intake says so.
@@ -63,7 +63,7 @@ def test_a_campaign_from_an_old_ledger(tmp_path: Path, old: Path) -> None:
         assert list(ledger.structures.indices()) == [10, 11, 12, 13, 14, 15]
         assert ledger.figures.count_by_status()[Status.COMPLETED] == 3
     checked = oact("check", tmp_path / "new")
-    assert "csv is null: looked at the ledger's structures" in checked.stdout, checked.stderr
+    assert "csv is null: checked the ledger's structures instead" in checked.stdout, checked.stderr
 
 
 def test_folders_can_be_named(tmp_path: Path, old: Path) -> None:
@@ -88,7 +88,8 @@ def test_keys_that_are_missing_or_there_twice_are_listed(tmp_path: Path) -> None
     twice = old_file(tmp_path / "twice.db", [row(n % 15) for n in range(30)])
     assert_one_line(
         oact("init", "--from-db", twice, "--folder", tmp_path / "c"),
-        "twice.db: an orig_index that several rows have names no partition: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, and more",
+        "twice.db: several rows have the same orig_index, which must name one partition: "
+        "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, and more",
     )
     none = old_file(tmp_path / "none.db", [row(0), {"orig_index": None}])
     assert_one_line(
@@ -154,7 +155,7 @@ def test_folders_that_have_nothing_in_common_are_to_be_named(tmp_path: Path) -> 
     file = with_folders(tmp_path / "w.db", Path("/home/a/job_0"), Path("/home/b/job_1"), Path("/data/job_2"))
     assert_one_line(
         oact("init", "--from-db", file, "--folder", tmp_path / "c"),
-        "w.db: its rows' job folders have no folder in common",
+        "w.db: the job folders share no folder that holds only them",
         "--jobs-dir",
     )
     assert not (tmp_path / "c").exists()

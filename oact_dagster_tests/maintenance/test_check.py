@@ -253,10 +253,10 @@ def test_without_the_csv_the_ledgers_structures(tmp_path: Path) -> None:
     assert (report.rows, report.runnable) == (expected.rows, expected.runnable)
     assert (report.repeats, report.disk.bytes_in_all) == (1, expected.disk.bytes_in_all)
     assert refused(report) == {
-        "row that the intake rejected": sum(OF_ROWS.values()),
+        "row rejected at intake": sum(OF_ROWS.values()),
         "basis without functions for an element": 1,
     }
-    assert any("is not there" in note for note in report.notes)
+    assert any("does not exist" in note for note in report.notes)
 
 
 @pytest.mark.parametrize(
@@ -375,8 +375,8 @@ def test_memory_and_its_limit(tmp_path: Path) -> None:
     values["launcher"] = {"memory_mb": 6000, "max_workers": 1_000_000}
     settings.file.write_text(yaml.safe_dump(values))
     notes = check_campaign(load_campaign(tmp_path)).notes
-    assert any("may need 8000 MB, and launcher.memory_mb is 6000" in note for note in notes)
-    assert any("at once may need 8000000000 MB, and this machine has" in note for note in notes)
+    assert any("may need 8000 MB, but launcher.memory_mb is 6000" in note for note in notes)
+    assert any("at once may need 8000000000 MB, but this machine has" in note for note in notes)
 
 
 def test_a_basis_file_that_lacks_elements(tmp_path: Path) -> None:

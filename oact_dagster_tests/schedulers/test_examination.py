@@ -45,7 +45,9 @@ def test_jobs_that_slurm_would_take(tmp_path: Path, slurm: RealSlurm) -> None:
 @pytest.mark.slurm
 def test_a_retry_without_a_longest_limit_is_told(tmp_path: Path, slurm: RealSlurm) -> None:
     (note,) = checked(tmp_path, "slurm", queue="main", max_job_timeout_s=None).notes
-    assert note.startswith("launcher.max_job_timeout_s is not set: a retry after a timeout doubles the limit")
+    assert note.startswith(
+        "launcher.max_job_timeout_s is not set: each retry after a timeout doubles the time limit"
+    )
     assert (
         checked(
             tmp_path / "pilots", "slurm", queue="main", max_job_timeout_s=None, per_job="parsl", n_hours=3.0
@@ -179,8 +181,8 @@ def test_a_frozen_slurm_costs_one_line_and_not_the_rest_of_the_check(
     slurm.thaw()
     assert (report.rows, report.runnable, report.blocking) == (2, 2, [])
     assert report.notes == [
-        "slurm does not answer (scontrol gave no answer in its time limit): whether it takes the jobs could not be"
-        " asked"
+        "slurm does not answer (scontrol gave no answer in its time limit): could not ask whether it would take the"
+        " jobs"
     ]
 
 
@@ -320,7 +322,7 @@ def test_a_frozen_flux_and_one_without_a_broker_cost_one_line(tmp_path: Path, fl
     report = checked(tmp_path, "flux", command_timeout_s=0.5)
     assert (report.runnable, report.blocking) == (2, [])
     assert report.notes == [
-        "flux does not answer (flux gave no answer in its time limit): whether it takes the jobs could not be asked"
+        "flux does not answer (flux gave no answer in its time limit): could not ask whether it would take the jobs"
     ]
     flux.fault("no-broker")
     (note,) = check_campaign(campaign(tmp_path / "other", "flux")).notes
@@ -337,8 +339,8 @@ def test_an_orca_that_only_the_nodes_see(tmp_path: Path, flux: StandIn) -> None:
     report = check_campaign(found)
     assert report.blocking == []
     assert report.notes[0] == (
-        f"{found.file}: orca.command: /nodes/only/orca: is not seen from this machine; whether it is there on the nodes"
-        " is not checked"
+        f"{found.file}: orca.command: /nodes/only/orca: does not exist on this machine; whether the nodes have it"
+        " was not checked"
     )
     there = tmp_path / "orca"
     there.write_text("no program")
