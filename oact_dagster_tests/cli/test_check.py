@@ -189,7 +189,7 @@ def test_dagsters_instance_beside_the_campaign(engine: Path, network: Path) -> N
     assert done.exit_code == 1
     assert f"{campaign.folder / '.dagster'}: Dagster's instance (DAGSTER_HOME is not set)" in done.output
     # The ledger lies there as well, and works without its write-ahead log.
-    assert f"the ledger {campaign.ledger} lies on a network file system (nfs4)" in done.output
+    assert f"the ledger {campaign.ledger} is on a network file system (nfs4)" in done.output
     assert not (campaign.folder / ".dagster").exists()
 
 
