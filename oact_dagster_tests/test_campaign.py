@@ -36,14 +36,14 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "must hold settings as `key: value` lines"),
-        ("[1, 2]", "must hold settings"),
+        ("", "must contain settings as `key: value` lines"),
+        ("[1, 2]", "must contain settings"),
         ("a: [1", "not YAML"),
         (
             "name: demo\nname: other\ncsv: s.csv\norca: {command: x}\n",
-            "line 2: not YAML: name stands there twice",
+            "line 2: not YAML: name is repeated",
         ),
-        (GOOD + "orca: {command: y}\n", "orca stands there twice"),
+        (GOOD + "orca: {command: y}\n", "orca is repeated"),
         ("csv: s.csv\norca: {command: x}\n", "name: is missing; give a name of letters"),
         ("name: a\norca: {command: x}\n", "csv: is missing; give the path of the CSV"),
         (
@@ -79,7 +79,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         (GOOD + 'launcher: {queue: "a\\nb"}\n', "launcher.queue: must be one line"),
         (
             GOOD + "launcher: {extra_directives: [exclusive]}\n",
-            "'exclusive' is no option; write each as one text",
+            "'exclusive' is not an option; write each as one text",
         ),
         (GOOD + "launcher: {n_hours: x}\n", "launcher.n_hours: input should be a valid number"),
         (
@@ -92,7 +92,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         ),
         (
             GOOD + "launcher: {resources: [{max_atoms: 9}, {max_atoms: 3}]}\n",
-            "max_atoms must grow from one to the next",
+            "max_atoms must increase from one entry to the next",
         ),
         (
             GOOD + "launcher: {n_hours: 3, max_job_timeout_s: 7200}\n",
@@ -116,12 +116,12 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         (GOOD + "asset_prefix: a\n", "asset_prefix: must be a list"),
         (
             GOOD + "remedies: [again]\n",
-            "remedies: must hold `key: value` lines, such as {aborted: [again], timeout: [longer_limit]}"
+            "remedies: must contain `key: value` lines, such as {aborted: [again], timeout: [longer_limit]}"
             " (given: ['again'])",
         ),
-        (GOOD + "job_dir_pattern: job\n", "job_dir_pattern: must hold {orig_index} or {id}"),
+        (GOOD + "job_dir_pattern: job\n", "job_dir_pattern: must contain {orig_index} or {id}"),
         (GOOD + "job_dir_pattern: '../{id}'\n", "job_dir_pattern: must stay inside jobs_dir"),
-        (GOOD + "job_dir_pattern: '{name}'\n", "job_dir_pattern: must hold {orig_index} or {id}"),
+        (GOOD + "job_dir_pattern: '{name}'\n", "job_dir_pattern: must contain {orig_index} or {id}"),
         (GOOD + "charge_column: uhf\n", "charge_column and spin_column are both uhf"),
         (GOOD + "ledger: jobs\n", "csv, ledger and jobs_dir must be three different paths"),
         (

@@ -88,16 +88,16 @@ def test_a_flag_outranks_the_file(tmp_path: Path, profiles: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (None, "no such file, in which profile tuolumne would be"),
+        (None, "no such file, so no profile tuolumne"),
         ("a: [1", ": not YAML"),
-        ("a: {}\na: {}\n", ", line 2: not YAML: a stands there twice"),
-        ("[1, 2]", "must hold a mapping for each profile"),
+        ("a: {}\na: {}\n", ", line 2: not YAML: a is repeated"),
+        ("[1, 2]", "must contain a mapping for each profile"),
         (
             "tuolumn: {}\nother: {}\n",
             "no profile tuolumne (did you mean tuolumn?); profiles in it: tuolumn, other",
         ),
         ("{}", "no profile tuolumne; profiles in it: none"),
-        ("tuolumne: pbatch\n", "profile tuolumne: must hold settings as `key: value` lines"),
+        ("tuolumne: pbatch\n", "profile tuolumne: must contain settings as `key: value` lines"),
         (
             "tuolumne: {queu: x}\nother: {}\n",
             "profile tuolumne: queu: no such setting (did you mean queue?); allowed: profile, kind",
@@ -111,7 +111,7 @@ def test_a_flag_outranks_the_file(tmp_path: Path, profiles: Path) -> None:
             "tuolumne: {resources: [{max_atoms: x}]}\n",
             "profile tuolumne: resources.0.max_atoms: input should be a valid integer",
         ),
-        ("tuolumne: {profile: other}\n", "profile tuolumne: profile: a profile names no other one"),
+        ("tuolumne: {profile: other}\n", "profile tuolumne: profile: a profile cannot name another one"),
         (
             "tuolumne: {orca_command: bin/orca}\n",
             "orca_command: must be the absolute path of orca, or a name on PATH",

@@ -1,1 +1,1 @@
-"""The sections of ``campaign.yaml``, a file each."""
+"""The settings of a campaign: one file for each section of ``campaign.yaml``."""

@@ -1,26 +1,26 @@
-"""What all sections of the settings have in common: no unknown keys, no changes, and kinds of numbers."""
+"""The base of all settings sections, and the types of their numbers."""
 
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
-def _no_truth(value: Any) -> Any:
-    """Refuse YAML's yes and no, which Python takes for 1 and 0."""
+def _not_bool(value: Any) -> Any:
+    """Refuse YAML's true and false, which Python accepts as 1 and 0."""
     if isinstance(value, bool):
         raise ValueError("must be a number")
     return value
 
 
-# YAML's true is no number of cores.
+# Strict, for the same reason.
 Whole = Annotated[int, Field(strict=True)]
-Number = Annotated[float, BeforeValidator(_no_truth), Field(allow_inf_nan=False)]
+Number = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
 Seconds = Number
 Megabytes = Number
 Hours = Number
 
 
 class Settings(BaseModel):
-    """A section of the settings."""
+    """A section of the settings, immutable and without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,7 +1,7 @@
-"""The settings of a campaign, read from ``campaign.yaml`` and checked.
+"""Read and check the settings of a campaign from ``campaign.yaml``.
 
-A campaign is one CSV, one ledger, one jobs folder and one level of theory. Every key is checked; a wrong
-one gives a :class:`CampaignError` whose text is one line that names the key and what is allowed.
+A campaign is one CSV, one ledger, one jobs folder and one level of theory. Every key is checked. A wrong key raises a
+:class:`CampaignError` whose one line names the key and what is allowed.
 """
 
 import hashlib
@@ -37,26 +37,25 @@ from oact_dagster.settings.text import read_settings
 from oact_dagster.settings.validation_errors import explain, explain_errors
 
 CAMPAIGN_FILE = "campaign.yaml"
-"""The name of a campaign's settings file in its folder."""
+"""The name of the settings file in a campaign's folder."""
 
 STANDIN = "standin"
-"""The value of ``orca.command`` that selects the stand-in engine instead of a real ORCA."""
-
+"""The value of ``orca.command`` that selects the stand-in engine instead of ORCA."""
 
 LONGEST_FOLDER_NAME = 180
-"""Bytes: file systems allow 255, and the names of earlier attempts' folders are longer."""
+"""Bytes. File systems allow 255, but the folders of earlier attempts get longer names."""
 
-# How far an optimisation goes; not where to.
+# The number of cycles does not change which minimum an optimisation reaches.
 _GEOMETRY_CYCLES = re.compile(r"\s*%geom\s+maxiter\s+\d+\s+end\s*", re.IGNORECASE)
 
-# As Dagster has it.
+# Dagster's own pattern.
 _OWNER = r"^(team:\S+|[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,})$"
 
 _SQLITE_MAGIC = b"SQLite format 3"
 
 
 class Campaign(Settings):
-    """All settings of a campaign. Paths are absolute after loading."""
+    """All settings of a campaign. Loading makes the paths absolute."""
 
     name: str = Field(
         pattern=r"^[A-Za-z0-9_]+$",
@@ -149,20 +148,18 @@ class Campaign(Settings):
         rest = re.sub(r"\{(orig_index|id)\}", "0", value)
         if not fields or not set(fields) <= {"orig_index", "id"} or "{" in rest or "}" in rest:
             raise ValueError(
-                "must hold {orig_index} or {id}, and no other braces; for example job_{orig_index}"
+                "must contain {orig_index} or {id}, and no other braces; for example job_{orig_index}"
             )
         parts = Path(rest).parts
         if not value.isprintable():
-            raise ValueError("must hold no newlines and control characters; for example job_{orig_index}")
+            raise ValueError("must not contain newlines or control characters; for example job_{orig_index}")
         if Path(rest).is_absolute() or ".." in parts:
             raise ValueError("must stay inside jobs_dir; for example job_{orig_index}")
         if any(part.startswith(".") for part in parts):
-            raise ValueError(
-                "must name no hidden folder (one that begins with a dot); for example job_{orig_index}"
-            )
+            raise ValueError("must not begin the name of a folder with a dot; for example job_{orig_index}")
         if any(len(part.encode()) > LONGEST_FOLDER_NAME for part in parts):
             raise ValueError(
-                f"must name folders of at most {LONGEST_FOLDER_NAME} bytes; for example job_{{orig_index}}"
+                f"must give folders names of at most {LONGEST_FOLDER_NAME} bytes; for example job_{{orig_index}}"
             )
         return value
 
@@ -196,10 +193,10 @@ class Campaign(Settings):
         return value
 
     @model_validator(mode="after")
-    def _things_are_apart(self) -> "Campaign":
+    def _columns_and_paths_differ(self) -> "Campaign":
         if self.charge_column is not None and self.charge_column == self.spin_column:
             raise ValueError(
-                f"charge_column and spin_column are both {self.charge_column}; they are two columns"
+                f"charge_column and spin_column are both {self.charge_column}; name two different columns"
             )
         paths = [path for path in (self.csv, self.ledger, self.jobs_dir) if path is not None]
         if len(set(paths)) < len(paths):
@@ -210,9 +207,7 @@ class Campaign(Settings):
     @classmethod
     def _evidence_is_kept(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not {"out", "engrad"} <= set(value):
-            raise ValueError(
-                "must hold out and engrad: nothing else proves a result; for example [out, engrad]"
-            )
+            raise ValueError("must contain out and engrad, which prove the result; for example [out, engrad]")
         return value
 
     @property
@@ -220,11 +215,11 @@ class Campaign(Settings):
         """The CSV.
 
         Raises:
-            CampaignError: there is none: the campaign was made from a ledger.
+            CampaignError: there is none, because the campaign was made from a ledger.
         """
         if self.csv is None:
             raise CampaignError(
-                f"{self.file}: csv: is null, since the campaign was made from a ledger; name a CSV to take rows in"
+                f"{self.file}: csv: is null, because the campaign was made from a ledger; name a CSV to add rows from"
             )
         return self.csv
 
@@ -235,26 +230,26 @@ class Campaign(Settings):
 
     @property
     def orca_said(self) -> str:
-        """Where ORCA's path was said, for messages: a file and its key."""
+        """The file and key that give ORCA's path, for messages."""
         return self._orca_said
 
     @property
     def folder(self) -> Path:
-        """The folder of ``campaign.yaml``; relative paths in it are relative to this folder."""
+        """The folder of ``campaign.yaml``, where relative paths in it start."""
         return self._file.parent
 
     @property
     def n_cores(self) -> int:
-        """Cores of one calculation: ``orca.n_cores``, or those of a worker of Parsl's."""
-        follows = self.launcher.in_workers and self.launcher.cores_per_worker is not None
-        return self.launcher.cores_per_worker or 1 if follows else self.orca.n_cores
+        """Cores of one calculation: those of a Parsl worker if set, else ``orca.n_cores``."""
+        of_worker = self.launcher.cores_per_worker if self.launcher.in_workers else None
+        return of_worker or self.orca.n_cores
 
     @property
     def notices(self) -> list[str]:
-        """What whoever wrote the settings may not expect."""
+        """Effects of the settings that their author may not expect."""
         cores = (
-            f"orca.n_cores {self.orca.n_cores} is not launcher.cores_per_worker {self.n_cores}: each calculation gets"
-            f" {self.n_cores} cores"
+            f"orca.n_cores {self.orca.n_cores} differs from launcher.cores_per_worker {self.n_cores}: each calculation"
+            f" gets {self.n_cores} cores"
         )
         return [*([cores] if self.n_cores != self.orca.n_cores else []), *self.feed.notices]
 
@@ -264,13 +259,12 @@ class Campaign(Settings):
         return f"structures_{self.name}"
 
     def level_of_theory(self) -> dict[str, Any]:
-        """What a ledger's results have in common; the first submit fixes it in the ledger.
+        """The settings that all results of a ledger share. The first submit fixes them in the ledger.
 
-        Returns:
-            The engine, template, Hamiltonian, functional, bases (files by their content) and ECP in one spelling,
-            grid, and what else changes energies. Cores, memory and iteration limits, also those of an optimisation in
-            lines of one's own, are no part of it. ORCA's major version, which only an output tells, is fixed by the
-            first result.
+        They are the engine, template, Hamiltonian, functional, bases (files by content), ECP and grid in a canonical
+        spelling, and whatever else changes energies. Cores, memory and iteration limits are left out, also an
+        optimisation's limit in ``extra_lines``. ORCA's major version, which only an output shows, is fixed by the first
+        result.
         """
         orca = self.orca
         template = TEMPLATES[orca.simple_input]
@@ -290,11 +284,11 @@ class Campaign(Settings):
         return level | {key: _basis_name(level[key]) for key in ("actinide_basis", "non_actinide_basis")}
 
     def ladders(self) -> Ladders:
-        """The steps of the next attempts for each failure class: the defaults, and what ``remedies`` changes."""
+        """The ladder of each failure class: the defaults, changed by ``remedies``."""
         return check_ladders(self.remedies)
 
     def retry_key(self) -> str:
-        """A short hash of the settings that decide whether there is anything left to try after a failure."""
+        """A short hash of the settings that decide which steps are left after a failure."""
         launcher = self.launcher
         limits = [launcher.memory_mb, launcher.longest_job_s, launcher.job_timeout_s]
         decisive = [
@@ -307,40 +301,37 @@ class Campaign(Settings):
     def settings_hash(self) -> str:
         """A short hash of the settings that decide what an input computes: the code version of its partitions.
 
-        Cores, memory and comments decide what it costs and how it looks, and are left out: a campaign may get
-        more cores without its results being called outdated. A basis file counts by what is in it.
+        Cores, memory and comments are left out, so that more cores do not make results outdated. A basis file counts
+        by its content.
         """
         orca = self.orca.model_dump(exclude={"command", "n_cores", "maxcore"}) | self._canonical()
         if orca["scf_maxiter"] == DEFAULT_MAXITER:
-            orca["scf_maxiter"] = None  # which gives the same input
+            orca["scf_maxiter"] = None  # gives the same input
         return hashlib.sha256(json.dumps(orca, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _content(file: Path) -> str:
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-    except OSError:
-        # It was there when the campaign was loaded; the input writer needs its name alone.
-        return file.name
-
-
 def _basis_name(value: str | None) -> str | None:
-    """A basis; by what is in it where it is a file: a file may be moved, and must not be changed."""
-    return f"file with SHA-256 {_content(Path(value))}" if value is not None and is_file(value) else value
+    """The name of a basis. A file is named by its content, because it may be moved but must not change."""
+    if value is None or not is_file(value):
+        return value
+    file = Path(value)
+    try:
+        content = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    except OSError:
+        # The file existed when the campaign was loaded, and the input writer needs only its name.
+        content = file.name
+    return f"file with SHA-256 {content}"
 
 
 def load_campaign(path: str | Path, profile: str | None = None) -> Campaign:
-    """Read and check a campaign's settings.
+    """Read and check a campaign's settings. All paths in them become absolute; relative ones start at the file.
 
     Args:
-        path: ``campaign.yaml``, or the folder that holds it.
-        profile: the site's, in place of ``launcher.profile``.
-
-    Returns:
-        The settings, with every path absolute (relative ones are relative to the file).
+        path: ``campaign.yaml``, or its folder.
+        profile: a site's profile, in place of ``launcher.profile``.
 
     Raises:
-        CampaignError: the file is missing, unreadable or a ledger, is not YAML, or a key or value is wrong.
+        CampaignError: the file is missing, unreadable, a ledger or not YAML, or a key or value is wrong.
     """
     file = Path(path).expanduser()
     if file.is_dir():
@@ -360,7 +351,7 @@ def load_campaign(path: str | Path, profile: str | None = None) -> Campaign:
 
 
 def is_ledger_file(path: Path) -> bool:
-    """Tell an SQLite file from a ``campaign.yaml``, whatever their names."""
+    """Whether a file is an SQLite file, whatever its name."""
     try:
         with path.open("rb") as stream:
             return stream.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC
@@ -369,31 +360,28 @@ def is_ledger_file(path: Path) -> bool:
 
 
 def read_campaign(text: str, file: Path, profile: str | None = None) -> Campaign:
-    """Check a campaign's settings.
+    """Check a campaign's settings from a text; see :func:`load_campaign`.
 
     Args:
-        text: what ``campaign.yaml`` holds, or would hold.
+        text: the content of ``campaign.yaml``.
         file: its absolute path; it need not exist.
-        profile: the site's, in place of ``launcher.profile``.
-
-    Returns:
-        The settings, with every path absolute (relative ones are relative to the file).
+        profile: a site's profile, in place of ``launcher.profile``.
 
     Raises:
-        CampaignError: it is not YAML, or a key or value is wrong.
+        CampaignError: the text is not YAML, or a key or value is wrong.
     """
     try:
         raw = read_settings(text)
     except ValueError as error:
         raise CampaignError(f"{file}{error}") from None
     if not isinstance(raw, dict):
-        raise CampaignError("must hold settings as `key: value` lines, such as `name: demo`", file)
+        raise CampaignError("must contain settings as `key: value` lines, such as `name: demo`", file)
     raw, site = _with_profile(raw, profile)
     try:
         campaign = Campaign.model_validate(raw)
     except ValidationError as error:
-        beneath = "" if site is None else f" (with profile {site.name} of {site.file})"
-        raise CampaignError(f"{explain_errors(error, Campaign)}{beneath}", file) from None
+        origin = "" if site is None else f" (with profile {site.name} of {site.file})"
+        raise CampaignError(f"{explain_errors(error, Campaign)}{origin}", file) from None
     folder = file.parent
     campaign = campaign.model_copy(
         update={
@@ -411,39 +399,39 @@ def read_campaign(text: str, file: Path, profile: str | None = None) -> Campaign
 
 
 def checked_profile(name: str) -> Profile:
-    """A site's profile, each of whose settings is one of a launcher's and has a right value.
+    """Find a site's profile and check that its settings are valid launcher settings.
 
     Raises:
-        CampaignError: there is none of this name, or a setting is wrong; the profiles' file and its profiles are named.
+        CampaignError: no profile has this name, or a setting is wrong.
     """
     profile = find_profile(name)
     where = f"{profile.file}: profile {name}"
     if "profile" in profile.launcher:
-        raise CampaignError(f"{where}: profile: a profile names no other one; {profile.there}")
+        raise CampaignError(f"{where}: profile: a profile cannot name another one; {profile.listing}")
     try:
         LauncherSettings.model_validate(dict(profile.launcher))
     except ValidationError as error:
-        # How settings fit together is seen when the campaign's own are with them.
+        # Errors without a key are about how settings fit together, which also depends on the campaign's own.
         wrong = [{**item, "loc": ("launcher", *item["loc"])} for item in error.errors() if item["loc"]]
         if wrong:
-            told = "; ".join(explain(item, Campaign).removeprefix("launcher.") for item in wrong)
-            raise CampaignError(f"{where}: {told}; {profile.there}") from None
+            problems = "; ".join(explain(item, Campaign).removeprefix("launcher.") for item in wrong)
+            raise CampaignError(f"{where}: {problems}; {profile.listing}") from None
     return profile
 
 
 def _with_profile(raw: dict[Any, Any], name: str | None) -> tuple[dict[Any, Any], Profile | None]:
-    """A campaign's settings on top of those of its site, where it names one.
+    """A campaign's settings on top of its site's profile, if any.
 
     Raises:
-        CampaignError: there is no such profile, or it is wrong.
+        CampaignError: the profile does not exist, or is wrong.
     """
     launcher = raw.get("launcher")
-    said: dict[Any, Any] = launcher if isinstance(launcher, dict) else {}
-    name = said.get("profile") if name is None else name
+    own: dict[Any, Any] = launcher if isinstance(launcher, dict) else {}
+    name = own.get("profile") if name is None else name
     if not isinstance(name, str) or not (launcher is None or isinstance(launcher, dict)):
         return raw, None
     profile = checked_profile(name)
-    merged = {**raw, "launcher": {**profile.under(said), "profile": name}}
+    merged = {**raw, "launcher": {**profile.overridden_by(own), "profile": name}}
     orca = raw.get("orca") if raw.get("orca") is not None else {}
     if profile.orca_command is not None and isinstance(orca, dict) and orca.get("command") is None:
         merged["orca"] = {**orca, "command": profile.orca_command}
@@ -451,10 +439,10 @@ def _with_profile(raw: dict[Any, Any], name: str | None) -> tuple[dict[Any, Any]
 
 
 def _with_basis_files(orca: OrcaSettings, file: Path) -> OrcaSettings:
-    """Make the paths of basis files absolute: ORCA runs in the job folder.
+    """Make the paths of basis files absolute, because ORCA runs in the job folder.
 
     Raises:
-        CampaignError: there is no such file.
+        CampaignError: a file does not exist.
     """
     found = {}
     for key in ("actinide_basis", "non_actinide_basis"):

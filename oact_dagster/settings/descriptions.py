@@ -1,4 +1,4 @@
-"""A setting in words: from its field, for ``campaign.yaml``, docs/settings.md and the help of commands."""
+"""Describe a setting from its field, for ``campaign.yaml``, docs/settings.md and the help of commands."""
 
 import json
 import re
@@ -14,13 +14,13 @@ _NOT_TEXT: Final = frozenset({"null", "true", "false", "yes", "no", "on", "off",
 
 
 def section_of(field: FieldInfo) -> type[BaseModel] | None:
-    """The model of a field that is a section of settings; None for a single setting."""
+    """The model of a field that is a section; None for a single setting."""
     kind = field.annotation
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
 def setting_text(field: FieldInfo) -> str:
-    """What a setting means, with the range of its numbers."""
+    """The meaning of a setting, with the range of its numbers."""
     words = []
     for limit in limits_of(field):
         if isinstance(limit, Ge):
@@ -34,7 +34,7 @@ def setting_text(field: FieldInfo) -> str:
 
 
 def limits_of(field: FieldInfo) -> Iterator[Any]:
-    """The constraints on the value of a setting, also where it may be null."""
+    """The constraints on the value of a setting, also if it may be null."""
     yield from field.metadata
     yield from _limits_in(field.annotation)
 
@@ -48,13 +48,13 @@ def _limits_in(annotation: Any) -> Iterator[Any]:
 
 
 def yaml_value(value: Any) -> str:
-    """A value in YAML, on one line. What JSON writes is YAML too."""
+    """A value in YAML, on one line. JSON is YAML, too."""
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(yaml_value, value))}]"
     if value is None or isinstance(value, (bool, int, float, dict)):
         return json.dumps(value, ensure_ascii=False)
     text = str(value)
-    # Braces and commas would be read as YAML's own inside of a list.
+    # Inside a list, YAML gives braces and commas a meaning.
     if _PLAIN.fullmatch(text) and text.lower() not in _NOT_TEXT:
         return text
     return json.dumps(text, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The section ``feed``: what the sensors start, and when they pause."""
+"""The section ``feed``: the work that sensors start, and when they pause."""
 
 from typing import Annotated, Any, Final, Literal
 
@@ -7,11 +7,11 @@ from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_valida
 from oact_dagster.settings.base import Number, Settings, Whole
 
 OLD_ORDERS: Final = {"cheap_first": "cheapest_first", "dear_first": "costliest_first"}
-"""Old names of the values of ``order``, which still work."""
+"""Old values of ``order``, which still work."""
 
 
 class FeedSettings(Settings):
-    """What the sensors start, and when they pause."""
+    """The work that sensors start, and when they pause."""
 
     order: Literal["given", "cheapest_first", "costliest_first"] = Field(
         default="given",
@@ -60,10 +60,8 @@ class FeedSettings(Settings):
 
     @property
     def notices(self) -> list[str]:
-        """What whoever wrote the settings may not expect."""
+        """Effects of the settings that their author may not expect."""
         old = self._old_order
-        return (
-            []
-            if old is None
-            else [f"feed.order: {old} is now called {OLD_ORDERS[old]}; the old name still works"]
-        )
+        if old is None:
+            return []
+        return [f"feed.order: {old} is now called {OLD_ORDERS[old]}; the old name still works"]

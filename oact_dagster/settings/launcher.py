@@ -12,12 +12,12 @@ from oact_dagster.settings.base import Hours, Megabytes, Seconds, Settings, Whol
 from oact_dagster.settings.launcher_kinds import LAUNCHER_KINDS, PILOTS, LauncherKind
 
 FIRST_PORT: Final = 1024
-"""Ports below it belong to root."""
+"""Lower ports are reserved for root."""
 LAST_PORT: Final = 65535
 
 
 class SizedResources(Settings):
-    """Cores and time limit of structures up to a size, instead of the campaign's."""
+    """Cores and time limit for structures up to a size, instead of the campaign's."""
 
     max_atoms: Whole = Field(ge=1, description="structures with at most this many atoms")
     n_cores: Whole | None = Field(default=None, ge=1, description="cores; null: the campaign's")
@@ -27,7 +27,7 @@ class SizedResources(Settings):
 class LauncherSettings(Settings):
     """How calculations run: as processes on this machine, in Parsl's workers, or as jobs of a scheduler.
 
-    The settings of all kinds stand side by side: to move a campaign, change ``kind``.
+    The settings of all kinds are side by side, so changing ``kind`` moves a campaign.
     """
 
     profile: str | None = Field(
@@ -86,12 +86,12 @@ class LauncherSettings(Settings):
         description="a running calculation whose output has not changed for this long is ended as timed out, s",
     )
 
-    # With kind local or parsl, and of pilots.
+    # For kinds local and parsl, and for pilots.
     max_workers: Whole = Field(
         default=1, ge=1, description="calculations at once on this machine; with Parsl, on each node"
     )
 
-    # Of Parsl's workers.
+    # For Parsl's workers.
     cores_per_worker: Whole | None = Field(
         default=None, ge=1, description="cores of each calculation; null: orca.n_cores"
     )
@@ -137,7 +137,7 @@ class LauncherSettings(Settings):
         description="first and last port of this host that is open to workers on other nodes; a run takes one or two",
     )
 
-    # Of pilots.
+    # For pilots.
     per_job: Literal["parsl"] | None = Field(
         default=None,
         description="parsl: each job is a pilot that runs many structures through Parsl, max_workers at once; null: one"
@@ -148,7 +148,7 @@ class LauncherSettings(Settings):
         default=60.0, ge=0, description="how long a pilot with nothing left to run waits for more, s"
     )
 
-    # Of a scheduler's jobs.
+    # For a scheduler's jobs.
     queue: str | None = Field(
         default=None, description="queue (Flux) or partition (Slurm); null: the scheduler's own"
     )
@@ -198,7 +198,7 @@ class LauncherSettings(Settings):
     def _hours_are_seconds(cls, values: Any) -> Any:
         hours = values.get("n_hours") if isinstance(values, dict) else None
         if isinstance(values, dict) and values.get("per_job") is not None:
-            return values  # they are a pilot's, which runs many calculations
+            return values  # the time limit of a pilot, which runs many calculations
         if isinstance(hours, (int, float)) and not isinstance(hours, bool):
             return {**values, "job_timeout_s": hours * 3600.0}
         return values
@@ -223,7 +223,7 @@ class LauncherSettings(Settings):
     @field_validator("queue", "qos", "allocation", "constraint", "conda_env", "conda_base", "scratch_dir")
     @classmethod
     def _is_one_line(cls, value: str | None) -> str | None:
-        return None if value is None else _one_word_or_line(value)
+        return None if value is None else _one_line(value)
 
     @field_validator("address")
     @classmethod
@@ -255,13 +255,13 @@ class LauncherSettings(Settings):
         if value is not None and not value.startswith(("/", "$")):
             raise ValueError("must be an absolute path on the node, or begin with a variable such as $TMPDIR")
         if "$" in re.sub(r"\$(\w+|\{\w+\})", "", value or ""):
-            raise ValueError("may hold variables, such as $TMPDIR or ${USER}, and no other $")
+            raise ValueError("may contain variables, such as $TMPDIR or ${USER}, but no other $")
         return value
 
     @field_validator("extra_directives", "modules", "setup_lines", "worker_init")
     @classmethod
     def _are_lines(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(_one_word_or_line, value))
+        return tuple(map(_one_line, value))
 
     @field_validator("extra_directives")
     @classmethod
@@ -269,7 +269,7 @@ class LauncherSettings(Settings):
         for option in value:
             if not option.startswith("-"):
                 raise ValueError(
-                    f"{option!r} is no option; write each as one text, such as --exclusive or --gres=gpu:1"
+                    f"{option!r} is not an option; write each as one text, such as --exclusive or --gres=gpu:1"
                 )
         return value
 
@@ -279,7 +279,7 @@ class LauncherSettings(Settings):
         sizes = [one.max_atoms for one in value]
         if sizes != sorted(set(sizes)):
             raise ValueError(
-                f"max_atoms must grow from one to the next (given: {', '.join(map(str, sizes))})"
+                f"max_atoms must increase from one entry to the next (given: {', '.join(map(str, sizes))})"
             )
         return value
 
@@ -328,13 +328,13 @@ class LauncherSettings(Settings):
         if longest > self.pilot_s - self.pilot_margin_s:
             raise ValueError(
                 f"n_hours {self.n_hours:g} of a pilot is too short for calculations of up to {longest:g} s"
-                f" (job_timeout_s, or n_hours of resources), and {self.pilot_margin_s:g} s at its end"
+                f" (job_timeout_s, or n_hours of resources) plus {self.pilot_margin_s:g} s at its end"
                 " (signal_before_limit_s)"
             )
 
     @property
     def kind_facts(self) -> LauncherKind:
-        """What the launcher's kind can do, whatever the other settings say."""
+        """The capabilities of the launcher's kind, whatever the other settings are."""
         return LAUNCHER_KINDS[self.kind]
 
     @property
@@ -354,33 +354,33 @@ class LauncherSettings(Settings):
 
     @property
     def pilot_margin_s(self) -> float:
-        """A pilot's calculations have ended so long before its job's limit, s."""
+        """Time between the end of a pilot's calculations and its job's limit, s."""
         return min(self.signal_before_limit_s, self.pilot_s / 4)
 
     @property
     def longest_job_s(self) -> float | None:
-        """The longest time limit that a retry may get, s; None: there is none."""
+        """The longest time limit that a retry may get, s; None if unlimited."""
         limits = [self.max_job_timeout_s] if self.max_job_timeout_s is not None else []
         limits += [self.pilot_s - self.pilot_margin_s] if self.pilots else []
         return min(limits, default=None)
 
     @property
     def on_this_machine(self) -> bool:
-        """Whether calculations run where the run does, and all runs share its cores."""
+        """Whether calculations run on the machine of the run, so that all runs share its cores."""
         return self.kind_facts.on_this_machine or (self.kind_facts.uses_workers and not self.in_blocks)
 
     @property
     def in_blocks(self) -> bool:
-        """Whether calculations run in workers on blocks of nodes, for which Parsl asks a scheduler."""
+        """Whether calculations run in workers on blocks of nodes that Parsl requests from a scheduler."""
         return self.kind_facts.uses_workers and self.provider != "local"
 
     @property
     def in_workers(self) -> bool:
-        """Whether calculations run in workers of Parsl's."""
+        """Whether calculations run in Parsl's workers."""
         return self.kind_facts.uses_workers or self.pilots
 
     def resources_of(self, natoms: int) -> SizedResources | None:
-        """What ``resources`` say of a structure of this size; None where they say nothing."""
+        """The entry of ``resources`` for a structure of this size, if any."""
         return next((one for one in self.resources if natoms <= one.max_atoms), None)
 
     def time_limit_of(self, natoms: int) -> float:
@@ -389,38 +389,38 @@ class LauncherSettings(Settings):
         return self.job_timeout_s if sized is None or sized.n_hours is None else sized.n_hours * 3600.0
 
     def memory_request_mb(self, maxcore: int | None, n_cores: int) -> int | None:
-        """What to ask for, MB; None leaves it to the scheduler.
+        """The memory to request for a job, MB; None leaves it to the scheduler.
 
         Args:
-            maxcore: of the input, MB for each process.
-            n_cores: its processes.
+            maxcore: the input's memory for each process, MB.
+            n_cores: the number of processes.
         """
         if self.mem == "none" or not self.kind_facts.reserves_memory:
             return None
-        # ORCA goes over MaxCore now and then, and its processes need memory that it does not count.
+        # ORCA exceeds MaxCore at times, and its processes need memory that MaxCore does not cover.
         needed = None if maxcore is None else math.ceil(1.15 * maxcore * n_cores) + 500
         if isinstance(self.mem, int):
             needed = max(self.mem, needed or 0)
         return needed if needed is None or self.memory_mb is None else min(needed, self.memory_mb)
 
     def margin_s(self, time_limit_s: float) -> float:
-        """How long before its job's time limit a calculation is ended, s: at most a quarter of it."""
+        """How long before its job's time limit a calculation is ended, s; at most a quarter of the limit."""
         if self.in_workers or self.on_this_machine:
             return 0.0
         return min(self.signal_before_limit_s, time_limit_s / 4)
 
     @property
     def worker_affinity(self) -> str:
-        """Which cores Parsl's workers keep to; where there are fewer than they want, none has its own."""
+        """The cores that Parsl's workers keep to; oversubscribed workers have none of their own."""
         return "none" if self.oversubscribe else self.cpu_affinity
 
     @property
     def workers_are_bound(self) -> bool:
-        """Whether a calculation finds itself on cores of its own."""
+        """Whether each calculation has cores of its own."""
         return self.in_workers and self.worker_affinity != "none"
 
 
-def _one_word_or_line(value: str) -> str:
+def _one_line(value: str) -> str:
     if not value.strip():
         raise ValueError("is empty; leave it out, or write null")
     if any(character in value for character in "\n\r\0"):

@@ -1,4 +1,4 @@
-"""The kinds of launchers: what each can do. Whatever depends on ``launcher.kind`` asks this table."""
+"""The kinds of launchers and their capabilities. Any code that depends on ``launcher.kind`` asks this table."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,19 +6,19 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class LauncherKind:
-    """A value of ``launcher.kind``. What other settings change is a property of ``LauncherSettings``."""
+    """A value of ``launcher.kind``. Whatever also depends on other settings is in ``LauncherSettings``."""
 
     name: str
     about: str
     """How it runs calculations, for the setting's description."""
     program: str | None = None
-    """The scheduler's program: where it is on PATH, the scheduler can be used. None: this is not a scheduler."""
+    """The scheduler's program, without which it cannot be used; None if this is not a scheduler."""
     on_this_machine: bool = False
-    """Calculations are always processes of the machine that the run is on."""
+    """Calculations are always processes on the machine of the run."""
     uses_workers: bool = False
-    """Calculations run in Parsl's workers; ``launcher.provider`` says where those are."""
+    """Calculations run in Parsl's workers, in the place that ``launcher.provider`` says."""
     jobs_outlive_run: bool = False
-    """Jobs go on when the process that submitted them has ended."""
+    """Jobs continue after the process that submitted them has ended."""
     avoids_hosts: bool = False
     """Jobs can be kept away from hosts."""
     reserves_memory: bool = True
@@ -53,7 +53,7 @@ LAUNCHER_KINDS: Final = {
 }
 
 PILOTS: Final = "-pilots"
-"""The ledger keeps this suffix with a scheduler's name when its jobs are pilots: such an attempt has no own job."""
+"""Suffix in the ledger of a scheduler whose jobs are pilots: such attempts have no jobs of their own."""
 
 
 def scheduler_names() -> tuple[str, ...]:
@@ -62,22 +62,21 @@ def scheduler_names() -> tuple[str, ...]:
 
 
 def on_this_machine(recorded: str) -> bool:
-    """Whether attempts are processes of the machine that their run is on, by their launcher's name in the ledger."""
+    """Whether a launcher, by its name in the ledger, runs attempts as processes on the machine of their run."""
     kind = LAUNCHER_KINDS.get(recorded)
     return kind is not None and kind.on_this_machine
 
 
 def jobs_outlive_run(recorded: str) -> bool:
-    """Whether jobs may go on without their run, by their launcher's name in the ledger; unknown launchers' may."""
+    """Whether the jobs of a launcher, by its name in the ledger, may continue without their run.
+
+    Those of an unknown launcher may.
+    """
     kind = LAUNCHER_KINDS.get(recorded.removesuffix(PILOTS))
     return kind is None or kind.jobs_outlive_run
 
 
 def settings_of(recorded: str) -> str:
-    """The settings in ``campaign.yaml`` that choose a launcher.
-
-    Args:
-        recorded: the launcher's name in the ledger.
-    """
+    """The settings in ``campaign.yaml`` that choose a launcher, by its name in the ledger."""
     kind = recorded.removesuffix(PILOTS)
     return f"launcher.kind: {kind}" if kind == recorded else f"launcher.kind: {kind} with per_job: parsl"

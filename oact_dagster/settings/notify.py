@@ -1,4 +1,4 @@
-"""The section ``notify``: who hears how the campaign goes."""
+"""The section ``notify``: who is told about the campaign."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ WEBHOOK: Final = "webhook"
 
 
 class NotifySettings(Settings):
-    """Who hears when a campaign pauses, has spent its budget, or is done."""
+    """Who is told when a campaign pauses, has spent its budget, or is done."""
 
     command: tuple[str, ...] = Field(
         default=(),
@@ -29,5 +29,5 @@ class NotifySettings(Settings):
         return (COMMAND,) * bool(self.command) + (WEBHOOK,) * (self.webhook is not None)
 
     def only(self, way: str) -> "NotifySettings":
-        """The settings with one channel only."""
+        """A copy with one channel only."""
         return self.model_copy(update={"webhook": None} if way == COMMAND else {"command": ()})

@@ -1,4 +1,4 @@
-"""The section ``orca``: what ORCA computes, and which ORCA."""
+"""The section ``orca``: the calculation, and the ORCA program that runs it."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ from oact_dagster.settings.base import Settings, Whole
 
 
 class OrcaSettings(Settings):
-    """What ORCA computes, and which ORCA."""
+    """The calculation, and the ORCA program that runs it."""
 
     command: str = Field(
         description="absolute path of the orca program, its name on PATH, or standin (NOT ORCA: for trying things out)"

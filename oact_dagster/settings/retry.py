@@ -1,4 +1,4 @@
-"""The section ``retry``: how often a structure is tried, and how long it rests."""
+"""The section ``retry``: how often a structure is tried, and how long it rests in between."""
 
 from pydantic import Field
 
@@ -6,7 +6,7 @@ from oact_dagster.settings.base import Seconds, Settings, Whole
 
 
 class RetrySettings(Settings):
-    """The budgets of a structure; the ledger counts them."""
+    """The budgets of a structure, which the ledger counts."""
 
     max_failures: Whole = Field(
         default=3, ge=1, description="failed and timed-out attempts after which a structure is set aside"
@@ -19,11 +19,11 @@ class RetrySettings(Settings):
         ge=0,
         description="wait before the first automatic retry, s; it doubles with each retry",
     )
-    # 7 days: the queue takes a later time for the mark of a clock that was set back since.
+    # At most 7 days: the queue takes a later time as a sign that the clock has been set back since.
     longest_delay_s: Seconds = Field(
         default=21600.0, ge=0, le=604800, description="longest wait before an automatic retry, s"
     )
 
     def delay_after(self, attempts: int) -> float:
-        """How long a structure rests after this many failed or lost attempts, s."""
+        """Rest of a structure after this many failed or lost attempts, s."""
         return min(self.longest_delay_s, self.delay_s * 2.0 ** min(max(0, attempts - 1), 60))

@@ -1,4 +1,4 @@
-"""Reading a settings file's YAML."""
+"""Read the YAML of a settings file."""
 
 from typing import Any
 
@@ -6,11 +6,10 @@ import yaml
 
 
 def read_settings(text: str) -> Any:
-    """What a settings file holds.
+    """Read the content of a settings file.
 
     Raises:
-        ValueError: it is not YAML, or a key stands there twice; the text says where and why, to be put after the
-            file's name.
+        ValueError: it is not YAML, or a key is repeated; the text, with line and reason, belongs after the file's name.
     """
     try:
         return yaml.load(text, _UniqueKeys)
@@ -22,13 +21,11 @@ def read_settings(text: str) -> Any:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error: otherwise the last one would win silently."""
+    """A YAML loader that refuses repeated keys, of which the last would silently win."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for (key_node, _), key in reversed(list(zip(node.value, keys, strict=True))):
             if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key} stands there twice", key_node.start_mark
-                )
+                raise yaml.constructor.ConstructorError(None, None, f"{key} is repeated", key_node.start_mark)
         return super().construct_mapping(node, deep)

@@ -1,4 +1,4 @@
-"""What is wrong with settings, in a line that says which key, and what is allowed."""
+"""Explain validation errors of settings on one line, with the key and what is allowed."""
 
 import difflib
 from typing import Any, get_args
@@ -8,37 +8,27 @@ from pydantic.fields import FieldInfo
 
 
 def explain_errors(error: ValidationError, model: type[BaseModel]) -> str:
-    """All that pydantic found, on one line, each with its key and what is allowed.
-
-    Args:
-        error: what it raised.
-        model: the settings that were read.
-    """
+    """All errors that pydantic found in settings of this model, on one line."""
     return "; ".join(explain(item, model) for item in error.errors())
 
 
 def explain(item: Any, model: type[BaseModel]) -> str:
-    """One thing that pydantic found, with its key and what is allowed.
-
-    Args:
-        item: one of ``error.errors()``.
-        model: the settings that were read.
-    """
+    """One of pydantic's ``error.errors()``, with its key and what is allowed."""
     location = [str(part) for part in item["loc"]]
     key = ".".join(location)
     if item["type"] == "extra_forbidden":
-        allowed = _keys_at(model, location[:-1])
+        allowed = list(_model_at(model, location[:-1]).model_fields)
         near = difflib.get_close_matches(location[-1], allowed, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         return f"{key}: no such setting{hint}; allowed: {', '.join(allowed)}"
     if item["type"] == "missing":
-        about = _description(model, location)
+        about = _field(model, location).description
         return f"{key}: is missing" + (f"; give {about}" if about else "")
     if item["type"] in ("tuple_type", "list_type"):
         return f"{key}: must be a list, such as [one, two] (given: {item.get('input')!r})"
     if item["type"] == "dict_type":
         such = [f", such as {example}" for example in _field(model, location).examples or ()]
-        return f"{key}: must hold `key: value` lines{''.join(such[:1])} (given: {item.get('input')!r})"
+        return f"{key}: must contain `key: value` lines{''.join(such[:1])} (given: {item.get('input')!r})"
     if item["type"] == "string_pattern_mismatch":
         return f"{key}: must be letters, digits and _ only (given: {item.get('input')!r})"
     message = str(item["msg"]).removeprefix("Value error, ")
@@ -48,20 +38,12 @@ def explain(item: Any, model: type[BaseModel]) -> str:
     return f"{key}: {message}{shown}" if key else message
 
 
-def _description(model: type[BaseModel], location: list[str]) -> str | None:
-    return _field(model, location).description
-
-
 def _field(model: type[BaseModel], location: list[str]) -> FieldInfo:
     return _model_at(model, location[:-1]).model_fields[location[-1]]
 
 
-def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
-    return list(_model_at(model, location).model_fields)
-
-
 def _model_at(model: type[BaseModel], location: list[str]) -> type[BaseModel]:
-    """The settings at a place, also of the members of a list."""
+    """The model of the settings at a location, which may pass through the members of a list."""
     for part in location:
         if part.isdecimal():
             continue

@@ -132,7 +132,9 @@ def test_cores_follow_the_worker_and_it_is_said(tmp_path: Path, ours: str) -> No
     engine = TestEngine(tmp_path)
     campaign, ledger = campaign_of(tmp_path, engine, 1, cores_per_worker=2)
     events = run(campaign, ledger, 1)
-    assert "orca.n_cores 1 is not launcher.cores_per_worker 2: each calculation gets 2 cores" in notes(events)
+    assert "orca.n_cores 1 differs from launcher.cores_per_worker 2: each calculation gets 2 cores" in notes(
+        events
+    )
     assert ledger.history.attempts(0)[0].n_cores == 2
     text = Path(ledger.structures.of([0])[0].job_dir or "", "orca.inp").read_text()
     assert "nprocs 2" in text.lower()
