@@ -1,1 +1,1 @@
-"""Slurm and Flux: arrays of jobs, their scripts, and the commands that submit, ask and cancel."""
+"""Slurm and Flux: job arrays, their scripts, and the commands that submit, query and cancel."""

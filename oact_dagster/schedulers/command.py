@@ -1,4 +1,4 @@
-"""Running a scheduler's command: an argument list, with a time limit, and never through a shell."""
+"""Run a scheduler's command: an argument list with a time limit, never through a shell."""
 
 import contextlib
 import os
@@ -13,20 +13,19 @@ from oact_dagster.errors import LauncherError
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command printed, and how it ended."""
+    """The output and the exit code of a command."""
 
     command: str
-    """Its name."""
     returncode: int | None
-    """Negative for a signal; None when it was ended at its time limit: what it asked for may have been done."""
+    """Negative for a signal; None after the time limit, when the command may still have had its effect."""
     stdout: str
     stderr: str
 
     @property
     def told(self) -> str:
-        """The line that says most about why it failed."""
+        """The line that best explains why the command failed."""
         if self.returncode is None:
-            return f"{self.command} gave no answer in its time limit"
+            return f"{self.command} did not answer within its time limit"
         lines = [line.strip() for line in (self.stderr or self.stdout).splitlines() if line.strip()]
         return lines[-1] if lines else f"{self.command} ended with exit code {self.returncode}"
 
@@ -43,13 +42,13 @@ def run_command(
 
     Args:
         command: program and arguments.
-        timeout_s: a frozen controller or broker hangs its clients: after this time they are ended, s.
-        folder: where it runs; the current one where it is not given.
-        environment: variables added to ours.
-        without: beginnings of variables that are left out: a user's defaults for the command, such as a filter.
+        timeout_s: time limit, s. A frozen controller or broker would hang its clients for ever.
+        folder: working directory; by default the current one.
+        environment: additional variables.
+        without: prefixes of variables to leave out, such as a user's defaults for the command.
 
     Raises:
-        LauncherError: there is no such program.
+        LauncherError: the program does not exist or cannot be run.
     """
     try:
         process = subprocess.Popen(
@@ -63,7 +62,7 @@ def run_command(
             text=True,
             encoding="utf-8",
             errors="replace",
-            # Ctrl+C in the terminal is for us: a submit that it ended half-way would have to be looked for.
+            # Keep Ctrl+C in the terminal from interrupting a submit, whose jobs would then have to be searched for.
             start_new_session=True,
         )
     except FileNotFoundError as error:
@@ -79,7 +78,7 @@ def run_command(
             out, err = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
             _kill(process)
-            # Not communicate(): what it started might hold its pipes open.
+            # Not communicate(): a child of the command might keep the pipes open.
             return Answer(command[0], None, "", "")
         except BaseException:
             _kill(process)

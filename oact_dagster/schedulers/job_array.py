@@ -1,7 +1,7 @@
-"""Jobs that are submitted in one call, as they lie on disk: which task runs which attempt.
+"""The folder of an array of jobs, submitted in one call: which task runs which attempt.
 
-The folder is written before the scheduler hears of its jobs, and named in their names. So whatever becomes of the
-process that submitted them, and of the answer, each job in the queue can be led back to its attempt.
+The folder is written before the submit, and the names of the jobs contain its name. So each job in the queue can be
+traced to its attempt, even if the submitting process dies or the answer is lost.
 """
 
 import contextlib
@@ -29,30 +29,30 @@ from oact_dagster.schedulers.job_script import (
 from oact_dagster.schedulers.jobs import Job
 
 ARRAYS_FOLDER: Final = ".batches"
-"""Beside the job folders."""
+"""The folder of all arrays, beside the job folders."""
 NAME_PREFIX: Final = "oact-"
 _TASKS: Final = "tasks.tsv"
 _IDS: Final = "job_ids.json"
 _SCRIPT: Final = "job.sh"
 _LOG_LINES: Final = 10
 _SAYS_NOTHING: Final = re.compile(r"flux-shell\[\d+\]: +WARN: ")
-"""Warnings that Flux writes into the log of a healthy job."""
+"""Warnings that Flux writes even into the log of a healthy job."""
 LOG_BYTES: Final = 8192
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceRequest:
-    """What a job asks for."""
+    """The resources that a job asks for."""
 
     n_cores: int
     minutes: int
     memory_mb: int | None
     avoid: tuple[str, ...] = ()
-    """Hosts that it is not to run on."""
+    """Hosts that the job must not run on."""
 
     @classmethod
     def of(cls, job: Job) -> Self:
-        """The request of a job; time limits are whole minutes for every scheduler."""
+        """The request of a job, with its time limit in whole minutes."""
         return cls(job.n_cores, whole_minutes(job.time_limit_s), job.memory_mb, job.avoid)
 
 
@@ -66,16 +66,16 @@ class JobArray:
     folders: Sequence[Path]
     """The job folder of each task."""
     request: ResourceRequest | None = None
-    """None of one that was found again."""
+    """None for an array that was read back from disk."""
 
     @property
     def name(self) -> str:
-        """The job name, which nothing else in the queue has."""
+        """The job name, unique in the queue."""
         return self.folder.name
 
     @property
     def script(self) -> Path:
-        """What each task runs."""
+        """The script that each task runs."""
         return self.folder / _SCRIPT
 
     @classmethod
@@ -92,39 +92,37 @@ class JobArray:
         Args:
             parent: the folder of all arrays.
             jobs: all with the same resource request.
-            environment: what a task sets up.
-            task_variable: of the environment, in which the scheduler tells a job its number in the array, from 0.
-            command: what a task runs in its folder, with the option ``--token``.
+            environment: what each task sets up.
+            task_variable: environment variable in which the scheduler gives a task its number, from 0.
+            command: what each task runs in its job folder, with the option ``--token``.
 
         Raises:
             ValueError: a path has more than one line.
-            OSError: it cannot be written.
+            OSError: the folder cannot be written.
         """
         folder = parent / f"{NAME_PREFIX}{secrets.token_hex(8)}"
-        folder.mkdir(parents=True)
-        try:
-            cls._fill(folder, jobs, environment, task_variable, command)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        return cls(
+        array = cls(
             folder, [job.token for job in jobs], [job.folder for job in jobs], ResourceRequest.of(jobs[0])
         )
+        folder.mkdir(parents=True)
+        try:
+            array._fill(environment, task_variable, command)
+        except BaseException:
+            array.remove()
+            raise
+        return array
 
-    @staticmethod
-    def _fill(
-        folder: Path,
-        jobs: Sequence[Job],
-        environment: JobEnvironment,
-        task_variable: str,
-        command: Sequence[str],
-    ) -> None:
-        rows = [f"{job.token}\t{require_one_line(str(job.folder))}\n" for job in jobs]
+    def _fill(self, environment: JobEnvironment, task_variable: str, command: Sequence[str]) -> None:
+        folder = self.folder
+        rows = [
+            f"{token}\t{require_one_line(str(job_folder))}\n"
+            for token, job_folder in zip(self.tokens, self.folders, strict=True)
+        ]
         (folder / _TASKS).write_text("".join(rows), encoding="utf-8", errors="surrogateescape")
         body = [
-            # Options of the user's may send the log elsewhere; that it is here says that the task began.
+            # This file shows that the task began, even if the user's options send the log elsewhere.
             f'true >>{quoted(folder)}/"${task_variable}.out"',
-            # A task finds its attempt by its number; whether that is still the folder's, the payload looks first.
+            # The task's number gives its attempt. The payload then checks that the folder still belongs to it.
             f'line=$(sed -n "$(({task_variable} + 1))p" -- {quoted(folder / _TASKS)})',
             "token=${line%%$'\\t'*}",
             "folder=${line#*$'\\t'}",
@@ -134,18 +132,18 @@ class JobArray:
             *environment.lines(),
             f'exec {" ".join(map(quoted, command))} --token "$token"',
         ]
-        write_script(folder / _SCRIPT, script_text([], body))
+        write_script(self.script, script_text([], body))
 
     def keep_ids(self, job_ids: Mapping[int, str]) -> None:
-        """Keep the scheduler's answer: the job id of each task.
+        """Save the scheduler's answer, the job id of each task.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
         atomic_write(self.folder / _IDS, json.dumps(job_ids))
 
     def kept_ids(self) -> dict[int, str]:
-        """The job id of each task, as the scheduler answered; empty where no answer was kept."""
+        """The saved job id of each task; empty if no answer was saved."""
         try:
             kept = json.loads((self.folder / _IDS).read_bytes())
             return {int(task): str(job_id) for task, job_id in kept.items()}
@@ -154,22 +152,22 @@ class JobArray:
 
     @property
     def written_at(self) -> float:
-        """When its folder was written, Unix time, s; minus infinity where that is gone."""
+        """When the folder was written, Unix time, s; minus infinity if the folder is gone."""
         try:
             return (self.folder / _TASKS).stat().st_mtime
         except OSError:
             return -math.inf
 
     def log(self, task: int) -> Path:
-        """Where scheduler and script of a task write."""
+        """The log of a task, with the output of scheduler and script."""
         return self.folder / f"{task}.out"
 
     def began(self, task: int) -> bool:
-        """Whether the script of a task was ever started on a node: it makes its log first."""
+        """Whether the script of a task ever started on a node, where it first creates its log."""
         return self.log(task).exists()
 
     def last_lines(self, task: int) -> str:
-        """The last lines of a task's log, once it has ended."""
+        """The last lines of a task's log."""
         try:
             with self.log(task).open("rb") as stream:
                 size = stream.seek(0, os.SEEK_END)
@@ -180,18 +178,18 @@ class JobArray:
         return "\n".join([line for line in lines if not _SAYS_NOTHING.match(line)][-_LOG_LINES:])
 
     def remove_empty_log(self, task: int) -> None:
-        """Remove the log of a task that wrote nothing, where other files show that the task began."""
+        """Remove an empty log, once other files show that the task began."""
         with contextlib.suppress(OSError):
             if not self.log(task).stat().st_size:
                 self.log(task).unlink()
 
     def remove(self) -> None:
-        """Remove the folder of an array that the scheduler has not taken."""
+        """Remove the folder, if the scheduler has not taken the array."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def split(jobs: Sequence[Job], at_most: int) -> Iterator[Sequence[Job]]:
-    """Jobs by their resource request, in their order, at most so many together."""
+    """Group jobs by resource request, in order, into groups of limited size."""
     groups: dict[ResourceRequest, list[Job]] = {}
     for job in jobs:
         groups.setdefault(ResourceRequest.of(job), []).append(job)
@@ -201,7 +199,7 @@ def split(jobs: Sequence[Job], at_most: int) -> Iterator[Sequence[Job]]:
 
 
 def find_arrays(parent: Path, tokens: Collection[str]) -> dict[str, tuple[JobArray, int]]:
-    """The array and the task of attempts, by their tokens; the newest where there are several."""
+    """Find the array and task of each token; the newest array if there are several."""
     wanted = set(tokens)
     found: dict[str, tuple[JobArray, int]] = {}
     folders = parent.glob(f"{NAME_PREFIX}*")

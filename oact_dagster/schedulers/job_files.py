@@ -11,12 +11,12 @@ from oact_dagster.settings.launcher import LauncherSettings
 
 
 def job_file_names() -> set[str]:
-    """The names of these scripts, of all schedulers."""
+    """The names of the scripts of all schedulers."""
     return {scheduler.script_name for scheduler in SCHEDULERS.values()}
 
 
 def job_environment(settings: LauncherSettings) -> JobEnvironment:
-    """What every job of a campaign sets up."""
+    """The environment that every job of a campaign sets up."""
     return JobEnvironment(
         settings.modules, settings.conda_env, settings.setup_lines, conda_base=settings.conda_base
     )
@@ -29,10 +29,7 @@ def job_file(
     command: Sequence[str],
     token: str | None = None,
 ) -> dict[str, str]:
-    """The name and the text of a job folder's script; empty for a launcher that is not a scheduler.
-
-    See :func:`job_file_text`.
-    """
+    """The name and text of a job folder's script (see :func:`job_file_text`); empty without a scheduler."""
     scheduler = make_scheduler(settings)
     if scheduler is None:
         return {}
@@ -51,17 +48,17 @@ def job_file_text(
     """The text of a job folder's script.
 
     Args:
-        scheduler: whose directives it holds.
-        folder: where the script will be; absolute.
-        request: what the job asks for.
+        scheduler: gives the directives.
+        folder: the job folder; absolute.
+        request: the resources.
         command: the engine with its arguments.
-        environment: what is set up first.
-        token: of the attempt. Where a job of it runs already, the script runs nothing. None: there is no attempt.
+        environment: what the script sets up first.
+        token: the attempt's token; the script does nothing if a job of the attempt already runs. None: no attempt.
 
     Raises:
         ValueError: a value has more than one line.
     """
-    # The payload takes the script's place, so that signals reach it.
+    # The payload replaces the shell, so that signals reach it.
     payload = [*PAYLOAD, *(["--token", token] if token is not None else []), "--", *command]
     return script_text(
         [*map(require_one_line, scheduler.script_lines(folder, request))],

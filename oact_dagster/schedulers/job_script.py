@@ -1,4 +1,4 @@
-"""What the job scripts of all schedulers have in common: the environment that they set up, and safe quoting."""
+"""The common parts of all schedulers' job scripts: environment, directives and safe quoting."""
 
 import hashlib
 import math
@@ -13,41 +13,38 @@ from pathlib import Path
 from oact_dagster.files import atomic_write
 
 PAYLOAD = (sys.executable, "-P", "-m", "oact_dagster.launchers.payload")
-"""The payload's command. -P: the job folder does not become a place that modules are imported from."""
+"""The payload's command. With -P, Python imports nothing from the job folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobEnvironment:
-    """What a job sets up before it runs the payload."""
+    """The environment that a job sets up before it runs the payload."""
 
     modules: Sequence[str] = ()
     conda_env: str | None = None
     setup_lines: Sequence[str] = ()
-    """Lines of bash as the user wrote them: the only text that a shell reads as code."""
+    """The user's lines of bash, the only text that the shell takes as code."""
     ld_library_path: str | None = None
-    """Put before what is there."""
+    """Prepended to the variable of this name."""
     conda_base: str | None = None
-    """Where conda is installed; None: the one on PATH."""
+    """Where conda is installed; None: the conda on PATH."""
 
     def lines(self) -> list[str]:
-        """The lines of bash that set it up.
+        """The lines of bash that set up the environment.
 
         Raises:
             ValueError: a value has more than one line.
         """
         found = []
         if self.modules:
-            # What is computed without it would only fail, structure after structure.
+            # Without the modules, one structure after the other would fail.
             found.append(f"module load {' '.join(map(quoted, self.modules))} || exit 5")
         if self.conda_env is not None:
-            # A job's bash is no login shell: conda's function must be made first.
-            made = 'eval "$("${CONDA_EXE:-conda}" shell.bash hook)"'
+            # A job's bash is not a login shell, so conda's shell function must be defined first.
+            hook = 'eval "$("${CONDA_EXE:-conda}" shell.bash hook)"'
             if self.conda_base is not None:
-                made = f". {quoted(f'{self.conda_base}/etc/profile.d/conda.sh')}"
-            found += [
-                f"{made} || exit 5",
-                f"conda activate {quoted(self.conda_env)} || exit 5",
-            ]
+                hook = f". {quoted(f'{self.conda_base}/etc/profile.d/conda.sh')}"
+            found += [f"{hook} || exit 5", f"conda activate {quoted(self.conda_env)} || exit 5"]
         if self.ld_library_path is not None:
             found.append(
                 f"export LD_LIBRARY_PATH={quoted(self.ld_library_path)}"
@@ -58,15 +55,15 @@ class JobEnvironment:
 
 @dataclass(frozen=True, slots=True)
 class Directives:
-    """What a job asks its scheduler for: the same in a submit and in the script of a job folder."""
+    """A job's options, the same for a submit and for the script of a job folder."""
 
     named: Mapping[str, str | int | None]
-    """Options with their values; an option without a value is left out."""
+    """Options with their values; an option whose value is None is left out."""
     extra: Sequence[str] = ()
-    """Options as the user wrote them; they come last, and so win."""
+    """The user's own options; they come last, and so win."""
 
     def options(self) -> list[str]:
-        """As arguments of the command that submits."""
+        """The options as arguments of the submit command."""
         return [
             *(
                 f"{name}={value}" if name.startswith("--") else f"{name}{value}"
@@ -77,19 +74,19 @@ class Directives:
         ]
 
     def lines(self, mark: str, quote: Callable[[str], str], short: Mapping[str, str]) -> list[str]:
-        """As lines of a script.
+        """The options as lines of a script.
 
         Args:
-            mark: what each begins with.
-            quote: makes one word of a value.
-            short: names of options that are written in another way.
+            mark: the beginning of each line.
+            quote: turns a value into one word.
+            short: other names for some of the options.
 
         Raises:
             ValueError: a value has more than one line.
         """
         return [
             *(
-                # What begins with a dash would be taken for another option.
+                # After a space, a value that begins with a dash would be read as another option.
                 f"{mark} {short.get(name, name)}{'=' if str(value).startswith('-') else ' '}{quote(str(value))}"
                 for name, value in self.named.items()
                 if value is not None
@@ -99,16 +96,16 @@ class Directives:
 
 
 def whole_minutes(seconds: float) -> int:
-    """A time limit as schedulers take it: 1 min at least, and rounded up."""
-    # 0.55 h are 1980.0000000000002 s, and no minute more.
+    """A time limit in minutes, rounded up, at least 1."""
+    # 0.55 h are 1980.0000000000002 s, which must not become 34 min.
     return max(1, math.ceil(round(seconds / 60, 6)))
 
 
 def require_one_line(value: str) -> str:
-    """The value itself.
+    """Return the value unchanged.
 
     Raises:
-        ValueError: it has more than one line, or a NUL: what follows would be read as a line of its own.
+        ValueError: it has more than one line, of which the second would count as code or directive, or a NUL.
     """
     if any(character in value for character in "\n\r\0"):
         raise ValueError(f"{value!r}: must be one line")
@@ -116,7 +113,7 @@ def require_one_line(value: str) -> str:
 
 
 def quoted(value: str | Path) -> str:
-    """A value that bash takes as one word, whatever is in it.
+    """Quote a value for bash, so that it is one word whatever it contains.
 
     Raises:
         ValueError: it has more than one line.
@@ -125,31 +122,22 @@ def quoted(value: str | Path) -> str:
 
 
 def by_hand_name(folder: Path) -> str:
-    """The name of the job that somebody submits by hand from a job folder's script.
+    """The name of a job that a user submits with a job folder's script.
 
-    It holds the name of the folder, for whoever reads the queue, and a hash of the folder's real path, so that no
-    other campaign has it.
+    The folder's name makes it readable in the queue. A hash of the folder's real path makes it unique among campaigns.
     """
     digest = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:12]
     return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', folder.name)}-{digest}"
 
 
 def script_text(directives: Sequence[str], body: Sequence[str]) -> str:
-    """A bash script."""
-    return "\n".join(
-        [
-            "#!/bin/bash",
-            *directives,
-            # A signal that comes before the payload can take it must not end the script.
-            "trap '' USR1",
-            *body,
-            "",
-        ]
-    )
+    """The text of a bash script."""
+    # A signal that arrives before the payload can handle it must not end the script.
+    return "\n".join(["#!/bin/bash", *directives, "trap '' USR1", *body, ""])
 
 
 def write_script(path: Path, text: str) -> Path:
-    """Write a script that can be executed.
+    """Write an executable script.
 
     Raises:
         OSError: it cannot be written.

@@ -1,4 +1,4 @@
-"""Jobs: what is handed over, and what its scheduler, or this machine, says of it."""
+"""A job to submit, and the state that its scheduler, or this machine, reports."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,67 +7,66 @@ from typing import Final
 
 
 class Phase(StrEnum):
-    """Where a job is."""
+    """The phase of a job's life."""
 
     QUEUED = "queued"
     RUNNING = "running"
     ENDED = "ended"
     UNKNOWN = "unknown"
-    """The scheduler does not know it (any more); by itself that decides nothing."""
+    """The scheduler does not know the job (any more), which alone decides nothing."""
 
 
 class Cause(StrEnum):
-    """Why a job ended, as far as whoever ran it tells."""
+    """Why a job ended, according to whatever ran it."""
 
     ITSELF = "itself"
-    """Its command ended, well or not; or nothing is said of it."""
+    """Its command ended, well or not, or no cause is known."""
     TIME_LIMIT = "time limit"
     OUT_OF_MEMORY = "out of memory"
     NODE_FAILED = "node failed"
     PREEMPTED = "preempted"
     CANCELLED = "cancelled"
     WITHDRAWN = "withdrawn"
-    """It was taken back while it was queued: its command never ran."""
+    """It was taken back from the queue, so its command never ran."""
     OUT_OF_TIME = "out of time"
-    """It was never started, since it could not have ended in time."""
+    """It was not started, because it could not have ended in time."""
     NOT_STARTED = "not started"
     """Its command could not be started."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobCosts:
-    """What a job took, as its scheduler's accounting tells; None for what it does not tell."""
+    """The costs of a job from its scheduler's accounting; None for those that it does not give."""
 
     elapsed_s: float | None = None
     cpu_time_s: float | None = None
-    """Of all its processes, user and system."""
+    """User and system time of all its processes."""
     max_rss_mb: float | None = None
-    """Its largest memory."""
     node: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """What the scheduler says of a job."""
+    """The state of a job as its scheduler reports it."""
 
     phase: Phase
     final: str = ""
     """How it ended, in the scheduler's own words (``exit 0``, ``TIMEOUT``): for people, never compared."""
     cause: Cause = Cause.ITSELF
     reason: str = ""
-    """Why a queued job waits, in the scheduler's own words; why an ended one was not started."""
+    """Why a queued job waits, in the scheduler's own words, or why an ended job was not started."""
     stuck: str = ""
-    """The reason of a queued job that may wait for ever, with what to do; empty while it only waits for its turn."""
+    """Why a queued job may wait for ever, and what to do; empty if it only waits for its turn."""
     log: str = ""
-    """The last lines that scheduler and job script wrote, once it has ended."""
+    """The last lines of scheduler and job script, once the job has ended."""
     costs: JobCosts = JobCosts()
-    """Once it has ended."""
+    """Known once the job has ended."""
     returncode: int | None = None
-    """Exit code of a payload that we ran ourselves, negative for a signal; None of a scheduler's job."""
+    """Exit code of a payload run on this machine, negative for a signal; None for a scheduler's job."""
 
 
 def ended_with(returncode: int) -> JobState:
-    """The state of a job whose command has ended, by its exit code; a negative one is a signal."""
+    """The state of a job whose command ended with this exit code; a negative one is a signal."""
     final = f"signal {-returncode}" if returncode < 0 else f"exit {returncode}"
     return JobState(Phase.ENDED, final, returncode=returncode)
 
@@ -78,25 +77,25 @@ def not_started(reason: str) -> JobState:
 
 
 def out_of_time(reason: str) -> JobState:
-    """The state of a job that was not started, since it could not have ended in time."""
+    """The state of a job that was not started because it could not have ended in time."""
     return JobState(Phase.ENDED, "out of time", Cause.OUT_OF_TIME, reason)
 
 
 WITHDRAWN: Final = JobState(Phase.ENDED, "never started", Cause.WITHDRAWN)
-"""The state of a job that was taken back while it was queued."""
+"""The state of a job that was taken back from the queue."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One attempt, ready to be started."""
+    """One attempt, ready to start."""
 
     token: str
     folder: Path
     n_cores: int
     time_limit_s: float = 7200.0
     memory_mb: int | None = None
-    """What to ask for with all its processes; None leaves it to the scheduler."""
+    """Memory to request for all its processes; None leaves it to the scheduler."""
     expected_cost: float = 0.0
-    """How dear it is against the others, in a unit without meaning; 0 where that is not known."""
+    """Cost relative to other jobs, in arbitrary units; 0 if unknown."""
     avoid: tuple[str, ...] = ()
-    """Hosts on which earlier attempts failed by no fault of theirs."""
+    """Hosts on which earlier attempts failed through no fault of their own."""

@@ -1,4 +1,4 @@
-"""What the launchers of Slurm and Flux want of their scheduler."""
+"""The protocol that a scheduler implements, and the types in it."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from oact_dagster.settings.launcher import LauncherSettings
 
 @dataclass(frozen=True, slots=True)
 class JobOptions:
-    """What every job of a campaign asks for besides cores, time and memory."""
+    """The options of every job of a campaign, besides cores, time and memory."""
 
     queue: str | None = None
     qos: str | None = None
@@ -21,11 +21,11 @@ class JobOptions:
     constraint: str | None = None
     extra: Sequence[str] = ()
     signal_before_limit_s: float = 120.0
-    """How long before its time limit a job is told to end its calculation, s; at most a quarter of the limit."""
+    """How long before its time limit a job gets a signal to end its calculation, s; at most a quarter of the limit."""
 
     @classmethod
     def of(cls, settings: LauncherSettings) -> Self:
-        """The options of a campaign's jobs."""
+        """The options in a campaign's settings."""
         return cls(
             settings.queue,
             settings.qos,
@@ -37,15 +37,15 @@ class JobOptions:
 
 
 class Reply(StrEnum):
-    """What a scheduler said to a submit."""
+    """The outcome of a submit."""
 
     TAKEN = "taken"
     REFUSED = "refused"
-    """It will not take these jobs."""
+    """The scheduler will not take these jobs."""
     FULL = "full"
-    """It takes no more for now: a limit on submitted jobs."""
+    """It takes no more jobs for now, because of a limit on submitted jobs."""
     UNCLEAR = "unclear"
-    """The answer was lost: it may have them."""
+    """The answer was lost, so the scheduler may have the jobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +54,25 @@ class SubmitAnswer:
 
     reply: Reply
     job_ids: Mapping[int, str] = field(default_factory=dict)
-    """Of each task that was taken."""
+    """The job id of each task that was taken."""
     told: str = ""
-    """Its words, in one line."""
+    """The scheduler's message, on one line."""
     unknown_hosts: Collection[str] = ()
-    """Hosts to avoid that it refused because it does not know them."""
+    """Hosts to avoid that the scheduler does not know, and refused for that reason."""
 
 
 ArrayNames = Mapping[str, str]
-"""Job ids, each with the name of the array that it was submitted in; empty where the array's folder is gone."""
+"""Job ids, each with the name of its array; the name is empty if the array's folder is gone."""
 
 
 def is_ours(job_name: str, array_name: str) -> bool:
-    """Whether the job that has one of our ids is still ours.
+    """Whether a job with one of our ids is still ours.
 
-    A scheduler that was set up anew, and another Flux instance, give out the same ids again.
+    Schedulers use ids again, for example after a new set-up or in another Flux instance.
 
     Args:
-        job_name: of its array, as the scheduler has it.
-        array_name: of the array that we submitted; empty where that is not known.
+        job_name: the array's name according to the scheduler.
+        array_name: the name of the array that we submitted; empty if unknown.
     """
     return job_name == array_name if array_name else job_name.startswith(NAME_PREFIX)
 
@@ -83,73 +83,70 @@ class PlannedJobs:
 
     request: ResourceRequest
     whose: str
-    """Of which structures, for messages."""
+    """The structures that need them, for messages."""
     longest_minutes: int | None = None
-    """The longest time limit that a retry of one may ask for; None where none is set."""
+    """The longest time limit that a retry may request; None if unlimited."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a scheduler says of a campaign's jobs before any is submitted."""
+    """An answer of the scheduler about a campaign's jobs, before any is submitted."""
 
     text: str
     blocks: bool = False
-    """They would be refused, or never start."""
+    """The jobs would be refused, or never start."""
 
 
 class Scheduler(Protocol):
-    """A scheduler's commands. Where it does not answer, NoAnswerError is raised and nothing is known."""
+    """The commands of a scheduler. Each raises NoAnswerError if the scheduler does not answer."""
 
     kind: str
     why_unknown: str
-    """Why it may not know jobs that were submitted to it, as a clause."""
+    """Why it may not know a job that was submitted to it, as a clause."""
     task_variable: str
-    """Of a job's environment: its number in its array."""
+    """Environment variable with a job's number in its array."""
     script_name: str
-    """The name of the script in a job folder, by which a user submits it by hand."""
+    """The name of the script in a job folder with which a user can submit that calculation."""
 
     def __init__(self, options: JobOptions, timeout_s: float) -> None:
-        """Make it: with the options of every job, and the time limit of each command, s."""
+        """Take the options of every job, and the time limit of each command, s."""
 
     def script_lines(self, folder: Path, request: ResourceRequest) -> Sequence[str]:
-        """The directives of that script, a line each: they ask for what a submit asks for.
+        """The directives of that script, one on each line. They request the same as a submit.
 
         Raises:
             ValueError: a value has more than one line.
         """
 
     def largest_array(self) -> int:
-        """How many jobs one call may submit."""
+        """The largest number of jobs in one submit."""
 
     def submit(self, array: JobArray) -> SubmitAnswer:
         """Submit all tasks of an array."""
 
     def find(self, arrays: Collection[JobArray]) -> Mapping[str, Mapping[int, str]]:
-        """The job ids of each task of these arrays, by the array's name; also of those that ended a moment ago."""
+        """Find the job ids of all tasks of these arrays, by array name, including jobs that have just ended."""
 
     def active(self, names: Collection[str]) -> Mapping[str, str]:
-        """The ids of jobs with these names that wait or run, by name."""
+        """Find the ids of waiting and running jobs with these names, by name."""
 
     def states(self, names: ArrayNames) -> Mapping[str, JobState]:
-        """The states of jobs.
-
-        A job that the scheduler does not know is left out, and so is one whose id somebody else's job has now.
-        """
+        """The states of jobs, without those that are unknown or whose id now belongs to another job."""
 
     def knows_ended_for_s(self) -> float:
-        """How long it certainly knows a job that has ended, s; 0 where nothing follows from its not knowing one."""
+        """How long the scheduler is sure to know an ended job, s; 0 if an unknown job proves nothing."""
 
     def cancel(self, names: ArrayNames) -> None:
-        """End jobs that are still ours."""
+        """Cancel jobs that are still ours."""
 
     def hosts(self) -> Collection[str] | None:
-        """The nodes on which jobs of ours may run, as the scheduler names them; None where it does not tell."""
+        """The nodes that may run our jobs, as the scheduler names them; None if it does not say."""
 
     def how_to_cancel(self, job_ids: Collection[str], names: Collection[str]) -> str:
-        """The command by which a user ends these jobs, which are all jobs of the arrays with these names."""
+        """The command with which a user cancels these jobs, which are all jobs of the arrays with these names."""
 
     def examine(self, wanted: Sequence[PlannedJobs]) -> Iterator[Finding]:
-        """Ask whether jobs would be taken, and could start; nothing is submitted."""
+        """Ask whether jobs would be accepted and could start, without submitting any."""
 
     def why_pending(self, reason: str) -> str | None:
-        """What a user should know of a reason to wait; None for one that passes by itself."""
+        """What a user should know about a job's reason to wait; None if the reason passes by itself."""

@@ -1,4 +1,4 @@
-"""The schedulers that there are, and the one that a campaign's settings ask for."""
+"""All schedulers, and the choice of one by a campaign's settings."""
 
 from typing import Final
 
@@ -12,6 +12,6 @@ SCHEDULERS: Final[dict[str, type[Scheduler]]] = {"slurm": Slurm, "flux": Flux}
 
 
 def make_scheduler(settings: LauncherSettings) -> Scheduler | None:
-    """The scheduler of ``launcher.kind``; None where there is none, or Parsl speaks to it."""
+    """The scheduler of ``launcher.kind``; None if there is none, or only Parsl uses it."""
     scheduler = SCHEDULERS.get(settings.kind)
     return None if scheduler is None else scheduler(JobOptions.of(settings), settings.command_timeout_s)

@@ -373,7 +373,7 @@ def test_a_job_that_is_held_waits_for_a_hand() -> None:
 def test_a_frozen_broker_hangs_no_run(tmp_path: Path, flux: StandIn, engine: TestEngine) -> None:
     flux.fault("hang")
     client = Flux(JobOptions(), 0.5)
-    with pytest.raises(NoAnswerError, match="gave no answer in its time limit"):
+    with pytest.raises(NoAnswerError, match="did not answer within its time limit"):
         client.states({"fAPQFGw9": ""})
 
 

@@ -44,7 +44,7 @@ TINY = LauncherKind("tiny", "Tiny jobs", program="tsub", jobs_outlive_run=True)
 
 # schedulers/tiny.py: a class.
 def directives(options: JobOptions, request: ResourceRequest) -> Directives:
-    """What a job asks for, in a script and in a submit alike."""
+    """A job's directives, the same in a script and in a submit."""
     return Directives(
         {"--cores": request.n_cores, "--minutes": request.minutes, "--queue": options.queue}, options.extra
     )

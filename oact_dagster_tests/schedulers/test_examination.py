@@ -150,7 +150,7 @@ def test_what_passes_is_a_note(tmp_path: Path, slurm: RealSlurm) -> None:
     assert down == "partition last is DOWN: its jobs wait until it is up"
     assert (
         account
-        == "launcher.allocation dnn-sim: this Slurm takes any, so whether it is right could not be asked"
+        == "launcher.allocation dnn-sim: this Slurm accepts any value, so this one could not be checked"
     )
 
 
@@ -181,7 +181,7 @@ def test_a_frozen_slurm_costs_one_line_and_not_the_rest_of_the_check(
     slurm.thaw()
     assert (report.rows, report.runnable, report.blocking) == (2, 2, [])
     assert report.notes == [
-        "slurm does not answer (scontrol gave no answer in its time limit): could not ask whether it would take the"
+        "slurm does not answer (scontrol did not answer within its time limit): could not ask whether it would take the"
         " jobs"
     ]
 
@@ -245,7 +245,7 @@ MIXED = {
         ),
         (
             {"queue": "pbatch", "allocation": "dnn-sim"}, {}, [],
-            ["Flux was not asked whether bank dnn-sim is accepted: a submit tells"],
+            ["could not ask whether Flux accepts bank dnn-sim: only a submit will show it"],
         ),
         (
             {"resources": [{"max_atoms": 9, "n_cores": 65}]}, MIXED,
@@ -322,7 +322,7 @@ def test_a_frozen_flux_and_one_without_a_broker_cost_one_line(tmp_path: Path, fl
     report = checked(tmp_path, "flux", command_timeout_s=0.5)
     assert (report.runnable, report.blocking) == (2, [])
     assert report.notes == [
-        "flux does not answer (flux gave no answer in its time limit): could not ask whether it would take the jobs"
+        "flux does not answer (flux did not answer within its time limit): could not ask whether it would take the jobs"
     ]
     flux.fault("no-broker")
     (note,) = check_campaign(campaign(tmp_path / "other", "flux")).notes

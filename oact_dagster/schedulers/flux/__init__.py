@@ -1,1 +1,1 @@
-"""Flux: jobs submitted in bulk, to the system's instance or to the one of an allocation."""
+"""Flux: jobs submitted in bulk, to the system's instance or to that of an allocation."""

@@ -1,7 +1,7 @@
-"""Flux's commands: submit, jobs, cancel. Each is given a time limit: a frozen broker hangs its clients for ever.
+"""Flux's commands: submit, jobs, cancel. Each has a time limit, because a frozen broker hangs its clients for ever.
 
-A user's history in Flux may be long: it is kept as long as the site does not purge it. So nothing here lists jobs that
-ended before ours were submitted: states are asked by id, and look-ups by name go back to the submit only.
+Flux keeps a user's history until the site purges it, so it may be long. Nothing here lists jobs that ended before ours
+were submitted: states are queried by id, and searches by name go back only to the submit.
 """
 
 import math
@@ -30,10 +30,10 @@ from oact_dagster.schedulers.protocol import (
 )
 
 LARGEST_BULK: Final = 500
-"""Jobs in one call, which takes some 10 ms for each of them."""
+"""Jobs in one submit, which takes about 10 ms for each."""
 _IDS_AT_ONCE: Final = 500
 CLOCKS_DIFFER_S: Final = 600.0
-"""By how much the clocks of the broker and of the file system may differ, s."""
+"""Allowed difference between the clocks of the broker and of the file system, s."""
 _ASCII_IDS: Final = {"FLUX_F58_FORCE_ASCII": "1"}
 _FULL: Final = re.compile(r"max\w*[ _-](?:active|running|submitted)?[ _-]*jobs", re.IGNORECASE)
 _ENDED: Final = re.compile(r"is inactive|unknown|No such", re.IGNORECASE)
@@ -42,7 +42,7 @@ _UNKNOWN_HOST: Final = re.compile(r"host '([^']+)' not found")
 
 
 class Flux:
-    """A Flux instance, as ``flux`` on PATH reaches it.
+    """The Flux instance that ``flux`` on PATH reaches.
 
     Args:
         options: of every job.
@@ -59,13 +59,13 @@ class Flux:
         self._timeout_s = timeout_s
 
     def largest_array(self) -> int:
-        """One submit takes any number; this many are handed over in reasonable time."""
+        """Flux takes any number in one submit; this one takes a reasonable time."""
         return LARGEST_BULK
 
     def submit(self, array: JobArray) -> SubmitAnswer:
         """Submit all tasks of an array in one call.
 
-        Flux prints the ids in no certain order. The names of the jobs tell which is which.
+        Flux prints the ids in no fixed order; the names of the jobs tell which is which.
         """
         answer = self._run(self.submit_command(array), array.folder)
         printed = answer.stdout.split()
@@ -76,9 +76,10 @@ class Flux:
                 found = _tasks([array], self._jobs_by_id(printed)).get(array.name, {})
             except NoAnswerError as error:
                 return SubmitAnswer(Reply.UNCLEAR, told=str(error))
-            # Flux may list a job a moment after it has taken it.
+            # Flux may take a moment to list a new job.
             if len(found) < len(printed):
-                return SubmitAnswer(Reply.UNCLEAR, told=f"{len(found)} of {len(printed)} jobs are listed yet")
+                message = f"only {len(found)} of {len(printed)} jobs are listed so far"
+                return SubmitAnswer(Reply.UNCLEAR, told=message)
             return SubmitAnswer(Reply.TAKEN, found, _words(answer))
         reply = Reply.FULL if _FULL.search(answer.stderr) else Reply.REFUSED
         return SubmitAnswer(
@@ -86,9 +87,9 @@ class Flux:
         )
 
     def submit_command(self, array: JobArray) -> list[str]:
-        """The command that submits an array, to be run in its folder: Flux would read braces in a path."""
+        """The command that submits an array. Run it in the array's folder: Flux gives braces in a path a meaning."""
         if array.request is None:
-            raise ValueError(f"{array.name}: what its jobs ask for is not known")
+            raise ValueError(f"{array.name}: its resource request is unknown")
         last = len(array.tokens) - 1
         return [
             "flux",
@@ -107,11 +108,11 @@ class Flux:
         return script_lines(self._options, folder, request)
 
     def _asked(self, request: ResourceRequest) -> list[str]:
-        """What a job asks for, as options of ``flux submit``."""
+        """A job's options for ``flux submit``."""
         return directives(self._options, request).options()
 
     def find(self, arrays: Collection[JobArray]) -> Mapping[str, Mapping[int, str]]:
-        """Look jobs up by name, among those that are active or have ended since the first array was written."""
+        """Search by name among the jobs that are active or ended after the first array was written."""
         written = min((array.written_at for array in arrays), default=0.0)
         since = 0 if math.isinf(written) else max(0, int(written - CLOCKS_DIFFER_S))
         answer = self._run(["flux", "jobs", "-c0", "--json", f"--since={since}"])
@@ -120,7 +121,7 @@ class Flux:
         return _tasks(arrays, _read(answer))
 
     def active(self, names: Collection[str]) -> Mapping[str, str]:
-        """Look among the jobs that have not ended, whatever their names."""
+        """Search among all jobs that have not ended."""
         answer = self._run(["flux", "jobs", "-c0", "--json"])
         if answer.returncode != 0:
             raise NoAnswerError(_words(answer))
@@ -128,7 +129,7 @@ class Flux:
         return {name: found[name] for name in names if name in found}
 
     def states(self, names: ArrayNames) -> Mapping[str, JobState]:
-        """Ask for these jobs alone: the user's other ones, and all that ended before, cost nothing."""
+        """Query only these jobs, so that the user's other and earlier jobs cost nothing."""
         return {
             job_id: job_state(job)
             for job_id, job in self._jobs_by_id(list(names)).items()
@@ -136,11 +137,11 @@ class Flux:
         }
 
     def knows_ended_for_s(self) -> float:
-        """Flux names what was cancelled while it waited, too: nothing has to be concluded."""
+        """Flux also lists jobs that were cancelled while waiting, so an unknown job proves nothing."""
         return 0.0
 
     def cancel(self, names: ArrayNames) -> None:
-        """End jobs; those that have ended, or are somebody else's by now, are passed over."""
+        """Cancel jobs, except those that have ended or now belong to somebody else."""
         wanted = [job_id for job_id, state in self.states(names).items() if state.phase is not Phase.ENDED]
         for some in _chunks(wanted):
             answer = self._run(["flux", "cancel", *some])
@@ -149,7 +150,7 @@ class Flux:
                 raise NoAnswerError(_words(answer))
 
     def how_to_cancel(self, job_ids: Collection[str], names: Collection[str]) -> str:
-        """By name: every job has an id of its own."""
+        """Cancel by name, because every job has its own id."""
         return "; ".join(f"flux pkill {name}-" for name in names) or f"flux cancel {' '.join(job_ids)}"
 
     def hosts(self) -> Collection[str] | None:
@@ -162,17 +163,17 @@ class Flux:
         return examine(wanted, bank=self._options.allocation, asked=self._asked, run=self._run, words=_words)
 
     def why_pending(self, reason: str) -> str | None:
-        """Flux refuses what can never start; what is held waits for a hand."""
-        return "they are held: `flux job urgency ID 16` lets one go" if reason == HELD else None
+        """Flux refuses jobs that can never start, so only held jobs wait for the user."""
+        return "they are held: `flux job urgency ID 16` releases one" if reason == HELD else None
 
     def _jobs_by_id(self, job_ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-        """What Flux says of jobs, by their ids; those that it does not know are left out."""
+        """Flux's records of jobs, by id; unknown jobs are left out."""
         found: dict[str, Mapping[str, Any]] = {}
         for some in _chunks(job_ids):
             answer = self._run(["flux", "jobs", "--json", *some])
             if answer.returncode != 0:
                 complaints = [line.strip() for line in answer.stderr.splitlines() if line.strip()]
-                # It knows none of them. Where it knows one, it prints that, and ends with exit code 0.
+                # Flux knows none of them. If it knows one, it prints that one and ends with exit code 0.
                 if answer.returncode is None or not all(map(_UNKNOWN_ID.fullmatch, complaints or [""])):
                     raise NoAnswerError(_words(answer))
                 continue
@@ -184,7 +185,7 @@ class Flux:
 
 
 def _array_and_task(job: Mapping[str, Any]) -> tuple[str, str]:
-    """The name of a job's array, and the number of its task in it; both empty for a name that has none."""
+    """The name of a job's array and the number of its task; without a dash in the job's name, the array is empty."""
     array, _, task = str(job.get("name", "")).rpartition("-")
     return array, task
 
@@ -212,7 +213,7 @@ def _chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _words(answer: Answer) -> str:
-    """Flux's own words, in one line; in a bulk most jobs meet with the same."""
+    """Flux's own words on one line; in a bulk, most jobs get the same ones."""
     lines = [
         re.sub(r"^(?:cc=\d+: |flux-\w+: ERROR: |flux \w+: error: )+", "", line.strip())
         for line in answer.stderr.splitlines()

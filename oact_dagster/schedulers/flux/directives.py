@@ -1,4 +1,4 @@
-"""What a Flux job asks for: as options of flux submit, and as ``#flux:`` lines of a script for flux batch."""
+"""A Flux job's directives: options of flux submit, and ``#flux:`` lines of a script for flux batch."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,17 +13,17 @@ _SHORT: Final = {"--queue": "-q", "--bank": "-B"}
 
 
 def directives(options: JobOptions, request: ResourceRequest, *, batch: bool = False) -> Directives:
-    """What a job asks for, in a script and in a submit alike.
+    """A job's directives, the same in a script and in a submit.
 
     Args:
         options: of every job.
-        request: of this one.
-        batch: in the words of flux batch, which counts slots of one core. flux submit counts tasks, and starts each:
-            its one task gets all cores.
+        request: of this job.
+        batch: for flux batch, which counts slots of one core each. flux submit starts tasks, so its one task gets all
+            cores.
     """
     return Directives(
         {
-            # One node: without a number of them Flux takes no --exclusive.
+            # Flux accepts --exclusive only with a number of nodes.
             "-N": 1,
             **({"-n": request.n_cores} if batch else {"-n": 1, "-c": request.n_cores}),
             "-t": f"{request.minutes}m",
@@ -42,23 +42,17 @@ def script_lines(options: JobOptions, folder: Path, request: ResourceRequest) ->
         ValueError: a value has more than one line.
     """
     asked = directives(options, request, batch=True)
-    # No {{id}} in the log's name: that puts a letter into it which many programs cannot read.
-    named = {
-        "--job-name": by_hand_name(folder),
-        **asked.named,
-        "--output": str(folder / "flux_job.out"),
-    }
+    # No {{id}} in the log's name: it would contain a letter (ƒ) that many programs cannot read.
+    log = str(folder / "flux_job.out")
+    named = {"--job-name": by_hand_name(folder), **asked.named, "--output": log}
     return replace(asked, named=named).lines("#flux:", quoted, _SHORT)
 
 
 def requires(constraint: str | None, avoid: Sequence[str]) -> str | None:
-    """What ``--requires`` is given: terms with spaces between them must all hold, and ``-host:NAME`` excludes a host.
+    """The value of ``--requires``: the user's constraint without the hosts to avoid.
 
-    From flux-submit(1), section CONSTRAINTS, and RFC 35 (constraint query syntax).
-
-    Args:
-        constraint: the user's, perhaps with operators of its own.
-        avoid: hosts.
+    All terms separated by spaces must hold, and ``-host:NAME`` excludes a host; see flux-submit(1), section
+    CONSTRAINTS, and RFC 35 (constraint query syntax). The constraint may have operators of its own.
     """
     if not avoid:
         return constraint

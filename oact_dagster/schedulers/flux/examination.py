@@ -1,7 +1,7 @@
-"""Asking Flux, before anything is submitted, whether it would take a campaign's jobs, and could ever start them.
+"""Ask Flux, before anything is submitted, whether it would accept a campaign's jobs and could ever start them.
 
-It is asked for its queues and their limits, as flux-queue(1) describes, and for its nodes. A submit that is not made
-shows whether the options, such as a constraint, can be read. No command tells whether a bank is accepted.
+The sources are its queues with their limits (flux-queue(1)), its nodes, and a dry run of the submit, which shows
+whether options such as a constraint are readable. No command says whether a bank is accepted.
 """
 
 import math
@@ -43,12 +43,12 @@ _SECONDS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 @dataclass(frozen=True, slots=True)
 class _Queue:
     name: str
-    """Empty for that of an instance without queues."""
+    """Empty in an instance without queues."""
     is_default: bool
     submission: str
     scheduling: str
     limit_s: float | None
-    """Of one job; None where Flux does not say it in a way that is known here."""
+    """Time limit of one job; None if Flux's answer is not understood."""
     max_cores: float
     """Of one job."""
     max_nodes: float
@@ -66,17 +66,17 @@ def examine(
     run: Run,
     words: Words,
 ) -> Iterator[Finding]:
-    """Ask whether jobs would be taken, and whether any node could run them.
+    """Ask whether jobs would be accepted, and whether any node could run them.
 
     Args:
         wanted: the jobs.
-        bank: theirs; None for the default one.
-        asked: the options of ``flux submit`` for a request.
+        bank: the jobs' bank; None for the default one.
+        asked: gives the options of ``flux submit`` for a request.
         run: runs a command.
-        words: what an answer complains of, in one line.
+        words: gives the error message of an answer, on one line.
 
     Yields:
-        What was found, and what could not be asked.
+        Problems, and checks that could not be made.
 
     Raises:
         NoAnswerError: Flux does not answer.
@@ -87,17 +87,17 @@ def examine(
     queues = _read_queues(answer.stdout)
     if answer.returncode != 0 or not queues:
         yield Finding(
-            f"flux queue list: {words(answer)}: whether the queue takes the jobs could not be asked"
+            f"flux queue list: {words(answer)}: could not ask whether the queue would take the jobs"
         )
     told: set[Finding] = set()
     for one in wanted:
-        # The same is true of most sizes of job, and is said once.
+        # Most findings are the same for all sizes of job; each is reported once.
         for finding in _of_job(one, queues, asked, run, words):
             if finding not in told:
                 told.add(finding)
                 yield finding
     if bank is not None:
-        yield Finding(f"Flux was not asked whether bank {bank} is accepted: a submit tells")
+        yield Finding(f"could not ask whether Flux accepts bank {bank}: only a submit will show it")
 
 
 def _of_job(
@@ -124,24 +124,19 @@ def _of_job(
         nodes = nodes_of_queue(read_nodes(run, words), name or None, run, words)
         yield from _of_nodes(one, queue, nodes, matching(nodes, spec.constraint, run, words))
     except NotToldError as error:
-        yield Finding(f"whether a node can run the jobs could not be asked ({error}): a submit tells")
+        yield Finding(f"could not ask whether a node can run the jobs ({error}): only a submit will show it")
 
 
 def _read_queues(text: str) -> list[_Queue]:
     rows = [[part.strip() for part in line.split("|")] for line in text.splitlines()]
-    return [
-        _Queue(
-            row[0].removesuffix("*"),
-            row[0].endswith("*") or not row[0],
-            row[1],
-            row[2],
-            _seconds(row[3]),
-            _number(row[4]),
-            _number(row[5]),
-        )
-        for row in rows
-        if len(row) == len(_FIELDS)
-    ]
+    found = []
+    for row in rows:
+        if len(row) == len(_FIELDS):
+            name, submission, scheduling, limit, cores, nodes = row
+            default = name.endswith("*") or not name
+            limits = (_seconds(limit), _number(cores), _number(nodes))
+            found.append(_Queue(name.removesuffix("*"), default, submission, scheduling, *limits))
+    return found
 
 
 def _queue_of(spec: Jobspec, queues: Sequence[_Queue]) -> _Queue | None:
@@ -221,10 +216,9 @@ def _number(text: str) -> float:
 
 
 def _seconds(limit: str) -> float | None:
-    """Flux's duration (RFC 23), in s; None for one that says nothing."""
+    """A Flux duration (RFC 23) in s; None for zero, which means no limit, and for other texts."""
     if limit.lower() in ("inf", "infinity"):
         return math.inf
     found = _DURATION.fullmatch(limit)
     seconds = None if found is None else float(found[1]) * _SECONDS[found[2].lower()]
-    # Zero is no limit.
     return seconds or None

@@ -1,7 +1,7 @@
-"""What nodes a Flux instance has, and which of them could run a job.
+"""The nodes of a Flux instance, and which of them could run a job.
 
-``flux resource R`` prints the instance's resource set (RFC 20), and ``flux submit --dry-run`` the jobspec that a submit
-would make, with its constraint as a tree (RFC 31). Nothing is submitted.
+``flux resource R`` prints the instance's resource set (RFC 20). ``flux submit --dry-run`` prints the jobspec of a
+submit, with its constraint as a tree (RFC 31), and submits nothing.
 """
 
 import json
@@ -14,17 +14,17 @@ from oact_dagster.schedulers.command import Answer
 
 Run = Callable[[Sequence[str]], Answer]
 Words = Callable[[Answer], str]
-"""What an answer complains of, in one line."""
+"""Gives the error message of an answer, on one line."""
 _QUEUES: Final = ["flux", "resource", "list", "-s", "all", "-n", "-o", "{queue}|{nodelist}"]
 
 
 class NotToldError(OactError):
-    """Flux does not tell this, or not in a way that is known here."""
+    """Flux does not give this information, or not in a known format."""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node of an instance."""
+    """A node of an instance."""
 
     rank: int
     host: str
@@ -35,19 +35,19 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Jobspec:
-    """What a submit would ask for."""
+    """The queue and the constraint of a job."""
 
     queue: str | None
     """None for the default one."""
     constraint: Mapping[str, Any]
-    """A tree of RFC 31; empty where any node will do."""
+    """A tree as in RFC 31; empty if any node will do."""
 
 
 def read_jobspec(text: str) -> Jobspec:
-    """The jobspec that ``flux submit --dry-run`` prints.
+    """Read the jobspec that ``flux submit --dry-run`` prints.
 
     Raises:
-        NotToldError: it is none.
+        NotToldError: the text is not a jobspec.
     """
     try:
         system = json.loads(text)["attributes"]["system"]
@@ -57,12 +57,7 @@ def read_jobspec(text: str) -> Jobspec:
 
 
 def eligible_nodes(asked: Sequence[str], run: Run, words: Words) -> list[Node] | None:
-    """The nodes that a submit with these options could be given, whatever its number of cores; None if not known.
-
-    Args:
-        asked: options of ``flux submit``.
-        run: runs a command.
-        words: for messages.
+    """The nodes that could run a job with these options of ``flux submit``, whatever its cores; None if unknown.
 
     Raises:
         NoAnswerError: Flux does not answer.
@@ -79,10 +74,10 @@ def eligible_nodes(asked: Sequence[str], run: Run, words: Words) -> list[Node] |
 
 
 def dry_run(asked: Sequence[str], run: Run) -> Answer:
-    """What Flux says of a submit that is not made.
+    """Flux's answer to the dry run of a submit.
 
     Raises:
-        NoAnswerError: it gives no answer in time.
+        NoAnswerError: Flux does not answer in time.
     """
     answer = run(["flux", "submit", "--dry-run", *asked, "true"])
     if answer.returncode is None:
@@ -91,13 +86,13 @@ def dry_run(asked: Sequence[str], run: Run) -> Answer:
 
 
 def read_nodes(run: Run, words: Words) -> list[Node]:
-    """All nodes of the instance, up or down, in the order of their ranks.
+    """All nodes of the instance, up or down, in order of rank.
 
     Raises:
-        NotToldError: this Flux does not tell.
-        NoAnswerError: it does not answer.
+        NotToldError: this Flux does not give them.
+        NoAnswerError: Flux does not answer.
     """
-    text = _told(["flux", "resource", "R"], run, words)
+    text = _output(["flux", "resource", "R"], run, words)
     try:
         execution = json.loads(text)["execution"]
         cores = {
@@ -119,21 +114,21 @@ def read_nodes(run: Run, words: Words) -> list[Node]:
 
 
 def nodes_of_queue(nodes: Sequence[Node], queue: str | None, run: Run, words: Words) -> list[Node]:
-    """Those of the nodes that belong to a queue; all of them where the instance has no queues.
+    """The nodes that belong to a queue; without a queue, all of them.
 
     Raises:
         NotToldError, NoAnswerError: as of :func:`read_nodes`.
     """
     if queue is None:
         return list(nodes)
-    rows = [line.partition("|") for line in _told(_QUEUES, run, words).splitlines() if "|" in line]
+    rows = [line.partition("|") for line in _output(_QUEUES, run, words).splitlines() if "|" in line]
     lists = [hosts.strip() for queues, _, hosts in rows if queue in queues.split(",") and hosts.strip()]
     members = set(expand_hosts(lists, run, words))
     return [node for node in nodes if node.host in members]
 
 
 def default_queue(run: Run) -> str | None:
-    """The queue of jobs that name none; None where the instance has no queues, or no default one.
+    """The queue of jobs that name none; None if the instance has no queues, or no default.
 
     Raises:
         NoAnswerError: Flux does not answer.
@@ -149,7 +144,7 @@ def matching(nodes: Sequence[Node], constraint: Mapping[str, Any], run: Run, wor
     """The nodes that meet a constraint.
 
     Raises:
-        NotToldError: it has an operator that is not known here.
+        NotToldError: it has an unknown operator.
         NoAnswerError: Flux does not answer.
     """
 
@@ -162,7 +157,7 @@ def matching(nodes: Sequence[Node], constraint: Mapping[str, Any], run: Run, wor
 def _meets(
     node: Node, constraint: Mapping[str, Any], expanded: Callable[[Sequence[str]], Collection[str]]
 ) -> bool:
-    """RFC 31: one operator with its arguments; no operator is met by all."""
+    """Evaluate a constraint of RFC 31: operators with their arguments. Every node meets an empty one."""
     for operator, values in constraint.items():
         if operator == "and":
             met = all(_meets(node, one, expanded) for one in values)
@@ -187,30 +182,30 @@ def _meets(
 
 
 def expand_hosts(lists: Sequence[str], run: Run, words: Words) -> list[str]:
-    """The hosts of host lists such as ``n[1-3,7]``, one after the other (RFC 29).
+    """The hosts in host lists such as ``n[1-3,7]``, in order (RFC 29).
 
     Raises:
         NotToldError, NoAnswerError: as of :func:`read_nodes`.
     """
     together = ",".join(lists)
     if "[" not in together:
-        # Flux would take a name such as fuzz1 for a job id.
+        # Flux would read a name such as fuzz1 as a job id.
         return [host for host in together.split(",") if host]
-    return _told(["flux", "hostlist", "-e", "-d", " ", together], run, words).split()
+    return _output(["flux", "hostlist", "-e", "-d", " ", together], run, words).split()
 
 
 def idset(text: str) -> Iterator[int]:
-    """The numbers of ``0-3,7`` (RFC 22).
+    """The numbers in an idset such as ``0-3,7`` (RFC 22).
 
     Raises:
-        ValueError: it is no such set.
+        ValueError: the text is not an idset.
     """
     for part in text.strip("[]").split(",") if text else ():
         first, _, last = part.partition("-")
         yield from range(int(first), int(last or first) + 1)
 
 
-def _told(command: Sequence[str], run: Run, words: Words) -> str:
+def _output(command: Sequence[str], run: Run, words: Words) -> str:
     answer = run(command)
     if answer.returncode is None or "Unable to connect" in answer.stderr:
         raise NoAnswerError(words(answer))

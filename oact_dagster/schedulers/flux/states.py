@@ -1,4 +1,4 @@
-"""What Flux says of a job, in our words."""
+"""Translate Flux's records of jobs."""
 
 import json
 import re
@@ -12,27 +12,27 @@ _DIGITS: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _QUEUED: Final = frozenset({"NEW", "DEPEND", "PRIORITY", "SCHED"})
 _CAUSES: Final = {"TIMEOUT": Cause.TIME_LIMIT, "CANCELED": Cause.CANCELLED}
 HELD: Final = "urgency 0"
-"""Reason of a job that is held: flux-submit(1)."""
+"""Reason of a held job; see flux-submit(1)."""
 _NODE_FAILED: Final = ("node failure", "lost contact", "broker")
 _FAILED_NODE: Final = re.compile(r"node failure on (\S+)")
 
 
 def read_jobs(text: str) -> dict[str, Mapping[str, Any]]:
-    """The jobs that ``flux jobs --json`` printed, by their ids.
+    """Read the output of ``flux jobs --json``: the jobs by id.
 
     Raises:
-        ValueError: it is no such answer.
+        ValueError: the text is not such an output.
     """
     answer = json.loads(text)
     if not isinstance(answer, dict):
-        raise ValueError("no list of jobs")
-    # Asked for one id, it prints that job alone.
+        raise ValueError("not a list of jobs")
+    # For a single id, Flux prints the job itself instead of a list.
     jobs = answer.get("jobs", [answer] if "id" in answer else [])
     return {f58(int(job["id"])): job for job in jobs}
 
 
 def job_state(job: Mapping[str, Any]) -> JobState:
-    """The state of a job; one that we do not know is taken for running, which decides nothing."""
+    """The state of a job. An unknown state counts as running, which decides nothing."""
     state = str(job.get("state", ""))
     if state in _QUEUED:
         return JobState(Phase.QUEUED, reason=HELD if job.get("urgency") == 0 else "")
@@ -46,7 +46,7 @@ def job_state(job: Mapping[str, Any]) -> JobState:
     if result == "FAILED" and kind == "exec" and note.startswith(_NODE_FAILED):
         cause = Cause.NODE_FAILED
     if result == "FAILED" and kind == "alloc":
-        # It was taken, and Flux found then that no node can give what it asks for.
+        # Flux accepted the job, and then found that no node has the resources.
         return not_started(note or kind)
     code = job.get("returncode")
     more = [f"{kind}: {note}" if note else kind] if kind and cause is not Cause.CANCELLED else []
@@ -56,15 +56,15 @@ def job_state(job: Mapping[str, Any]) -> JobState:
 
 
 def _node(job: Mapping[str, Any], note: str) -> str | None:
-    """The node of a job, as Flux names it; None of one that never had one, or has several."""
-    # A node that dies takes jobs along that it had not begun: they have no list of nodes, and a note.
+    """The node of a job, as Flux names it; None if the job has none, or several."""
+    # Jobs that a dead node had not yet started have no list of nodes, only a note.
     failed = _FAILED_NODE.search(note)
     node = failed[1] if failed is not None else str(job.get("nodelist") or "")
     return node if node and not re.search(r"[\[,]", node) else None
 
 
 def f58(job_id: int) -> str:
-    """A job id in the ASCII form of base 58, the one that is stored (``fAPQFGw9`` for 357321146368)."""
+    """A job id in the ASCII form of base 58, as stored in the ledger (``fAPQFGw9`` for 357321146368)."""
     digits = ""
     while True:
         job_id, digit = divmod(job_id, 58)

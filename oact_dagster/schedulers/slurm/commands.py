@@ -32,23 +32,23 @@ from oact_dagster.schedulers.slurm.states import job_state, why_pending
 _IDS_AT_ONCE: Final = 500
 """Arrays or ranges of tasks in one command."""
 ACCOUNTING_S: Final = 20.0
-"""Longest time limit of a sacct: what it says is worth no long wait, s."""
+"""Time limit of sacct, whose answer is not worth a longer wait, s."""
 ACCOUNTING_PAUSE_S: Final = 60.0
-"""How long accounting that gave no answer is not asked again, s."""
+"""Pause before asking accounting again that did not answer, s."""
 FEW_ARRAYS: Final = 4
-"""So many arrays are asked for one by one. Of several at once squeue reads all jobs of the cluster to find them."""
+"""Up to this many arrays are queried one by one. For several at once, squeue reads all jobs of the cluster."""
 _FORMAT: Final = "%F|%K|%T|%j|%N|%r"
 _USERS_DEFAULTS: Final = ("SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_", "SBATCH_WAIT")
-"""A user's filter must hide no job from us, and no question must wait for an answer."""
+"""Variables hidden from the commands: a user's filters could hide our jobs, and SBATCH_WAIT blocks the submit."""
 _NOT_THERE: Final = re.compile(
     r"Invalid job id|already completing or completed|Job/step already", re.IGNORECASE
 )
 _REJECTED: Final = ("FAILED", "BadConstraints")
-"""A submit that was refused may leave a record with this state and reason under its name: it is no job."""
+"""State and reason of a record that a refused submit may leave under its name; it is not a job."""
 
 
 class Slurm:
-    """A Slurm cluster, as its commands on PATH reach it.
+    """The Slurm cluster that the commands on PATH reach.
 
     Args:
         options: of every job.
@@ -66,14 +66,14 @@ class Slurm:
         self._accounting_from = 0.0
 
     def largest_array(self) -> int:
-        """MaxArraySize is one more than the largest task number, and ours begin at 0."""
+        """MaxArraySize, which is one more than the largest task number; ours start at 0."""
         return max(1, int(self._config.get("MaxArraySize", "1001")))
 
     def submit(self, array: JobArray) -> SubmitAnswer:
         """Submit all tasks of an array with one sbatch."""
         answer = self._run(self.submit_command(array))
         if answer.returncode == 0:
-            # With several clusters: `5;sandbox`.
+            # With several clusters, Slurm prints `5;sandbox`.
             job_id = answer.stdout.strip().split(";")[0]
             if job_id.isdecimal():
                 tasks = range(len(array.tokens))
@@ -81,16 +81,16 @@ class Slurm:
         return SubmitAnswer(reply_of(answer), told=words_of(answer))
 
     def submit_command(self, array: JobArray) -> list[str]:
-        """The command that submits an array: as options, which outrank a user's SBATCH_ variables."""
+        """The command that submits an array, with options, which take precedence over a user's SBATCH_ variables."""
         if array.request is None:
-            raise ValueError(f"{array.name}: what its jobs ask for is not known")
+            raise ValueError(f"{array.name}: its resource request is unknown")
         return [
             "sbatch",
             "--parsable",
             f"--job-name={array.name}",
             f"--comment={array.name}",
             f"--array=0-{len(array.tokens) - 1}",
-            # Logs are relative to it: its own name is then no pattern in which % means something.
+            # Logs are relative to this folder, so that a % in its name is not read as part of a pattern.
             f"--chdir={array.folder}",
             "--output=%a.out",
             *self._asked(array.request),
@@ -102,7 +102,7 @@ class Slurm:
         return script_lines(self._options, folder, request)
 
     def _asked(self, request: ResourceRequest) -> list[str]:
-        """What a job asks for, as options of sbatch."""
+        """A job's options for sbatch."""
         return directives(self._options, request).options()
 
     def examine(self, wanted: Sequence[PlannedJobs]) -> Iterator[Finding]:
@@ -118,7 +118,7 @@ class Slurm:
         )
 
     def find(self, arrays: Collection[JobArray]) -> Mapping[str, Mapping[int, str]]:
-        """Look jobs up by name."""
+        """Search by job name."""
         found: dict[str, dict[int, str]] = {}
         for some in _chunks([array.name for array in arrays]):
             answer = self._run(["squeue", "-h", "-r", "-t", "all", "-n", ",".join(some), "-o", _FORMAT])
@@ -128,7 +128,7 @@ class Slurm:
         return found
 
     def active(self, names: Collection[str]) -> Mapping[str, str]:
-        """Without a state squeue tells of jobs that wait, run, or are at their end."""
+        """Query without a state, for which squeue lists jobs that wait, run or are completing."""
         found: dict[str, str] = {}
         for some in _chunks(list(names)):
             answer = self._run(["squeue", "-h", "-n", ",".join(some), "-o", _FORMAT])
@@ -136,30 +136,30 @@ class Slurm:
         return found
 
     def states(self, names: ArrayNames) -> Mapping[str, JobState]:
-        """One squeue for all; where there is accounting, one sacct for those that have ended or are not known."""
+        """Query all jobs with squeue and, if there is accounting, the ended and unknown ones with sacct."""
         found: dict[str, JobState] = {}
         names_of_arrays = {job_id.partition("_")[0]: name for job_id, name in names.items()}
         size = 1 if len(names_of_arrays) <= FEW_ARRAYS else _IDS_AT_ONCE
         for some in _chunks(list(names_of_arrays), size):
             answer = self._run(["squeue", "-h", "-r", "-t", "all", "-j", ",".join(some), "-o", _FORMAT])
             for row in self._rows(answer):
-                # Numbers are used again when a cluster is set up anew: the name shows whose job it is.
+                # A cluster that was set up again reuses job numbers; the name shows whose job it is.
                 if is_ours(row.name, names_of_arrays.get(row.array, "")):
                     state = job_state(row.state, row.reason)
                     found[row.job_id] = replace(state, costs=JobCosts(node=row.node or None))
         for job_id in names:
-            # Tasks that were cancelled before any of them began have one record together, under the array's number.
+            # Tasks that were cancelled before any started share one record, under the array's number.
             together = found.get(job_id.partition("_")[0])
             if job_id not in found and together is not None and together.phase is Phase.ENDED:
                 found[job_id] = together
-        over = [i for i in names if i not in found or found[i].phase is Phase.ENDED]
-        accounted = self._accounted({i: names[i] for i in over}) if over and self._has_accounting() else {}
+        over = {i: name for i, name in names.items() if i not in found or found[i].phase is Phase.ENDED}
+        accounted = self._accounted(over) if over and self._has_accounting() else {}
         for job_id, state in accounted.items():
             found[job_id] = replace(found.get(job_id, state), costs=state.costs)
         return found
 
     def knows_ended_for_s(self) -> float:
-        """``MinJobAge`` (slurm.conf), s; with 0 it forgets none."""
+        """``MinJobAge`` of slurm.conf, s; with 0, Slurm never forgets a job."""
         try:
             age = re.match(r"\d+", self._config.get("MinJobAge", ""))
         except NoAnswerError:
@@ -167,7 +167,7 @@ class Slurm:
         return (float(age[0]) or math.inf) if age else 0.0
 
     def cancel(self, names: ArrayNames) -> None:
-        """One scancel for each array; jobs that are gone, or bear another name by now, are passed over."""
+        """Cancel with one scancel for each array, except jobs that are gone or now have another name."""
         of_array: dict[str, list[str]] = {}
         for job_id, name in names.items():
             of_array.setdefault(name, []).append(job_id)
@@ -179,7 +179,7 @@ class Slurm:
                     raise NoAnswerError(words_of(answer))
 
     def hosts(self) -> Collection[str] | None:
-        """The nodes of the partition. A constraint is not looked at: sbatch refuses what it leaves no node for."""
+        """The nodes of the partition, whatever the constraint: sbatch refuses a job for which no node is left."""
         queue = [] if self._options.queue is None else ["-p", self._options.queue]
         answer = self._run(["sinfo", "-h", "-N", *queue, "-o", "%N"])
         if answer.returncode != 0:
@@ -187,7 +187,7 @@ class Slurm:
         return set(answer.stdout.split())
 
     def how_to_cancel(self, job_ids: Collection[str], names: Collection[str]) -> str:
-        """An array's tasks are all ours: its number names them."""
+        """Cancel by the array's number, because all its tasks are ours."""
         return f"scancel {' '.join(dict.fromkeys(job_id.partition('_')[0] for job_id in job_ids))}"
 
     def why_pending(self, reason: str) -> str | None:
@@ -195,7 +195,7 @@ class Slurm:
         return why_pending(reason)
 
     def _accounted(self, names: ArrayNames) -> dict[str, JobState]:
-        """How jobs ended and what they took. Without its database sacct fails while all else works."""
+        """The final states and costs of jobs. If its database is down, sacct fails while all else works."""
         if time.monotonic() < self._accounting_from:
             return {}
         found: dict[str, JobState] = {}
@@ -229,35 +229,33 @@ class Slurm:
     def _rows(answer: Answer) -> "list[_Row]":
         if answer.returncode != 0:
             if answer.returncode is not None and _NOT_THERE.search(answer.stderr):
-                return []  # squeue's word when the only id that it was asked for is gone
+                return []  # squeue fails in this way if the only requested id is gone
             raise NoAnswerError(words_of(answer))
         rows = []
         for line in answer.stdout.splitlines():
             parts = line.split("|", 5)
             if len(parts) == 6:
-                array, task, state, name, node, reason = parts
-                if task.isdecimal():
-                    rows.append(_Row(f"{array}_{task}", array, int(task), state, name, node, reason))
-                else:
-                    rows.append(_Row(array, array, None, state, name, node, reason))
+                array, task, *others = parts
+                number = int(task) if task.isdecimal() else None
+                rows.append(_Row(array if number is None else f"{array}_{task}", array, number, *others))
         return rows
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
     job_id: str
-    """Of a task; of the array where the record is of several tasks together."""
+    """The task's, or the array's if several tasks share the record."""
     array: str
     task: int | None
     state: str
     name: str
     node: str
-    """Empty while it waits."""
+    """Empty while the job waits."""
     reason: str
 
 
 def task_ranges(job_ids: Collection[str]) -> list[str]:
-    """Job ids with their tasks drawn together: ``12_[0-3,7]``."""
+    """Combine the job ids of an array's tasks: ``12_[0-3,7]``."""
     pairs = sorted(tuple(map(int, job_id.split("_"))) for job_id in job_ids)
     found = []
     for array, members in groupby(pairs, key=lambda pair: pair[0]):

@@ -1,4 +1,4 @@
-"""What a Slurm job asks for: as options of sbatch, and as ``#SBATCH`` lines of a script."""
+"""A Slurm job's directives: options of sbatch, and ``#SBATCH`` lines of a script."""
 
 import re
 from dataclasses import replace
@@ -11,11 +11,11 @@ from oact_dagster.schedulers.protocol import JobOptions
 
 _SHORT: Final = {"--nodes": "-N", "--time": "-t"}
 _ONE_WORD: Final = re.compile(r"[\w=/.-]+|[\d:]+", re.ASCII)
-"""Needs no quotes: a plain word, or a time."""
+"""A plain word or a time, which needs no quotes."""
 
 
 def directives(options: JobOptions, request: ResourceRequest) -> Directives:
-    """What a job asks for, in a script and in a submit alike."""
+    """A job's directives, the same in a script and in a submit."""
     margin = round(min(options.signal_before_limit_s, request.minutes * 60 / 4))
     return Directives(
         {
@@ -29,9 +29,10 @@ def directives(options: JobOptions, request: ResourceRequest) -> Directives:
             "--mem": None if request.memory_mb is None else f"{request.memory_mb}M",
             "--signal": f"B:USR1@{margin}" if margin else None,
             "--exclude": ",".join(request.avoid) or None,
-            # What an earlier run of the same job wrote stays; and no job runs twice behind our back.
+            # Keep the output of an earlier run of the same job.
             "--open-mode": "append",
         },
+        # Slurm must not run a job twice without our knowledge.
         ("--no-requeue", *options.extra),
     )
 
@@ -43,17 +44,17 @@ def script_lines(options: JobOptions, folder: Path, request: ResourceRequest) ->
         ValueError: a value has more than one line.
     """
     asked = directives(options, request)
-    # In the name of a log file % begins a replacement.
+    # In the name of a log file, % starts a replacement.
     log = f"{folder}/slurm-".replace("%", "%%") + "%j"
     named = {"--job-name": by_hand_name(folder), **asked.named, "-o": f"{log}.out", "-e": f"{log}.err"}
     return replace(asked, named=named).lines("#SBATCH", in_directive, _SHORT)
 
 
 def in_directive(value: str) -> str:
-    """A value that sbatch reads as one word of a ``#SBATCH`` line.
+    """Quote a value so that sbatch reads it as one word of a ``#SBATCH`` line.
 
-    No shell reads these lines. sbatch takes quotes as a shell does, but a backslash escapes within all of them, and
-    a bare # begins a comment.
+    No shell reads these lines. sbatch treats quotes as a shell does, except that a backslash escapes within all of
+    them. A bare # starts a comment.
 
     Raises:
         ValueError: it has more than one line.

@@ -1,4 +1,4 @@
-"""What sbatch's complaints mean: a refusal, a limit that passes, or an answer that was lost."""
+"""Interpret sbatch's errors: a refusal, a temporary limit, or a lost answer."""
 
 import re
 from typing import Final
@@ -18,7 +18,7 @@ _PREFIX: Final = re.compile(r"^(?:\w+: )?(?:error: )?(?:Batch job submission fai
 
 
 def reply_of(answer: Answer) -> Reply:
-    """What became of a submit that did not print a job id; what is not known to be a refusal may be a job."""
+    """The outcome of a submit that printed no job id. Unless it is a known refusal, a job may exist."""
     if answer.returncode is None or answer.returncode <= 0:
         return Reply.UNCLEAR
     if _FULL.search(answer.stderr):
@@ -27,6 +27,6 @@ def reply_of(answer: Answer) -> Reply:
 
 
 def words_of(answer: Answer) -> str:
-    """Slurm's own words, in one line."""
+    """Slurm's own words, on one line."""
     lines = [_PREFIX.sub("", line.strip()) for line in answer.stderr.splitlines() if line.strip()]
     return "; ".join(dict.fromkeys(lines)) if lines else answer.told

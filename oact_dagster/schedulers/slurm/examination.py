@@ -1,9 +1,10 @@
-"""Asking Slurm, before anything is submitted, whether it would take a campaign's jobs and could start them.
+"""Ask Slurm, before anything is submitted, whether it would accept a campaign's jobs and could start them.
 
-``sbatch --test-only`` with the jobs' own options tells what would be refused. It takes what would then wait for ever
-(a limit above the partition's, a partition that is down), so partitions and nodes are looked at, too.
+``sbatch --test-only`` with the jobs' own options shows what would be refused. It accepts jobs that would wait for ever
+(a limit above the partition's, a partition that is down), so partitions and nodes are checked, too.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,12 +22,12 @@ Run = Callable[[Sequence[str]], Answer]
 _UNUSABLE: Final = ("down", "drain", "fail", "inval", "unk")
 _OWN_PARTITION: Final = ("-p", "--partition")
 _ENFORCING: Final = ("associations", "limits", "qos", "safe", "all")
-"""Words of AccountingStorageEnforce with which an account that is not known is refused."""
+"""Values of AccountingStorageEnforce with which Slurm refuses an unknown account."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Nodes:
-    """Nodes that are alike."""
+    """A group of nodes with the same properties."""
 
     cores: int
     memory_mb: int
@@ -50,23 +51,23 @@ def examine(
     config: Callable[[], Mapping[str, str]],
     run: Run,
 ) -> Iterator[Finding]:
-    """Ask whether jobs would be taken, and could start.
+    """Ask whether jobs would be accepted, and could start.
 
     Args:
         wanted: the jobs.
-        queue: their partition, or several with commas; None for the default one.
-        accounts: settings that name an account or a quality of service.
-        asked: a job's options of sbatch.
-        config: Slurm's own, as ``scontrol show config`` tells it.
+        queue: their partition, or several separated by commas; None for the default one.
+        accounts: the settings for account and quality of service, with their values.
+        asked: gives the options of sbatch for a request.
+        config: gives Slurm's configuration (``scontrol show config``).
         run: runs a command.
 
     Yields:
-        What was found, and what could not be asked.
+        Problems, and checks that could not be made.
 
     Raises:
         NoAnswerError: Slurm does not answer.
     """
-    told_of: list[PlannedJobs] = []
+    reported: list[PlannedJobs] = []
     if not any(
         option.startswith(_OWN_PARTITION)
         for option in asked(wanted[0].request)
@@ -85,28 +86,28 @@ def examine(
             yield Finding(f"launcher.queue: {what}; it has {there}", blocks=True)
             return
         for one in wanted:
-            told = list(_of_partitions(one, {name: partitions[name] for name in names}))
-            told += _of_nodes(one, names, run)
-            # Of one whose nodes are all drained a test says that they are not there.
-            told_of += [one] if told else []
-            yield from told
+            found = list(_of_partitions(one, {name: partitions[name] for name in names}))
+            found += _of_nodes(one, names, run)
+            # No test for these: it would report drained nodes as missing.
+            reported += [one] if found else []
+            yield from found
         for name in names:
             if (state := partitions[name].get("State", "UP")) != "UP":
                 yield Finding(f"partition {name} is {state}: its jobs wait until it is up")
     for one in wanted:
-        if one in told_of:
+        if one in reported:
             continue
         answer = run(["sbatch", "--test-only", *asked(one.request), "--wrap=true"])
         if answer.returncode != 0:
             if reply_of(answer) is Reply.UNCLEAR:
                 raise NoAnswerError(words_of(answer))
-            told_by = words_of(answer).removeprefix("allocation failure: ")
-            yield Finding(f"Slurm would refuse the jobs of {one.whose}: {told_by}", blocks=True)
+            reason = words_of(answer).removeprefix("allocation failure: ")
+            yield Finding(f"Slurm would refuse the jobs of {one.whose}: {reason}", blocks=True)
     yield from _of_accounts(accounts, config())
 
 
 def _partitions(run: Run) -> dict[str, dict[str, str]]:
-    """Every partition that we may see, with its settings."""
+    """All visible partitions with their settings."""
     answer = run(["scontrol", "--oneliner", "show", "partition"])
     if answer.returncode != 0:
         raise NoAnswerError(words_of(answer))
@@ -120,21 +121,18 @@ def _partitions(run: Run) -> dict[str, dict[str, str]]:
 
 def _of_partitions(one: PlannedJobs, partitions: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
     limits = {name: seconds_of(settings.get("MaxTime", "")) for name, settings in partitions.items()}
-    known = {name: limit / 60.0 for name, limit in limits.items() if limit is not None}
-    if known and len(known) == len(limits) and all(limit < one.request.minutes for limit in known.values()):
-        allowed = " and ".join(f"{name} allows {slurm_time(limit)}" for name, limit in known.items())
+    minutes = {name: limit / 60.0 for name, limit in limits.items() if limit is not None}
+    if len(minutes) < len(limits) or any(map(math.isinf, minutes.values())):
+        return
+    allowed = " and ".join(f"{name} allows {slurm_time(limit)}" for name, limit in minutes.items())
+    longest = max(minutes.values())
+    if longest < one.request.minutes:
         yield Finding(
             f"launcher.n_hours: the jobs of {one.whose} ask for {slurm_time(one.request.minutes)}, and partition"
             f" {allowed}: they would wait for ever",
             blocks=True,
         )
-    elif (
-        one.longest_minutes is not None
-        and known
-        and len(known) == len(limits)
-        and all(limit < one.longest_minutes for limit in known.values())
-    ):
-        allowed = " and ".join(f"{name} allows {slurm_time(limit)}" for name, limit in known.items())
+    elif one.longest_minutes is not None and longest < one.longest_minutes:
         yield Finding(
             f"launcher.max_job_timeout_s: a retry after a timeout may ask for {slurm_time(one.longest_minutes)}, and"
             f" partition {allowed}: it would wait for ever"
@@ -155,12 +153,9 @@ def _of_nodes(one: PlannedJobs, names: Sequence[str], run: Run) -> Iterator[Find
     if not nodes:
         yield Finding(f"{where} has no nodes", blocks=True)
     elif not fitting:
-        largest = ", ".join(
-            dict.fromkeys(
-                f"{pluralise(node.cores, 'core')} with {node.memory_mb} MB"
-                for node in sorted(nodes, key=_size)[-2:]
-            )
-        )
+        by_size = sorted(nodes, key=lambda node: (node.cores, node.memory_mb))
+        sizes = [f"{pluralise(node.cores, 'core')} with {node.memory_mb} MB" for node in by_size[-2:]]
+        largest = ", ".join(dict.fromkeys(sizes))
         memory = "" if request.memory_mb is None else f" and {request.memory_mb} MB"
         yield Finding(
             f"the jobs of {one.whose} ask for {pluralise(request.n_cores, 'core')}{memory} of one node, and {where} has"
@@ -174,12 +169,8 @@ def _of_nodes(one: PlannedJobs, names: Sequence[str], run: Run) -> Iterator[Find
         )
 
 
-def _size(node: _Nodes) -> tuple[int, int]:
-    return node.cores, node.memory_mb
-
-
 def _of_accounts(accounts: Mapping[str, str | None], config: Mapping[str, str]) -> Iterator[Finding]:
     named = ", ".join(f"{setting} {value}" for setting, value in accounts.items() if value is not None)
     enforced = config.get("AccountingStorageEnforce", "").lower().split(",")
     if named and not any(word in enforced for word in _ENFORCING):
-        yield Finding(f"{named}: this Slurm takes any, so whether it is right could not be asked")
+        yield Finding(f"{named}: this Slurm accepts any value, so this one could not be checked")

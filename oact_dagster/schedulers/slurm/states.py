@@ -1,4 +1,4 @@
-"""What Slurm's words for a job's state mean."""
+"""Translate Slurm's words for a job's state and its reasons to wait."""
 
 from typing import Final
 
@@ -20,17 +20,17 @@ _ENDED: Final = {
     "CANCELLED": Cause.CANCELLED,
     "REVOKED": Cause.CANCELLED,
 }
-# Slurm's reason for a job that ended is often the one for which it waited.
+# An ended job often still has the reason for which it waited.
 _SAYS_NOTHING: Final = frozenset({"", "None", "(null)", "Priority", "Resources"})
 
 
 def job_state(word: str, reason: str = "", exit_code: str = "") -> JobState:
-    """The state behind Slurm's word; one that we do not know is taken for running, which decides nothing.
+    """The state for Slurm's word. An unknown word counts as running, which decides nothing.
 
     Args:
-        word: as squeue or sacct print it: ``TIMEOUT``, ``CANCELLED by 1000``.
-        reason: squeue's.
-        exit_code: sacct's, ``7:0``.
+        word: from squeue or sacct: ``TIMEOUT``, ``CANCELLED by 1000``.
+        reason: from squeue.
+        exit_code: from sacct: ``7:0``.
     """
     state = word.split()[0].rstrip("+") if word.split() else ""
     if state in _QUEUED:
@@ -73,9 +73,9 @@ _NEEDS: Final = {
 
 
 def why_pending(reason: str) -> str | None:
-    """What a user should know of a reason to wait; None for one that passes by itself."""
+    """What a user should know about a reason to wait; None for one that passes by itself."""
     word = reason.split(",")[0].split("(")[0].strip()
+    # Under a limit on running jobs, the next job starts when another ends.
     if word in _PASSES or (word.endswith("Limit") and "PerJob" not in word and word not in _NEEDS):
-        # Limits on how much runs at once let the next one start when another ends.
         return None
     return _NEEDS.get(word, "Slurm's own words; they may never start")

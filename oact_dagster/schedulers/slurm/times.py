@@ -1,4 +1,4 @@
-"""Slurm's words for spans of time and amounts of memory."""
+"""Slurm's formats for time spans and amounts of memory."""
 
 import math
 import re
@@ -10,7 +10,7 @@ _MB: Final = {"": 2.0**-20, "K": 2.0**-10, "M": 1.0, "G": 2.0**10, "T": 2.0**20,
 
 
 def seconds_of(text: str) -> float | None:
-    """A span such as ``1-02:03:04.5``, ``02:03:04`` or ``03:04.512``, in s; infinite for one without an end."""
+    """A span such as ``1-02:03:04.5``, ``02:03:04`` or ``03:04.512`` in s; infinity for no limit, None if invalid."""
     if text.strip().upper() in ("UNLIMITED", "INFINITE"):
         return math.inf
     found = _SPAN.fullmatch(text.strip())
@@ -21,13 +21,13 @@ def seconds_of(text: str) -> float | None:
 
 
 def megabytes_of(text: str) -> float | None:
-    """An amount such as ``1234K``, ``1.5G`` or ``1048576`` (bytes), in MB of 1024 kB as Slurm counts them."""
+    """An amount such as ``1234K``, ``1.5G`` or ``1048576`` (bytes) in Slurm's MB, of 1024 kB; None if invalid."""
     found = _AMOUNT.fullmatch(text.strip())
     return None if found is None else float(found[1]) * _MB[found[2]]
 
 
 def slurm_time(minutes: float) -> str:
-    """Minutes as Slurm writes them: ``4:00:00``, ``1-00:00:00``."""
+    """Minutes in Slurm's format: ``4:00:00``, ``1-00:00:00``."""
     whole = round(minutes)
     days, rest = divmod(whole, 1440)
     hours = f"{rest // 60:02d}" if days else str(rest // 60)
