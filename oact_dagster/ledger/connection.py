@@ -1,4 +1,4 @@
-"""A connection to the ledger's SQLite file: its transactions, its waiting for locks, and its faults in one line."""
+"""Connections to the ledger's SQLite file: transactions, waiting for locks, and errors as one line."""
 
 import sqlite3
 import time
@@ -12,94 +12,92 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_e
 from oact_dagster.errors import OactError
 
 CACHE_KB: Final = 32_000
-"""Pages kept in memory: a claim or a record of a thousand structures touches some thousand pages."""
+"""Page cache: claiming or recording a thousand structures touches some thousand pages."""
 
 
 class LedgerError(OactError):
-    """The ledger cannot be used as asked; the text is one line that says why and what to do."""
+    """The ledger cannot be used as asked; the message is one line with the reason and the remedy."""
+
+
+def missing_ledger(path: Path) -> LedgerError:
+    """The error for a ledger that does not exist."""
+    return LedgerError(
+        f"{path}: no such ledger; create it with `oact ingest campaign.yaml`, which runs nothing"
+    )
 
 
 _LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 
 
 def is_locked(error: BaseException) -> bool:
-    """Tell whether another process or connection has the file locked."""
+    """Whether the error says that another process or connection has the file locked."""
     return isinstance(error, sqlite3.OperationalError) and _code(error) in _LOCKED
 
 
 @contextmanager
-def telling(path: Path, timeout: float | None = None) -> Iterator[None]:
-    """Turn what SQLite says of the file into one line; faults of the program pass through as they are.
-
-    Args:
-        path: the SQLite file.
-        timeout: how long a locked file was waited for, s.
+def one_line_errors(path: Path, timeout: float | None = None) -> Iterator[None]:
+    """Turn SQLite's errors about the file into a LedgerError; programming errors pass through unchanged.
 
     Raises:
-        LedgerError: the file is locked, full, read-only, damaged or no database.
+        LedgerError: the file is locked (for ``timeout`` seconds), full, read-only, damaged or not a database.
     """
     try:
         yield
     except sqlite3.DatabaseError as error:
-        told = _told(error, path, timeout)
-        if told is None:
+        message = _message(error, path, timeout)
+        if message is None:
             raise
-        raise LedgerError(told) from error
+        raise LedgerError(message) from error
 
 
-def _told(error: sqlite3.DatabaseError, path: Path, timeout: float | None) -> str | None:
+def _message(error: sqlite3.DatabaseError, path: Path, timeout: float | None) -> str | None:
     code = _code(error)
     if code in _LOCKED:
         if getattr(error, "sqlite_errorname", "") == "SQLITE_BUSY_SNAPSHOT":
             return (
-                f"{path}: cannot be written while this process still reads rows that another one has changed; nothing"
-                " was changed; run it again"
+                f"{path}: cannot be written while this process is reading rows that another process has changed;"
+                " nothing was changed; run it again"
             )
         waited = "" if timeout is None else f" for {timeout:g} s"
         return (
-            f"{path}: another process has kept it locked{waited} (a run, a dashboard, a copy that is being made,"
-            f" or a sqlite3 shell; `fuser {path}` names it); nothing was changed; run it again when that has ended"
+            f"{path}: another process kept it locked{waited} (a run, a dashboard, a copy in progress or a sqlite3"
+            f" shell; `fuser {path}` shows which); nothing was changed; run it again once that has ended"
         )
     if code == sqlite3.SQLITE_FULL:
-        return (
-            f"{path}: cannot be written: {error}; nothing was changed; make room on its disk and run it again"
-        )
+        return f"{path}: cannot be written: {error}; nothing was changed; free disk space and run it again"
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
         return (
-            f"{path}: cannot be written: {error}; nothing was changed; it needs write permission on the file and on"
-            " its folder"
+            f"{path}: cannot be written: {error}; nothing was changed; make the file and its folder writable"
         )
     if code == sqlite3.SQLITE_NOTADB:
         return f"{path}: cannot be used as a ledger: {error}; name the campaign's workflow.db"
     if code == sqlite3.SQLITE_CORRUPT:
-        return (
-            f"{path}: is damaged: {error}; put a copy back, or save what can be read with"
-            f" `sqlite3 {path.name} .recover`"
-        )
+        rescue = f"`sqlite3 {path.name} .recover`"
+        return f"{path}: is damaged: {error}; restore a backup, or save what is readable with {rescue}"
     if code == sqlite3.SQLITE_IOERR:
-        return f"{path}: cannot be read or written: {error}; nothing was changed; look at its disk"
+        return f"{path}: cannot be read or written: {error}; nothing was changed; check the disk"
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOLFS, sqlite3.SQLITE_TOOBIG):
-        return f"{path}: cannot be used as a ledger: {error}; look at its folder and its permissions"
+        return f"{path}: cannot be used as a ledger: {error}; check its folder and permissions"
     return None
 
 
 def _code(error: sqlite3.Error) -> int:
-    """SQLite's primary result code; 0 where the error is not SQLite's own."""
+    """SQLite's primary result code; 0 if the error does not come from SQLite."""
     return int(getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
 
 
 def prepare_connection(connection: sqlite3.Connection) -> None:
-    """Settings that every connection has."""
+    """Apply the settings that every connection has."""
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
 
 
 def until_unlocked(connection: sqlite3.Connection, statement: str, timeout: float) -> None:
-    """Execute a statement, again and again while the file is locked; in all no longer than ``timeout``.
+    """Execute a statement, retrying for up to ``timeout`` seconds while the file is locked.
 
-    SQLite waits by itself for most locks, and answers at once for some: a change of the journal, a snapshot that
-    another writer has outdated, a lock that it fears a deadlock over.
+    SQLite itself waits for most locks. It fails at once when the journal mode changes, when another writer has made
+    its snapshot stale, or when waiting might deadlock.
     """
     give_up = time.monotonic() + timeout
 
@@ -115,7 +113,7 @@ def until_unlocked(connection: sqlite3.Connection, statement: str, timeout: floa
     for attempt in retrying:
         with attempt:
             if attempt.retry_state.attempt_number > 1:
-                # What SQLite waits by itself ends with our time, too.
+                # SQLite's own waiting must end with our timeout, too.
                 left = max(0.0, give_up - time.monotonic())
                 connection.execute(f"PRAGMA busy_timeout = {round(left * 1000)}")
             try:
@@ -127,19 +125,19 @@ def until_unlocked(connection: sqlite3.Connection, statement: str, timeout: floa
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, path: Path, timeout: float) -> Iterator[sqlite3.Connection]:
-    """One transaction that holds the write lock from its start, so that what it reads stays true until it ends.
+    """A transaction that holds the write lock from the start, so that what it reads stays true until it ends.
 
     Raises:
-        LedgerError: the file stayed locked for the connection's timeout, the disk is full, or it cannot be written;
-            nothing has changed then.
+        LedgerError: the file stayed locked for the timeout, the disk is full, or the file cannot be written. Nothing
+            has changed then.
     """
-    with telling(path, timeout):
+    with one_line_errors(path, timeout):
         until_unlocked(connection, "BEGIN IMMEDIATE", timeout)
         try:
             yield connection
             until_unlocked(connection, "COMMIT", timeout)
         except BaseException:
-            # A full disk may have ended it already: a second error would hide the first.
+            # A full disk may have rolled it back already: a second error would hide the first.
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise

@@ -1,4 +1,4 @@
-"""The JSON documents that a ledger keeps under the keys of its table ``meta``."""
+"""JSON documents in the ledger's table ``meta``."""
 
 import json
 import sqlite3
@@ -20,13 +20,13 @@ class _Writable(Protocol):
 
 
 class Document(Generic[T]):
-    """One document.
+    """One JSON document, validated against a type.
 
     Args:
-        key: of the table.
-        kind: the type of what it holds: a dataclass, a mapping. Keys that a dataclass does not know are passed over.
-        default: what it holds where there is none, or none that can be read.
-        strict: one that cannot be read is a ValueError.
+        key: its key in ``meta``.
+        kind: the type of its value, such as a dataclass or a mapping. Keys unknown to a dataclass are ignored.
+        default: the value if the document is missing or unreadable.
+        strict: raise ValueError for an unreadable document instead.
     """
 
     def __init__(self, key: str, kind: Any, default: T, *, strict: bool = False) -> None:
@@ -36,28 +36,28 @@ class Document(Generic[T]):
         self._strict = strict
 
     def read(self, ledger: _Readable) -> T:
-        """What the ledger holds."""
+        """Read the document from a ledger."""
         return self.parse(ledger.meta(self.key))
 
     def write(self, ledger: _Writable, value: T) -> None:
-        """Put a value in its place."""
+        """Replace the document in a ledger."""
         ledger.set_meta(self.key, self.text(value))
 
     def change(self, ledger: _Writable, change: Callable[[T], T]) -> None:
-        """Put what follows from the present value in its place, in one transaction: nothing comes between."""
+        """Replace the document by ``change(present value)``, in one transaction."""
         ledger.change_meta(self.key, lambda text: self.text(change(self.parse(text))))
 
     def load(self, db: sqlite3.Connection) -> T:
-        """What the ledger behind a connection holds."""
+        """Read the document through a connection."""
         row = db.execute("SELECT value FROM meta WHERE key = ?", (self.key,)).fetchone()
         return self.parse(None if row is None else str(row[0]))
 
     def store(self, db: sqlite3.Connection, value: T) -> None:
-        """Put a value in its place, in the transaction of a connection."""
+        """Replace the document within a connection's transaction."""
         db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (self.key, self.text(value)))
 
     def parse(self, text: str | None) -> T:
-        """The value that a text in the table stands for."""
+        """The value of a text from ``meta``; None stands for a missing document."""
         if text is None:
             return self._default
         try:
@@ -68,11 +68,11 @@ class Document(Generic[T]):
             return self._default
 
     def text(self, value: T) -> str:
-        """What stands in the table for a value."""
+        """The text that ``meta`` holds for a value."""
         return json.dumps(self._adapter.dump_python(value))
 
 
 LEVEL_OF_THEORY: Final[Document[dict[str, Any] | None]] = Document(
     "level_of_theory", dict[str, Any] | None, None, strict=True
 )
-"""Of all results of the ledger; None before the first submit."""
+"""The level of theory of all results of the ledger; None before the first submit."""

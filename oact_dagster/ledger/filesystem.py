@@ -1,4 +1,4 @@
-"""What kind of file system a path lies on: SQLite's WAL corrupts a database on a network file system."""
+"""Detection of network file systems, on which SQLite's write-ahead log would corrupt a database."""
 
 from pathlib import Path
 from typing import Final
@@ -12,17 +12,13 @@ NETWORK_FILESYSTEMS: Final[frozenset[str]] = frozenset(
         "panfs", "pvfs2", "smb3", "smbfs", "wekafs",
     }
 )  # fmt: skip
-"""File systems that several hosts may have mounted at once, by the name in the mount table."""
+"""File systems that several hosts may mount at once, by their names in the mount table."""
 
 
 def network_filesystem(path: Path) -> str | None:
-    """Tell whether a path lies on a network file system.
+    """The network file system that a path lies on, such as ``nfs4`` or ``lustre``; None for a local one.
 
-    Args:
-        path: a file or folder; what does not exist yet is judged by its nearest existing parent.
-
-    Returns:
-        The file system's name (``nfs4``, ``lustre``, …), or None on a local one.
+    The path need not exist yet.
     """
     resolved = path.resolve()
     best = ""
@@ -30,7 +26,7 @@ def network_filesystem(path: Path) -> str | None:
     for mount in psutil.disk_partitions(all=True):
         point = mount.mountpoint
         inside = point == "/" or resolved == Path(point) or Path(point) in resolved.parents
-        # Of two mounts on one point the later one is what is seen.
+        # Of two mounts on the same point, the later one hides the earlier.
         if inside and len(point) >= len(best):
             best, kind = point, mount.fstype.lower()
     return kind if kind in NETWORK_FILESYSTEMS else None

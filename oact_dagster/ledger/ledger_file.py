@@ -1,4 +1,4 @@
-"""A ledger's open file: queries whose faults are told in one line, and its closing."""
+"""A ledger's open file, for queries."""
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -6,22 +6,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from oact_dagster.ledger.connection import telling
+from oact_dagster.ledger.connection import one_line_errors
 
 _T = TypeVar("_T")
 
 CHUNK: Final = 500
-"""Values bound to one statement: SQLite's oldest limit is 999."""
+"""Values bound to one statement; old versions of SQLite allow 999."""
 
 
 class LedgerFile:
-    """An open SQLite file.
-
-    Args:
-        path: the file, for messages.
-        connection: to it.
-        timeout: how long a locked file is waited for, s.
-    """
+    """An open SQLite file, with the time to wait for a lock, s; what cannot be read raises a LedgerError."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection, timeout: float) -> None:
         self.path = path
@@ -33,12 +27,8 @@ class LedgerFile:
         self.connection.close()
 
     def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """What a function reads through the connection; it may be called twice.
-
-        Raises:
-            LedgerError: the file cannot be read.
-        """
-        with telling(self.path, self.timeout):
+        """The return value of a function that reads through the connection; it may be called twice."""
+        with one_line_errors(self.path, self.timeout):
             return work(self.connection)
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
@@ -46,24 +36,29 @@ class LedgerFile:
         return self.read(lambda connection: connection.execute(query, values).fetchall())
 
     def rows_of(self, query: str, values: Iterable[Any]) -> Iterator[sqlite3.Row]:
-        """The rows of a query with ``IN (...)`` for any number of values, which take the place of the dots."""
+        """The rows of a query with ``IN (...)``, run in chunks: the values replace the dots."""
         for chunk in chunks(values):
             yield from self.rows(query.replace("(...)", f"({marks(chunk)})"), chunk)
 
     def stream(self, query: str, values: Sequence[Any] = ()) -> Iterator[sqlite3.Row]:
-        """The rows of a query, one at a time: for those that may be as many as the structures."""
-        with telling(self.path, self.timeout):
-            # Not `yield from`: a stream that is left half read would close its cursor, which a closed file refuses.
+        """The rows of a query one at a time, for queries that may return as many rows as there are structures."""
+        with one_line_errors(self.path, self.timeout):
+            # Not `yield from`: abandoning the stream would close the cursor, which fails once the file is closed.
             for row in self.connection.execute(query, values):  # noqa: UP028
                 yield row
 
+    def stream_integers(self, query: str, values: Sequence[Any] = ()) -> Iterator[int]:
+        """The integers in the first column of a query, one at a time."""
+        for row in self.stream(query, values):
+            yield int(row[0])
+
     def one(self, query: str, values: Sequence[Any] = ()) -> sqlite3.Row | None:
-        """The first row of a query."""
+        """The first row of a query, or None."""
         rows = self.rows(query, values)
         return rows[0] if rows else None
 
     def number(self, query: str, values: Sequence[Any] = ()) -> int:
-        """The number that a query gives; 0 where it gives none."""
+        """The number that a query returns; 0 if it returns no row or NULL."""
         row = self.one(query, values)
         return 0 if row is None or row[0] is None else int(row[0])
 
@@ -76,10 +71,10 @@ def chunks(values: Iterable[_T]) -> Iterator[list[_T]]:
 
 
 def marks(values: Sequence[Any]) -> str:
-    """As many question marks as values."""
+    """A comma-separated question mark for each value."""
     return ",".join("?" * len(values))
 
 
 def storable(text: str | None) -> str | None:
-    """A text without what UTF-8 cannot hold: that must not cost the change beside it."""
+    """The text with what UTF-8 cannot encode replaced, so that it cannot make a transaction fail."""
     return None if text is None else text.encode(errors="replace").decode()

@@ -1,9 +1,9 @@
-"""Bringing the tables of a file up to date: of a new file, of an older version of ours, of one that others made."""
+"""Bringing the tables of a file up to date: a new file, an older version of ours, or a foreign file."""
 
 import json
 import sqlite3
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 from oact_dagster.ledger.connection import LedgerError
@@ -12,7 +12,7 @@ from oact_dagster.ledger.schema import MIGRATIONS, SCHEMA_VERSION, STRUCTURES_NE
 from oact_dagster.ledger.writer import refuse_second_host
 
 BATCH_OF_MIGRATED = "migrated"
-"""The batch of attempts that stand for what had failed before the file was ours."""
+"""Batch of attempts that represent failures from before a foreign file became a ledger."""
 
 
 def migrate(
@@ -20,23 +20,17 @@ def migrate(
     path: Path,
     transaction: Callable[[], AbstractContextManager[sqlite3.Connection]],
 ) -> None:
-    """Make what is missing, in one transaction: afterwards the file is of this version, or as it was.
+    """Bring the tables to the present version, in one transaction that changes all or nothing.
 
-    A structure that is failed or timed out gets one closed attempt, which is not counted yet: its next reset or claim
-    counts it. Rows are not read into memory.
-
-    Args:
-        connection: to the file.
-        path: of the file, for messages.
-        transaction: begins one.
+    Each failed or timed-out structure without an attempt gets a closed one, which its next reset or claim counts.
 
     Raises:
-        LedgerError: it is newer than this program, or no ledger.
+        LedgerError: the file is newer than this program, or not a ledger.
     """
     if version_of(connection, path) == SCHEMA_VERSION:
         return
     with transaction() as db:
-        # Looked at again under the lock: another process may have just done it.
+        # Checked again under the lock: another process may just have done it.
         version = version_of(db, path)
         if version == SCHEMA_VERSION:
             return
@@ -48,7 +42,7 @@ def migrate(
         for old in range(version or SCHEMA_VERSION, SCHEMA_VERSION):
             for statement in MIGRATIONS[old]:
                 db.execute(statement)
-        # Not executescript(): that would commit the transaction it stands in.
+        # Not executescript(), which would commit the transaction.
         for statement in TABLES.split(";"):
             if statement.strip():
                 db.execute(statement)
@@ -61,44 +55,42 @@ def migrate(
 
 
 def version_of(connection: sqlite3.Connection, path: Path) -> int:
-    """Version of the tables that a file has; 0 for one that others made, or that is empty.
+    """Version of a file's tables; 0 for a foreign or an empty file.
 
     Raises:
-        LedgerError: it is newer than this program, or no ledger.
+        LedgerError: the file is newer than this program, or not a ledger.
     """
     tables = tables_of(connection)
     if tables and "structures" not in tables:
         shown = ", ".join(sorted(tables)[:5])
         raise LedgerError(
-            f"{path}: cannot be used as a ledger: it is an SQLite file of something else (its tables: {shown}; a"
-            " ledger has structures)"
+            f"{path}: cannot be used as a ledger: it is some other SQLite file (it has the tables {shown}, but not"
+            " structures)"
         )
     if "meta" in tables:
         row = connection.execute("SELECT value FROM main.meta WHERE key = 'schema_version'").fetchone()
         text = "0" if row is None else str(row[0])
         if not text.isascii() or not text.isdecimal():
             raise LedgerError(
-                f"{path}: cannot be used as a ledger: the version of its tables is {text[:40]!r}, and should be a"
-                f" number up to {SCHEMA_VERSION}"
+                f"{path}: cannot be used as a ledger: its schema version is {text[:40]!r}, but should be a number up"
+                f" to {SCHEMA_VERSION}"
             )
         version = int(text)
         if version > SCHEMA_VERSION:
             raise LedgerError(
-                f"{path}: its tables are of version {version}, and this program knows up to {SCHEMA_VERSION}: "
+                f"{path}: its schema version is {version}, but this program supports versions up to {SCHEMA_VERSION}: "
                 "use a newer oact_dagster"
             )
         return version
-    if tables:
-        lacking = sorted(set(STRUCTURES_NEEDED) - columns_of(connection, "structures"))
-        if lacking:
-            raise LedgerError(
-                f"{path}: cannot be used as a ledger: its table structures lacks {', '.join(lacking)}"
-            )
+    if tables and (lacking := sorted(set(STRUCTURES_NEEDED) - columns_of(connection, "structures"))):
+        raise LedgerError(
+            f"{path}: cannot be used as a ledger: its table structures lacks {', '.join(lacking)}"
+        )
     return 0
 
 
 def tables_of(connection: sqlite3.Connection) -> set[str]:
-    """Names of the tables in the file."""
+    """Names of the file's tables."""
     rows = connection.execute(
         "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
     )
@@ -106,24 +98,21 @@ def tables_of(connection: sqlite3.Connection) -> set[str]:
 
 
 def columns_of(connection: sqlite3.Connection, table: str) -> set[str]:
-    """Names of a table's columns in the file."""
+    """Names of a table's columns."""
     return {str(row["name"]) for row in connection.execute(f"PRAGMA main.table_info({table})")}
 
 
 def missing_columns(connection: sqlite3.Connection, table: str) -> list[tuple[str, str]]:
-    """Name and declaration of each column that a table of this version has and the file's has not."""
+    """Name and declaration of each column that the present version has and the file's table lacks."""
     there = columns_of(connection, table)
-    model = sqlite3.connect(":memory:")
-    try:
+    with closing(sqlite3.connect(":memory:")) as model:
         model.executescript(TABLES)
         described = model.execute(f"PRAGMA table_info({table})").fetchall()
-    finally:
-        model.close()
     missing = []
     for _, name, kind, not_null, default, _ in described:
         if name in there:
             continue
-        # A time of creation that nobody noted is not now: SQLite takes only constants here.
+        # SQLite allows only constant defaults here, and an unknown creation time must not become the present.
         constant = default is not None and default != "CURRENT_TIMESTAMP"
         declaration = f"{kind}{' NOT NULL' if not_null and constant else ''}"
         missing.append((str(name), declaration + (f" DEFAULT {default}" if constant else "")))

@@ -1,4 +1,4 @@
-"""Who a process is, so that another process, also one started after a reboot, can tell whether it still lives."""
+"""The identity of a process, by which another process can tell whether it is alive, even after a reboot."""
 
 import os
 import socket
@@ -11,14 +11,13 @@ import psutil
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A process: its host, that host's boot, its pid and when it started (a pid alone is used again)."""
+    """A process: its host, the host's boot, its pid and start time (pids are reused)."""
 
     host: str
     boot_id: str
     pid: int
     pid_started: float
-    """Clock ticks since the boot where the kernel tells them (a clock set back does not change them), else
-    Unix time in s."""
+    """Clock ticks since the boot if the kernel provides them (independent of the system clock), else Unix time in s."""
 
     @classmethod
     def this_process(cls) -> "Owner":
@@ -27,19 +26,15 @@ class Owner:
 
     @classmethod
     def of(cls, pid: int) -> "Owner":
-        """A process of this host.
+        """The process of this host with this pid.
 
         Raises:
-            psutil.NoSuchProcess: there is none with this number.
+            psutil.NoSuchProcess: there is no such process.
         """
         return cls(socket.gethostname(), boot_id(), pid, started(pid))
 
     def lives(self) -> bool | None:
-        """Tell whether the process still runs.
-
-        Returns:
-            True or False where this host can tell; None for a process of another host.
-        """
+        """Whether the process still runs; None for a process of another host."""
         if self.host != socket.gethostname():
             return None
         if self.boot_id != boot_id():
@@ -50,18 +45,18 @@ class Owner:
         except psutil.NoSuchProcess:
             return False
         except psutil.AccessDenied:
-            # Somebody else's process: the pid was used again.
+            # Another user's process has reused the pid.
             return False
 
 
 def started(pid: int) -> float:
-    """When a process started, in a unit that is the same for every call on one boot of a host.
+    """The start time of a process, as in :attr:`Owner.pid_started`.
 
     Raises:
         psutil.NoSuchProcess: there is no such process.
     """
     try:
-        # Field 22 of proc(5)'s stat; the second field, a name in parentheses, may itself hold spaces.
+        # Field 22 of stat, see proc(5); the second field, a name in parentheses, may contain spaces.
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2]
         return float(fields.split()[19])
     except (OSError, IndexError):
@@ -69,7 +64,7 @@ def started(pid: int) -> float:
 
 
 def boot_id() -> str:
-    """A name for this boot of this host: the kernel's own where there is one, else the time of the boot."""
+    """An identifier of this host's boot: the kernel's if it has one, else derived from the boot time."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

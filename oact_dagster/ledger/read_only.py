@@ -1,4 +1,4 @@
-"""Reading a ledger without creating or changing anything: also an old one, one of others, and on a read-only disk."""
+"""Reading a ledger without creating or changing anything, even an old or foreign one, or one on a read-only disk."""
 
 import contextlib
 import sqlite3
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from oact_dagster.ledger.connection import LedgerError, prepare_connection, telling
+from oact_dagster.ledger.connection import LedgerError, missing_ledger, one_line_errors, prepare_connection
 from oact_dagster.ledger.filesystem import network_filesystem
 from oact_dagster.ledger.ledger_file import LedgerFile
 from oact_dagster.ledger.migrations import columns_of, missing_columns, tables_of, version_of
@@ -18,95 +18,84 @@ _T = TypeVar("_T")
 
 
 class ReadOnlyFile(LedgerFile):
-    """A ledger's file that is only read.
+    """A ledger's file, opened only for reading; arguments as of :func:`open_reader`.
 
-    SQLite makes two files beside one that has a write-ahead journal, even to read it, and leaves them there. A file
-    that has none beside it is therefore read as it lies on the disk; when a writer comes, what was read meanwhile is
-    read again with its journal.
-
-    Args:
-        path: the SQLite file.
-        timeout: how long a locked file is waited for, s.
-
-    Raises:
-        LedgerError: the file is missing, no ledger, of a newer version, or cannot be read.
+    To read a file in WAL mode, SQLite creates two files beside it, and leaves them there. A file without a journal is
+    therefore opened as immutable. If a process writes to it meanwhile, the file is opened again, with its journal, and
+    the query is repeated.
     """
 
     def __init__(self, path: Path, timeout: float) -> None:
         if not path.is_file():
-            raise LedgerError(
-                f"{path}: no such ledger; `oact ingest campaign.yaml` makes it, and runs nothing"
-            )
-        # On a network file system the journal of another host may not be seen: SQLite's locks at least are asked for.
-        self._content = _content(path)
-        self._as_it_lies = network_filesystem(path) is None and not _is_written(path)
-        super().__init__(path, _open(path, timeout, as_it_lies=self._as_it_lies), timeout)
+            raise missing_ledger(path)
+        # On a network file system the journal of another host may be invisible, so SQLite's locks are used there.
+        self._stamp = _stamp(path)
+        self._immutable = network_filesystem(path) is None and not _has_journal(path)
+        super().__init__(path, _open(path, timeout, immutable=self._immutable), timeout)
 
     def read(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
-        """What a function reads through the connection; it is called again when somebody wrote meanwhile."""
-        self._look_for_a_writer()
+        """The return value of a function that reads; it is called again if the file was written meanwhile."""
+        self._reopen_if_written()
         try:
             found = super().read(work)
         except LedgerError:
-            if not self._look_for_a_writer():
+            if not self._reopen_if_written():
                 raise
             return super().read(work)
-        return super().read(work) if self._look_for_a_writer() else found
+        return super().read(work) if self._reopen_if_written() else found
 
     def stream(self, query: str, values: Sequence[Any] = ()) -> Iterator[sqlite3.Row]:
         """The rows of a query, one at a time."""
-        self._look_for_a_writer()
+        self._reopen_if_written()
         return super().stream(query, values)
 
-    def _look_for_a_writer(self) -> bool:
-        """Open the file anew when somebody wrote, or began to, since it was opened as it lay on the disk."""
-        if not self._as_it_lies:
+    def _reopen_if_written(self) -> bool:
+        """Open the file again if it was opened as immutable and a process has begun to write since."""
+        if not self._immutable:
             return False
-        content, written = _content(self.path), _is_written(self.path)
-        if content == self._content and not written:
+        stamp, written = _stamp(self.path), _has_journal(self.path)
+        if stamp == self._stamp and not written:
             return False
-        old, self.connection = self.connection, _open(self.path, self.timeout, as_it_lies=not written)
-        self._content, self._as_it_lies = content, not written
+        old, self.connection = self.connection, _open(self.path, self.timeout, immutable=not written)
+        self._stamp, self._immutable = stamp, not written
         old.close()
         return True
 
 
-def _content(path: Path) -> tuple[int, int]:
-    """What changes when the file does: a writer may have come and gone."""
+def _stamp(path: Path) -> tuple[int, int]:
+    """Modification time and size, which reveal a writer that has come and gone."""
     with contextlib.suppress(FileNotFoundError):
         found = path.stat()
         return found.st_mtime_ns, found.st_size
     return 0, 0
 
 
-def _is_written(path: Path) -> bool:
-    """Tell whether a journal lies beside the file."""
-    # A write-ahead journal that is still empty belongs to a process that has the file open.
+def _has_journal(path: Path) -> bool:
+    # An empty write-ahead log belongs to a process that has the file open; it has the shared-memory file, too.
     return _journal(path) is not None or Path(f"{path}-shm").exists()
 
 
 def _journal(path: Path) -> Path | None:
-    """The journal beside the file that holds changes."""
+    """The non-empty journal beside the file, or None."""
     for ending in ("-wal", "-journal"):
         journal = Path(f"{path}{ending}")
-        # Whoever writes may remove it at any moment.
+        # The writer may remove it at any moment.
         with contextlib.suppress(FileNotFoundError):
             if journal.stat().st_size:
                 return journal
     return None
 
 
-def _open(path: Path, timeout: float, *, as_it_lies: bool) -> sqlite3.Connection:
-    how = "immutable=1" if as_it_lies else "mode=ro"
-    where = f"file:{quote(str(path.absolute()))}?{how}"
-    with telling(path, timeout):
+def _open(path: Path, timeout: float, *, immutable: bool) -> sqlite3.Connection:
+    uri = f"file:{quote(str(path.absolute()))}?{'immutable=1' if immutable else 'mode=ro'}"
+    with one_line_errors(path, timeout):
         try:
             connection = sqlite3.connect(
-                where, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False
+                uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False
             )
             connection.execute("SELECT 1 FROM sqlite_master").fetchone()
         except sqlite3.OperationalError as error:
-            if as_it_lies or error.sqlite_errorcode & 0xFF not in (
+            if immutable or error.sqlite_errorcode & 0xFF not in (
                 sqlite3.SQLITE_CANTOPEN,
                 sqlite3.SQLITE_READONLY,
             ):
@@ -116,25 +105,25 @@ def _open(path: Path, timeout: float, *, as_it_lies: bool) -> sqlite3.Connection
 
 
 def _open_without_writing(path: Path, timeout: float, error: sqlite3.OperationalError) -> sqlite3.Connection:
-    """Open a file whose journal cannot be read with the permissions that we have, where that holds nothing."""
+    """Open a file in WAL mode without write permission in its folder, which works only if the journal is empty."""
     journal = _journal(path)
     if journal is not None:
         raise LedgerError(
             f"{path}: cannot be read: {journal.name} beside it holds changes that only a process with write"
-            f" permission in {path.parent} can read; copy both files into a folder of yours, and read that copy"
+            f" permission in {path.parent} can read; copy both files into a folder of yours, and read the copy"
         ) from error
-    return _open(path, timeout, as_it_lies=True)
+    return _open(path, timeout, immutable=True)
 
 
 def _checked(connection: sqlite3.Connection, path: Path, timeout: float) -> sqlite3.Connection:
     try:
-        with telling(path, timeout):
+        with one_line_errors(path, timeout):
             prepare_connection(connection)
             connection.execute("PRAGMA temp_store = MEMORY")
             version_of(connection, path)
             if not tables_of(connection):
-                raise LedgerError(f"{path}: has no tables yet; intake makes them (`oact run campaign.yaml`)")
-            _stand_in_for_missing(connection)
+                raise LedgerError(f"{path}: has no tables yet; `oact ingest campaign.yaml` creates them")
+            _add_temporary_tables(connection)
             connection.execute("PRAGMA query_only = ON")
     except BaseException:
         connection.close()
@@ -142,39 +131,39 @@ def _checked(connection: sqlite3.Connection, path: Path, timeout: float) -> sqli
     return connection
 
 
-def _stand_in_for_missing(connection: sqlite3.Connection) -> None:
-    """Let queries find what an older file lacks: tables without rows, columns that hold their defaults.
+def _add_temporary_tables(connection: sqlite3.Connection) -> None:
+    """Add what an older file lacks: empty tables, and views that add missing columns with their defaults.
 
-    They live in this connection only; SQLite looks there first.
+    They exist only in this connection; SQLite looks there first.
     """
     there = tables_of(connection)
-    with sqlite3.connect(":memory:") as model:
+    with contextlib.closing(sqlite3.connect(":memory:")) as model:
         model.executescript(TABLES)
-        made = dict(model.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall())
-    model.close()
-    for name, statement in made.items():
+        statements = dict(
+            model.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'").fetchall()
+        )
+    for name, statement in statements.items():
         if name.startswith("sqlite_"):
             continue
         if name not in there:
             connection.execute(str(statement).replace("CREATE TABLE", "CREATE TEMP TABLE", 1))
         elif missing := missing_columns(connection, name):
-            columns = [*sorted(columns_of(connection, name)), *(_default(*one) for one in missing)]
-            connection.execute(f"CREATE TEMP VIEW {name} AS SELECT {', '.join(columns)} FROM main.{name}")
-
-
-def _default(name: str, declaration: str) -> str:
-    value = declaration.partition(" DEFAULT ")[2] or "NULL"
-    return f"{value} AS {name}"
+            defaults = [
+                f"{declaration.partition(' DEFAULT ')[2] or 'NULL'} AS {column}"
+                for column, declaration in missing
+            ]
+            columns = ", ".join([*sorted(columns_of(connection, name)), *defaults])
+            connection.execute(f"CREATE TEMP VIEW {name} AS SELECT {columns} FROM main.{name}")
 
 
 def open_reader(path: str | Path, *, timeout: float = 30.0) -> LedgerReader:
-    """Open a ledger without creating or changing anything, also an old one or one on a read-only disk.
+    """Open a ledger without creating or changing anything, even an old one or one on a read-only disk.
 
     Args:
         path: the SQLite file.
-        timeout: how long a locked file is waited for, s.
+        timeout: how long to wait for a lock, s.
 
     Raises:
-        LedgerError: the file is missing, no ledger, of a newer version, or cannot be read.
+        LedgerError: the file is missing, not a ledger, of a newer version, or cannot be read.
     """
     return LedgerReader(ReadOnlyFile(Path(path), timeout))

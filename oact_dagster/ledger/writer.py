@@ -1,4 +1,4 @@
-"""The one host that may write: SQLite's locks do not hold between hosts on most network file systems."""
+"""The one host that may write, because SQLite's locks do not work across hosts on most network file systems."""
 
 import sqlite3
 import time
@@ -12,12 +12,12 @@ from oact_dagster.ledger.documents import Document
 from oact_dagster.ledger.owner import Owner
 
 HEARTBEAT_LIMIT_S: Final = 600.0
-"""A process of another host that has not shown itself for this long counts as dead."""
+"""A process of another host without a heartbeat for this long counts as dead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Who runs batches on a ledger, as ``meta.writer`` keeps it. Times are Unix times in s."""
+    """The process that runs batches on a ledger, as stored under ``writer`` in ``meta``. Unix times in s."""
 
     host: str
     boot_id: str
@@ -27,36 +27,31 @@ class Writer:
     heartbeat: float
 
     def is_host_of(self, owner: Owner) -> bool:
-        """Tell whether a process runs on this host: its name may change, and its boot has one name everywhere."""
+        """Whether a process runs on this host, by its name or, since names may change, by its boot."""
         return self.host == owner.host or self.boot_id == owner.boot_id
 
     def is_silent(self, now: float) -> bool:
-        """Tell whether it may be taken over."""
+        """Whether the ledger may be taken over from this host."""
         return now - self.heartbeat > HEARTBEAT_LIMIT_S
 
-    def told(self, now: float) -> str:
-        """The host, since when it writes, and when it was last seen."""
+    def describe(self, now: float) -> str:
+        """The host, since when it has been writing, and when it was last seen."""
         since = datetime.fromtimestamp(self.since).astimezone().isoformat(" ", "seconds")
         return (
-            f"host {self.host} (process {self.pid}) runs batches on it since {since}, last seen"
+            f"host {self.host} (process {self.pid}) has been running batches on it since {since}, last seen"
             f" {_span(now - self.heartbeat)} ago"
         )
 
 
 WRITER: Final[Document[Writer | None]] = Document("writer", Writer | None, None)
-"""The host that writes now; None where there is none, or nobody can read it: that keeps nobody out."""
+"""The present writer; None, so that anyone may write, if there is none or it is unreadable."""
 
 
 def refuse_second_host(db: sqlite3.Connection, path: Path, owner: Owner | None = None) -> None:
-    """Let only the host write that runs batches, where one does.
-
-    Args:
-        db: in a transaction.
-        path: of the file, for the message.
-        owner: who wants to write; this process where it is not given.
+    """Refuse a process (by default this one) of another host than the one that runs batches, if there is one.
 
     Raises:
-        LedgerError: another host holds the ledger; it is named.
+        LedgerError: another host holds the ledger; the message names it.
     """
     if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
         return
@@ -70,7 +65,7 @@ def take_writer(db: sqlite3.Connection, path: Path, owner: Owner, now: float, *,
     """Make a process's host the one that writes; other processes of the same host may write, too.
 
     Raises:
-        LedgerError: another host holds the ledger and is alive, or is silent and was not to be taken over.
+        LedgerError: another host holds the ledger, unless it is silent and ``take_over`` is set.
     """
     holder = WRITER.load(db)
     since = now
@@ -82,7 +77,7 @@ def take_writer(db: sqlite3.Connection, path: Path, owner: Owner, now: float, *,
 
 
 def show_writer(db: sqlite3.Connection, owner: Owner, now: float) -> None:
-    """Note that the host which writes was seen."""
+    """Renew the heartbeat of the host that writes."""
     holder = WRITER.load(db)
     if holder is not None and holder.is_host_of(owner):
         WRITER.store(db, replace(holder, heartbeat=now))
@@ -91,25 +86,24 @@ def show_writer(db: sqlite3.Connection, owner: Owner, now: float) -> None:
 
 
 def release_writer(db: sqlite3.Connection, owner: Owner) -> None:
-    """Let any host write again, where it was this one."""
+    """Let any host write again, if this process's host is the one that writes."""
     holder = WRITER.load(db)
     if holder is not None and holder.is_host_of(owner):
         db.execute("DELETE FROM meta WHERE key = ?", (WRITER.key,))
 
 
 def _refused(path: Path, holder: Writer, now: float, *, take_over: bool) -> LedgerError:
-    limit = _span(HEARTBEAT_LIMIT_S)
     if holder.is_silent(now):
-        way = "if its run is dead, take the ledger over with --take-over"
+        advice = "if its run is dead, take the ledger over with --take-over"
     elif take_over:
-        way = f"--take-over is for a host that was not seen for {limit}"
+        advice = f"--take-over is for a host that was not seen for {_span(HEARTBEAT_LIMIT_S)}"
     else:
-        way = "run there, or wait until its run has ended"
-    return LedgerError(f"{path}: {holder.told(now)}; only one host at a time may write: {way}")
+        advice = "run there, or wait until its run has ended"
+    return LedgerError(f"{path}: {holder.describe(now)}; only one host at a time may write: {advice}")
 
 
 def _span(seconds: float) -> str:
-    """A length of time in the unit that fits it."""
+    """A duration in a suitable unit."""
     seconds = max(0.0, seconds)
     for size, name in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:

@@ -183,7 +183,7 @@ def _writer(ledger: LedgerReader, *, repair: bool, clock: Callable[[], float]) -
     alive = Owner(writer.host, writer.boot_id, writer.pid, writer.pid_started).lives()
     if alive or (alive is None and not writer.is_silent(now)) or ledger.batches.any_lives(now):
         return found
-    found.add(Difference(None, None, writer.told(now)))
+    found.add(Difference(None, None, writer.describe(now)))
     if repair and alive is False and isinstance(ledger, Ledger):
         release_dead_writer(ledger, now)
         found.mended = int(ledger.batches.writer() is None)

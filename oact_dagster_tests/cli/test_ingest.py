@@ -99,7 +99,9 @@ def test_columns_that_are_written_into_the_inputs(tmp_path: Path) -> None:
 
 def test_a_campaigns_own_csv(tmp_path: Path) -> None:
     campaign = write_campaign(tmp_path / "c", 3, tmp_path / "no-orca", broken=(1,))
-    assert_one_line(oact("dashboard", campaign.file), "no such ledger; `oact ingest campaign.yaml` makes it")
+    assert_one_line(
+        oact("dashboard", campaign.file), "no such ledger; create it with `oact ingest campaign.yaml`"
+    )
     for given in (campaign.folder, "campaign.yaml"):
         done = oact("ingest", given, cwd=campaign.folder)
         assert done.returncode == 0 and done.stderr == "", done.stderr

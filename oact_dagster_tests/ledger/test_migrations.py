@@ -339,7 +339,7 @@ def test_a_version_that_is_no_number_is_refused(tmp_path):
     path = tmp_path / "workflow.db"
     with Ledger(path, create=True) as ledger:
         ledger.set_meta("schema_version", "3.1")
-    with pytest.raises(LedgerError, match=r"version of its tables is '3\.1'"):
+    with pytest.raises(LedgerError, match=r"schema version is '3\.1'"):
         Ledger(path)
 
 

@@ -95,7 +95,10 @@ def test_a_newer_file_is_refused_and_left_as_it_is(tmp_path):
     with Ledger(path, create=True) as ledger:
         ledger.set_meta("schema_version", str(SCHEMA_VERSION + 1))
     before = path.read_bytes()
-    assert f"of version {SCHEMA_VERSION + 1}, and this program knows up to {SCHEMA_VERSION}" in refusal(path)
+    assert (
+        f"version is {SCHEMA_VERSION + 1}, but this program supports versions up to {SCHEMA_VERSION}"
+        in refusal(path)
+    )
     assert path.read_bytes() == before
 
 
@@ -181,7 +184,7 @@ def test_a_file_and_a_folder_that_may_not_be_written():
         folder.chmod(0o555)
         try:
             with without_root():
-                assert "it needs write permission" in refusal(path)
+                assert "make the file and its folder writable" in refusal(path)
                 refusal(folder / "new" / "workflow.db", create=True)
                 refusal(folder / "new.db", create=True)
         finally:

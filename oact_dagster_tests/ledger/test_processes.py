@@ -278,7 +278,7 @@ def test_rows_that_another_process_has_changed_meanwhile_are_not_written_from_an
         reading = ledger.structures.indices()
         next(reading)
         claim(other, [0])
-        with pytest.raises(LedgerError, match="while this process still reads rows"):
+        with pytest.raises(LedgerError, match="while this process is reading rows"):
             claim(ledger, [1])
         reading.close()
         assert len(claim(ledger, [1])) == 1

@@ -245,7 +245,7 @@ def test_what_cannot_be_read(tmp_path):
     with sqlite3.connect(tmp_path / "other.db") as db:
         db.execute("CREATE TABLE runs (id)")
     db.close()
-    with pytest.raises(LedgerError, match="of something else"):
+    with pytest.raises(LedgerError, match="some other SQLite file"):
         open_reader(tmp_path / "other.db")
     with Ledger(tmp_path / "newer.db", create=True) as ledger:
         ledger.set_meta("schema_version", str(SCHEMA_VERSION + 1))

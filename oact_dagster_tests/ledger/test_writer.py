@@ -39,7 +39,7 @@ def test_a_second_host_is_told_who_writes_and_reads_on(path):
     with Ledger(path, owner=ELSEWHERE) as there, Ledger(path) as here:
         there.open_batch("theirs", ELSEWHERE)
         told = refused(lambda: here.open_batch("ours", HERE))
-        assert told.startswith(f"{path}: host login2 (process 4711) runs batches on it since 20")
+        assert told.startswith(f"{path}: host login2 (process 4711) has been running batches on it since 20")
         assert "last seen 0 s ago; only one host at a time may write: run there" in told
         for change in (
             lambda: claim(here, [0]),
