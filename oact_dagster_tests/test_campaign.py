@@ -211,7 +211,7 @@ def test_a_basis_file_is_found_from_the_job_folder(tmp_path: Path) -> None:
     [
         (("name: demo", "name: other"), "name: is 'other', but was 'demo' when the CSV was taken in"),
         (("orca:", "asset_prefix: [b]\norca:"), r"asset_prefix: is \['b'\], but was \[\]"),
-        (("/opt/orca/orca", "standin"), "engine=ORCA; the settings now say engine=standin"),
+        (("/opt/orca/orca", "standin"), "engine=ORCA, but the settings now say engine=standin"),
     ],
 )
 def test_what_identifies_a_campaign_cannot_change(tmp_path: Path, change: tuple[str, str], said: str) -> None:

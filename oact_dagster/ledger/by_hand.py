@@ -1,12 +1,11 @@
-"""What is changed by hand, by a reset or by the tools that know the table ``structures`` alone; rows by their ``id``.
+"""Changes made by hand, or by tools that know only the table ``structures``; rows are identified by ``id``.
 
-Nothing here touches an attempt that is open: it stands for a calculation that may be running. While there is one the
-structure is given to nobody, whatever its status says (a claim puts it back to ``running``, so that the attempt is
-followed, or judged when its batch is dead), and its ending is recorded when it comes.
+Nothing here touches an open attempt, since its calculation may be running. A structure with an open attempt cannot be
+claimed, whatever its status: a claim sets it back to ``running``, and the outcome is recorded when the attempt ends.
 
-Result columns (energy, forces, SCF steps, wall time, cores) may be set before or after the status ``completed``, and
-are cleared when a structure is given another one. A failure that is set by hand gets a closed attempt of its own,
-which keeps the numbers and is not counted in ``fail_count``: a reset counts it, or a claim, or setting ``running``.
+Result columns (energy, forces, SCF steps, wall time, cores) may be set before or after the status ``completed``. Any
+other status clears them. A failure set by hand gets a closed attempt of its own, which keeps the numbers and is not yet
+counted in ``fail_count``: a reset, a claim or setting ``running`` counts it.
 """
 
 import json
@@ -40,43 +39,32 @@ def update_status(
     *,
     increment_fail_count: bool = False,
 ) -> bool:
-    """Set a structure's status by hand.
+    """Set a structure's status by hand, and return whether the structure exists.
 
-    Args:
-        ledger: to change.
-        structure_id: its ``id``.
-        status: the new one.
-        error_message: for a failure, None leaves the one that is there; any other status clears it, unless one is
-            given.
-        increment_fail_count: count a failure now, and not when it is reset.
-
-    Returns:
-        Whether there is such a structure.
+    Without a new ``error_message`` a failure keeps the present message; any other status clears it.
+    ``increment_fail_count`` counts a failure now, not when it is reset.
     """
     with ledger.file.transaction() as db:
         found = _set_status(db, [structure_id], status, error_message)
-        if found and increment_fail_count:
-            _count_now(db, structure_id, status)
+        if found and increment_fail_count and status in _FAILED:
+            count_failures(db, "s.id = ?", (structure_id,))
+        elif found and increment_fail_count:
+            db.execute(
+                "UPDATE structures SET fail_count = COALESCE(fail_count, 0) + 1 WHERE id = ?", (structure_id,)
+            )
     return found == 1
 
 
 def update_status_bulk(ledger: Ledger, structure_ids: Iterable[int], status: Status) -> int:
-    """Set the status of many structures by hand, all or none.
-
-    Returns:
-        How many of them there are.
-    """
+    """Set the status of many structures by hand, all or none, and return how many of them exist."""
     with ledger.file.transaction() as db:
         return sum(_set_status(db, chunk, status, None) for chunk in chunks(dict.fromkeys(structure_ids)))
 
 
 def record_seen(ledger: Ledger, endings: Iterable[SeenEnding]) -> set[int]:
-    """Record how jobs ended that no attempt of ours stands for, all or none.
+    """Record how jobs without an attempt of ours ended, all or none, and return the ``id`` of their structures.
 
-    A structure that is not running any more, or that has an open attempt, keeps what it has.
-
-    Returns:
-        The ``id`` of those that were recorded.
+    Structures that are no longer running, or that have an open attempt, stay unchanged and are left out.
     """
     recorded: set[int] = set()
     with ledger.file.transaction() as db:
@@ -92,22 +80,16 @@ def record_seen(ledger: Ledger, endings: Iterable[SeenEnding]) -> set[int]:
             )
             _set_status(db, [one.structure_id], one.status, one.message)
             if one.status is Status.COMPLETED and one.not_orca is not None:
-                _say_what_computed(db, one, *one.not_orca)
+                _add_completed_attempt(db, one, *one.not_orca)
             recorded.add(one.structure_id)
     return recorded
 
 
 def move_folders(ledger: Ledger, moved: Iterable[tuple[JobRecord, str]]) -> int:
-    """Keep where job folders are that somebody has moved, all or none.
+    """Store the new paths of moved job folders, all or none, and return how many structures were changed.
 
-    A structure that has an open attempt, or whose folder is another one by now, keeps what it has.
-
-    Args:
-        ledger: to change.
-        moved: each structure as the ledger has it, and where its folder is.
-
-    Returns:
-        How many structures have another folder now.
+    ``moved`` pairs each structure, as read from the ledger, with its new path. Structures that have an open attempt, or
+    whose path has changed meanwhile, stay unchanged.
     """
     count = 0
     with ledger.file.transaction() as db:
@@ -118,7 +100,7 @@ def move_folders(ledger: Ledger, moved: Iterable[tuple[JobRecord, str]]) -> int:
                 (folder, row.id, row.job_dir),
             ).rowcount
             if changed:
-                # The folders of earlier attempts lie beside it, and were moved with it.
+                # The folders of earlier attempts are beside it and have been moved with it.
                 db.execute(
                     "UPDATE attempts SET job_dir = ? WHERE structure_id = ? AND job_dir = ?",
                     (folder, row.id, row.job_dir),
@@ -127,8 +109,10 @@ def move_folders(ledger: Ledger, moved: Iterable[tuple[JobRecord, str]]) -> int:
     return count
 
 
-def _say_what_computed(db: sqlite3.Connection, seen: SeenEnding, engine: str, version: str | None) -> None:
-    """Give a result that is not ORCA's a closed attempt: the table ``structures`` has no place for its engine."""
+def _add_completed_attempt(
+    db: sqlite3.Connection, seen: SeenEnding, engine: str, version: str | None
+) -> None:
+    """Insert a closed attempt that holds the engine of a result, for which ``structures`` has no column."""
     result = {name: getattr(seen, name) for name in RESULT_COLUMNS}
     result |= {"engine": engine, "engine_version": version}
     at = time.time()
@@ -165,11 +149,7 @@ def update_metrics(
     wall_time: float | None = None,
     n_cores: int | None = None,
 ) -> bool:
-    """Set some of a structure's columns by hand; None leaves one as it is. Energies in Eh, forces in Eh/bohr, s.
-
-    Returns:
-        Whether there is such a structure.
-    """
+    """Set some of a structure's columns by hand (None: unchanged; Eh, Eh/bohr, s); return whether it exists."""
     given: dict[str, Any] = {
         "job_dir": job_dir,
         "max_forces": max_forces,
@@ -181,30 +161,28 @@ def update_metrics(
     }
     values = {name: value for name, value in given.items() if value is not None}
     with ledger.file.transaction() as db:
-        return (
-            db.execute(
-                f"UPDATE structures SET {''.join(f'{name} = ?, ' for name in values)}"
-                " updated_at = CURRENT_TIMESTAMP WHERE id = ?",
-                (*values.values(), structure_id),
-            ).rowcount
-            == 1
+        cursor = db.execute(
+            f"UPDATE structures SET {''.join(f'{name} = ?, ' for name in values)}"
+            " updated_at = CURRENT_TIMESTAMP WHERE id = ?",
+            (*values.values(), structure_id),
         )
+        return cursor.rowcount == 1
 
 
 def _set_status(db: sqlite3.Connection, ids: Sequence[int], status: Status, error_message: str | None) -> int:
     these = f"s.id IN ({marks(ids)})"
     failed = status in _FAILED
     if status is Status.RUNNING:
-        # It is tried again: what failed before counts, as it does with a claim.
+        # The structure is tried again: earlier failures are counted, as by a claim.
         count_failures(db, f"{these} AND {FAILED}", ids)
     if not failed:
-        # A failed structure that is said to be timed out, or so again, failed once.
         mark_undone(db, f"{these} AND s.status != ?", (*ids, status))
     else:
+        # Setting a failed structure to timed out, or to failed again, is no further failure.
         mark_undone(db, f"{these} AND NOT {FAILED}", ids)
     message = storable(error_message)
     text = "COALESCE(?, error_message)" if failed else "?"
-    # A completed structure keeps its result, and so does one whose status stays as it was.
+    # A completed structure keeps its result, and so does one whose status does not change.
     cleared = "".join(
         f", {name} = CASE WHEN status = '{status}' THEN {name} END"
         for name in (() if failed or status is Status.COMPLETED else RESULT_COLUMNS)
@@ -215,16 +193,7 @@ def _set_status(db: sqlite3.Connection, ids: Sequence[int], status: Status, erro
         (status, message, *ids),
     ).rowcount
     if failed:
-        # Its attempt keeps the numbers; the structure's columns hold results only.
+        # The attempt keeps the numbers: the structure's columns hold only results of completed structures.
         adopt_failures(db, BATCH_BY_HAND, these, ids)
         db.execute(f"UPDATE structures SET {NO_RESULT} WHERE id IN ({marks(ids)})", tuple(ids))
     return found
-
-
-def _count_now(db: sqlite3.Connection, structure_id: int, status: Status) -> None:
-    if status in _FAILED:
-        count_failures(db, "s.id = ?", (structure_id,))
-    else:
-        db.execute(
-            "UPDATE structures SET fail_count = COALESCE(fail_count, 0) + 1 WHERE id = ?", (structure_id,)
-        )

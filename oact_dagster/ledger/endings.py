@@ -1,4 +1,4 @@
-"""How the ending of an attempt changes its row and that of its structure."""
+"""What the ending of an attempt changes in the rows of the attempt and its structure."""
 
 import json
 import sqlite3
@@ -13,10 +13,10 @@ _RESULT_FIELDS: Final = tuple(one.name for one in fields(Result))
 
 
 def close_attempt(db: sqlite3.Connection, ending: Ending) -> None:
-    """Close an attempt, and keep with it what its files told."""
+    """Close an attempt, and store what was read from its files."""
     result = ending.result
     failed = ending.outcome in (Outcome.FAILED, Outcome.TIMEOUT)
-    # What was set failed by hand and counted stays counted when its attempt comes out lost.
+    # A failure that was set by hand and counted stays counted if its attempt turns out to be lost or cancelled.
     counted = failed if failed or ending.outcome is Outcome.COMPLETED else None
     db.execute(
         "UPDATE attempts SET state = 'closed', pending_reason = NULL, outcome = ?, failure_class = ?, message = ?,"
@@ -45,15 +45,15 @@ def close_attempt(db: sqlite3.Connection, ending: Ending) -> None:
 
 
 def move_structure(db: sqlite3.Connection, ending: Ending, row: sqlite3.Row) -> bool:
-    """Give a structure what its attempt's ending means for it; False when it keeps what was set by hand."""
+    """Update a structure for the ending of its attempt; False if it keeps a status that was set by hand."""
     result, structure_id = ending.result, int(row["structure_id"])
     status = str(row["status"])
     if ending.outcome is Outcome.COMPLETED:
         if result is None or result.final_energy is None:
-            raise ValueError(f"attempt {ending.token} is completed and has no energy")
+            raise ValueError(f"completed attempt {ending.token} has no energy")
         complete(db, structure_id, {name: getattr(result, name) for name in RESULT_COLUMNS})
         if row["counted"]:
-            # It was said to have failed while it still ran.
+            # Somebody set it to failed while it was still running.
             db.execute(
                 "UPDATE structures SET fail_count = MAX(0, fail_count - 1) WHERE id = ?", (structure_id,)
             )
@@ -79,7 +79,7 @@ def move_structure(db: sqlite3.Connection, ending: Ending, row: sqlite3.Row) -> 
             (ending.message, structure_id),
         )
     if ending.outcome is Outcome.LOST:
-        # A structure of an old ledger has no row there yet.
+        # In an old ledger the structure may have no row there yet.
         db.execute(
             "INSERT INTO structure_state (structure_id, loss_count) VALUES (?, 1)"
             " ON CONFLICT (structure_id) DO UPDATE SET loss_count = loss_count + 1",
@@ -89,7 +89,7 @@ def move_structure(db: sqlite3.Connection, ending: Ending, row: sqlite3.Row) -> 
 
 
 def complete(db: sqlite3.Connection, structure_id: int, result: Mapping[str, Any]) -> None:
-    """Give a structure a result, by the names of its columns."""
+    """Complete a structure with a result, given by column name."""
     db.execute(
         "UPDATE structures SET status = 'completed', error_message = NULL,"
         f" {SET_RESULT}, updated_at = CURRENT_TIMESTAMP WHERE id = ?",

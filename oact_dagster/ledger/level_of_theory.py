@@ -1,4 +1,4 @@
-"""The level of theory of a ledger's results, which the first submit fixes."""
+"""The level of theory of a ledger's results, fixed by the first submit."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,10 +11,10 @@ from oact_dagster.ledger.store import Ledger
 
 
 def check_level_of_theory(ledger: LedgerReader, level: Mapping[str, Any]) -> None:
-    """Compare with the level of theory of the ledger's results, where one is fixed.
+    """Compare a level of theory with that of the ledger's results, if one is fixed.
 
     Raises:
-        LedgerError: they differ; both are in the text.
+        LedgerError: they differ; the message shows both.
     """
     kept = LEVEL_OF_THEORY.read(ledger)
     if kept is None or not _binds(ledger):
@@ -24,13 +24,13 @@ def check_level_of_theory(ledger: LedgerReader, level: Mapping[str, Any]) -> Non
         then = ", ".join(f"{key}={kept.get(key)}" for key in differing)
         now = ", ".join(f"{key}={level.get(key)}" for key in differing)
         raise LedgerError(
-            f"{ledger.path}: its results are of the level of theory {then}; the settings now say {now}: "
-            "set that back, or start a second campaign with a ledger of its own"
+            f"{ledger.path}: its results have the level of theory {then}, but the settings now say {now}: "
+            "change the settings back, or start a second campaign with its own ledger"
         )
 
 
 def _binds(ledger: LedgerReader) -> bool:
-    """Whether there is a result of the level of theory that is kept, or one may still come."""
+    """Whether a result of the stored level of theory exists or may still come."""
     return any(
         ledger.file.one(f"SELECT 1 FROM attempts a WHERE {condition} LIMIT 1")
         for condition in ("a.outcome = 'completed'", OPEN)
@@ -38,13 +38,13 @@ def _binds(ledger: LedgerReader) -> bool:
 
 
 def fix_level_of_theory(ledger: Ledger, level: Mapping[str, Any]) -> None:
-    """Keep the level of theory of the first submit; later ones must be the same.
+    """Store the level of theory of the first submit; later submits must have the same.
 
-    One of which nothing has come, and nothing can come any more, is replaced: a run whose inputs were all refused
-    binds nobody.
+    A stored level that has no results and no open attempts is replaced, for example after a run whose inputs were all
+    refused.
 
     Raises:
-        LedgerError: the ledger's results are of another level; both are in the text.
+        LedgerError: the ledger's results have another level; the message shows both.
     """
 
     def checked(_: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -55,14 +55,10 @@ def fix_level_of_theory(ledger: Ledger, level: Mapping[str, Any]) -> None:
 
 
 def fix_orca_version(ledger: Ledger, major: str) -> str:
-    """Keep the major version of the ORCA that computed the first result.
-
-    Args:
-        ledger: of the result.
-        major: of the ORCA that computed it, such as ``6``.
+    """Store the major ORCA version, such as ``6``, of the first result.
 
     Returns:
-        The one that is kept: another one than ``major`` makes the result one of another level of theory.
+        The stored version. If it differs from ``major``, the new result has another level of theory.
     """
     if (kept := ledger.meta("orca_major_version")) is not None:
         return kept

@@ -1,4 +1,4 @@
-"""The ledger: the truth about every structure of a campaign, in one SQLite file."""
+"""The ledger: the authoritative record of every structure of a campaign, in one SQLite file."""
 
 import json
 import secrets
@@ -41,13 +41,13 @@ from oact_dagster.ledger.writer import release_writer, show_writer, take_writer
 
 
 class Ledger(LedgerReader):
-    """One campaign's ledger, open for writing. Each of its methods is one transaction; times are Unix times in s.
+    """A campaign's ledger, open for writing. Each method is one transaction; times are Unix times in s.
 
     Args:
         path: the SQLite file.
-        create: make it when it is missing.
-        timeout: how long a locked file is waited for, s.
-        owner: who writes; this process where it is not given.
+        create: create a missing file.
+        timeout: how long to wait for a lock, s.
+        owner: the process that writes; by default this one.
 
     Raises:
         LedgerError: the file is missing or cannot be used, or another host runs batches on it.
@@ -65,30 +65,22 @@ class Ledger(LedgerReader):
         self.change_meta(key, lambda _: value)
 
     def change_meta(self, key: str, change: Callable[[str | None], str]) -> None:
-        """Set a value of the table ``meta`` to what follows from the one that is there; nothing comes between.
-
-        Args:
-            key: of the value.
-            change: called with the present value, None where there is none.
-        """
+        """Set a value of the table ``meta`` to ``change(present value)``; the present value may be None."""
         with self.file.transaction() as db:
             row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-            now = None if row is None else str(row[0])
-            if (then := change(now)) != now:
-                db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, then))
+            old = None if row is None else str(row[0])
+            if (new := change(old)) != old:
+                db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (key, new))
 
     # --- the host that writes, and batches ----------------------------------------------------------------------
 
     def take_writer(self, owner: Owner, *, take_over: bool = False, now: float | None = None) -> None:
-        """Make a process's host the one that may write; other processes of that host may write beside it.
+        """Make a process's host the one that may write; other processes of that host may write, too.
 
-        Args:
-            owner: the process that will run batches.
-            take_over: from another host that was not seen for 10 minutes.
-            now: the time.
+        ``take_over`` takes the ledger over from another host that was not seen for 10 minutes.
 
         Raises:
-            LedgerError: another host has it; it is named, with the time since when.
+            LedgerError: another host holds the ledger; the message names it.
         """
         at = time.time() if now is None else now
         with transaction(self.file.connection, self.path, self.file.timeout) as db:
@@ -98,10 +90,7 @@ class Ledger(LedgerReader):
     def open_batch(
         self, batch_id: str, owner: Owner, now: float | None = None, *, take_over: bool = False
     ) -> None:
-        """Enter the process that runs a batch; a batch of this id that ran before is taken over.
-
-        Its host is then the one that may write, see :meth:`take_writer`.
-        """
+        """Register the process that runs a batch, replacing an earlier one; see also :meth:`take_writer`."""
         at = time.time() if now is None else now
         with transaction(self.file.connection, self.path, self.file.timeout) as db:
             take_writer(db, self.path, owner, at, take_over=take_over)
@@ -113,12 +102,9 @@ class Ledger(LedgerReader):
         self.file.owner = owner
 
     def beat(self, batch_id: str, now: float | None = None, unanswered: str = "") -> None:
-        """Show that a batch's process lives, and with it the host that writes.
+        """Renew the heartbeat of a batch and of the host that writes.
 
-        Args:
-            batch_id: of the batch.
-            now: Unix time, s.
-            unanswered: since when and why its scheduler does not answer; empty while it does.
+        ``unanswered`` says since when and why its scheduler has not answered; it is empty if it answers.
 
         Raises:
             LedgerError: another host has taken the ledger over meanwhile.
@@ -132,7 +118,7 @@ class Ledger(LedgerReader):
             show_writer(db, self.file.owner, at)
 
     def close_batch(self, batch_id: str, now: float | None = None) -> None:
-        """A batch's process has no open attempt any more; the last one of a host lets any host write."""
+        """End a batch; after the last live batch of a host, any host may write."""
         at = time.time() if now is None else now
         with self.file.transaction() as db:
             db.execute("UPDATE batches SET ended_at = ? WHERE id = ?", (at, batch_id))
@@ -144,10 +130,10 @@ class Ledger(LedgerReader):
                 release_writer(db, self.file.owner)
 
     def take_over(self, attempt: AttemptRecord, batch_id: str) -> bool:
-        """Make a dead batch's attempt ours; False when another process was faster."""
+        """Move a dead batch's attempt to another batch; False if another process was faster."""
         with self.file.transaction() as db:
             cursor = db.execute(
-                # Why its job waits is looked at anew.
+                # The new batch finds out again why its job waits.
                 "UPDATE attempts SET batch_id = ?, pending_reason = NULL"
                 " WHERE token = ? AND batch_id = ? AND state != 'closed'",
                 (batch_id, attempt.token, attempt.batch_id),
@@ -159,15 +145,12 @@ class Ledger(LedgerReader):
     def add_structures(
         self, structures: Iterable[NewStructure], rejections: Iterable[Rejection] = ()
     ) -> tuple[int, int]:
-        """Add rows to run and rows refused, in one transaction.
+        """Add the accepted and the rejected rows of a CSV, in its order.
 
-        Rows are added in the order of the CSV, so one at or before the last row that is there is known already,
-        by an intake that ran at the same time, and is left alone: no row is ever there twice.
-
-        Returns:
-            How many rows to run and how many refused ones were added.
+        Rows up to the last known one are skipped: a concurrent intake has added them. Returns how many accepted and how
+        many rejected rows were added.
         """
-        added = refused = 0
+        added = rejected = 0
         with self.file.transaction() as db:
             last = int(
                 db.execute(
@@ -212,14 +195,13 @@ class Ledger(LedgerReader):
                     "INSERT INTO rejections (orig_index, line, reason, row_hash) VALUES (?, ?, ?, ?)",
                     (row.orig_index, row.line, row.reason, row.row_hash),
                 )
-                refused += 1
-        return added, refused
+                rejected += 1
+        return added, rejected
 
     def set_annotations(self, annotations: Mapping[int, Mapping[str, str]]) -> None:
-        """Replace the annotations of structures, by ``orig_index``; others are left alone.
+        """Replace the annotations of structures, given by ``orig_index``.
 
-        Of one that gets others, what was decided on a next attempt is forgotten: its input may be one that can be run
-        now.
+        A structure whose annotations change is no longer set aside: its new input may be one that can be run.
         """
         rows = [
             (json.dumps(dict(values), ensure_ascii=False), orig_index)
@@ -235,13 +217,9 @@ class Ledger(LedgerReader):
             db.executemany(f"UPDATE structure_state SET annotations = ?1 WHERE {where}", rows)
 
     def set_order(self, places: Mapping[int, Place]) -> int:
-        """Give structures other places in the order, by ``orig_index``; unknown ones are passed over.
-
-        Returns:
-            How many have another place now.
-        """
+        """Set the places of structures in the order, by ``orig_index``, and return how many changed."""
         with self.file.transaction() as db:
-            # A structure of an old ledger has no row there yet.
+            # In an old ledger the structure may have no row there yet.
             return sum(
                 db.execute(
                     "INSERT INTO structure_state (structure_id, priority, cost_rank, n_basis_functions)"
@@ -271,37 +249,35 @@ class Ledger(LedgerReader):
         settings_hash: str | None = None,
         now: float | None = None,
     ) -> list[Claim]:
-        """Make structures ours to run, all in one transaction: no structure is ever given to two callers.
+        """Claim structures to run, in one transaction: no structure is ever given to two callers.
+
+        A structure with an open attempt cannot be claimed. If its status was changed by hand meanwhile, it is set back
+        to ``running``. Failures that are not counted yet are counted, see :meth:`reset`.
 
         Args:
-            batch_id: who claims.
+            batch_id: the batch that claims.
             orig_indices: the structures wanted.
-            statuses: those with another status are left alone (``ready`` counts as ``to_run``).
+            statuses: skip structures with another status (``ready`` counts as ``to_run``).
             launcher: kind of the launcher that will run them.
             n_cores: cores of one calculation.
-            max_failures: structures with as many counted failures are left alone; None for no budget.
-            max_losses: likewise for lost attempts.
-            release_held: claim held structures too, and release them.
-            settings_hash: of the campaign's settings that decide inputs; it is kept with the attempts.
+            max_failures: skip structures with this many counted failures; None for no limit.
+            max_losses: skip structures with this many lost attempts; None for no limit.
+            release_held: claim held structures, too, and release them.
+            settings_hash: hash of the settings that decide what an input computes, stored with the attempts.
             now: the time of the claim.
 
-        A structure whose attempt is open is left to whoever follows that one, also when its status was changed by hand
-        meanwhile: it says ``running`` again. A failure that is not counted yet is counted, see :meth:`reset`.
-
         Returns:
-            Those that are now ``running``, each with a new attempt; an empty list when there are none.
+            The claimed structures, now ``running``, each with a new attempt; may be empty.
         """
         at = time.time() if now is None else now
-        wanted = [*statuses, Status.READY] if Status.TO_RUN in statuses else list(statuses)
+        wanted = _with_ready(statuses)
         claims: list[Claim] = []
-        followed: list[tuple[int]] = []
+        still_open: list[tuple[int]] = []
         with self.file.transaction() as db:
             for chunk in chunks(dict.fromkeys(orig_indices)):
                 if not {Status.FAILED, Status.TIMEOUT}.isdisjoint(wanted):
                     count_failures(
-                        db,
-                        f"s.orig_index IN ({marks(chunk)}) AND {REACHABLE} AND {FAILED}",
-                        chunk,
+                        db, f"s.orig_index IN ({marks(chunk)}) AND {REACHABLE} AND {FAILED}", chunk
                     )
                 rows = db.execute(
                     f"SELECT {STRUCTURE_COLUMNS},"
@@ -318,15 +294,15 @@ class Ledger(LedgerReader):
                     for row in rows
                     if not row["open"]
                 ]
-                followed += [(int(row["id"]),) for row in rows if row["open"]]
+                still_open += [(int(row["id"]),) for row in rows if row["open"]]
             order = {index: place for place, index in enumerate(orig_indices)}
             claims.sort(key=lambda claim: order[claim.structure.orig_index])
+            ids = [(claim.structure.id,) for claim in claims]
             db.executemany(
                 f"UPDATE structures SET status = 'running', error_message = NULL, {NO_RESULT},"
                 " updated_at = CURRENT_TIMESTAMP WHERE id = ?",
-                [*((claim.structure.id,) for claim in claims), *followed],
+                ids + still_open,
             )
-            ids = [(claim.structure.id,) for claim in claims]
             if release_held:
                 db.executemany("UPDATE structure_state SET held = 0 WHERE structure_id = ? AND held", ids)
             db.executemany(
@@ -345,7 +321,7 @@ class Ledger(LedgerReader):
         return claims
 
     def mark_prepared(self, prepared: Sequence[Preparation]) -> None:
-        """Keep what was written for attempts whose folder is there."""
+        """Store what was written into the folders of attempts."""
         with self.file.transaction() as db:
             db.executemany(
                 "UPDATE attempts SET job_dir = ?, input_hash = ?, n_cores = ?, remedy = ?, plan = ?"
@@ -369,7 +345,7 @@ class Ledger(LedgerReader):
             )
 
     def mark_submitted(self, job_ids: Mapping[str, str], now: float | None = None) -> None:
-        """Keep the scheduler's job id of each token that the launcher has accepted."""
+        """Store the job id of each token that the launcher has accepted."""
         at = time.time() if now is None else now
         with self.file.transaction() as db:
             db.executemany(
@@ -379,7 +355,7 @@ class Ledger(LedgerReader):
             )
 
     def mark_running(self, tokens: Sequence[str], now: float | None = None) -> None:
-        """The payloads of these attempts have started."""
+        """Note that the payloads of attempts have started."""
         at = time.time() if now is None else now
         with self.file.transaction() as db:
             db.executemany(
@@ -389,7 +365,7 @@ class Ledger(LedgerReader):
             )
 
     def mark_stuck(self, reasons: Mapping[str, str]) -> None:
-        """Keep why the jobs of these attempts may wait for ever; an empty reason is that they do not any more."""
+        """Store, by token, why jobs may wait for ever; an empty reason clears it."""
         with self.file.transaction() as db:
             db.executemany(
                 "UPDATE attempts SET pending_reason = ? WHERE token = ? AND state = 'submitted'",
@@ -397,17 +373,14 @@ class Ledger(LedgerReader):
             )
 
     def record(self, endings: Sequence[Ending]) -> set[str]:
-        """Record how attempts ended, each once: counts, status and result change together.
+        """Record how open attempts ended, each once: counts, status and result change together.
 
-        Args:
-            endings: of attempts that are open.
-
-        Where the structure's status was changed by hand meanwhile, a result is recorded all the same; a failure, too,
-        unless it is completed by now; a lost or cancelled attempt leaves the status as it is.
+        If a structure's status was changed by hand meanwhile, a result is recorded all the same, and so is a failure
+        unless the status is ``completed``. A lost or cancelled attempt then leaves the status unchanged.
 
         Returns:
-            The tokens whose endings the structures have now; those of attempts that were closed before are left out,
-            and those of failed ones whose structure was completed by hand.
+            The recorded tokens, without those of attempts that were closed already, or that failed while their
+            structure was completed by hand.
         """
         recorded = set()
         with self.file.transaction() as db:
@@ -419,14 +392,12 @@ class Ledger(LedgerReader):
                 ).fetchone()
                 if row is None:
                     continue
-                # What no UTF-8 can hold must not cost the endings beside it.
-                if (told := storable(ending.message)) != ending.message:
-                    ending = replace(ending, message=told)
+                ending = replace(ending, message=storable(ending.message))
                 close_attempt(db, ending)
                 if move_structure(db, ending, row):
                     recorded.add(ending.token)
                 if ending.not_before:
-                    _rest(db, row["structure_id"], ending.not_before)
+                    _delay(db, row["structure_id"], ending.not_before)
         return recorded
 
     def restore(
@@ -436,18 +407,18 @@ class Ledger(LedgerReader):
         statuses: Sequence[Status],
         bring_back: Callable[[], None] | None = None,
     ) -> bool:
-        """Take the result of an earlier attempt as the structure's again, in place of any later one's.
+        """Make the result of an earlier attempt the structure's result again, in place of any later one.
 
         Args:
             orig_index: the structure.
-            token: of its attempt that completed.
+            token: the token of its completed attempt.
             statuses: the structure must have one of these (``ready`` counts as ``to_run``).
-            bring_back: called when nothing can come between any more; what it raises undoes all.
+            bring_back: called within the transaction, which an exception rolls back.
 
         Returns:
-            Whether it is completed now; False when its status has changed, or the attempt has no result.
+            Whether the structure is completed now; False if its status has changed, or the attempt has no result.
         """
-        wanted = [*statuses, Status.READY] if Status.TO_RUN in statuses else list(statuses)
+        wanted = _with_ready(statuses)
         with self.file.transaction() as db:
             row = db.execute(
                 "SELECT a.structure_id, a.result FROM attempts a JOIN structures s ON s.id = a.structure_id"
@@ -471,15 +442,10 @@ class Ledger(LedgerReader):
     def give_back(
         self, tokens: Sequence[str], *, also_running: bool = False, not_before: float = 0.0
     ) -> list[int]:
-        """Undo claims of which no calculation was ever started: the structures are ``to_run`` again.
+        """Undo claims whose calculations never started: their attempts are deleted, the structures are ``to_run``.
 
-        Args:
-            tokens: of the attempts.
-            also_running: those whose jobs ran, too; it is certain that their payloads began nothing.
-            not_before: Unix time before which nothing takes the structures by itself, s.
-
-        Returns:
-            ``orig_index`` of the structures given back.
+        With ``also_running`` this includes attempts in state ``running``, whose payloads must have begun nothing.
+        Before ``not_before`` the structures are not run automatically. Returns the ``orig_index`` of each.
         """
         given = []
         states = ("claimed", "submitted", "running") if also_running else ("claimed", "submitted")
@@ -493,21 +459,21 @@ class Ledger(LedgerReader):
                 if row is None:
                     continue
                 db.execute("DELETE FROM attempts WHERE token = ?", (token,))
-                # It is to be run from now on, and does not fail any more.
+                # An earlier failure is no longer the structure's present one.
                 mark_undone(db, "s.id = ?", (row["structure_id"],))
-                # One whose status was set by hand meanwhile keeps that.
+                # A status that was set by hand meanwhile is kept.
                 db.execute(
                     "UPDATE structures SET status = 'to_run', updated_at = CURRENT_TIMESTAMP"
                     " WHERE id = ? AND status = 'running'",
                     (row["structure_id"],),
                 )
                 if not_before:
-                    _rest(db, row["structure_id"], not_before)
+                    _delay(db, row["structure_id"], not_before)
                 given.append(int(row["orig_index"]))
         return given
 
     def set_aside(self, orig_index: int, retry_key: str) -> None:
-        """Note that nothing is left to try for a structure that failed, with the settings of this key."""
+        """Note that a failed structure has no remedy left with the settings of this key."""
         with self.file.transaction() as db:
             db.execute(
                 "INSERT INTO structure_state (structure_id, set_aside_for)"
@@ -517,15 +483,11 @@ class Ledger(LedgerReader):
             )
 
     def hold(self, orig_indices: Sequence[int]) -> None:
-        """Hold structures: only a run that names them, or a release, runs them again."""
+        """Put structures on hold: they run again only when named or released."""
         self._set_held(orig_indices, held=True)
 
     def release(self, orig_indices: Sequence[int] | None = None) -> int:
-        """Release held structures (all of them when none are named).
-
-        Returns:
-            How many were released.
-        """
+        """Release held structures, by default all of them, and return how many."""
         if orig_indices is None:
             with self.file.transaction() as db:
                 return db.execute("UPDATE structure_state SET held = 0 WHERE held != 0").rowcount
@@ -536,7 +498,7 @@ class Ledger(LedgerReader):
         with self.file.transaction() as db:
             for chunk in chunks(orig_indices):
                 if held:
-                    # Structures of an old ledger have no row there yet.
+                    # In an old ledger the structures may have no rows there yet.
                     db.execute(
                         "INSERT OR IGNORE INTO structure_state (structure_id)"
                         f" SELECT id FROM structures WHERE orig_index IN ({marks(chunk)})",
@@ -552,18 +514,15 @@ class Ledger(LedgerReader):
     def reset(self, statuses: Sequence[Status] = (Status.FAILED,), max_fail_count: int | None = None) -> int:
         """Set failed or timed-out structures to ``to_run``, and clear their error messages.
 
-        Each of their failures is in ``fail_count`` afterwards, once: those that were recorded are already, those of an
-        old file and those set by hand are counted here; also of the structures that are left as they are.
-
-        Args:
-            statuses: ``failed``, ``timeout`` or both.
-            max_fail_count: structures with as many failures are left as they are; 3 gives three attempts in all.
+        Failures from an old file or set by hand, which are not in ``fail_count`` yet, are counted first, even for
+        structures that are not reset. Structures with ``max_fail_count`` failures are skipped: 3 allows three attempts
+        in all.
 
         Returns:
-            How many are ``to_run`` now.
+            How many structures were reset.
 
         Raises:
-            ValueError: another status.
+            ValueError: a status other than ``failed`` and ``timeout`` was given.
         """
         if not set(statuses) <= {Status.FAILED, Status.TIMEOUT}:
             raise ValueError(f"only failed and timeout can be reset, not {', '.join(statuses)}")
@@ -572,7 +531,7 @@ class Ledger(LedgerReader):
             count_failures(db, where, statuses)
             where, values = f"{where} AND {FEWER_FAILURES}", (*statuses, _no_limit(max_fail_count))
             mark_undone(db, where, values)
-            # Whoever resets them wants them to be run now.
+            # The user wants them to run now.
             db.execute(
                 "UPDATE structure_state SET not_before = 0, set_aside_for = NULL"
                 f" WHERE structure_id IN (SELECT s.id FROM structures s WHERE {where})",
@@ -585,36 +544,20 @@ class Ledger(LedgerReader):
             ).rowcount
 
     def set_quality(self, results: Iterable[JudgedResult], judged_for: str) -> int:
-        """Keep what the rules said of results, all or none; only what differs is written.
+        """Store the findings of the quality rules, all or none, and return how many rows were written.
 
-        What was said of a result that is not the structure's any more is passed over.
-
-        Args:
-            results: what was said.
-            judged_for: names the limits.
-
-        Returns:
-            How many rows were written.
+        Unchanged rows are not written, and findings on a result that is no longer the structure's are skipped.
+        ``judged_for`` identifies the limits of the rules.
         """
+        rows = (
+            (r.attempt, ",".join(r.failed), r.judged, judged_for, r.structure_id, r.energy, r.attempt)
+            for r in results
+        )
         with self.file.transaction() as db:
-            return db.executemany(
-                _KEEP,
-                (
-                    (
-                        one.attempt,
-                        ",".join(one.failed),
-                        one.judged,
-                        judged_for,
-                        one.structure_id,
-                        one.energy,
-                        one.attempt,
-                    )
-                    for one in results
-                ),
-            ).rowcount
+            return db.executemany(_STORE_QUALITY, rows).rowcount
 
 
-_KEEP = (
+_STORE_QUALITY = (
     "INSERT INTO quality (structure_id, attempt, failed, judged, judged_for)"
     f" SELECT s.id, ?, ?, ?, ? FROM structures s WHERE s.id = ? AND {HAS_RESULT} AND s.final_energy IS ?"
     f" AND ? = COALESCE({GOOD_NUMBER}, 0)"
@@ -625,13 +568,18 @@ _KEEP = (
 )
 
 
-def _rest(db: sqlite3.Connection, structure_id: int, until: float) -> None:
-    """Let nothing take a structure by itself before a Unix time, s."""
+def _delay(db: sqlite3.Connection, structure_id: int, until: float) -> None:
+    """Keep a structure from being run automatically before a time."""
     db.execute(
         "INSERT INTO structure_state (structure_id, not_before) VALUES (?, ?)"
         " ON CONFLICT (structure_id) DO UPDATE SET not_before = excluded.not_before",
         (structure_id, until),
     )
+
+
+def _with_ready(statuses: Sequence[Status]) -> list[Status]:
+    """The statuses, with ``ready`` if ``to_run`` is among them."""
+    return [*statuses, Status.READY] if Status.TO_RUN in statuses else list(statuses)
 
 
 def _no_limit(value: int | None) -> int:

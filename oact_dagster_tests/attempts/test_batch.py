@@ -188,7 +188,7 @@ def test_another_level_of_theory_is_refused_before_anything_runs(tmp_path: Path,
     campaign, ledger = prepared(tmp_path, engine, 2)
     list(batch(campaign, ledger, [0]))
     other = write_campaign(tmp_path / "campaign", 0, engine.path, settings={"orca": {"functional": "PBE0"}})
-    with pytest.raises(LedgerError, match=r"functional=wB97M-V; the settings now say functional=PBE0"):
+    with pytest.raises(LedgerError, match=r"functional=wB97M-V, but the settings now say functional=PBE0"):
         list(batch(other, ledger, [1]))
     assert engine.runs == [0]
 
