@@ -1,4 +1,4 @@
-"""What must hold between the rows of a ledger: each rule finds what breaks it, and some can mend it."""
+"""Consistency rules for the rows of a ledger: each finds the rows that break it, and some can repair them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,13 +28,18 @@ _CLEARABLE: Final = (
     f"(s.status IN ('to_run', 'ready') OR ({FAILED} AND EXISTS (SELECT 1 FROM attempts a"
     f" WHERE a.structure_id = s.id AND {LAST} AND a.result IS NOT NULL)))"
 )
+_NO_ENERGY: Final = f"{HAS_RESULT} AND s.final_energy IS NULL"
 _OUTDATED: Final = f"s.id IS NULL OR s.status IS NOT 'completed' OR q.attempt != COALESCE({GOOD_NUMBER}, 0)"
 _COUNTED: Final = "(SELECT COUNT(*) FROM attempts a WHERE a.structure_id = s.id AND a.counted = 1)"
+_TOO_FEW_COUNTED: Final = (
+    "s.id IN (SELECT a.structure_id FROM attempts a WHERE a.counted = 1)"
+    f" AND COALESCE(s.fail_count, 0) < {_COUNTED}"
+)
 _LOST: Final = "(SELECT COUNT(*) FROM attempts a WHERE a.structure_id = s.id AND a.outcome = 'lost')"
 
 
-def _kept(name: str) -> str:
-    """A number that the attempt which completed ``structures s`` has."""
+def _of_attempt(name: str) -> str:
+    """A number from the result of the attempt that completed ``structures s``."""
     return (
         f"(SELECT json_extract(a.result, '$.{name}') FROM attempts a WHERE a.structure_id = s.id AND {GAVE_RESULT}"
         " ORDER BY a.number DESC LIMIT 1)"
@@ -43,24 +48,24 @@ def _kept(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LedgerRule:
-    """One thing that must hold."""
+    """A consistency rule."""
 
     name: str
     holds: str
-    """In a sentence."""
+    """What must hold, in a sentence."""
     broken: str
-    """Query of what breaks it: ``id`` of the structure, its ``orig_index``, and what is wrong."""
+    """Query for the rows that break it: the structure's ``id`` and ``orig_index``, and what is wrong."""
     advice: str
-    """What a user does about it, where it is not mended."""
+    """What the user can do if it is not mended."""
     mend: str | None = None
-    """Statement that mends it; None where nothing is safe."""
+    """Statement that mends it; None if no repair is safe."""
     mends: str | None = None
     """What that statement does."""
 
 
 @dataclass(frozen=True, slots=True)
 class BrokenRow:
-    """What breaks a rule."""
+    """A row that breaks a rule."""
 
     id: int | None
     orig_index: int | None
@@ -77,9 +82,9 @@ CONSISTENCY_RULES: Final[tuple[LedgerRule, ...]] = (
     ),
     LedgerRule(
         "index-there",
-        "each structure has an orig_index, which names it and its folder",
+        "each structure has an orig_index, which identifies it and its folder",
         "SELECT s.id, NULL, 'no orig_index' FROM structures s WHERE s.orig_index IS NULL",
-        "give it the row of its CSV; until then no run can name it",
+        "set it to the structure's row in the CSV; until then no run can take it",
     ),
     LedgerRule(
         "index-once",
@@ -87,103 +92,100 @@ CONSISTENCY_RULES: Final[tuple[LedgerRule, ...]] = (
         "SELECT s.id, s.orig_index, 'the row with id ' || (SELECT MIN(f.id) FROM structures f"
         " WHERE f.orig_index = s.orig_index) || ' has it, too' FROM structures s WHERE s.orig_index IS NOT NULL"
         " AND EXISTS (SELECT 1 FROM structures f WHERE f.orig_index = s.orig_index AND f.id < s.id)",
-        "delete the copy, or give it an orig_index of its own; until then no run can name it",
+        "delete the copy, or give it its own orig_index; until then no run can take it",
     ),
     LedgerRule(
         "completed-has-energy",
         "each completed structure has a final energy",
-        "SELECT s.id, s.orig_index, 'completed without an energy' FROM structures s"
-        f" WHERE {HAS_RESULT} AND s.final_energy IS NULL",
-        "`oact dashboard DB --update JOBS_DIR` reads it again when the structure is set to running, or set it to_run",
+        f"SELECT s.id, s.orig_index, 'completed without an energy' FROM structures s WHERE {_NO_ENERGY}",
+        "set it to running, so that `oact dashboard DB --update JOBS_DIR` reads its output again, or to to_run",
         "UPDATE structures AS s SET "
-        + ", ".join(f"{name} = COALESCE(s.{name}, {_kept(name)})" for name in RESULT_COLUMNS)
-        + f" WHERE {HAS_RESULT} AND s.final_energy IS NULL AND {_kept('final_energy')} IS NOT NULL",
-        "takes the result that its attempt has",
+        + ", ".join(f"{name} = COALESCE(s.{name}, {_of_attempt(name)})" for name in RESULT_COLUMNS)
+        + f" WHERE {_NO_ENERGY} AND {_of_attempt('final_energy')} IS NOT NULL",
+        "copies the result from its attempt",
     ),
     LedgerRule(
         "result-is-the-attempts",
         "a completed structure's energy is that of the attempt that completed it",
-        f"SELECT s.id, s.orig_index, 'energy ' || s.final_energy || ', and its attempt has ' || {_kept('final_energy')}"
+        "SELECT s.id, s.orig_index,"
+        f" 'energy ' || s.final_energy || ', but its attempt has ' || {_of_attempt('final_energy')}"
         f" FROM structures s WHERE {HAS_RESULT} AND s.final_energy IS NOT NULL"
-        f" AND ABS(s.final_energy - {_kept('final_energy')}) > 1e-6",
-        "somebody changed the one or the other by hand: see which is in the output, and set it",
+        f" AND ABS(s.final_energy - {_of_attempt('final_energy')}) > 1e-6",
+        "one of the two was changed by hand: set the one that is in the output",
     ),
     LedgerRule(
         "result-only-completed",
-        "result columns are empty unless a structure is completed (or runs, for tools that set them first)",
+        "result columns are empty unless a structure is completed (or running, for tools that set them first)",
         f"SELECT s.id, s.orig_index, s.status || ' with results' FROM structures s WHERE {_ANY_RESULT}"
         f" AND {IDLE}",
-        "the numbers are those of an attempt that failed or was reset; clear them, or set the status completed",
+        "the numbers are from an attempt that failed or was reset; clear them, or set the status to completed",
         f"UPDATE structures AS s SET {NO_RESULT} WHERE {_ANY_RESULT} AND {_CLEARABLE}",
-        "clears them, where an attempt keeps the numbers or the structure is to be run again",
+        "clears them if an attempt holds the numbers or the structure is to be run again",
     ),
     LedgerRule(
         "running-has-attempt",
-        "each running structure has an attempt whose outcome is not recorded yet",
-        "SELECT s.id, s.orig_index, 'running, and nothing of ours runs it' FROM structures s"
-        f" WHERE {UNFOLLOWED}",
-        "another tool or somebody's hand marked it: `oact dashboard DB --update JOBS_DIR` judges it by its output; set"
-        " it to_run where nothing runs",
+        "each running structure has an open attempt",
+        f"SELECT s.id, s.orig_index, 'running, but it has no open attempt' FROM structures s WHERE {UNFOLLOWED}",
+        "it was marked by another tool or by hand: `oact dashboard DB --update JOBS_DIR` judges it by its output; set"
+        " it to to_run if nothing runs",
     ),
     LedgerRule(
         "attempt-is-running",
-        "a structure whose attempt is open is running",
+        "a structure with an open attempt is running",
         "SELECT s.id, s.orig_index, 'is ' || s.status || ' while its attempt ' || a.number || ' is open'"
         " FROM attempts a JOIN structures s ON s.id = a.structure_id"
         f" WHERE {OPEN} AND NOT {RUNNING}",
-        "its status was set by hand; the attempt's end is recorded when it comes",
+        "its status was set by hand; the attempt's outcome is recorded when it ends",
     ),
     LedgerRule(
         "one-open-attempt",
         "no structure has two open attempts",
         "SELECT s.id, s.orig_index, COUNT(*) || ' open attempts' FROM attempts a"
         f" JOIN structures s ON s.id = a.structure_id WHERE {OPEN} GROUP BY s.id HAVING COUNT(*) > 1",
-        "see which of them runs (`squeue`, `flux jobs`), and close the other one",
+        "see which of them runs (`squeue`, `flux jobs`), and close the other",
     ),
     LedgerRule(
         "attempt-has-structure",
         "each attempt belongs to a structure",
-        "SELECT a.structure_id, NULL, 'attempt ' || a.number || ' of a structure that is not there' FROM attempts a"
+        "SELECT a.structure_id, NULL, 'attempt ' || a.number || ' of a missing structure' FROM attempts a"
         " WHERE NOT EXISTS (SELECT 1 FROM structures s WHERE s.id = a.structure_id)",
-        "a row was deleted by hand: put it back from a copy, or delete its attempts",
+        "a row was deleted by hand: restore it from a backup, or delete its attempts",
     ),
     LedgerRule(
         "state-has-structure",
         "each row of structure_state belongs to a structure",
-        "SELECT st.structure_id, NULL, 'state of a structure that is not there' FROM structure_state st"
+        "SELECT st.structure_id, NULL, 'state of a missing structure' FROM structure_state st"
         " WHERE NOT EXISTS (SELECT 1 FROM structures s WHERE s.id = st.structure_id)",
-        "a row was deleted by hand: put it back from a copy",
+        "a row was deleted by hand: restore it from a backup",
         "DELETE FROM structure_state WHERE NOT EXISTS"
         " (SELECT 1 FROM structures s WHERE s.id = structure_state.structure_id)",
         "deletes it",
     ),
     LedgerRule(
         "quality-of-result",
-        "what the quality rules said is said of the result that a completed structure has",
-        "SELECT q.structure_id, s.orig_index, 'said of attempt ' || q.attempt || ', and the structure is '"
-        " || COALESCE(s.status || CASE s.status WHEN 'completed' THEN ' by another one' ELSE '' END, 'not there')"
+        "the findings of the quality rules belong to the present result of a completed structure",
+        "SELECT q.structure_id, s.orig_index, 'findings on attempt ' || q.attempt || ', but the structure is '"
+        " || COALESCE(s.status || CASE s.status WHEN 'completed' THEN ' by another one' ELSE '' END, 'missing')"
         f" FROM quality q LEFT JOIN structures s ON s.id = q.structure_id WHERE {_OUTDATED}",
-        "it is judged anew with the next look at the quality of all results",
+        "it is judged again when the quality of all results is next judged",
         "DELETE FROM quality WHERE structure_id IN (SELECT q.structure_id FROM quality q"
         f" LEFT JOIN structures s ON s.id = q.structure_id WHERE {_OUTDATED})",
         "deletes it",
     ),
     LedgerRule(
         "failures-counted",
-        "fail_count is at least the number of attempts that were counted",
-        f"SELECT s.id, s.orig_index, 'fail_count ' || COALESCE(s.fail_count, 0) || ', and ' || {_COUNTED} ||"
-        " ' attempts were counted' FROM structures s WHERE s.id IN"
-        f" (SELECT a.structure_id FROM attempts a WHERE a.counted = 1) AND COALESCE(s.fail_count, 0) < {_COUNTED}",
+        "fail_count is at least the number of attempts counted as failures",
+        f"SELECT s.id, s.orig_index, 'fail_count ' || COALESCE(s.fail_count, 0) || ', but ' || {_COUNTED} ||"
+        f" ' counted attempts' FROM structures s WHERE {_TOO_FEW_COUNTED}",
         "set fail_count to that number",
-        f"UPDATE structures AS s SET fail_count = {_COUNTED} WHERE s.id IN"
-        f" (SELECT a.structure_id FROM attempts a WHERE a.counted = 1) AND COALESCE(s.fail_count, 0) < {_COUNTED}",
+        f"UPDATE structures AS s SET fail_count = {_COUNTED} WHERE {_TOO_FEW_COUNTED}",
         "counts them again",
     ),
     LedgerRule(
         "losses-counted",
-        "loss_count is at least the number of attempts that were lost",
-        "SELECT s.id, s.orig_index, 'loss_count ' || COALESCE(st.loss_count, 0) || ', and ' ||"
-        f" {_LOST} || ' attempts were lost' FROM structures s LEFT JOIN structure_state st ON st.structure_id = s.id"
+        "loss_count is at least the number of lost attempts",
+        "SELECT s.id, s.orig_index, 'loss_count ' || COALESCE(st.loss_count, 0) || ', but ' ||"
+        f" {_LOST} || ' lost attempts' FROM structures s LEFT JOIN structure_state st ON st.structure_id = s.id"
         " WHERE s.id IN (SELECT a.structure_id FROM attempts a WHERE a.outcome = 'lost')"
         f" AND COALESCE(st.loss_count, 0) < {_LOST}",
         "set loss_count to that number",
@@ -194,42 +196,42 @@ CONSISTENCY_RULES: Final[tuple[LedgerRule, ...]] = (
     ),
     LedgerRule(
         "taken-or-rejected",
-        "a row of the CSV is a structure or rejected, and not both",
-        "SELECT s.id, s.orig_index, 'is rejected, too: ' || substr(r.reason, 1, 200) FROM rejections r"
+        "a row of the CSV is either a structure or rejected",
+        "SELECT s.id, s.orig_index, 'is also rejected: ' || substr(r.reason, 1, 200) FROM rejections r"
         " JOIN structures s ON s.orig_index = r.orig_index",
-        "delete the one or the other",
+        "delete one of the two",
     ),
     LedgerRule(
         "folder-own",
         "no two structures have the same job folder",
         "SELECT s.id, s.orig_index, 'shares ' || s.job_dir FROM structures s JOIN (SELECT job_dir FROM structures"
         " WHERE job_dir IS NOT NULL GROUP BY job_dir HAVING COUNT(*) > 1) twice ON twice.job_dir = s.job_dir",
-        "two calculations in one folder spoil each other: set job_dir to NULL, and both to_run",
+        "two calculations in one folder corrupt each other: set job_dir to NULL and the status to to_run for both",
     ),
 )
 
 
 def broken_rows(ledger: LedgerReader, rule: LedgerRule) -> Iterator[BrokenRow]:
-    """What breaks a rule; streamed."""
+    """The rows that break a rule; streamed."""
     for row in ledger.file.stream(rule.broken):
         yield BrokenRow(row[0], row[1], str(row[2]))
 
 
 def mend(ledger: Ledger, rule: LedgerRule) -> None:
-    """Mend what breaks a rule, as far as that is safe, in one transaction."""
+    """Repair what breaks a rule, as far as that is safe, in one transaction."""
     if rule.mend is not None:
         with ledger.file.transaction() as db:
             db.execute(rule.mend)
 
 
 def damage(ledger: LedgerReader, limit: int = 20) -> Sequence[str]:
-    """What SQLite itself finds wrong with the file; empty where it is sound."""
+    """What SQLite's own check finds wrong with the file; empty if it is sound."""
     rows = ledger.file.rows(f"PRAGMA main.quick_check({limit})")
     return [str(row[0]) for row in rows if str(row[0]) != "ok"]
 
 
 def release_dead_writer(ledger: Ledger, now: float) -> None:
-    """Let any host write again, where the one that did was this host and its process has ended."""
+    """Let any host write again if the writer was a process of this host that has ended."""
     with ledger.file.transaction() as db:
         holder = WRITER.load(db)
         if holder is None or ledger.batches.any_lives(now):

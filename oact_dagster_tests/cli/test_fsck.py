@@ -357,7 +357,7 @@ def test_many_differences_are_counted_and_some_are_shown(tmp_path: Path) -> None
     (tmp_path / "jobs").mkdir()
     shown = oact("fsck", db, tmp_path / "jobs").stdout
     assert "running-has-attempt: 50 differences" in shown and "  and 45 more\n" in shown
-    assert shown.count("nothing of ours runs it") == 5
+    assert shown.count("running, but it has no open attempt") == 5
 
 
 def test_a_scheduler_that_cannot_be_asked_is_said(house: House) -> None:
