@@ -53,7 +53,7 @@ class Admission:
         )
         due = due_of(batch.campaign, batch.clock())
         # What was offered before may have been given back, and is not taken again.
-        found = batch.ledger.queue.next_to_run(batch.request.statuses, due, room + len(batch.offered))
+        found = batch.ledger.queue.select(batch.request.statuses, room + len(batch.offered), due)
         fresh = [index for index in found if index not in batch.offered][:room]
         if not fresh:
             batch.supply_left = 0

@@ -1,4 +1,4 @@
-"""The batches of a ledger: whose process lives, and what those left that died."""
+"""The batches of a ledger: which processes are alive, and what dead ones left behind."""
 
 import sqlite3
 import time
@@ -13,34 +13,34 @@ from oact_dagster.ledger.writer import HEARTBEAT_LIMIT_S, WRITER, Writer
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """The processes that run batches on this ledger, or did."""
+    """The processes that run, or ran, batches on this ledger."""
 
     file: LedgerFile
 
     def writer(self) -> Writer | None:
-        """The host that runs batches on this ledger now; None when there is none."""
+        """The host that runs batches on this ledger now, or None."""
         return self.file.read(WRITER.load)
 
     def lives(self, batch_id: str, now: float | None = None) -> bool:
-        """Tell whether a batch's process still runs: by its pid on this host, by its heartbeat on another."""
+        """Whether a batch's process still runs: judged by its pid on this host, by its heartbeat on another."""
         row = self._row(batch_id)
         return row is not None and _lives(row, now)
 
     def any_lives(self, now: float | None = None) -> bool:
-        """Tell whether any batch's process still runs."""
+        """Whether any batch's process still runs."""
         return any(_lives(row, now) for row in self._not_ended())
 
     def dead(self, batch_ids: Iterable[str]) -> list[str]:
-        """Those of these batches whose process is known to be gone; not those that the ledger does not know."""
+        """The given batches whose process is known to be gone; batches unknown to the ledger are left out."""
         rows = {batch_id: self._row(batch_id) for batch_id in batch_ids}
         return [name for name, row in rows.items() if row is not None and _owner(row).lives() is False]
 
     def knows(self, batch_id: str) -> bool:
-        """Whether a batch has begun."""
+        """Whether the ledger has an entry for a batch."""
         return self._row(batch_id) is not None
 
     def left_by_dead(self, now: float | None = None) -> list[int]:
-        """``orig_index`` of structures whose attempt is open and followed by nobody, in the order of the CSV."""
+        """``orig_index`` of structures whose open attempt no live batch monitors, in the order of the CSV."""
         names = [
             str(row[0]) for row in self.file.rows(f"SELECT DISTINCT a.batch_id FROM attempts a WHERE {OPEN}")
         ]
@@ -52,7 +52,7 @@ class Batches:
         return sorted(int(row[0]) for row in rows)
 
     def of_living(self, orig_indices: Iterable[int], now: float | None = None) -> set[int]:
-        """Those of these structures that were tried by a batch that still lives."""
+        """The given structures that a live batch has attempted."""
         living = {row["id"] for row in self._not_ended() if _lives(row, now)}
         rows = self.file.rows_of(
             "SELECT s.orig_index, a.batch_id FROM attempts a JOIN structures s ON s.id = a.structure_id"
@@ -62,7 +62,7 @@ class Batches:
         return {int(row[0]) for row in rows if row[1] in living}
 
     def unanswered(self, now: float | None = None) -> str:
-        """Since when and why the scheduler does not answer, as the first live batch has found; empty while it does."""
+        """Since when and why the scheduler has not answered, as the first live batch reports; empty if it answers."""
         rows = self._not_ended()
         return next((str(row["unanswered"]) for row in rows if row["unanswered"] and _lives(row, now)), "")
 
@@ -78,7 +78,7 @@ class Batches:
         return self.file.one("SELECT * FROM batches WHERE id = ?", (batch_id,))
 
     def _not_ended(self) -> Sequence[sqlite3.Row]:
-        # What a batch says of its scheduler begins with that one's name and the time.
+        # The text in `unanswered` begins with the scheduler's name and the time.
         return self.file.rows("SELECT * FROM batches WHERE ended_at IS NULL ORDER BY unanswered")
 
 

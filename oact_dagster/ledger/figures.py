@@ -1,4 +1,4 @@
-"""What a whole ledger holds, in figures: none of these reads the rows of the structures one by one."""
+"""Counts and statistics of a whole ledger, computed by SQLite."""
 
 import re
 import sqlite3
@@ -38,25 +38,25 @@ _NUMBER: Final = re.compile(r"\d+")
 
 
 class Origin(NamedTuple):
-    """What completed structures were computed with."""
+    """Engine and settings of a number of completed structures."""
 
     engine: str | None
-    """None where it was not kept, or the result was set by hand."""
+    """None if it was not stored, or the result was set by hand."""
     engine_version: str | None
     settings_hash: str | None
-    """Of the settings that decide what an input computes."""
+    """Hash of the settings that decide what an input computes."""
     structures: int
 
 
 class Pace(NamedTuple):
-    """What has become of the attempts that were opened last."""
+    """Outcomes of the newest attempts."""
 
     first_claimed_at: float | None
-    """When the first of them was opened, Unix time, s; None where there is none."""
+    """When the oldest of them was opened, Unix time in s; None if there are none."""
     completed: int
-    """How many of them have completed since the time that was asked for."""
+    """How many have completed since the earlier time."""
     failed: int
-    """How many have failed or timed out since then."""
+    """How many have failed or timed out since the earlier time."""
     completed_last: int
     """How many have completed since the later time."""
 
@@ -68,8 +68,8 @@ class Figures:
     file: LedgerFile
 
     def count_as_stored(self) -> dict[str, int]:
-        """How many structures have each text in their status, whatever it is (a missing one is empty)."""
-        # Each by its own: SQLite counts the entries of an index much faster than it groups them.
+        """How many structures have each status text, known or not; a missing one is the empty text."""
+        # One query for each: SQLite counts the entries of an index much faster than it groups them.
         found: dict[str, int] = {}
         for status in self._statuses_as_stored():
             same = "IS NULL" if status is None else "= ?"
@@ -82,7 +82,7 @@ class Figures:
         """How many structures have each status.
 
         Raises:
-            LedgerError: some have one that is none of ours; they are named.
+            LedgerError: some have an unknown status; the message names it.
         """
         stored = self.count_as_stored()
         unknown = sorted(set(stored) - set(Status))
@@ -101,7 +101,7 @@ class Figures:
         return {Status(text): stored[text] for text in stored if stored[text]}
 
     def _statuses_as_stored(self) -> list[str | None]:
-        """The different texts in the column ``status``, found by leaps through its index."""
+        """The distinct values of ``status``, found by jumping through its index."""
         rows = self.file.rows(
             "WITH RECURSIVE found(status) AS (SELECT MIN(status) FROM structures UNION ALL"
             " SELECT (SELECT MIN(s.status) FROM structures s WHERE s.status > found.status)"
@@ -113,25 +113,25 @@ class Figures:
         return found
 
     def count_running_started(self) -> int:
-        """How many of the running structures' attempts have started (the others are queued)."""
+        """How many running structures have started; the others are queued."""
         return self.file.number(
             "SELECT COUNT(*) FROM attempts a JOIN structures s ON s.id = a.structure_id"
             f" WHERE {OPEN} AND a.state = 'running' AND {RUNNING}"
         )
 
     def count_running_unfollowed(self) -> int:
-        """How many structures are marked running without an open attempt: by another tool, or by hand."""
+        """How many structures are marked as running, by another tool or by hand, without an open attempt."""
         return self.file.number(f"SELECT COUNT(*) FROM structures s WHERE {UNFOLLOWED}")
 
     def failure_classes(self, ids: Iterable[int]) -> dict[int, str]:
-        """The failure class of the last attempt by the ``id`` of what is failed or timed out and has one."""
+        """Failure class (else outcome or status) of the last attempt by ``id``, for failed or timed-out structures."""
         rows = self.file.rows_of(
             f"SELECT s.id, {_LAST_OUTCOME} AS class FROM structures s WHERE {FAILED} AND s.id IN (...)", ids
         )
         return {int(row["id"]): str(row["class"]) for row in rows}
 
     def stuck_by_reason(self) -> list[tuple[str, int]]:
-        """``(reason, structures)`` of running structures whose jobs may wait for ever; most first."""
+        """``(reason, structures)`` for running structures whose jobs may wait for ever, most structures first."""
         rows = self.file.rows(
             "SELECT a.pending_reason AS reason, COUNT(*) AS n FROM attempts a"
             " JOIN structures s ON s.id = a.structure_id"
@@ -141,7 +141,7 @@ class Figures:
         return [(str(row[0]), int(row[1])) for row in rows]
 
     def count_held(self, statuses: Sequence[Status] | None = None) -> int:
-        """How many structures are held until they are released or named; with one of these statuses, or any."""
+        """How many structures are on hold, with one of these statuses or any."""
         if statuses is None:
             return self.file.number("SELECT COUNT(*) FROM structure_state WHERE held != 0")
         return self.file.number(
@@ -156,7 +156,7 @@ class Figures:
         return self.file.number(f"SELECT COUNT(*) FROM ({query})", values)
 
     def set_aside_by_class(self, max_failures: int, max_losses: int) -> list[tuple[str, int]]:
-        """``(failure class or outcome of the last attempt, structures)`` of what is set aside; most first."""
+        """``(failure class or outcome of the last attempt, structures)`` for what :meth:`count_set_aside` counts."""
         query, values = set_aside_query(max_failures, max_losses)
         rows = self.file.rows(
             f"SELECT {_LAST_OUTCOME} AS class, COUNT(*) AS n FROM ({query}) aside JOIN structures s ON s.id = aside.id"
@@ -166,10 +166,10 @@ class Figures:
         return [(str(row[0]), int(row[1])) for row in rows]
 
     def failures_by_message(self) -> list[tuple[str, str, int, int | None]]:
-        """``(class, message, structures, orig_index of one)`` of what is failed or timed out now, most first.
+        """``(class, message, structures, orig_index of one)`` for failed or timed-out structures, most first.
 
-        Messages that differ in their numbers only are one; of very many different ones the rarer end up as "other
-        messages". The rows are streamed.
+        Messages that differ only in their numbers count as one. Beyond 5000 different ones, further messages are
+        summed up as "other messages".
         """
         rows = self.file.stream(
             f"SELECT {_LAST_OUTCOME}, substr(s.error_message, 1, {_MESSAGE_READ}), s.orig_index FROM structures s"
@@ -186,7 +186,7 @@ class Figures:
         return sorted(groups, key=lambda group: (-group[2], group[0], group[1]))
 
     def faults_by_host(self) -> list[tuple[str, int]]:
-        """``(host, attempts)`` that failed there by a fault of the host, such as its disk or MPI; most first."""
+        """``(host, attempts)`` for attempts that failed because of the host, such as its disk or MPI; most first."""
         rows = self.file.rows(
             f"SELECT host, COUNT(*) AS n FROM attempts WHERE outcome = 'failed' AND failure_class IN ({_SHOWN_CLASSES})"
             " AND host IS NOT NULL GROUP BY host ORDER BY n DESC, host LIMIT 20"
@@ -194,13 +194,7 @@ class Figures:
         return [(str(row[0]), int(row[1])) for row in rows]
 
     def pace(self, newest: int, since: float, last: float) -> Pace:
-        """How many of the attempts that were opened last have ended since a time.
-
-        Args:
-            newest: so many attempts are looked at; there may be millions.
-            since: Unix time, s.
-            last: the later time of :attr:`Pace.completed_last`, likewise.
-        """
+        """How many of the ``newest`` attempts have ended since an earlier and a later Unix time, s."""
         row = self.file.one(
             "SELECT MIN(claimed_at), COALESCE(SUM(outcome = 'completed' AND ended_at > ?1), 0),"
             " COALESCE(SUM(outcome IN ('failed', 'timeout') AND ended_at > ?1), 0),"
@@ -211,7 +205,7 @@ class Figures:
         return Pace(*row) if row is not None else Pace(None, 0, 0, 0)
 
     def count_by_fail_count(self, min_fail_count: int) -> int:
-        """How many structures have at least as many counted failures; 1 or more."""
+        """How many structures have at least this many counted failures, which must be 1 or more."""
         return self.file.number(
             "SELECT COUNT(*) FROM structures WHERE fail_count > 0 AND fail_count >= ?", (min_fail_count,)
         )
@@ -225,11 +219,11 @@ class Figures:
         return {Outcome(outcome): float(hours) for outcome, hours in rows}
 
     def count_by_engine(self) -> dict[str | None, int]:
-        """Completed structures by the engine that computed them (None: not kept, or set by hand)."""
+        """Completed structures by the engine that computed them (None: not stored, or set by hand)."""
         return self._count_results_by("engine")
 
     def count_results_by_settings(self) -> dict[str | None, int]:
-        """Completed structures by the hash of the settings that their input was made with (None: not kept)."""
+        """Completed structures by the hash of the settings of their input (None: not stored)."""
         return self._count_results_by("settings_hash")
 
     def _count_results_by(self, column: str) -> dict[str | None, int]:
@@ -240,7 +234,7 @@ class Figures:
         return {row[0]: int(row[1]) for row in rows}
 
     def count_by_origin(self) -> list[Origin]:
-        """Completed structures by engine, its version, and the settings that their input was made with; most first."""
+        """Completed structures by engine, engine version, and settings of their input; most first."""
         version = (
             "CASE WHEN json_valid(a.result) AND json_type(a.result) = 'object'"
             " THEN CAST(json_extract(a.result, '$.engine_version') AS TEXT) END"
@@ -253,14 +247,14 @@ class Figures:
         return [Origin._make(row) for row in rows]
 
     def metrics(self) -> Metrics:
-        """Exact figures of all completed structures; 40 bytes a structure are kept while they are summed up."""
+        """Exact statistics of all completed structures; computing them takes 40 bytes of memory per structure."""
         return self.file.read(lambda connection: metrics_of(_metric_rows(connection)))
 
 
 def _metric_rows(connection: sqlite3.Connection) -> Iterator[list[tuple[float | None, ...]]]:
     cursor = connection.cursor()
     cursor.row_factory = None
-    # SQLite would take the index on the status, and read every row of 2 kB; an older file has only that one.
+    # By itself SQLite would use the index on the status and read every row of 2 kB. Older files lack idx_metrics.
     there = cursor.execute(
         "SELECT 1 FROM main.sqlite_master WHERE type = 'index' AND name = 'idx_metrics'"
     ).fetchone()
@@ -271,14 +265,14 @@ def _metric_rows(connection: sqlite3.Connection) -> Iterator[list[tuple[float | 
 
 
 def set_aside_query(max_failures: int, max_losses: int) -> tuple[str, tuple[int, ...]]:
-    """The query for ``id`` of what is set aside, with its values."""
+    """A query for the ``id`` of structures without a result whose budget is used up, and its values."""
     without_result = "s.status NOT IN ('completed', 'running')"
     if max_failures <= 0 or max_losses <= 0:
         return f"SELECT s.id FROM structures s WHERE {without_result}", ()
     query = (
-        # `> 0` lets SQLite use the small indexes, which hold only such rows.
+        # `> 0` lets SQLite use the small partial indexes.
         f"SELECT s.id FROM structures s WHERE s.fail_count > 0 AND s.fail_count >= ? AND {without_result}"
-        # A failure that is not counted yet is one of the budget, too.
+        # A failure that is not counted yet uses up the budget, too.
         f" UNION SELECT s.id FROM structures s WHERE {FAILED} AND COALESCE(s.fail_count, 0) = ? AND {UNCOUNTED}"
         " UNION SELECT s.id FROM structure_state st JOIN structures s ON s.id = st.structure_id"
         f" WHERE st.loss_count > 0 AND st.loss_count >= ? AND {without_result}"

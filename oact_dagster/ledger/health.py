@@ -1,4 +1,4 @@
-"""Whether a campaign goes well: what became of its last attempts, and on which hosts they went wrong."""
+"""The health of a campaign: the outcomes of its latest attempts, and the hosts on which they fail."""
 
 import json
 from collections.abc import Mapping
@@ -10,41 +10,41 @@ from oact_dagster.ledger.ledger_file import LedgerFile
 from oact_dagster.ledger.states import EndedAttempt, Outcome
 from oact_dagster.orca.failures import FailureClass, failure_classes
 
-# A failure that was set by hand, or that a file of others had, is none of this campaign's attempts.
+# Failures set by hand or found in a foreign file are not attempts of this campaign.
 _OURS: Final = f"launcher != '{LAUNCHER_BY_HAND}'"
 _REFUSED: Final = f"COALESCE(failure_class, '') = '{FailureClass.INPUT_REFUSED}'"
 _COUNTED: Final = f"state = 'closed' AND outcome IN ('completed', 'failed', 'timeout') AND NOT {_REFUSED}"
-# A node that failed before it began what it had been given: outcome cancelled, class lost.
+# If a node fails before its job begins, the outcome is cancelled and the class is lost.
 _LOST: Final = f"(outcome = 'lost' OR failure_class = '{FailureClass.LOST}')"
 _COUNTED_CLASSES: Final = ", ".join(f"'{name}'" for name in failure_classes(lambda facts: facts.count_host))
-# A disk that was full before anything began is the campaign's: that attempt is a cancelled one.
+# A disk that is full before a job begins is no fault of the host: the outcome is cancelled.
 _HOST_FAULT: Final = f"({_LOST} OR (outcome != 'cancelled' AND failure_class IN ({_COUNTED_CLASSES})))"
-# As a scheduler calls it: some of its names have the domain with them.
+# Without the domain, as schedulers name their hosts.
 _HOST: Final = "substr(host, 1, instr(host || '.', '.') - 1)"
 _LOOKED_AT: Final = 20_000
-"""Attempts from the newest on; a campaign may have millions."""
+"""How many of the newest attempts are considered; a campaign may have millions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What tells a campaign that goes wrong from one that meets a hard structure now and then."""
+    """Signs that distinguish a failing campaign from one with an occasional hard structure."""
 
     file: LedgerFile
 
     def newest_attempt(self) -> int:
-        """What :meth:`last_ended` and the others call the attempt that was opened last; 0 where there is none."""
+        """``id`` of the newest attempt, for the ``after`` of the other methods; 0 if there is none."""
         return self.file.number("SELECT MAX(id) FROM attempts")
 
     def last_ended(self, limit: int, after: int = 0) -> list[EndedAttempt]:
-        """The attempts that ended last, the newest first.
+        """The attempts that ended last, newest first, as evidence about the campaign's inputs and engine.
 
-        Lost and cancelled ones say nothing of a campaign's inputs and engine; refused inputs are not run, and in
-        :meth:`last_refused`. A failure of a class that its structure had before is no news of them either: hopeless
-        structures fail each time, and at the end of a campaign nothing else is left.
+        Lost and cancelled attempts are no such evidence, and refused inputs are counted by :meth:`last_refused`. A
+        failure is left out if its structure has failed with the same class before: hopeless structures fail every
+        time, and at the end of a campaign only they are left.
 
         Args:
-            limit: at most so many.
-            after: only of attempts that were opened after this one (see :meth:`newest_attempt`).
+            limit: the largest number of attempts.
+            after: consider only attempts opened after the one with this ``id``.
         """
         rows = self.file.rows(
             "SELECT outcome, failure_class, host, ended_at, COALESCE(elapsed, 0) FROM (SELECT id, structure_id, number,"
@@ -59,11 +59,9 @@ class Health:
         return [EndedAttempt(Outcome(outcome), *values) for outcome, *values in rows]
 
     def last_refused(self, limit: int, after: int = 0) -> tuple[int, int]:
-        """How many of the attempts that were opened last there are, and of how many no input could be written.
+        """``(attempts, refused)``: how many of the newest attempts there are, and how many had a refused input.
 
-        Args:
-            limit: at most so many.
-            after: as of :meth:`last_ended`.
+        The arguments are those of :meth:`last_ended`.
         """
         row = self.file.one(
             f"SELECT COUNT(*), COALESCE(SUM({_REFUSED}), 0) FROM (SELECT failure_class FROM attempts"
@@ -73,7 +71,7 @@ class Health:
         return (0, 0) if row is None else (int(row[0]), int(row[1]))
 
     def count_running_since(self, first: float, last: float) -> int:
-        """How many attempts compute that began between two Unix times, s."""
+        """How many running attempts started between two Unix times, s."""
         return self.file.number(
             "SELECT COUNT(*) FROM attempts WHERE state != 'closed' AND state = 'running'"
             " AND started_at BETWEEN ? AND ?",
@@ -83,20 +81,20 @@ class Health:
     def bad_hosts(
         self, after: int, let_in: Mapping[str, int] | None = None, *, now: float
     ) -> list[tuple[str, int]]:
-        """Hosts on which different structures were lost or crashed, and more of them than completed there.
+        """Hosts on which several structures were lost or crashed, and more than were completed there.
 
-        What only crashes there may be an engine that is broken everywhere: such a host counts once something that was
-        begun after its first crash has completed elsewhere, or has computed for longer than any of them took.
-        Where so many were lost or crashed on more than two hosts, and on most, it is no fault of theirs: there are none
-        then.
+        If structures crash on a host but are not lost, the engine may be broken everywhere. Such a host counts only
+        if an attempt opened after its first crash has completed on another host, or has been running for longer than
+        any of the crashed ones. If more than two hosts, and most of all hosts, are bad, the hosts are not to blame:
+        the list is empty.
 
         Args:
-            after: on so many structures at least.
-            let_in: hosts of which only attempts count that were opened after this one (see :meth:`newest_attempt`).
+            after: how many structures must be lost or crash on a host.
+            let_in: for readmitted hosts, the ``id`` of an attempt: only attempts opened after it count.
             now: Unix time, s.
 
         Returns:
-            ``(host, structures)``, most first; hosts without their domains.
+            ``(host, structures)``, most structures first; hosts without their domains.
         """
         rows = self.file.rows(
             f"SELECT {_HOST} AS name, COUNT(DISTINCT CASE WHEN fault THEN structure_id END) AS faults,"
@@ -121,7 +119,7 @@ class Health:
         ]
 
     def _works_elsewhere(self, host: str, first: int, started_before: float) -> bool:
-        """Whether an attempt that was opened after this one has completed on another host, or computes since then."""
+        """Whether an attempt opened after ``first`` completed on another host, or has run since ``started_before``."""
         return bool(
             self.file.number(
                 "SELECT EXISTS (SELECT 1 FROM attempts WHERE id > ? AND state = 'closed' AND outcome = 'completed'"

@@ -1,4 +1,4 @@
-"""What intake has made of the rows of the CSV."""
+"""What intake made of the rows of the CSV."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,15 +9,14 @@ from oact_dagster.ledger.states import Rejection
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """The rows that were taken in or refused."""
+    """The accepted and the rejected rows."""
 
     file: LedgerFile
 
     def known_rows(self) -> Iterator[tuple[int, str, str | None]]:
         """``(orig_index, row hash, annotations as JSON)`` of every row of the CSV, in its order; streamed.
 
-        The hash is empty for a structure of an old ledger, which kept none; the annotations are None for a row
-        that was refused.
+        The hash is empty for structures of old ledgers, which stored none. The annotations of a rejected row are None.
         """
         for row in self.file.stream(
             "SELECT s.orig_index, COALESCE(st.row_hash, ''), COALESCE(st.annotations, '{}') FROM structures s"
@@ -27,7 +26,7 @@ class Intake:
             yield row[0], row[1], row[2]
 
     def rejections(self, limit: int | None = None) -> list[Rejection]:
-        """The refused rows, in the order of the CSV."""
+        """The rejected rows, in the order of the CSV."""
         rows = self.file.rows(
             "SELECT orig_index, line, reason, row_hash FROM rejections ORDER BY orig_index LIMIT ?",
             (-1 if limit is None else limit,),
@@ -35,14 +34,14 @@ class Intake:
         return [Rejection(*row) for row in rows]
 
     def count_rejections(self) -> int:
-        """How many rows of the CSV were refused."""
+        """How many rows of the CSV were rejected."""
         return self.file.number("SELECT COUNT(*) FROM rejections")
 
     def same_calculations(self, limit: int) -> tuple[int, list[list[int]]]:
         """Structures that are the same calculation (elements, coordinates, charge, unpaired electrons).
 
         Returns:
-            The number of structures that repeat another one, and the first ``limit`` groups of ``orig_index``.
+            How many structures repeat another one, and the ``orig_index`` of the first ``limit`` groups.
         """
         groups = (
             "SELECT calculation_hash AS h, COUNT(*) AS n, MIN(structure_id) AS first FROM structure_state"
@@ -60,15 +59,12 @@ class Intake:
         return extra, shown
 
     def ids_without_index(self) -> Iterator[int]:
-        """``id`` of the rows that no ``orig_index`` names; there are none but in files that others made."""
-        for row in self.file.stream("SELECT id FROM structures WHERE orig_index IS NULL ORDER BY id"):
-            yield int(row[0])
+        """``id`` of the rows without an ``orig_index``, which only foreign files have; streamed."""
+        return self.file.stream_integers("SELECT id FROM structures WHERE orig_index IS NULL ORDER BY id")
 
     def repeated_indices(self) -> Iterator[int]:
-        """Each ``orig_index`` that several rows have; there are none but in files that others made."""
-        rows = self.file.stream(
+        """Each ``orig_index`` that several rows share, which happens only in foreign files; streamed."""
+        return self.file.stream_integers(
             "SELECT orig_index FROM structures WHERE orig_index IS NOT NULL GROUP BY orig_index HAVING COUNT(*) > 1"
             " ORDER BY orig_index"
         )
-        for row in rows:
-            yield int(row[0])

@@ -1,4 +1,4 @@
-"""What the completed structures' columns hold, in figures."""
+"""Statistics of the result columns of completed structures."""
 
 from array import array
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from oact_dagster.ledger.schema import RESULT_COLUMNS
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """Of one quantity over all completed structures that have it."""
+    """Statistic of one quantity over all completed structures that have it."""
 
     count: int
     mean: float
@@ -23,7 +23,7 @@ class Statistic:
 
     @classmethod
     def of(cls, values: "np.typing.NDArray[np.float64]") -> "Statistic | None":
-        """The statistic of an array of any length; None of an empty one."""
+        """The statistic of an array; None if it is empty."""
         if values.size == 0:
             return None
         return cls(
@@ -38,31 +38,27 @@ class Statistic:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """Figures of all completed structures; a statistic is None where no structure has the quantity."""
+    """Statistics of all completed structures; None if no structure has the quantity."""
 
     completed: int
     final_energy: Statistic | None
     """Eh"""
     max_forces: Statistic | None
-    """Largest Cartesian gradient components, Eh/bohr."""
+    """Largest Cartesian gradient component, Eh/bohr"""
     scf_steps: Statistic | None
     wall_time: Statistic | None
     """s"""
     n_cores: Statistic | None
     core_hours: float
-    """Sum over those that have a wall time and cores."""
+    """Sum over structures with a wall time and cores."""
     with_metrics: int
-    """Structures that have forces or SCF steps."""
+    """Structures with forces or SCF steps."""
     with_times: int
-    """Structures that have a wall time."""
+    """Structures with a wall time."""
 
 
 def metrics_of(chunks: Iterable[Sequence[Sequence[Any]]]) -> Metrics:
-    """Sum up rows of :data:`RESULT_COLUMNS`; of each number 8 bytes are kept.
-
-    Args:
-        chunks: the rows, some thousand at a time.
-    """
+    """The statistics of rows of :data:`RESULT_COLUMNS`, given in chunks; 8 bytes are kept for each number."""
     columns = tuple(array("d") for _ in RESULT_COLUMNS)
     nan = float("nan")
     for rows in chunks:

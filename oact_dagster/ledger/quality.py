@@ -1,7 +1,7 @@
-"""What the quality rules said of the results: reading it, and what they need to judge.
+"""The findings of the quality rules, and what the rules need to judge results.
 
-A row of the table ``quality`` goes when its structure gets another status, energy or gradient, whoever changes it (a
-trigger sees to that): what is there holds for the result that is there.
+A trigger deletes a structure's row in ``quality`` when its status, energy or gradient changes, so each row holds for
+the present result.
 """
 
 import sqlite3
@@ -14,39 +14,39 @@ from oact_dagster.ledger.predicates import GOOD, HAS_RESULT, REACHABLE
 
 @dataclass(frozen=True, slots=True)
 class JudgedResult:
-    """What the rules said of one result."""
+    """The findings of the rules on one result."""
 
     structure_id: int
     attempt: int
-    """Number of the attempt that gave it; 0 where none is known."""
+    """Number of the attempt that gave the result; 0 if unknown."""
     energy: float | None
-    """Eh: the result's, by which it is known again; it is not kept."""
+    """Energy of the result in Eh, to recognise it; not stored."""
     failed: tuple[str, ...]
-    """Names of the rules that it breaks."""
+    """Names of the rules that the result breaks."""
     judged: int
-    """How many rules could judge it."""
+    """How many rules could judge the result."""
 
 
 @dataclass(frozen=True, slots=True)
 class QualityCounts:
-    """What the rules said of a ledger's results."""
+    """The findings of the rules on all results."""
 
     judged: int
-    """Results that were looked at."""
+    """Results that were judged."""
     failed: int
-    """Those that break a rule."""
+    """Results that break a rule."""
     by_rule: Mapping[str, int]
-    """How many break each, most first; one may break several."""
+    """How many results break each rule, most first; a result may break several."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResultQuality:
-    """What is known of the quality of results."""
+    """The quality of the results."""
 
     file: LedgerFile
 
     def counts(self) -> QualityCounts:
-        """How many results were judged, and how many break which rule."""
+        """How many results were judged, and how many break each rule."""
         by_rule: dict[str, int] = {}
         failed = 0
         for row in self.file.rows("SELECT failed, COUNT(*) FROM quality WHERE failed != '' GROUP BY failed"):
@@ -57,7 +57,7 @@ class ResultQuality:
         return QualityCounts(self.file.number("SELECT COUNT(*) FROM quality"), failed, dict(ordered))
 
     def results_to_judge(self) -> Iterator[sqlite3.Row]:
-        """Rows of every completed structure with its good attempt and what was said of it before; streamed."""
+        """Every completed structure with the attempt that gave its result and the stored findings; streamed."""
         yield from self.file.stream(
             "SELECT s.id, s.orig_index, COALESCE(s.elements, '') AS elements, COALESCE(s.charge, 0) AS charge,"
             " COALESCE(s.spin, 1) AS spin, s.final_energy, s.max_forces, COALESCE(a.number, 0) AS attempt, a.engine,"
@@ -70,5 +70,5 @@ class ResultQuality:
 
 
 def names_of(text: str) -> tuple[str, ...]:
-    """The names in a column ``failed``."""
+    """The rule names in the column ``failed``."""
     return tuple(text.split(",")) if text else ()

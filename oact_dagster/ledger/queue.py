@@ -1,4 +1,4 @@
-"""Which structures are to be run next: the most urgent first, and only those whose time has come."""
+"""Which structures run next, most urgent first."""
 
 import heapq
 from collections.abc import Iterator, Sequence
@@ -15,37 +15,37 @@ _NOT_RANKED: Final = (
     "NOT EXISTS (SELECT 1 FROM structure_state p WHERE p.structure_id = s.id"
     " AND (p.priority != 0 OR p.cost_rank != 0))"
 )
-_PARTS: Final = (
+_ORDER_PARTS: Final = (
     "st.priority > 0",
     "st.priority = 0 AND st.cost_rank > 0",
     None,
     "st.priority = 0 AND st.cost_rank < 0",
     "st.priority < 0",
 )
-"""Of the order, one after the other; None are those that have no place in it, in the order of the CSV."""
+"""The parts of the order, in sequence. None stands for unranked structures, which come in the order of the CSV."""
 _DUE: Final = (
     f"{FEWER_FAILURES} AND NOT EXISTS (SELECT 1 FROM structure_state d WHERE d.structure_id = s.id AND"
     " (d.loss_count >= ? OR d.set_aside_for = ? OR (d.not_before > ? AND d.not_before <= ?)))"
 )
 
 LONGEST_DELAY_S: Final = 7 * 86400.0
-"""A time that is further away than this was set by a clock that has been set back since: it has come, s."""
+"""A ``not_before`` further away than this is ignored, since it was set by a clock that has been set back, s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """What makes a structure ripe to be run."""
+    """What decides whether a structure is due to run."""
 
     now: float
     """Unix time, s."""
     max_failures: int
     max_losses: int
     retry_key: str
-    """Of the settings that decide on a next attempt: what was set aside for these stays aside."""
+    """Key of the settings that decide on a next attempt: structures set aside for them are not due."""
 
     @property
     def values(self) -> tuple[object, ...]:
-        """Of the question marks of the condition."""
+        """The values of the question marks in the condition."""
         return (self.max_failures, self.max_losses, self.retry_key, self.now, self.now + LONGEST_DELAY_S)
 
 
@@ -55,15 +55,14 @@ class Queue:
 
     file: LedgerFile
 
-    def select(self, statuses: Sequence[Status], limit: int | None = None) -> list[int]:
+    def select(
+        self, statuses: Sequence[Status], limit: int | None = None, due: Due | None = None
+    ) -> list[int]:
         """``orig_index`` of structures with one of these statuses that are not held, most urgent first.
 
-        Those of one priority come as ``feed.order`` says, and else in the order of the CSV.
+        Within one priority they come in the order of ``feed.order``, then in that of the CSV. With ``due``, only
+        structures that are due are selected.
         """
-        return list(islice(self.most_urgent(statuses), limit))
-
-    def next_to_run(self, statuses: Sequence[Status], due: Due, limit: int) -> list[int]:
-        """``orig_index`` of structures as :meth:`select`, of those that are due."""
         return list(islice(self.most_urgent(statuses, due), limit))
 
     def count_due(self, statuses: Sequence[Status], due: Due) -> int:
@@ -75,7 +74,7 @@ class Queue:
         )
 
     def resting(self, due: Due) -> tuple[int, float | None]:
-        """How many structures would be due but for the time of their next attempt, and the first such time, Unix, s."""
+        """``(structures, time)``: how many are due later, and when the first one is, Unix time in s."""
         row = self.file.one(
             "SELECT COUNT(*), MIN(st.not_before) FROM structure_state st JOIN structures s ON s.id = st.structure_id"
             " WHERE st.not_before > ? AND st.not_before <= ? AND st.held = 0 AND st.loss_count < ?"
@@ -85,7 +84,7 @@ class Queue:
         return (0, None) if row is None else (int(row[0]), row[1])
 
     def count_without_remedy(self, due: Due) -> int:
-        """How many failed structures within their budgets have nothing left to try with the present settings."""
+        """How many failed structures within their budgets have no remedy left with the present settings."""
         return self.file.number(
             "SELECT COUNT(*) FROM structure_state st JOIN structures s ON s.id = st.structure_id"
             f" WHERE st.set_aside_for = ? AND st.loss_count < ? AND {FEWER_FAILURES} AND {FAILED}",
@@ -93,30 +92,27 @@ class Queue:
         )
 
     def most_urgent(self, statuses: Sequence[Status], due: Due | None = None) -> Iterator[int]:
-        """As :meth:`select`, one after the other; only those that are due, where that is asked for."""
-        ripe, values = ("", ()) if due is None else (f" AND {_DUE}", due.values)
-        # Each part is read in the order of an index, and only as far as structures are wanted.
-        for part in _PARTS:
+        """As :meth:`select`, but streamed."""
+        if_due, values = ("", ()) if due is None else (f" AND {_DUE}", due.values)
+        # Each part is read in the order of an index, and only as far as needed.
+        for part in _ORDER_PARTS:
             if part is None:
-                # One after the other SQLite reads each in the order of the index; together it would sort them.
+                # For a single status SQLite reads in the order of the index; for several it would sort.
                 yield from heapq.merge(
-                    *(self._not_ranked(status, ripe, values) for status in dict.fromkeys(statuses))
+                    *(self._not_ranked(status, if_due, values) for status in dict.fromkeys(statuses))
                 )
                 continue
-            rows = self.file.stream(
+            yield from self.file.stream_integers(
                 "SELECT s.orig_index FROM structure_state st CROSS JOIN structures s ON s.id = st.structure_id"
                 f" WHERE {_RANKED} AND {part} AND st.held = 0"
-                f" AND s.status IN ({marks(statuses)}) AND {REACHABLE}{ripe}"
+                f" AND s.status IN ({marks(statuses)}) AND {REACHABLE}{if_due}"
                 " ORDER BY st.priority DESC, st.cost_rank DESC, st.structure_id",
                 (*statuses, *values),
             )
-            yield from (int(row[0]) for row in rows)
 
-    def _not_ranked(self, status: Status, ripe: str, values: tuple[object, ...]) -> Iterator[int]:
-        rows = self.file.stream(
+    def _not_ranked(self, status: Status, if_due: str, values: tuple[object, ...]) -> Iterator[int]:
+        return self.file.stream_integers(
             f"SELECT s.orig_index FROM structures s WHERE s.status = ? AND {REACHABLE} AND {NOT_HELD}"
-            f" AND {_NOT_RANKED}{ripe} ORDER BY s.orig_index",
+            f" AND {_NOT_RANKED}{if_due} ORDER BY s.orig_index",
             (status, *values),
         )
-        for row in rows:
-            yield int(row[0])

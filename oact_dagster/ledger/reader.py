@@ -1,4 +1,4 @@
-"""A ledger that is open: what can be asked of it, by subject."""
+"""An open ledger: reading it by subject."""
 
 from types import TracebackType
 from typing import Self
@@ -15,11 +15,7 @@ from oact_dagster.ledger.structures import Structures
 
 
 class LedgerReader:
-    """What can be asked of a ledger, each subject an attribute of its own.
-
-    Args:
-        file: the open file that all of them read.
-    """
+    """A ledger open for reading, with an attribute for each subject."""
 
     def __init__(self, file: LedgerFile) -> None:
         self.path = file.path

@@ -1,4 +1,4 @@
-"""From rows of the ledger's tables to the records that it gives out."""
+"""Conversion of the ledger's rows to records."""
 
 import json
 import sqlite3
@@ -17,30 +17,30 @@ from oact_dagster.ledger.states import (
 )
 
 STORED_COLUMNS: Final = ", ".join(one.name for one in fields(JobRecord))
-"""What :func:`stored_of` needs, of ``structures``."""
+"""Columns of ``structures`` for :func:`stored_of`."""
 
 STRUCTURE_COLUMNS: Final = (
     "s.id, s.orig_index, s.elements, s.natoms, s.status, s.charge, s.spin, s.geometry, s.job_dir, s.fail_count,"
     " s.error_message, COALESCE(st.loss_count, 0) AS loss_count, COALESCE(st.held, 0) AS held,"
     " COALESCE(st.row_hash, '') AS row_hash, COALESCE(st.annotations, '{}') AS annotations"
 )
-"""What :func:`structure_of` needs, of ``structures s`` and ``structure_state st``."""
+"""Columns of ``structures s`` and ``structure_state st`` for :func:`structure_of`."""
 
 ATTEMPT_COLUMNS: Final = (
     "s.orig_index, a.structure_id, a.number, a.token, a.state, a.batch_id, a.launcher, a.scheduler_job_id, a.host,"
     " a.job_dir, a.input_hash, a.settings_hash, a.remedy, a.plan, a.outcome, a.failure_class, a.message, a.claimed_at,"
     " a.started_at, a.ended_at, a.elapsed, a.n_cores, a.result, a.evidence, a.cpu_time_s, a.max_rss_mb"
 )
-"""What :func:`attempt_of` needs, of ``attempts a`` and ``structures s``."""
+"""Columns of ``attempts a`` and ``structures s`` for :func:`attempt_of`."""
 
 
 def structure_of(row: sqlite3.Row, path: Path) -> StructureRecord:
     """A structure from a row with :data:`STRUCTURE_COLUMNS`.
 
-    A charge that is not there is 0, and a multiplicity 1, as intake takes a CSV without these columns.
+    A missing charge is 0 and a missing multiplicity is 1, as for a CSV without these columns.
 
     Raises:
-        LedgerError: its status is none of ours.
+        LedgerError: its status is unknown.
     """
     return StructureRecord(
         id=row["id"],
@@ -65,7 +65,7 @@ def stored_of(row: sqlite3.Row, path: Path) -> JobRecord:
     """A row of the table ``structures`` with :data:`STORED_COLUMNS`.
 
     Raises:
-        LedgerError: its status is none of ours.
+        LedgerError: its status is unknown.
     """
     record = JobRecord(*row)
     record.status = _status_of(row, path)
@@ -85,31 +85,9 @@ def _status_of(row: sqlite3.Row, path: Path) -> Status:
 
 def attempt_of(row: sqlite3.Row) -> AttemptRecord:
     """An attempt from a row with :data:`ATTEMPT_COLUMNS`."""
-    return AttemptRecord(
-        structure_id=row["structure_id"],
-        orig_index=row["orig_index"],
-        number=row["number"],
-        token=row["token"],
-        state=AttemptState(row["state"]),
-        batch_id=row["batch_id"],
-        launcher=row["launcher"],
-        scheduler_job_id=row["scheduler_job_id"],
-        host=row["host"],
-        job_dir=row["job_dir"],
-        input_hash=row["input_hash"],
-        settings_hash=row["settings_hash"],
-        remedy=row["remedy"],
-        plan={} if row["plan"] is None else json.loads(row["plan"]),
-        outcome=None if row["outcome"] is None else Outcome(row["outcome"]),
-        failure_class=row["failure_class"],
-        message=row["message"],
-        claimed_at=row["claimed_at"],
-        started_at=row["started_at"],
-        ended_at=row["ended_at"],
-        elapsed=row["elapsed"],
-        n_cores=row["n_cores"],
-        result={} if row["result"] is None else json.loads(row["result"]),
-        evidence={} if row["evidence"] is None else json.loads(row["evidence"]),
-        cpu_time_s=row["cpu_time_s"],
-        max_rss_mb=row["max_rss_mb"],
-    )
+    values = dict(row)
+    values["state"] = AttemptState(values["state"])
+    values["outcome"] = None if values["outcome"] is None else Outcome(values["outcome"])
+    for name in ("plan", "result", "evidence"):
+        values[name] = {} if values[name] is None else json.loads(values[name])
+    return AttemptRecord(**values)

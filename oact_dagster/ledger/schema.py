@@ -1,14 +1,14 @@
 """The tables of the ledger.
 
-``structures`` has exactly the columns of the workflow files that groups have today, so that the tools which
-read those read ours; everything else lies in tables beside it.
+``structures`` has exactly the columns of existing workflow files, so that tools for those can read ours. Everything
+else is in other tables.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 SCHEMA_VERSION: Final = 7
-"""Version of the tables, kept in ``meta``; a file with a newer one is refused."""
+"""Version of the tables, stored in ``meta``; files with a newer version are refused."""
 
 TABLES: Final = """
 CREATE TABLE IF NOT EXISTS structures (
@@ -130,30 +130,29 @@ CREATE TABLE IF NOT EXISTS meta (
     value TEXT NOT NULL
 );
 """
-"""Statements that make what is missing; running them again changes nothing.
+"""Statements that create missing tables and indexes; running them again changes nothing.
 
-``attempts.counted``: the attempt is in the structure's ``fail_count``. ``attempts.undone``: the structure left the
-status that this attempt gave it by a reset or by hand, so that a failure found later is another one.
-``attempts.pending_reason``: why its job may wait for ever, as long as it does. ``structure_state.set_aside_for``: the
-settings for which nothing was left to try after a failure; with others there may be. ``structure_state.cost_rank``:
-the larger the earlier among those of one priority, as ``feed.order`` says. ``quality``: the rules that a completed
-structure's result breaks (names, comma-separated), how many rules could judge it, of which attempt it is (0: none is
-known), and with which limits.
+``attempts.counted``: the attempt is included in the structure's ``fail_count``. ``attempts.undone``: the structure has
+left the status that this attempt gave it, by a reset or by hand, so a failure found later is a new one.
+``attempts.pending_reason``: why its job may wait for ever, while it does. ``structure_state.set_aside_for``: key of the
+settings with which no remedy was left after a failure. ``structure_state.cost_rank``: within one priority, larger
+values run first (see ``feed.order``). ``quality``: the rules that a completed structure's result breaks (names,
+comma-separated), how many rules could judge it, the attempt that gave it (0 if unknown), and the limits.
 
-Why each index that the workflow files of today lack: ``idx_status_orig_index`` selects without reading rows of 2 kB;
-``idx_metrics`` holds all that the statistics need; ``idx_fail_count``, ``idx_held``, ``idx_loss_count``,
-``idx_priority``, ``idx_pending`` and ``idx_quality_failed`` hold the few rows that are not as most are; ``idx_open``,
-``idx_spent`` and ``idx_good`` spare the counts a scan of all attempts.
+The indexes that existing workflow files lack: ``idx_status_orig_index`` selects without reading rows of 2 kB;
+``idx_metrics`` covers the statistics; ``idx_fail_count``, ``idx_held``, ``idx_loss_count``, ``idx_priority``,
+``idx_pending`` and ``idx_quality_failed`` hold the few exceptional rows; ``idx_open``, ``idx_spent`` and ``idx_good``
+save counts a scan of all attempts.
 """
 
 TRIGGERS: Final = (
     "CREATE TRIGGER IF NOT EXISTS quality_of_another_result AFTER UPDATE OF status, final_energy, max_forces"
     " ON structures BEGIN DELETE FROM quality WHERE structure_id = NEW.id; END",
 )
-"""Statements that make the triggers that are missing.
+"""Statements that create missing triggers.
 
-What was said of a structure's result goes with the result, whoever changes it: also a tool that knows the table
-``structures`` alone.
+When a structure's result changes, its row in ``quality`` is deleted, even if a tool that knows only ``structures``
+changes it.
 """
 
 MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
@@ -182,16 +181,16 @@ MIGRATIONS: Final[Mapping[int, Sequence[str]]] = {
     5: (),
     6: ("ALTER TABLE batches ADD COLUMN unanswered TEXT",),
 }
-"""Statements that bring tables of a version to the next one; what is only missing, :data:`TABLES` makes."""
+"""Statements that upgrade the tables from each version to the next; :data:`TABLES` creates what is missing."""
 
 RESULT_COLUMNS: Final = ("final_energy", "max_forces", "scf_steps", "wall_time", "n_cores")
 """Columns of ``structures`` that hold the result of the attempt that completed it."""
 
 NO_RESULT: Final = ", ".join(f"{name} = NULL" for name in RESULT_COLUMNS)
-"""Sets them to nothing."""
+"""Assignments that clear the result columns."""
 
 SET_RESULT: Final = ", ".join(f"{name} = ?" for name in RESULT_COLUMNS)
-"""Sets them to values."""
+"""Assignments that set the result columns to bound values."""
 
 STRUCTURES_NEEDED: Final = ("id", "orig_index", "status", "geometry")
-"""Columns without which a table ``structures`` is not one of ours; others are added where they are missing."""
+"""Columns that a foreign table ``structures`` must have to be adopted; other missing columns are added."""

@@ -1,4 +1,4 @@
-"""The states of structures and attempts, and the records that the ledger gives out."""
+"""The states of structures and attempts, and the ledger's records."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,23 +7,23 @@ from typing import Any, NamedTuple
 
 
 class Status(StrEnum):
-    """Status of a structure, as the column ``structures.status`` holds it."""
+    """Status of a structure, as stored in ``structures.status``."""
 
     TO_RUN = "to_run"
     READY = "ready"
-    """Kept in old ledgers and claimed like ``to_run``; never written."""
+    """Found in old ledgers and claimed like ``to_run``; never written."""
     RUNNING = "running"
-    """Queued or executing; the state of its open attempt tells which."""
+    """Queued or executing, depending on the state of its open attempt."""
     COMPLETED = "completed"
     FAILED = "failed"
     TIMEOUT = "timeout"
 
 
 class AttemptState(StrEnum):
-    """How far an attempt is."""
+    """The progress of an attempt."""
 
     CLAIMED = "claimed"
-    """In the ledger; no scheduler has been told."""
+    """In the ledger, but not yet submitted."""
     SUBMITTED = "submitted"
     """Handed to the launcher."""
     RUNNING = "running"
@@ -33,31 +33,31 @@ class AttemptState(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What became of an attempt."""
+    """How an attempt ended."""
 
     COMPLETED = "completed"
     FAILED = "failed"
     TIMEOUT = "timeout"
     LOST = "lost"
-    """Its process or node vanished; counts against the budget of losses only."""
+    """Its process or node vanished; counts only against the budget of losses."""
     CANCELLED = "cancelled"
-    """Ended by the user, or never begun because the engine could not be started; counts against no budget."""
+    """Ended by the user, or never begun since the engine could not be started; counts against no budget."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A structure's place in the order in which they are run."""
+    """A structure's place in the order in which structures run."""
 
     priority: float = 0.0
-    """The larger the earlier."""
+    """Larger values run first."""
     cost_rank: float = 0.0
-    """Likewise, among those of one priority."""
+    """Within one priority, larger values run first."""
     n_basis_functions: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NewStructure:
-    """A row for the ledger, as intake makes it from a row of the CSV."""
+    """A structure that intake made from a row of the CSV."""
 
     orig_index: int
     elements: str
@@ -75,18 +75,18 @@ class NewStructure:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A row of the CSV that intake refused."""
+    """A row of the CSV that intake rejected."""
 
     orig_index: int
     line: int
-    """Line of the CSV on which the row begins, from 1."""
+    """Line of the CSV on which the row begins, counted from 1."""
     reason: str
     row_hash: str
 
 
 @dataclass(frozen=True, slots=True)
 class StructureRecord:
-    """A structure as the ledger holds it."""
+    """A structure in the ledger."""
 
     id: int
     orig_index: int
@@ -107,73 +107,67 @@ class StructureRecord:
 
 @dataclass(slots=True)
 class JobRecord:
-    """One row of the table ``structures``, with the names of its columns. Energies in Eh, gradients in Eh/bohr.
+    """One row of ``structures``, with its column names; values as of :class:`NewStructure` and :class:`Result`.
 
-    What intake writes is there in every row; a row that another tool made may lack any of it.
+    Intake sets all columns that have no default here; in rows of other tools they may be None.
     """
 
     id: int
     orig_index: int | None
     elements: str | None
-    """Semicolon-separated symbols, one per atom."""
     natoms: int | None
     status: Status
     charge: int | None
     spin: int | None
     """Spin multiplicity, 2S + 1."""
     geometry: str | None
-    """``El x y z`` lines, in Å."""
     job_dir: str | None = None
     max_forces: float | None = None
-    """Largest Cartesian component of the gradient."""
     scf_steps: int | None = None
     final_energy: float | None = None
     error_message: str | None = None
     fail_count: int = 0
     wall_time: float | None = None
-    """s"""
     n_cores: int | None = None
 
 
 class StructureLine(NamedTuple):
-    """A structure and what its last attempt tells. Energies in Eh, gradients in Eh/bohr, times in s."""
+    """A structure with data of its last attempt; values as of :class:`NewStructure` and :class:`Result`."""
 
     orig_index: int | None
-    """None only in a file that others made."""
+    """None only in a foreign file."""
     elements: str
-    """Semicolon-separated symbols, one per atom."""
     natoms: int
     charge: int
     multiplicity: int
     status: Status
     final_energy: float | None
     max_forces: float | None
-    """Largest Cartesian gradient component."""
     scf_steps: int | None
     wall_time: float | None
     n_cores: int | None
     message: str | None
-    """Of its failure; cut."""
+    """Error message, truncated."""
     job_dir: str | None
     n_basis_functions: int | None
-    """None where it was not counted."""
+    """None if not counted."""
     attempts: int
     host: str | None
     failure_class: str | None
-    """Of its last attempt."""
+    """Failure class of the last attempt."""
     annotations: str
-    """What the CSV says of it beside, as JSON."""
+    """The other columns of the CSV, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A structure that is ours to run, with the attempt that was opened for it."""
+    """A claimed structure with the attempt opened for it."""
 
     structure: StructureRecord
     attempt: int
     """Number of the attempt, from 1."""
     token: str
-    """Names the attempt to the scheduler, in ``orca.inp`` and in its output."""
+    """Identifies the attempt in the scheduler, in ``orca.inp`` and in its output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,17 +177,17 @@ class Preparation:
     token: str
     job_dir: str
     input_hash: str
-    """The data version: hash of what the input computes."""
+    """The data version: a hash of what the input computes."""
     n_cores: int
     remedy: str | None = None
-    """Name of the step that changed the input after earlier attempts; None for a plain one."""
+    """Name of the remedy applied after earlier attempts; None for an unchanged input."""
     plan: Mapping[str, Any] = field(default_factory=dict)
-    """What the attempt was given: changes of the input, memory, time limit."""
+    """Changes of the input, memory and time limit of the attempt."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeenEnding:
-    """How a job ended that no attempt of ours stands for, as its output tells. Energies in Eh, gradients in Eh/bohr."""
+    """How a job without an attempt of ours ended, according to its output; values as of :class:`Result`."""
 
     structure_id: int
     status: Status
@@ -203,10 +197,9 @@ class SeenEnding:
     max_forces: float | int | None = None
     scf_steps: float | int | None = None
     wall_time: float | int | None = None
-    """s"""
     n_cores: float | int | None = None
     not_orca: tuple[str, str | None] | None = None
-    """The engine and its version, where another one than ORCA wrote the output."""
+    """The engine and its version, if it was not ORCA that wrote the output."""
 
 
 class EndedAttempt(NamedTuple):
@@ -222,29 +215,28 @@ class EndedAttempt(NamedTuple):
 
 
 class AttemptLine(NamedTuple):
-    """An attempt. Unix times in s."""
+    """An attempt and its outcome. Unix times and durations in s."""
 
     orig_index: int | None
     number: int
     outcome: Outcome | None
-    """None where it has not ended."""
+    """None if it has not ended."""
     failure_class: str | None
     remedy: str | None
     host: str | None
     started_at: float | None
     elapsed: float | None
-    """Wall time, s."""
     n_cores: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What an attempt's output holds. Energies in Eh, gradients in Eh/bohr, times in s."""
+    """What was read from an attempt's output. Energies in Eh, gradients in Eh/bohr, times in s."""
 
     final_energy: float | None
-    """None only for an attempt that failed."""
+    """None only for a failed attempt."""
     max_forces: float | None
-    """Largest Cartesian component of the gradient (what ORCA prints as MAX gradient)."""
+    """Largest Cartesian component of the gradient (ORCA's MAX gradient)."""
     max_atom_force_norm: float | None
     scf_steps: int | None
     wall_time: float | None
@@ -261,28 +253,21 @@ class Result:
     opt_converged: bool | None = None
     """None without an optimisation."""
     energy_flag: str | None = None
-    """What stands behind the energy, or behind that of the last gradient, where it is not fully converged."""
+    """Text that ORCA prints after an energy (or that of the last gradient) that is not fully converged."""
     charge: int | None = None
-    """As the output says."""
+    """Charge according to the output."""
     mult: int | None = None
-    """Its multiplicity, likewise."""
+    """Multiplicity according to the output."""
     bonds_before: int | None = None
-    """First neighbours of the metals in the structure's geometry; this and what follows of bonds is None without."""
+    """First neighbours of the metals in the input geometry; None, as the fields below, if bonds cannot be compared."""
     bond_stretch: float | None = None
-    """Largest ratio of their distances in the geometry of the last gradient to those before."""
+    """Largest ratio of a metal-neighbour distance in the geometry of the last gradient to that in the input."""
     stretched_bond: str | None = None
-    """The bond of that, such as ``U1-O4``."""
+    """The bond with that ratio, such as ``U1-O4``."""
     metals_alone: int | None = None
-    """Metals that had neighbours before, and have none now."""
+    """Metals that had neighbours in the input geometry, but have none now."""
     convergence: Mapping[str, Any] = field(default_factory=dict)
-    """How SCF and optimisation went, for pictures."""
-
-    @property
-    def core_hours(self) -> float | None:
-        """Wall time times cores, in hours."""
-        if self.wall_time is None or self.n_cores is None:
-            return None
-        return self.wall_time * self.n_cores / 3600.0
+    """Course of the SCF and the optimisation, for pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,23 +283,23 @@ class Ending:
     host: str | None = None
     started_at: float | None = None
     result: Result | None = None
-    """What its output holds; of a failed attempt it stays with the attempt."""
+    """What was read from its output; for a failed attempt it does not become the structure's result."""
     elapsed: float | None = None
-    """Wall time of the attempt, also of a failed one, s."""
+    """Wall time of the attempt, even of a failed one, s."""
     n_cores: int | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
-    """What a failed attempt's files tell for the next one."""
+    """What a failed attempt's files reveal for the next attempt."""
     cpu_time_s: float | None = None
-    """Of all its processes, user and system."""
+    """User and system time of all its processes."""
     max_rss_mb: float | None = None
-    """Largest memory: of its job by the scheduler's accounting, else of the largest of its processes."""
+    """Peak memory: of the job from the scheduler's accounting, else of the largest process."""
     not_before: float = 0.0
-    """Unix time before which its structure is not to be tried again by itself, s."""
+    """Unix time before which the structure is not retried automatically, s."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """One attempt as the ledger holds it."""
+    """An attempt in the ledger."""
 
     structure_id: int
     orig_index: int

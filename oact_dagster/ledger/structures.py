@@ -13,17 +13,17 @@ from oact_dagster.ledger.states import JobRecord, Status, StructureLine, Structu
 
 _ROWS_AT_ONCE: Final = 1000
 _MESSAGE_SHOWN: Final = 200
-"""So many characters of a message are read; they may hold a megabyte."""
+"""How many characters of a message are read; a message may have a megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
 class Structures:
-    """The rows of ``structures``: by ``orig_index``, and by ``id`` for the tools that know this table alone."""
+    """The rows of ``structures``: by ``orig_index``, or by ``id`` for tools that know only this table."""
 
     file: LedgerFile
 
     def of(self, orig_indices: Iterable[int]) -> dict[int, StructureRecord]:
-        """The structures with these ``orig_index``; unknown ones are left out."""
+        """Structures by ``orig_index``; unknown ones are left out."""
         rows = self.file.rows_of(
             f"SELECT {STRUCTURE_COLUMNS} FROM structures s LEFT JOIN structure_state st ON st.structure_id = s.id"
             f" WHERE s.orig_index IN (...) AND {REACHABLE}",
@@ -32,7 +32,7 @@ class Structures:
         return {int(row["orig_index"]): structure_of(row, self.file.path) for row in rows}
 
     def sizes_of(self, orig_indices: Iterable[int]) -> dict[int, tuple[str, int]]:
-        """``(elements, multiplicity)`` of structures by ``orig_index``, without their geometries."""
+        """``(elements, multiplicity)`` by ``orig_index``; unknown structures are left out."""
         rows = self.file.rows_of(
             "SELECT s.orig_index, COALESCE(s.elements, ''), COALESCE(s.spin, 1) FROM structures s"
             f" WHERE s.orig_index IN (...) AND {REACHABLE}",
@@ -42,13 +42,12 @@ class Structures:
 
     def indices(self) -> Iterator[int]:
         """``orig_index`` of every structure, in the order of the CSV; streamed."""
-        for row in self.file.stream(
+        return self.file.stream_integers(
             "SELECT DISTINCT orig_index FROM structures WHERE orig_index IS NOT NULL ORDER BY orig_index"
-        ):
-            yield int(row[0])
+        )
 
     def indices_after(self, orig_index: int, limit: int) -> list[int]:
-        """The next ``orig_index`` of structures in the order of the CSV; between two calls nothing is locked."""
+        """The next ``limit`` values of ``orig_index``; unlike a stream, it holds no lock between calls."""
         rows = self.file.rows(
             "SELECT DISTINCT orig_index FROM structures WHERE orig_index > ? ORDER BY orig_index LIMIT ?",
             (orig_index, limit),
@@ -57,17 +56,15 @@ class Structures:
 
     def completed_indices(self) -> Iterator[int]:
         """``orig_index`` of every completed structure, in the order of the CSV; streamed."""
-        for row in self.file.stream(
+        return self.file.stream_integers(
             f"SELECT s.orig_index FROM structures s WHERE {HAS_RESULT} AND {REACHABLE} ORDER BY s.orig_index"
-        ):
-            yield int(row[0])
+        )
 
     def lines(self) -> Iterator[StructureLine]:
-        """Every structure with what its last attempt tells, in the order of the CSV; streamed, without geometries.
+        """Every structure with data of its last attempt, in the order of the CSV; streamed, without geometries.
 
         Raises:
-            LedgerError: the ledger cannot be read.
-            ValueError: a status is none of ours; :meth:`Figures.count_by_status` names it.
+            ValueError: a status is unknown; :meth:`Figures.count_by_status` says which.
         """
         statuses = {str(status): status for status in Status}
         for row in self.file.stream(
@@ -85,17 +82,17 @@ class Structures:
             values[5] = status
             yield StructureLine._make(values)
 
-    # --- as the tools see them that know the table `structures` alone, by `id` ----------------------------------
+    # --- by `id`, for tools that know only the table `structures` -------------------------------------------------
 
     def stored(self, ids: Iterable[int]) -> dict[int, JobRecord]:
-        """The rows with these ``id``; unknown ones are left out."""
+        """Rows by ``id``; unknown ones are left out."""
         rows = self.file.rows_of(f"SELECT {STORED_COLUMNS} FROM structures WHERE id IN (...)", ids)
         return {int(row["id"]): stored_of(row, self.file.path) for row in rows}
 
     def stored_by_status(self, statuses: Sequence[Status] | None = None) -> Iterator[JobRecord]:
-        """The rows with one of these statuses, or all rows, by ``id``; streamed.
+        """The rows with one of these statuses, or all rows, in the order of ``id``; read in pages.
 
-        Nothing is locked in between: the caller may change the rows that it is given.
+        No lock is held between pages, so the caller may change the rows.
         """
         wanted = [None] if statuses is None else list(dict.fromkeys(statuses))
         yield from heapq.merge(*(self._pages(status) for status in wanted), key=lambda one: one.id)
@@ -111,8 +108,8 @@ class Structures:
             last = rows[-1]["id"]
 
     def stored_by_fail_count(self, min_fail_count: int = 1, limit: int | None = None) -> list[JobRecord]:
-        """The rows with at least as many counted failures, those with the most first; at most ``limit``."""
-        # `> 0` lets SQLite use the small index, which holds only such rows.
+        """The rows with at least this many counted failures, most failures first."""
+        # `> 0` lets SQLite use the small partial index.
         where = "fail_count > 0 AND fail_count >= ?" if min_fail_count > 0 else "COALESCE(fail_count, 0) >= ?"
         rows = self.file.rows(
             f"SELECT {STORED_COLUMNS} FROM structures WHERE {where} ORDER BY COALESCE(fail_count, 0) DESC, id LIMIT ?",
@@ -123,14 +120,12 @@ class Structures:
     def stored_set_aside(
         self, below: int, budgets: tuple[int, int] | None = None, retry_key: str | None = None
     ) -> list[JobRecord]:
-        """The rows with fewer counted failures that are not tried any more.
-
-        Those for whose failure nothing is left to try, and those whose budget of failures or of losses is used up.
+        """The rows that are set aside: no remedy is left, or the budget of failures or losses is used up.
 
         Args:
-            below: those with as many failures and more are :meth:`stored_by_fail_count`'s.
-            budgets: the most failures and losses of a structure; None where they are not known.
-            retry_key: of the present settings; None: with those with which they failed.
+            below: only rows with fewer counted failures; :meth:`stored_by_fail_count` has the others.
+            budgets: the largest numbers of failures and of losses; None if unknown.
+            retry_key: key of the present settings; None for those with which each structure failed.
         """
         used_up, values = set_aside_query(*budgets) if budgets is not None else ("SELECT NULL", ())
         rows = self.file.rows(
@@ -142,13 +137,13 @@ class Structures:
         return [stored_of(row, self.file.path) for row in rows]
 
     def stored_with_folder(self) -> Iterator[JobRecord]:
-        """The rows that name a job folder, by ``id``; streamed."""
+        """The rows with a job folder, in the order of ``id``; streamed."""
         for row in self.file.stream(
             f"SELECT {STORED_COLUMNS} FROM structures WHERE job_dir IS NOT NULL ORDER BY id"
         ):
             yield stored_of(row, self.file.path)
 
     def known_folders(self, folders: Iterable[str]) -> Iterator[str]:
-        """Those of these folders that are a structure's."""
+        """The given folders that belong to a structure."""
         for row in self.file.rows_of("SELECT job_dir FROM structures WHERE job_dir IN (...)", folders):
             yield str(row[0])

@@ -294,7 +294,7 @@ def test_a_job_submitted_by_hand_is_not_submitted_a_second_time(
     assert sorted(engine.runs) == [1, 2] and ledger.history.attempts(0) == []
     assert (folders[0] / "flux_job.flux").read_text() == scripts[0], "its folder is as it was"
     due = Due(time.time(), 3, 3, "")
-    assert ledger.queue.next_to_run([Status.TO_RUN], due, 5) == [], "the feed leaves it alone for a while"
+    assert ledger.queue.select([Status.TO_RUN], 5, due) == [], "the feed leaves it alone for a while"
     (flux.folder / "job-0.json").write_text(
         json.dumps({**waiting, "state": "INACTIVE", "result": "CANCELED"})
     )
