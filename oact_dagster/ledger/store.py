@@ -251,20 +251,13 @@ class Ledger(LedgerReader):
     ) -> list[Claim]:
         """Claim structures to run, in one transaction: no structure is ever given to two callers.
 
-        A structure with an open attempt cannot be claimed. If its status was changed by hand meanwhile, it is set back
-        to ``running``. Failures that are not counted yet are counted, see :meth:`reset`.
+        Only structures with one of these statuses are claimed (``ready`` counts as ``to_run``), and only those with
+        fewer than ``max_failures`` counted failures and ``max_losses`` lost attempts (None: no limit). Held structures
+        are claimed only with ``release_held``, which releases them. ``settings_hash`` identifies the settings that
+        decide what an input computes. Failures that are not counted yet are counted, see :meth:`reset`.
 
-        Args:
-            batch_id: the batch that claims.
-            orig_indices: the structures wanted.
-            statuses: skip structures with another status (``ready`` counts as ``to_run``).
-            launcher: kind of the launcher that will run them.
-            n_cores: cores of one calculation.
-            max_failures: skip structures with this many counted failures; None for no limit.
-            max_losses: skip structures with this many lost attempts; None for no limit.
-            release_held: claim held structures, too, and release them.
-            settings_hash: hash of the settings that decide what an input computes, stored with the attempts.
-            now: the time of the claim.
+        A structure with an open attempt cannot be claimed. If its status was changed by hand meanwhile, it is set back
+        to ``running``.
 
         Returns:
             The claimed structures, now ``running``, each with a new attempt; may be empty.
