@@ -1,47 +1,38 @@
-"""Taking structures in: those that are done are told of, those of others followed, the rest claimed."""
+"""Admission to a batch: report finished structures, follow those of other runs, claim the rest."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
 from oact_dagster.attempts.batch_state import NOT_OURS, BatchState
-from oact_dagster.attempts.events import (
-    Event,
-    Note,
-    NotRun,
-    TakenIn,
-)
+from oact_dagster.attempts.events import Event, Note, NotRun, TakenIn
 from oact_dagster.attempts.peer_runs import PeerRuns
 from oact_dagster.attempts.planner import AttemptPlanner
 from oact_dagster.attempts.submitter import Submitter
 from oact_dagster.feed.decisions import due_of
-from oact_dagster.ledger.states import (
-    Status,
-    StructureRecord,
-)
+from oact_dagster.ledger.states import Status, StructureRecord
 
 
 class Admission:
     """Decides what becomes of each structure that a batch is asked for.
 
     Args:
-        batch: that is asked.
-        plans: of those that were tried before.
-        handing: takes what is claimed.
-        others: looks after those that other runs own, or have left.
+        batch: The state of the batch.
+        planner: Plans the next attempt of each structure tried before.
+        submitter: Submits the claimed structures.
+        peers: Handles structures that other runs own or have left behind.
     """
 
     def __init__(
-        self, batch: BatchState, plans: AttemptPlanner, handing: Submitter, others: PeerRuns
+        self, batch: BatchState, planner: AttemptPlanner, submitter: Submitter, peers: PeerRuns
     ) -> None:
         self._batch = batch
-        self._plans = plans
-        self._handing = handing
-        self._others = others
+        self._planner = planner
+        self._submitter = submitter
+        self._peers = peers
 
     def refill(self) -> bool:
-        """Look for the next structures that are due, where the batch takes those; the claim decides whose they are.
+        """Queue the next due structures for a batch that draws on a supply, and return whether there are any.
 
-        Returns:
-            Whether there are any.
+        They belong to this batch only once it has claimed them.
         """
         batch = self._batch
         if batch.supply_left <= 0:
@@ -52,7 +43,7 @@ class Admission:
             batch.campaign.max_in_flight - len(batch.live),
         )
         due = due_of(batch.campaign, batch.clock())
-        # What was offered before may have been given back, and is not taken again.
+        # A structure offered before may have been given back since. It is not taken again.
         found = batch.ledger.queue.select(batch.request.statuses, room + len(batch.offered), due)
         fresh = [index for index in found if index not in batch.offered][:room]
         if not fresh:
@@ -62,7 +53,7 @@ class Admission:
         return bool(fresh)
 
     def admit(self) -> Iterator[Event]:
-        """Take the next structures: tell of those that are done, follow others' and dead runs', claim the rest."""
+        """Take the next structures: report finished ones, follow those of other and dead runs, claim the rest."""
         batch = self._batch
         room = batch.campaign.max_in_flight - len(batch.live)
         taken = [
@@ -79,11 +70,11 @@ class Admission:
         done = {i for i in chunk if i in known and known[i].status is Status.COMPLETED} - stale
         yield from batch.done([known[i] for i in chunk if i in done])
         if not batch.request.supply:
-            yield from self._others.attach(
+            yield from self._peers.attach(
                 [i for i in chunk if i in known and known[i].status is Status.RUNNING]
             )
-        self._handing.look_for_bad_hosts()
-        # Dead runs' attempts have been judged: what they left to run is claimed with the rest.
+        self._submitter.look_for_bad_hosts()
+        # The attempts of dead runs have been judged by now. What they left to run is claimed with the rest.
         yield from self._claim([i for i in chunk if i in known and i not in done])
 
     def _take_in(self, structures: Iterable[StructureRecord]) -> TakenIn:
@@ -92,7 +83,7 @@ class Admission:
         return TakenIn(fresh)
 
     def _to_compute_again(self, completed: Sequence[int]) -> set[int]:
-        """Of completed structures those whose result was made with other settings, where such were asked for."""
+        """Return the structures whose result comes from other settings, if completed ones were asked for."""
         batch = self._batch
         if Status.COMPLETED not in batch.request.statuses:
             return set()
@@ -102,14 +93,14 @@ class Admission:
     def _claim(self, indices: Sequence[int]) -> Iterator[Event]:
         batch = self._batch
         wanted = [index for index in indices if index not in batch.others and index not in batch.settled]
-        wanted = yield from self._plans.plan(wanted)
+        wanted = yield from self._planner.plan(wanted)
         if not wanted:
             return
         retry = batch.campaign.retry
         claims = batch.ledger.claim(
             batch.batch_id,
             wanted,
-            # What is to_run by now (given back by another run, or lost) is wanted too.
+            # A structure may have become to_run meanwhile: lost, or given back by another run.
             statuses=(Status.TO_RUN, *batch.request.statuses),
             launcher=batch.launcher.kind,
             n_cores=batch.campaign.n_cores,
@@ -123,13 +114,13 @@ class Admission:
         if batch.request.supply:
             batch.supply_left -= len(ours - batch.taken)
             yield self._take_in(claim.structure for claim in claims)
-        yield from self._handing.submit(claims)
+        yield from self._submitter.submit(claims)
         if batch.request.supply:
             return
         yield from self._explain([index for index in wanted if index not in ours])
 
     def _explain(self, indices: Sequence[int]) -> Iterator[Event]:
-        """Say why structures could not be claimed; those that another run took just now are followed."""
+        """Report why structures could not be claimed, and follow those that another run has just taken."""
         batch = self._batch
         followed = batch.ledger.history.open_attempts(indices)
         structures = batch.ledger.structures.of(indices)
@@ -139,11 +130,11 @@ class Admission:
             if structure.status is Status.COMPLETED:
                 if index in stale:
                     why = (
-                        "is held: `oact release` releases it"
+                        "is held; `oact release` releases it"
                         if structure.held
-                        else "has used up its budget of attempts: a run with --ignore-budget computes it"
+                        else "has used up its budget of attempts; a run with --ignore-budget computes it"
                     )
-                    text = f"structure {index} keeps its result of other settings, since it {why}"
+                    text = f"structure {index} keeps its result from other settings because it {why}"
                     yield Note(text, warning=True)
                 yield from batch.done([structure])
             elif structure.status is Status.RUNNING:
@@ -168,4 +159,4 @@ class Admission:
                     f" last one: {structure.error_message or 'no message'}",
                 )
             else:
-                yield NotRun(index, f"is {structure.status}, which was not asked for")
+                yield NotRun(index, f"is {structure.status}, and this run does not select that status")

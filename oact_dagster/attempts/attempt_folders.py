@@ -1,10 +1,10 @@
-"""The folders of a structure's attempts: the newest in the job folder, earlier ones beside it under other names."""
+"""Folders of a structure's attempts: the newest is the job folder, earlier ones lie beside it under other names."""
 
 import json
 import shutil
 import stat
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import Final
 
@@ -20,16 +20,16 @@ from oact_dagster.launchers.attempt_files import (
 from oact_dagster.schedulers.job_files import job_file_names
 
 INPUT_ONLY: Final = ".input_only"
-"""Beside an input to look at: what was written with it, the files of the user's own function, too."""
+"""File beside an input-only preview that lists what was written with it, including the files of ``setup_func``."""
 
 
 def attempt_folders(job_dir: Path, number: int, token: str) -> list[Path]:
-    """The folder that holds an attempt's files now: the job folder, or what that was renamed to; empty if none does.
+    """Return the folder that now holds an attempt's files (the job folder or its later name), or an empty list.
 
     Args:
-        job_dir: the job folder.
-        number: of the attempt, from 1.
-        token: of the attempt.
+        job_dir: The job folder.
+        number: Number of the attempt, from 1.
+        token: Token of the attempt.
     """
     for candidate in chain((job_dir,), _names(job_dir, number)):
         spec = read_spec(candidate)
@@ -41,26 +41,27 @@ def attempt_folders(job_dir: Path, number: int, token: str) -> list[Path]:
 
 
 def may_be_run_by_hand(job_dir: Path) -> bool:
-    """Whether a folder holds a script that somebody may have submitted, and no attempt of ours."""
+    """Return whether a folder holds a script that the user may have submitted, and no attempt of ours."""
     return (
         any((job_dir / name).is_file() for name in job_file_names()) and not (job_dir / ATTEMPT_FILE).exists()
     )
 
 
 def retire(job_dir: Path) -> None:
-    """Rename a job folder as a whole after the attempt that is in it, so that a new one can take its place.
+    """Rename a job folder after the attempt in it, so that a new one can take its place.
 
-    What still runs in it goes on writing there, since engines are started with relative paths.
+    A folder in which nothing was computed is deleted instead. An engine that still runs keeps writing into the
+    renamed folder, since engines are started with relative paths.
 
     Raises:
-        OSError: it cannot be renamed.
+        OSError: The folder cannot be renamed.
     """
     if not job_dir.is_dir():
         return
     names = {entry.name for entry in job_dir.iterdir()}
     never_began = ATTEMPT_FILE in names and names.isdisjoint({START_FILE, OUTPUT_FILE, EXIT_FILE})
     if never_began or names <= {INPUT_FILE, PAYLOAD_LOG, *job_file_names()} or _only_looked_at(job_dir):
-        # An attempt that was given back before it began, or an input to look at: nothing that anybody computed.
+        # An attempt given back before it began, or an input-only preview: nothing was computed here.
         shutil.rmtree(job_dir)
         return
     spec = read_spec(job_dir)
@@ -71,12 +72,12 @@ def retire(job_dir: Path) -> None:
 
 
 def mark_input_only(job_dir: Path) -> None:
-    """Say of a folder that has just been written that nothing ran in it, and that all in it can be made again."""
+    """Mark a folder just written as input only: nothing ran in it, and everything in it can be made again."""
     (job_dir / INPUT_ONLY).write_text(_contents(job_dir), encoding="utf-8")
 
 
 def _only_looked_at(job_dir: Path) -> bool:
-    """Whether nothing was added, changed or taken away since an input to look at was written."""
+    """Return whether the folder is an unchanged input-only preview."""
     try:
         return (job_dir / INPUT_ONLY).read_text(encoding="utf-8") == _contents(job_dir)
     except (OSError, UnicodeError):
@@ -84,7 +85,7 @@ def _only_looked_at(job_dir: Path) -> bool:
 
 
 def _contents(job_dir: Path) -> str:
-    """Every file and folder in a job folder, with size and time of change."""
+    """List every file and folder in a job folder as JSON, files with size and modification time."""
     found = {}
     for path in job_dir.rglob("*"):
         status = path.lstat()
@@ -95,10 +96,7 @@ def _contents(job_dir: Path) -> str:
 
 
 def _names(job_dir: Path, number: int) -> Iterator[Path]:
-    """Names for the folder of an attempt that is over; without end, as an old tool may have left any of them."""
+    """Yield names for the folder of a finished attempt; endlessly, since an old tool may have left any of them."""
     name = f"{job_dir.name}.attempt-{number}"
     yield job_dir.with_name(name)
-    again = 2
-    while True:
-        yield job_dir.with_name(f"{name}-{again}")
-        again += 1
+    yield from (job_dir.with_name(f"{name}-{again}") for again in count(2))

@@ -1,7 +1,7 @@
-"""Running a batch: claim, prepare, submit, follow, judge, record; and re-attach to what a dead run left.
+"""A batch: claim, prepare, submit, monitor, judge and record structures, and take over what a dead run has left.
 
-This is the one way on which structures are run, whoever asks (Dagster's assets or the command line) and whatever
-runs them. It knows no Dagster: it yields what happens.
+All structures run this way, whether Dagster's assets or the command line ask for them, and on every launcher. The
+batch does not depend on Dagster: it yields events.
 """
 
 import time
@@ -9,19 +9,11 @@ from collections.abc import Callable, Collection, Generator, Iterator
 from typing import Final
 
 from oact_dagster.attempts.admission import Admission
-from oact_dagster.attempts.batch_state import BatchState
+from oact_dagster.attempts.batch_state import BatchState, MessageChannel
 from oact_dagster.attempts.engine import Engine
-from oact_dagster.attempts.events import (
-    Completed,
-    Event,
-    Failed,
-    Note,
-    NotRun,
-    Started,
-)
+from oact_dagster.attempts.events import Completed, Event, Failed, Note, NotRun, Started
 from oact_dagster.attempts.job_folder import FolderWriter
 from oact_dagster.attempts.job_layout import jobs_dir_refused
-from oact_dagster.attempts.message_channel import MessageChannel
 from oact_dagster.attempts.monitor import Monitor
 from oact_dagster.attempts.peer_runs import FOLLOW_OTHERS_S, PeerRuns
 from oact_dagster.attempts.planner import AttemptPlanner
@@ -41,26 +33,26 @@ from oact_dagster.settings.campaign import Campaign
 from oact_dagster.text import pluralise
 
 _PAUSE_S: Final = 0.5
-"""Longest time between two looks at whether the run is to stop, s."""
+"""Longest time between two checks for a stop request, s."""
 LOOK_IF_PAUSED_S: Final = 5.0
-"""How often a batch that takes what comes next looks whether the campaign may go on, s."""
+"""Time between two checks whether the campaign is paused, for a batch that draws on a supply, s."""
 LOOK_AFTER_FAILURES: Final = 5
-"""It looks at once after so many structures that failed: a broken engine fails many in a few seconds."""
+"""Check at once after this many failed structures: a broken engine fails many in a few seconds."""
 
 
 class BatchRun:
     """One batch.
 
     Args:
-        campaign: the settings.
-        ledger: open, and writable.
-        launcher: what runs the attempts; it is closed at the end.
-        engine: what computes.
-        request: which structures.
-        batch_id: names the batch; of a Dagster run, its run id.
-        messages: follows the payloads' messages; None when nobody listens.
-        stop: looked at while the batch runs.
-        clock: Unix time in s.
+        campaign: The settings.
+        ledger: Ledger, open for writing.
+        launcher: Runs the attempts; closed at the end.
+        engine: The program that computes.
+        request: The structures to run.
+        batch_id: Name of the batch; the run id in a Dagster run.
+        messages: Follows the messages of the payloads; None if nobody listens.
+        stop: Stop request that the batch checks while it runs.
+        clock: Returns Unix time, s.
     """
 
     def __init__(
@@ -79,11 +71,11 @@ class BatchRun:
         self._batch = BatchState(
             campaign, ledger, launcher, engine, request, batch_id, messages, stop or StopRequest(), clock
         )
-        plans = AttemptPlanner(self._batch)
-        self._following = Monitor(self._batch, plans)
-        self._handing = Submitter(self._batch, plans, self._following)
-        self._others = PeerRuns(self._batch, self._following)
-        self._claims = Admission(self._batch, plans, self._handing, self._others)
+        planner = AttemptPlanner(self._batch)
+        self._monitor = Monitor(self._batch, planner)
+        self._submitter = Submitter(self._batch, planner, self._monitor)
+        self._peers = PeerRuns(self._batch, self._monitor)
+        self._admission = Admission(self._batch, planner, self._submitter, self._peers)
         self._grace_over: float | None = None
         self._next_pause = 0.0
         self._failed_since_look = 0
@@ -92,19 +84,18 @@ class BatchRun:
         """Run the batch.
 
         Yields:
-            What happens; for each structure asked for, in the end exactly one of Completed, Failed and NotRun.
+            Events. Each requested structure ends with exactly one Completed, Failed or NotRun.
 
         Raises:
-            CampaignError: there is no such function as ``setup_func`` names.
-            LedgerError: the ledger's results are of another level of theory.
-            LauncherError: there can be no job folders (nothing was claimed), jobs cannot be submitted at all, or
-                nothing can be run any more (an engine that cannot be started, a full disk); what had begun has been
-                recorded.
+            CampaignError: The function named by ``setup_func`` does not exist.
+            LedgerError: The ledger's results have another level of theory.
+            LauncherError: Job folders cannot be made (nothing was claimed), jobs cannot be submitted, or nothing can
+                run any more (engine does not start, disk full). Whatever had begun has been recorded.
         """
         batch = self._batch
         setup = load_setup_func(batch.campaign)
         if refused := jobs_dir_refused(batch.campaign.jobs_dir):
-            # The same for every structure: each would lose an attempt by it.
+            # Every structure would lose an attempt to this.
             raise LauncherError(f"{refused}; nothing was started")
         owner = Owner.this_process()
         batch.ledger.take_writer(owner, take_over=batch.request.take_over, now=batch.clock())
@@ -115,7 +106,7 @@ class BatchRun:
             yield Started(len(batch.pending) + batch.supply_left)
             yield from (Note(text, warning=True) for text in batch.campaign.notices)
             for event in self._run():
-                # One word for each structure: what this batch has settled it does not touch again.
+                # One final event for each structure: the batch does not touch a settled one again.
                 if isinstance(event, NotRun):
                     batch.settled.add(event.orig_index)
                 elif isinstance(event, (Completed, Failed)):
@@ -129,16 +120,13 @@ class BatchRun:
             raise
         finally:
             self._abandon()
-        # What its launcher could not end.
+        # The launcher may say what it could not end.
         yield from (Note(text, warning=True) for text in batch.launcher.notes())
 
     def let_go(self, reason: str) -> None:
-        """Begin nothing more, where nobody can be told of it any more.
+        """Start nothing more, because nobody can receive the events any longer.
 
-        Jobs of a scheduler are left to the next run; what computes on this machine goes on to its end.
-
-        Args:
-            reason: why.
+        Jobs of a scheduler are left to the next run. Calculations on this machine run to their end.
         """
         if self._batch.launcher.jobs_outlive_process:
             self._batch.stop.raise_to(StopLevel.FINISH)
@@ -162,18 +150,20 @@ class BatchRun:
                 yield from self._nothing_more(reason)
             elif batch.waiting:
                 if news:
-                    yield from self._handing.hand_over()
-            elif len(batch.live) < batch.campaign.max_in_flight and (batch.pending or self._claims.refill()):
-                yield from self._claims.admit()
+                    yield from self._submitter.hand_over()
+            elif len(batch.live) < batch.campaign.max_in_flight and (
+                batch.pending or self._admission.refill()
+            ):
+                yield from self._admission.admit()
                 news = True
             if news:
-                yield from self._following.collect()
-            yield from self._following.end_overdue()
+                yield from self._monitor.collect()
+            yield from self._monitor.end_overdue()
             if not batch.request.follow:
-                yield from self._handing.give_back_untaken()
+                yield from self._submitter.give_back_untaken()
                 if not batch.pending and not batch.waiting:
                     return
-            yield from self._others.look_at_others()
+            yield from self._peers.look_at_others()
             batch.beat()
             if batch.live or batch.waiting:
                 news = batch.launcher.wait(_PAUSE_S)
@@ -182,7 +172,7 @@ class BatchRun:
                 news = True
 
     def _look_if_paused(self) -> Iterator[Event]:
-        """Take back what has not begun once a campaign that feeds itself is paused, or its budget is spent."""
+        """Cancel jobs that have not begun once a self-running campaign is paused or its budget is spent."""
         batch = self._batch
         if not batch.request.supply or batch.paused:
             return
@@ -192,15 +182,15 @@ class BatchRun:
         _, batch.paused = why_stopped(batch.campaign, batch.ledger, batch.clock())
         if not batch.paused:
             return
-        yield Note(f"nothing more is begun, and what runs goes on: {batch.paused}", warning=True)
+        yield Note(f"starting nothing more; running calculations go on: {batch.paused}", warning=True)
         queued = [live for live in batch.live.values() if not live.running]
         if queued:
-            # Some may have started in between: they are ended, and cost their structures nothing.
+            # Some may have started meanwhile. They are ended too, at no cost to their structures.
             batch.recalled.update(live.token for live in queued)
             batch.launcher.cancel([live.job_id for live in queued])
 
     def _detaches(self) -> bool:
-        """Whether a stop leaves jobs where they are: in a queue they wait and run without us."""
+        """Return whether a stop leaves the jobs alone, since they wait and run in a queue without this process."""
         batch = self._batch
         return (
             batch.launcher.jobs_outlive_process
@@ -209,29 +199,29 @@ class BatchRun:
         )
 
     def _detach(self) -> Iterator[Event]:
-        """Let go of jobs that go on: the next run follows them."""
+        """Leave the jobs to the queue; the next run follows them."""
         batch = self._batch
         yield from self._nothing_more()
         if not batch.live:
             return
         jobs = [live.job_id for live in batch.live.values()]
+        them = "it" if len(jobs) == 1 else "them"
         yield Note(
-            f"{pluralise(len(jobs), 'job', 'goes', 'go')} on in the queue, and the next run follows"
-            f" {'it; to end it' if len(jobs) == 1 else 'them; to end them'}:"
-            f" {batch.launcher.how_to_cancel(jobs)}"
+            f"{pluralise(len(jobs), 'job', 'goes', 'go')} on in the queue, and the next run follows {them};"
+            f" to end {them}: {batch.launcher.how_to_cancel(jobs)}"
         )
         for live in batch.live.values():
             yield NotRun(live.structure.orig_index, "its job goes on in the queue; the next run follows it")
 
     def _nothing_more(self, closing: str = "") -> Iterator[Event]:
-        """Start nothing more: settle all that has no job yet.
+        """Start nothing more, and settle every structure that has no job yet.
 
         Args:
-            closing: why the launcher takes nothing more; it is this that ends the run then, and nothing else.
+            closing: Why nothing more may start, where neither a stop nor an error is the reason.
         """
         batch = self._batch
         reason = batch.broken or closing or "the run was stopped before it was started"
-        # What was only looked at, and never ours, is as it was.
+        # Structures that were only offered and never claimed need no event.
         known = [i for i in (*batch.pending, *batch.others) if i not in batch.offered or i in batch.taken]
         for index in known:
             yield NotRun(index, reason if batch.broken or closing else f"{reason} here")
@@ -245,18 +235,17 @@ class BatchRun:
         batch.waiting.clear()
         batch.unclear.update(waiting.keys() - certain)
         for token in batch.unclear & waiting.keys():
-            yield NotRun(
-                waiting[token].structure.orig_index, "whether it has a job is not known; the next run looks"
-            )
+            index = waiting[token].structure.orig_index
+            yield NotRun(index, "it is not known whether it has a job; the next run finds out")
         yield from batch.given_back(batch.ledger.give_back([*certain]), reason)
 
     def _wind_down(self) -> Iterator[Event]:
-        """Start nothing more; give running calculations the grace time, then end them."""
+        """Start nothing more. Give running calculations the grace time, then end them."""
         batch = self._batch
         yield from self._nothing_more()
         queued = [live for live in batch.live.values() if not live.running]
         if queued:
-            # Some may have started in between: the launcher tells, and they are judged like any other.
+            # Some may have started meanwhile. The launcher reports those, and they are judged like any other.
             batch.launcher.cancel([live.job_id for live in queued])
         if batch.stop.level is StopLevel.NONE:
             return
@@ -271,9 +260,9 @@ class BatchRun:
             batch.launcher.cancel([live.job_id for live in batch.live.values()])
 
     def _abandon(self) -> None:
-        """Leave nothing behind, however the batch ends: no process, and no structure that says running.
+        """Leave no process and no structure marked running, however the batch ends.
 
-        Jobs of a scheduler are left alone, with their attempts open: they go on, and the next run follows them.
+        Jobs of a scheduler go on with their attempts open, and the next run follows them.
         """
         batch = self._batch
         live = dict(batch.live)
@@ -284,7 +273,7 @@ class BatchRun:
             if live and batch.stop.hold:
                 batch.launcher.cancel([one.job_id for one in live.values()])
             batch.launcher.close()
-            self._give_back_unstarted(except_for=left)
+            self._give_back_unstarted(left)
             return
         if live and not batch.gave_up:
             batch.stop.raise_to(StopLevel.NOW)
@@ -293,14 +282,14 @@ class BatchRun:
         gone = JobState(Phase.ENDED, "its run ended")
         untouched = {t for t, one in live.items() if not one.running and not has_run(one.folder)}
         batch.ledger.record(
-            [self._following.ending(one, gone) for token, one in live.items() if token not in untouched]
+            [self._monitor.ending(one, gone) for token, one in live.items() if token not in untouched]
         )
         if batch.stop.hold:
             batch.ledger.hold([o.structure.orig_index for t, o in live.items() if t not in untouched])
         self._give_back_unstarted()
 
     def _give_back_unstarted(self, except_for: Collection[str] = ()) -> None:
-        # With those that were claimed and not yet handed over when something was raised.
+        # This includes structures that were claimed but not yet submitted when an error was raised.
         batch = self._batch
         tokens = [
             token for token in batch.ledger.batches.unstarted(batch.batch_id) if token not in except_for

@@ -1,49 +1,53 @@
-"""What the parts of a batch share: its structures by how far they are, and how they are told of."""
+"""State shared by the parts of a batch: its structures by progress, and the events about them."""
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from oact_dagster.attempts.ending import LiveAttempt
 from oact_dagster.attempts.engine import Engine
-from oact_dagster.attempts.events import (
-    Completed,
-    Event,
-    Failed,
-    InputWritten,
-    NotRun,
-)
+from oact_dagster.attempts.events import Completed, Event, Failed, InputWritten, NotRun
 from oact_dagster.attempts.full_disk import why_full
 from oact_dagster.attempts.job_folder import FolderWriter
 from oact_dagster.attempts.job_layout import JobLayout
-from oact_dagster.attempts.known_results import with_earlier_ones
-from oact_dagster.attempts.message_channel import MessageChannel
+from oact_dagster.attempts.known_results import earlier_attempts
 from oact_dagster.attempts.selection import BatchRequest
 from oact_dagster.attempts.stop_request import StopRequest
 from oact_dagster.launchers.attempt_files import OUTPUT_FILE
 from oact_dagster.launchers.protocol import Launcher
-from oact_dagster.ledger.states import (
-    StructureRecord,
-)
+from oact_dagster.ledger.states import StructureRecord
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.orca.outputs.reader import tail
 from oact_dagster.schedulers.jobs import Job
 from oact_dagster.settings.campaign import Campaign
 
 HEARTBEAT_S: Final = 30.0
-"""How often the ledger gets a sign of life, s."""
+"""Time between two signs of life in the ledger, s."""
 _TAIL_LINES: Final = 20
-"""Of an output that are shown with a failure."""
+"""Lines of output shown with a failure."""
 NOT_OURS: Final = (
-    "is marked running and has no attempt here: another tool or somebody's hand marked it; set it back to to_run where"
-    " nothing runs"
+    "is marked running but has no attempt in this ledger, so another tool or a user marked it; if nothing runs, set it"
+    " back to to_run"
 )
 
 
+class MessageChannel(Protocol):
+    """Follows the message files of a batch's payloads."""
+
+    def parameters(self) -> Mapping[str, str]:
+        """Return what a payload needs to write messages into its folder's ``messages.jsonl``."""
+
+    def follow(self, file: Path) -> None:
+        """Read this file from now on."""
+
+    def finish(self, file: Path) -> None:
+        """Read the rest of this file; no more will be written to it."""
+
+
 class BatchState:
-    """Of one batch; what it is made of are the arguments of :class:`~oact_dagster.attempts.batch.BatchRun`."""
+    """State of one batch. The arguments are those of :class:`~oact_dagster.attempts.batch.BatchRun`."""
 
     def __init__(
         self,
@@ -70,42 +74,42 @@ class BatchState:
         self.writer = FolderWriter(campaign, self.layout)
         self.settings_hash = campaign.settings_hash()
         self.pending: deque[int] = deque(request.orig_indices)
-        """To be looked at; not claimed."""
+        """Structures not yet looked at or claimed."""
         self.waiting: dict[str, tuple[Job, LiveAttempt]] = {}
-        """Claimed and prepared, by token; the launcher does not take them yet."""
+        """Claimed and prepared attempts by token; the launcher has not accepted them yet."""
         self.live: dict[str, LiveAttempt] = {}
-        """Handed over, by token."""
+        """Submitted attempts by token."""
         self.unclear: set[str] = set()
-        """Attempts of which nobody knows whether they have a job: they stay open for the next run."""
+        """Tokens of attempts that may or may not have a job. They stay open for the next run."""
         self.others: set[int] = set()
-        """Another run has them: they are followed."""
+        """Structures that another run owns and this batch follows."""
         self.settled: set[int] = set()
-        """Those that were told of; one word for each."""
+        """Structures whose final event has been yielded."""
         self.supply_left = request.supply
-        """How many of those that come next may still be claimed."""
+        """How many more structures may be claimed from the supply."""
         self.offered: set[int] = set()
-        """Those of them that were looked at."""
+        """Structures of the supply that were looked at."""
         self.taken: set[int] = set()
-        """Those that were told of as taken in."""
+        """Structures already announced as taken in."""
         self.broken: str | None = None
-        """Why nothing can be run any more."""
+        """Why nothing more can run; None while it can."""
         self.paused = ""
-        """Why a campaign that feeds itself begins nothing more."""
+        """Why a self-running campaign starts nothing more; empty while it may."""
         self.recalled: set[str] = set()
-        """Attempts whose jobs were taken back for that."""
+        """Tokens of attempts whose jobs were cancelled for that reason."""
         self.gave_up = False
-        """Whether the batch ends by an error of its launcher."""
+        """Whether an error of the launcher ends the batch."""
         self._last_beat, self._last_unanswered = 0.0, ""
 
     def done(self, structures: Sequence[StructureRecord], *, followed: bool = False) -> Iterator[Event]:
-        """Tell of results that this batch did not compute.
+        """Report results that this batch did not compute.
 
         Args:
-            structures: completed ones.
-            followed: another run computed them while this one waited.
+            structures: Completed structures.
+            followed: Whether another run computed them while this one waited.
         """
         attempts = self.ledger.history.good_attempts([structure.orig_index for structure in structures])
-        earlier = with_earlier_ones(self.ledger, attempts)
+        earlier = earlier_attempts(self.ledger, attempts)
         for structure in structures:
             attempt = attempts.get(structure.orig_index)
             yield InputWritten(
@@ -123,13 +127,13 @@ class BatchState:
     def failed(
         self, structure: StructureRecord, message: str, failure_class: str | None = None, log: str = ""
     ) -> Failed:
-        """What is told of a structure without a result.
+        """Make the event of a structure without a result.
 
         Args:
-            structure: which one.
-            message: why.
-            failure_class: of its last attempt, where the ledger does not say it yet.
-            log: what its scheduler has said.
+            structure: The structure.
+            message: Why it has no result.
+            failure_class: Failure class of its last attempt, if the ledger does not have it yet.
+            log: Log of its scheduler job.
         """
         attempts = self.ledger.history.attempts(structure.orig_index)
         last = attempts[-1] if attempts else None
@@ -139,19 +143,19 @@ class BatchState:
         return Failed(structure, kind, message, shown, attempts, log)
 
     def given_back(self, indices: Sequence[int], reason: str) -> Iterator[Event]:
-        """Tell of structures that were claimed and are to be run again; held, where whoever stopped us wants that."""
+        """Report structures that were given back to be run again, and hold them if the user terminated the run."""
         if self.stop.hold:
             self.ledger.hold(indices)
         yield from (NotRun(index, reason) for index in indices)
 
     def look_at_space(self) -> None:
-        """After something was lost or not written: on a full disk everything else would be, too."""
+        """Break the batch off if the disk is full, since every other attempt would fail too."""
         folder = self.campaign.jobs_dir
         if why := why_full(folder):
             self.broken = f"{folder}: {why}; nothing more was started"
 
     def beat(self) -> None:
-        """Show the ledger now and then that this batch lives, and at once whether its scheduler answers."""
+        """Send the ledger a sign of life now and then, and at once if the scheduler starts or stops answering."""
         now, unanswered = time.monotonic(), self.launcher.unanswered()
         if now - self._last_beat >= HEARTBEAT_S or unanswered != self._last_unanswered:
             self._last_beat, self._last_unanswered = now, unanswered

@@ -1,12 +1,12 @@
-"""Results that lie in a job folder although no attempt made them: its script was submitted by hand."""
+"""Results in job folders that no attempt made, because the user submitted the folder's script by hand."""
 
 import math
 from pathlib import Path
 
-from oact_dagster.attempts.ending import result_of
 from oact_dagster.attempts.engine import STANDIN_NAME, Engine
 from oact_dagster.attempts.input_text import input_text
 from oact_dagster.attempts.output_verdict import FAILED, NORMAL, see_output
+from oact_dagster.attempts.result import result_of
 from oact_dagster.files import atomic_write
 from oact_dagster.launchers.attempt_files import (
     ATTEMPT_FILE,
@@ -24,26 +24,26 @@ from oact_dagster.orca.outputs.reader import read_output
 from oact_dagster.settings.campaign import Campaign
 
 
-def ran_by_hand(
+def result_by_hand(
     campaign: Campaign, claim: Claim, folder: Path, engine: Engine, now: float
 ) -> tuple[Preparation, Ending] | str | None:
-    """What is to be recorded of a calculation that is in a job folder already, in place of running it.
+    """Read a calculation that is already in a job folder, so that it need not be run.
 
-    It counts where its input is the one that would be written, its output echoes that input, and the output says how
-    it ended; one without an end is run again.
+    It counts if its input is the one that would be written, and its output echoes that input and says how it ended.
+    A calculation without an end is run again.
 
     Args:
-        campaign: its settings.
-        claim: a structure that was never tried, with its attempt.
-        folder: its job folder.
-        engine: what would run it; an output of the stand-in is none of ORCA's.
+        campaign: The settings.
+        claim: A structure that was never tried, with its attempt.
+        folder: Its job folder.
+        engine: The engine that would run it; outputs of the stand-in and of ORCA do not replace each other.
         now: Unix time, s.
 
     Returns:
-        What is to be recorded; or why an output that ended normally is not taken; None where there is none.
+        What to record, or why a normally ended output is not accepted, or None if there is no such calculation.
 
     Raises:
-        InputRefused, GeometryError, StructureError: structure and settings do not go together.
+        InputRefused, GeometryError, StructureError: Structure and settings do not go together.
     """
     structure = claim.structure
     try:
@@ -51,20 +51,20 @@ def ran_by_hand(
     except (OSError, UnicodeDecodeError):
         return None
     digest = input_hash(text)
-    # Whether it still runs is not asked: what has no end, however old, says nothing.
+    # An output without an end says nothing, however old it is, so whether the job still runs does not matter.
     seen = see_output(folder, limit_s=math.inf, now=now)
     if seen.code not in (NORMAL, FAILED):
         return None
     completed = seen.code == NORMAL
     if digest != input_hash(input_text(campaign, structure, None)):
-        return "its input is not the one that would be run" if completed else None
+        return "its input differs from the one that would be run" if completed else None
     output = read_output(folder)
     comments = tuple(line[1:].strip() for line in text.splitlines() if line.startswith("#"))
     if output.input_comments != comments:
-        return "it does not echo the input beside it" if completed else None
+        return "it does not echo the input in its folder" if completed else None
     if output.is_standin != (engine.name == STANDIN_NAME):
         theirs = "the stand-in engine" if output.is_standin else "ORCA"
-        return f"{theirs} made it, and the settings name another engine" if completed else None
+        return f"{theirs} made it, but the settings name another engine" if completed else None
     if completed and output.final_energy is None:
         return "it has no energy"
     record = read_record(folder / EXIT_FILE, ExitRecord)
@@ -93,11 +93,11 @@ def ran_by_hand(
     return Preparation(claim.token, str(folder), digest, n_cores), ending
 
 
-def make_it_the_attempts(claim: Claim, prepared: Preparation, engine: Engine) -> None:
-    """Say in a job folder whose it is now, as in that of any attempt.
+def write_attempt_file(claim: Claim, prepared: Preparation, engine: Engine) -> None:
+    """Write ``attempt.json`` into the job folder, so that it belongs to the attempt like any other.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: The file cannot be written.
     """
     spec = AttemptSpec(
         claim.token,

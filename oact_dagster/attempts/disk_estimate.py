@@ -1,15 +1,15 @@
-"""How much disk space and how many files a campaign's calculations will take: an estimate, and what it is from.
+"""Estimate of the disk space and the number of files that a campaign's calculations will take.
 
-Two ways, the first where it can be had:
+The estimate comes from one of two sources, the first if possible:
 
-- from the campaign's own finished job folders: a line through their sizes over n^2 a spin, n being the number of basis
-  functions and the spins 1 for closed and 2 for open shells, because orbitals, densities and the matrices that the
-  templates print are n x n for each spin;
-- from a model. Orbital file and densities: 8 bytes for each element. The output: fitted to a single point of NpF3 in
-  the template omol with ORCA 6.1 (n = 223, both spins, 1,888,596 bytes), of which the Fock matrices that ``P_Fockian``
-  prints are 69 % (13.1 bytes an element) and the orbitals' populations 26 % (4.9 bytes; fewer in large molecules, since
-  what is below 0.1 % is left out). Of optimisations, five outputs of ORCA 4.1 to 6.1 print such tables for the first
-  and the last geometry only, and some 30 kB for each cycle.
+- The campaign's own finished job folders: a line through their sizes against n^2 per spin, where n is the number of
+  basis functions, with 1 spin for closed and 2 for open shells. Orbitals, densities and the matrices that the
+  templates print are n x n for each spin.
+- A model. Orbital file and densities take 8 bytes per element. The output is fitted to a single point of NpF3 with the
+  template omol and ORCA 6.1 (n = 223, both spins, 1,888,596 bytes): 69 % are the Fock matrices printed by
+  ``P_Fockian`` (13.1 bytes per element), and 26 % are the orbital populations (4.9 bytes per element, less in large
+  molecules because values below 0.1 % are left out). Optimisations print such tables for the first and the last
+  geometry only, plus some 30 kB per cycle (five outputs of ORCA 4.1 to 6.1).
 """
 
 import os
@@ -33,48 +33,48 @@ from oact_dagster.orca.inputs.memory import functions_on
 from oact_dagster.settings.campaign import STANDIN, Campaign
 
 SAMPLED_FOLDERS: Final = 50
-"""Finished job folders that are measured at most."""
+"""Largest number of finished job folders that are measured."""
 
 MATRIX_BYTES: Final = 16.0
-"""Of orbital file and densities, for each of the n^2 elements a spin."""
+"""Orbital file and densities, per matrix element."""
 
 PRINTED_BYTES: Final = 18.0
-"""Of the output, for each of the n^2 elements a spin."""
+"""Output, per matrix element."""
 
 ORBITAL_BYTES: Final = 45.0
-"""Of the output, for each orbital: its line among the orbital energies."""
+"""Output, per orbital: its line in the table of orbital energies."""
 
 PLAIN_BYTES: Final = 75_000.0
-"""Of the output, whatever the size."""
+"""Output, independent of the size."""
 
 COMPANION_BYTES: Final = 25_000.0
 """Input, property file, citations, records."""
 
 ATOM_BYTES: Final = 300.0
-"""Of input, gradient and property file, for each atom."""
+"""Input, gradient and property file, per atom."""
 
 CYCLE_BYTES: Final = 30_000.0
-"""Of the output, for each cycle of an optimisation."""
+"""Output, per optimisation cycle."""
 
 ASSUMED_CYCLES: Final = 50
-"""Of an optimisation."""
+"""Cycles of an optimisation."""
 
 ATOMIC_GUESS_BYTES: Final = 115_000.0
-"""Of the output of one atom's calculation (``orca_atom95.out``), see :class:`Sizes`."""
+"""Output of one atom's calculation (``orca_atom95.out``), see :class:`Sizes`."""
 
 STANDIN_BYTES: Final = 10_000.0
-"""Of a calculation of the stand-in engine, which writes no orbitals."""
+"""Stand-in engine, which writes no orbitals: a calculation, independent of the size."""
 
 STANDIN_ATOM_BYTES: Final = 425.0
-"""Of a calculation of the stand-in engine, for each atom and geometry."""
+"""Stand-in engine: per atom and geometry."""
 
 RECORDS: Final = (INPUT_FILE, ATTEMPT_FILE, EXIT_FILE, MESSAGES_FILE, PAYLOAD_LOG, OUTPUT_FILE, ERRORS_FILE)
-"""What any attempt leaves."""
+"""Files that every attempt leaves."""
 
 ORCA_FILES: Final = (
     "orca.gbw", "orca.densities", "orca.densitiesinfo", "orca.engrad", "orca.property.txt", "orca.bibtex",
 )  # fmt: skip
-"""What ORCA 6 leaves beside its output after a single point with gradient; its temporary files are gone then."""
+"""Files that ORCA 6 leaves beside its output after a single point with gradient."""
 
 STANDIN_FILES: Final = ("orca.engrad", "orca.xyz")
 
@@ -85,47 +85,39 @@ STANDIN_OPTIMISATION_FILES: Final = ("orca_trj.xyz",)
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What the size of a calculation's files depends on."""
+    """Quantities that determine the size of a calculation's files."""
 
     basis_functions: int
     spins: int
-    """2 where orbitals of both spins are computed, else 1."""
+    """2 if orbitals of both spins are computed, else 1."""
     natoms: int
     atomic_guesses: int = 0
-    """Elements for which ORCA runs an atom of its own first."""
+    """Elements for which ORCA first runs a calculation of the atom."""
 
     @property
     def elements(self) -> int:
-        """Elements of the matrices: n^2 for each spin."""
+        """Matrix elements: n^2 for each spin."""
         return self.spins * self.basis_functions**2
 
 
 class Sizes:
-    """The sizes of a campaign's structures, quickly: what depends on an element alone is looked up once.
-
-    Args:
-        campaign: its settings.
-    """
+    """Computes the sizes of a campaign's structures; properties of an element are looked up only once."""
 
     def __init__(self, campaign: Campaign) -> None:
         self._settings = input_settings(campaign)
         self._broken_singlets = campaign.orca.uks_singlet
-        # Guess PModel has no tabulated density of an atom with a core potential: ORCA 6.1 then runs the atom and
-        # leaves its output, orca_atom93.out.
+        # The PModel guess has no tabulated density for atoms with a core potential. ORCA 6.1 then runs the atom and
+        # leaves its output, for example orca_atom93.out.
         guesses = any("PModel" in line for line in self._settings.template.scf)
         self._guesses = guesses and campaign.orca.command != STANDIN
         self._functions: dict[str, int] = {}
         self._with_potential: set[str] = set()
 
     def of(self, symbols: Sequence[str], multiplicity: int) -> Size:
-        """The size of a structure.
-
-        Args:
-            symbols: of its atoms.
-            multiplicity: 2S + 1.
+        """Return the size of a structure from its element symbols and its multiplicity, 2S + 1.
 
         Raises:
-            InputRefused: an element has no basis.
+            InputRefused: An element has no basis.
         """
         counts = Counter(symbols)
         for element in counts.keys() - self._functions.keys():
@@ -148,24 +140,24 @@ class MeasuredFolder:
     """See :attr:`Size.elements`."""
     bytes: int
     files: int
-    """Its files, the folder itself not counted."""
+    """Number of files, without the folder itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Bytes and files of one calculation."""
+    """Estimates the bytes and files of one calculation."""
 
     origin: str
-    """What the estimate is from, for the user."""
+    """Source of the estimate, for the user."""
     optimise: bool
     standin: bool
     line: tuple[float, float] | None = None
-    """Bytes at n^2 = 0 and bytes for each element, from finished folders; None for the documented model."""
+    """Bytes at n^2 = 0 and bytes per matrix element, from finished folders; None for the documented model."""
     mean_files: float | None = None
-    """Files of a finished folder; None for the documented list."""
+    """Mean number of files in a finished folder; None for the documented list."""
 
     def bytes_of(self, size: Size) -> float:
-        """Bytes of a calculation's files."""
+        """Return the bytes of a calculation's files."""
         if self.line is not None:
             return self.line[0] + self.line[1] * size.elements
         cycles = ASSUMED_CYCLES if self.optimise else 0
@@ -183,14 +175,14 @@ class Model:
         )
 
     def files_of(self, size: Size) -> float:
-        """Files of a calculation and their folder: what a file system counts as inodes."""
+        """Return the inodes of a calculation: its files and their folder."""
         if self.mean_files is not None:
             return self.mean_files + 1
         return len(files_left(optimise=self.optimise, standin=self.standin)) + size.atomic_guesses + 1
 
 
 def files_left(*, optimise: bool, standin: bool) -> tuple[str, ...]:
-    """Names of the files that a finished attempt leaves, without those of atoms ."""
+    """Return the names of the files that a finished attempt leaves, without those of atomic guesses."""
     own, optimised = (
         (STANDIN_FILES, STANDIN_OPTIMISATION_FILES) if standin else (ORCA_FILES, OPTIMISATION_FILES)
     )
@@ -198,7 +190,7 @@ def files_left(*, optimise: bool, standin: bool) -> tuple[str, ...]:
 
 
 def documented_model(campaign: Campaign) -> Model:
-    """The model of a campaign without finished calculations."""
+    """Return the model for a campaign without finished calculations."""
     standin = campaign.orca.command == STANDIN
     origin = (
         "a model of the stand-in engine's files"
@@ -211,7 +203,7 @@ def documented_model(campaign: Campaign) -> Model:
 
 
 def measured_model(campaign: Campaign, folders: Sequence[MeasuredFolder]) -> Model:
-    """The model from a campaign's own finished folders, or the documented one where there is none."""
+    """Return the model from a campaign's own finished folders, or the documented model if there are none."""
     if not folders:
         return documented_model(campaign)
     count = len(folders)
@@ -225,11 +217,11 @@ def measured_model(campaign: Campaign, folders: Sequence[MeasuredFolder]) -> Mod
 
 
 def measure(folder: Path, elements: int) -> MeasuredFolder | None:
-    """Measure a job folder and what lies in it; None where it is gone.
+    """Measure the folder of a finished attempt; None if it is gone.
 
     Args:
-        folder: the folder of a finished attempt.
-        elements: see :attr:`Size.elements`.
+        folder: The job folder.
+        elements: See :attr:`Size.elements`.
     """
     try:
         sizes = list(_sizes(folder))
@@ -248,7 +240,7 @@ def _sizes(folder: Path) -> Iterator[int]:
 
 
 def _line(points: Sequence[tuple[int, int]]) -> tuple[float, float]:
-    """Return the line y = a + b x, neither of them negative, through points: least squares where that gives one."""
+    """Return a and b of the line y = a + b x through points: least squares if neither is negative then."""
     count = len(points)
     mean_x = sum(x for x, _ in points) / count
     mean_y = sum(y for _, y in points) / count
@@ -259,21 +251,21 @@ def _line(points: Sequence[tuple[int, int]]) -> tuple[float, float]:
             return mean_y, 0.0
         if (start := mean_y - slope * mean_x) >= 0:
             return start, slope
-    # All of one size, or a line from below zero: what is known is the size for each element.
+    # All points have the same x, or the line starts below zero: only the size per element is known.
     return (0.0, mean_y / mean_x) if mean_x else (mean_y, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What is free on a file system."""
+    """Free room on a file system."""
 
     bytes: int
     inodes: int | None
-    """None on a file system that has no fixed number of them."""
+    """None if the file system has no fixed number of inodes."""
 
 
 def room_at(path: Path) -> Room | None:
-    """What is free where a path lies or would be made; None where that cannot be told."""
+    """Return the free room on the file system of a path that may not exist yet; None if unknown."""
     for place in (path, *path.parents):
         try:
             found = os.statvfs(place)

@@ -1,4 +1,4 @@
-"""An earlier result of the very input that is to be computed."""
+"""Earlier results of exactly the input that is to be computed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ class StoredResult:
     """Where they belong."""
 
     def bring_back(self) -> None:
-        """Give the folder its name again; that of a later attempt is renamed as a whole.
+        """Give the folder its old name back; the folder of a later attempt is renamed.
 
         Raises:
-            OSError: it cannot be renamed.
+            OSError: A folder cannot be renamed.
         """
         if self.folder != self.job_dir:
             retire(self.job_dir)
@@ -36,22 +36,20 @@ class StoredResult:
 def stored_result(
     attempts: Sequence[AttemptRecord], settings_hash: str, setup: Callable[[], str | None]
 ) -> StoredResult | None:
-    """The newest attempt that computed a structure with these settings, and whose output is still there.
+    """Return the newest result of a structure with these settings whose output is still there, or None.
 
-    A structure that has such a result costs nothing when it is to be run again: because it was set back, or because
-    the settings are what they were before. The output is read again: it must be this attempt's own, have ended
-    normally, and hold the energy that the ledger has.
+    Such a structure need not run again after it was reset, or after the settings went back to what they were. The
+    output is read again: it must be the attempt's own, have ended normally, and hold the energy in the ledger.
 
     Args:
-        attempts: of one structure.
-        settings_hash: of the campaign's present settings.
-        setup: gives what the user's own function returns for the structure now, which counts, too; it is called only
-            where all else is the same.
+        attempts: The attempts of one structure.
+        settings_hash: Hash of the campaign's present settings.
+        setup: Returns the string of ``setup_func`` for the structure, which must match too. It is called only if
+            everything else matches.
     """
     for attempt in reversed(attempts):
-        if attempt.outcome is not Outcome.COMPLETED or attempt.settings_hash != settings_hash:
-            continue
-        if attempt.job_dir is None:
+        same_settings = attempt.outcome is Outcome.COMPLETED and attempt.settings_hash == settings_hash
+        if not same_settings or attempt.job_dir is None:
             continue
         job_dir = Path(attempt.job_dir)
         for folder in attempt_folders(job_dir, attempt.number, attempt.token):

@@ -1,4 +1,4 @@
-"""Which program computes: a real ORCA, or the stand-in engine where ``orca.command`` is ``standin``."""
+"""The engine that computes: ORCA, or the stand-in engine if ``orca.command`` is ``standin``."""
 
 import importlib.util
 import os
@@ -25,9 +25,9 @@ ORCA_NAME = "ORCA"
 
 
 def engine_of(output: Output) -> tuple[str, str | None]:
-    """The name of the engine that wrote an output, and its version."""
+    """Return the name and the version of the engine that wrote an output."""
     if output.is_standin:
-        # The stand-in's output names the ORCA whose format it has.
+        # The output of the stand-in names the ORCA version whose format it imitates.
         return STANDIN_NAME, f"format of {output.orca_version}"
     return ORCA_NAME, output.orca_version
 
@@ -35,20 +35,20 @@ def engine_of(output: Output) -> tuple[str, str | None]:
 def find_engine(campaign: Campaign) -> Engine:
     """Find the campaign's engine before anything is marked running.
 
-    An ORCA whose absolute path is given may be there on a cluster's nodes only: a job that cannot start it says so.
+    An ORCA with an absolute path may exist on the nodes of a cluster only. A job that cannot start it reports that.
 
     Returns:
-        The engine with an absolute path: ORCA finds its own programs beside itself only then.
+        The engine with an absolute path, without which ORCA does not find its own programs.
 
     Raises:
-        EngineError: it is missing or cannot be executed.
+        EngineError: The engine is missing or cannot be executed.
     """
     command = campaign.orca.command
     where = f"{campaign.orca_said}: {command}"
     if command == STANDIN:
         if importlib.util.find_spec("tblite") is None:
             raise EngineError(f"{where}: needs tblite: pip install 'oact-dagster[demo]'")
-        # -P: the job folder does not become a place that modules are imported from.
+        # -P: no modules are imported from the job folder.
         return Engine([sys.executable, "-P", "-m", "oact_dagster.standin"], STANDIN_NAME)
     if os.sep in command:
         path = Path(os.path.abspath(campaign.folder / Path(command).expanduser()))

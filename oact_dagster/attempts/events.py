@@ -1,4 +1,4 @@
-"""What happens while a batch runs. ``defs`` turns these into Dagster's events, ``cli`` into a progress bar."""
+"""Events of a running batch. ``defs`` turns them into Dagster's events, ``cli`` into a progress bar."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,25 +16,25 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class TakenIn:
-    """The batch now looks after these structures; those that are done already follow at once."""
+    """The batch now looks after these structures; events of those already completed follow at once."""
 
     structures: Sequence[StructureRecord]
 
 
 @dataclass(frozen=True, slots=True)
 class InputWritten:
-    """The input of a structure is in its folder, or is the one of a result that is already there."""
+    """The input of a structure is in its folder, or belongs to a result that already exists."""
 
     structure: StructureRecord
     input_hash: str | None
-    """Hash of the input without its comments; None where an old ledger does not say."""
+    """Hash of the input without its comments; None if an old ledger does not have it."""
     job_dir: Path | None
     attempt: int | None
     reused: bool = False
     settings_hash: str | None = None
-    """Of the settings that it was made with, where those are not the campaign's present ones."""
+    """Hash of the settings it was made with, if those are not the campaign's present ones."""
     remedy: str | None = None
-    """The step that changed it after earlier attempts."""
+    """Remedy that changed it after earlier attempts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Stuck:
 
     orig_index: int
     reason: str
-    """The scheduler's, with what to do."""
+    """The scheduler's reason, with advice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,13 @@ class Completed:
 
     structure: StructureRecord
     attempt: AttemptRecord | None
-    """The attempt that delivered it; None in an old ledger that kept no attempts."""
+    """The attempt that computed it; None in an old ledger without attempts."""
     reused: bool = False
-    """It was there before this batch; nothing was computed."""
+    """The result existed before this batch; nothing was computed."""
     followed: bool = False
-    """Another run computed it while this one waited for it."""
+    """Another run computed it while this one waited."""
     attempts: Sequence[AttemptRecord] = ()
-    """All of the structure, where there was more than one."""
+    """All attempts at the structure, if there was more than one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +76,19 @@ class Failed:
     failure_class: str
     message: str
     tail: str
-    """Last lines of the output, where there is one."""
+    """Last lines of the output, if any."""
     attempts: Sequence[AttemptRecord]
     log: str = ""
-    """Last lines that the scheduler and the job's script wrote, where there are any."""
+    """Last lines written by the scheduler and the job script, if any."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotRun:
-    """A structure was left alone, or given back; it counts against no budget."""
+    """A structure was left alone or given back; it counts against no budget."""
 
     orig_index: int
     reason: str
-    """For people: nothing is decided by it."""
+    """Text for people only; no code depends on it."""
     owned: bool = False
     """Another run has it."""
 

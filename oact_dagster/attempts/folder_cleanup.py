@@ -1,8 +1,8 @@
-"""Removing from a job folder what nobody needs once its calculation has ended.
+"""Cleaning job folders: remove the files that nobody needs once the calculation has ended.
 
-What is removed is on a list; whatever is not on it stays. Inputs, outputs, ``.engrad`` files and basis files that the
-input names are never on it. A folder is opened once, and everything is done through that handle: when a run renames it
-in the meantime to begin the next attempt in a fresh one, the fresh one is not touched. Links are never followed.
+Only files on a list are removed. Inputs, outputs, ``.engrad`` files and basis files named by the input are never on it.
+A folder is opened once, and everything is done through that handle, so that a new folder that takes its place
+meanwhile is not touched. Links are never followed.
 """
 
 import contextlib
@@ -21,31 +21,30 @@ from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, EXIT_FILE, INPUT_
 from oact_dagster.settings.campaign import Campaign
 
 FAILURE_FILE: Final = "failure.json"
-"""What is left of the output of a failed attempt that was purged."""
+"""Account of a failure that stays when the failed attempt is purged."""
 
 
 class Kind(StrEnum):
-    """Why a file may go."""
+    """Why a file may be removed."""
 
     SCRATCH = "scratch"
-    """ORCA's temporary files, those of its atomic guesses, and core dumps."""
+    """Temporary files of ORCA, files of its atomic guesses, and core dumps."""
     BASIS = "basis"
     """Basis sets that ORCA or a tool has written for itself."""
     ORBITALS = "orbitals"
-    """``.gbw`` and densities, which ``keep`` decides on."""
+    """``.gbw`` files and densities; the setting ``keep`` decides."""
     PURGED = "purged"
-    """All else of a failed attempt."""
+    """Any other file of a failed attempt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """A file that was removed, or would be."""
+    """A file that was removed, or would be; size in bytes."""
 
     folder: Path
     name: str
     kind: Kind
     size: int
-    """Bytes."""
 
 
 _NEVER: Final = re.compile(r".*\.(?:inp|out|log|engrad|xyz)(?:\.gz)?\Z", re.IGNORECASE)
@@ -63,12 +62,12 @@ _INPUT_READ: Final = 4 << 20
 
 
 def kind_of(name: str, *, keep_orbitals: bool, named_by_input: Collection[str] = ()) -> Kind | None:
-    """Why a file of a job that has ended may go; None where it stays.
+    """Return why a file of an ended job may be removed, or None if it stays.
 
     Args:
-        name: of the file.
-        keep_orbitals: orbitals stay.
-        named_by_input: names that stand in the input.
+        name: Name of the file.
+        keep_orbitals: Whether orbital files stay.
+        named_by_input: File names in the input; scratch and basis files among them stay.
     """
     if _NEVER.match(name):
         return None
@@ -87,16 +86,16 @@ def clean_folder(
     """Remove scratch and basis files from the folder of a job that has ended.
 
     Args:
-        folder: the job folder.
-        inside: it must lie in this folder, all links followed.
-        keep_orbitals: ``.gbw`` files and densities stay.
-        execute: remove them; otherwise they are only told.
+        folder: The job folder.
+        inside: Folder that must contain the job folder once all links are resolved.
+        keep_orbitals: Whether ``.gbw`` files and densities stay.
+        execute: Whether to remove the files; otherwise they are only reported.
 
     Yields:
         Each file, once it is removed.
 
     Raises:
-        OSError: the folder is no folder, or lies elsewhere, or a file cannot be removed.
+        OSError: The folder is not a folder or lies elsewhere, or a file cannot be removed.
     """
     with _opened(folder, inside) as handle:
         named = _named_by_input(handle)
@@ -116,20 +115,20 @@ def purge_folder(
     keep_orbitals: bool,
     execute: bool = False,
 ) -> Iterator[Removed]:
-    """Remove all of a failed attempt but its input, its gradient, the records, and a short account of the failure.
+    """Remove a failed attempt except its input, its gradient, its records and a short account of the failure.
 
     Args:
-        folder: the job folder.
-        inside: it must lie in this folder, all links followed.
-        record: what ``failure.json`` is to hold; it is written before anything is removed.
-        keep_orbitals: ``.gbw`` files stay, since the next attempt may start from them.
-        execute: do it; otherwise it is only told.
+        folder: The job folder.
+        inside: As for :func:`clean_folder`.
+        record: Content of ``failure.json``, which is written before anything is removed.
+        keep_orbitals: Whether ``.gbw`` files stay, since the next attempt may start from them.
+        execute: As for :func:`clean_folder`.
 
     Yields:
         Each file, once it is removed.
 
     Raises:
-        OSError: as for :func:`clean_folder`; also when the account cannot be written, and nothing is removed then.
+        OSError: As for :func:`clean_folder`; or the account cannot be written, and nothing was removed.
     """
     with _opened(folder, inside) as handle:
         named = _named_by_input(handle)
@@ -152,22 +151,13 @@ def purge_folder(
 
 
 def apply_keep(campaign: Campaign, folder: Path) -> int:
-    """Apply a campaign's ``keep`` to the folder of a structure whose result has been recorded.
+    """Clean the folder of a recorded result as the setting ``keep`` says, and return the bytes that were freed.
 
-    Nothing that goes wrong here is worth a result: a file that cannot be removed stays.
-
-    Args:
-        campaign: its settings.
-        folder: the job folder.
-
-    Returns:
-        The bytes that were freed.
+    A file that cannot be removed stays: no such error may cost a result.
     """
-    freed = 0
+    keep_orbitals, freed = "gbw" in campaign.keep, 0
     with contextlib.suppress(OSError):
-        for removed in clean_folder(
-            folder, campaign.jobs_dir, keep_orbitals="gbw" in campaign.keep, execute=True
-        ):
+        for removed in clean_folder(folder, campaign.jobs_dir, keep_orbitals=keep_orbitals, execute=True):
             freed += removed.size
     return freed
 
@@ -176,7 +166,7 @@ def apply_keep(campaign: Campaign, folder: Path) -> int:
 def _opened(folder: Path, inside: Path) -> Iterator[int]:
     real = folder.resolve(strict=True)
     if folder.is_symlink() or not real.is_relative_to(inside.resolve()) or real == inside.resolve():
-        raise PermissionError(1, f"does not lie inside {inside}, and is left alone", str(folder))
+        raise PermissionError(1, f"does not lie inside {inside} and is left alone", str(folder))
     handle = os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         yield handle
@@ -185,7 +175,7 @@ def _opened(folder: Path, inside: Path) -> Iterator[int]:
 
 
 def _files(handle: int) -> Iterator[tuple[str, int]]:
-    """Names and sizes of the plain files: no links, no folders."""
+    """Yield names and sizes of the regular files, without links and folders."""
     with os.scandir(handle) as entries:
         names = sorted(entry.name for entry in entries)
     for name in names:
@@ -195,7 +185,7 @@ def _files(handle: int) -> Iterator[tuple[str, int]]:
 
 
 def _named_by_input(handle: int) -> frozenset[str]:
-    """Words of the input that may be names of files; whatever it names is an input, too."""
+    """Return the words of the input that may be file names; a file named by the input is an input too."""
     try:
         file = os.open(INPUT_FILE, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=handle)
     except OSError:
@@ -214,7 +204,7 @@ def _exists(handle: int, name: str) -> bool:
 
 
 def _write(handle: int, name: str, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file completely or not at all."""
     part = f".{name}.{os.getpid()}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     with os.fdopen(os.open(part, flags, 0o644, dir_fd=handle), "w", encoding="utf-8") as stream:

@@ -1,4 +1,4 @@
-"""A disk without space: it is no fault of the structure that met it, and everything else would meet it, too."""
+"""Detection of a full disk, which is not the structure's fault and would stop every other structure too."""
 
 import os
 from pathlib import Path
@@ -14,11 +14,11 @@ from oact_dagster.launchers.attempt_files import (
 from oact_dagster.schedulers.jobs import JobState
 
 LEAST_SPACE_B: Final = 1_000_000
-"""With less free space than this the disk of the job folders counts as full, bytes."""
+"""Free space below which the disk of the job folders counts as full, bytes."""
 
 
 def no_space_in(error: BaseException | None) -> OSError | None:
-    """What says that a disk is full: an error itself, or one that it was raised from; None where none does."""
+    """Return the error in a chain of causes that says that a disk is full, or None."""
     while error is not None:
         if isinstance(error, OSError) and is_full(error):
             return error
@@ -27,7 +27,7 @@ def no_space_in(error: BaseException | None) -> OSError | None:
 
 
 def why_full(folder: Path) -> str:
-    """Why a folder's disk counts as full, as a clause; empty where it does not, or where nothing tells."""
+    """Return why a folder's disk counts as full; empty if it does not, or if that is unknown."""
     try:
         disk = os.statvfs(folder)
     except OSError:
@@ -35,20 +35,20 @@ def why_full(folder: Path) -> str:
     free = disk.f_bavail * disk.f_frsize
     if free < LEAST_SPACE_B:
         return f"no space left on the disk ({free} bytes)"
-    # Some file systems do not count their files.
+    # Some file systems do not count inodes.
     return "no space left on the disk (no more files)" if disk.f_files and not disk.f_favail else ""
 
 
 def found_no_space(folder: Path, token: str, job: JobState) -> bool:
-    """Tell whether an attempt without a record never began for want of space.
+    """Return whether an attempt without a record could not begin because the disk was full.
 
-    Its payload makes ``started.json`` before anything else, and the output before it starts the engine. Where it can
-    make neither it says so in its job's log, and by its exit code.
+    The payload makes ``started.json`` first, and the output before it starts the engine. If it can make neither, it
+    says so in the job's log and by its exit code.
 
     Args:
-        folder: of an attempt whose job has ended.
-        token: of it.
-        job: what the launcher says of its job.
+        folder: Job folder of an attempt whose job has ended.
+        token: Token of the attempt.
+        job: State of its job according to the launcher.
     """
     if (folder / OUTPUT_FILE).exists():
         return False

@@ -1,4 +1,4 @@
-"""Writing the folder of an attempt: always a fresh one, there whole or not at all."""
+"""Writing the folder of an attempt: always a new one, complete or not at all."""
 
 import hashlib
 import os
@@ -14,7 +14,6 @@ from oact_dagster.attempts.attempt_folders import mark_input_only, retire
 from oact_dagster.attempts.engine import Engine
 from oact_dagster.attempts.input_text import input_text
 from oact_dagster.attempts.job_layout import JobLayout
-from oact_dagster.attempts.job_record import job_record
 from oact_dagster.attempts.next_attempt import NextAttempt
 from oact_dagster.attempts.setup_hook import SetupFunc, run_setup
 from oact_dagster.launchers.attempt_files import (
@@ -24,7 +23,7 @@ from oact_dagster.launchers.attempt_files import (
     AttemptSpec,
     spec_text,
 )
-from oact_dagster.ledger.states import Claim, Preparation, StructureRecord
+from oact_dagster.ledger.states import Claim, JobRecord, Preparation, StructureRecord
 from oact_dagster.orca.inputs.writer import RESTART_FILE, input_hash
 from oact_dagster.schedulers.job_array import ResourceRequest
 from oact_dagster.schedulers.job_files import job_file
@@ -32,38 +31,37 @@ from oact_dagster.schedulers.job_script import whole_minutes
 from oact_dagster.settings.campaign import Campaign
 
 _UNBOUND_MPI: Final = {
-    # Each mpirun believes that it is alone on the node and binds its ranks to the first cores: four ORCAs on 64
-    # cores then share 16. Unbound, ranks stay on the cores of the worker that started them.
+    # Each mpirun assumes that it is alone on the node and binds its ranks to the first cores: four ORCAs on 64 cores
+    # then share 16. Unbound ranks stay on the cores of the worker that started them.
     "OMPI_MCA_hwloc_base_binding_policy": "none",
     "PRTE_MCA_hwloc_default_binding_policy": "none",
-    # It also counts its slots by whole cores of the node as it sees it, and starts nothing where a worker's cores are
-    # hardware threads.
+    # mpirun also counts slots in whole cores, and starts nothing if a worker's cores are hardware threads.
     "OMPI_MCA_rmaps_base_oversubscribe": "1",
     "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
 }
-"""Open MPI 4 reads the first one of each pair, Open MPI 5 the other; other MPIs read none of them."""
+"""Open MPI 4 reads the first of each pair, Open MPI 5 the second; other MPIs read none of them."""
 
 _MAXCORE = re.compile(r"^%maxcore (\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A folder that is ready to be run, or to be looked at."""
+    """A folder that is ready to be run or inspected."""
 
     folder: Path
     input_hash: str
     """The data version of the input."""
     setup: str | None
-    """What counts in it beside the input: the string that the user's function returned."""
+    """String returned by ``setup_func``, which is part of the data version."""
 
 
 class FolderWriter:
     """Writes the job folders of a campaign.
 
     Args:
-        campaign: its settings.
-        layout: where the folders are.
-        setup: the user's own function, called with each folder before that gets its name.
+        campaign: The settings.
+        layout: Where the folders are.
+        setup: The user's ``setup_func``, called with each folder before that gets its final name.
     """
 
     def __init__(self, campaign: Campaign, layout: JobLayout, setup: SetupFunc | None = None) -> None:
@@ -79,29 +77,22 @@ class FolderWriter:
         pipes: Mapping[str, str],
         progress_s: float = 0.0,
     ) -> Preparation:
-        """Write the folder of a new attempt; the one that was there is renamed as a whole.
+        """Write the folder of a new attempt; an existing folder is renamed first.
 
         Args:
-            claim: which structure, and the attempt's token.
-            coming: what is to be run.
-            engine: what runs it.
-            pipes: what its payload needs to write messages.
-            progress_s: time between two messages about its progress, s; 0 for none.
+            claim: The structure and the attempt's token.
+            coming: What to run.
+            engine: The engine that runs it.
+            pipes: What the payload needs to write messages.
+            progress_s: Time between two progress messages, s; 0 for none.
 
         Raises:
-            InputRefused, GeometryError, StructureError: nothing was written.
-            SetupError: the user's function raised; nothing was left behind.
-            OSError: it could not be written; no half-written folder takes the place of the old one.
+            InputRefused, GeometryError, StructureError: Nothing was written.
+            SetupError: ``setup_func`` raised; nothing was left behind.
+            OSError: The folder could not be written; nothing half-written replaces the old one.
         """
         record, launcher = claim.structure, self._campaign.launcher
-        text = input_text(
-            self._campaign,
-            record,
-            claim.token,
-            structure=coming.structure,
-            settings=coming.settings,
-            remedy=coming.plan.remedy,
-        )
+        text = self._text(record, coming, claim.token)
         spec = AttemptSpec(
             token=claim.token,
             attempt=claim.attempt,
@@ -110,12 +101,13 @@ class FolderWriter:
             n_cores=coming.settings.n_cores,
             time_limit_s=coming.time_limit_s - launcher.margin_s(coming.time_limit_s),
             stop_grace_s=launcher.stop_grace_s,
-            environment=_calculation_environment(launcher.environment, bound=launcher.workers_are_bound),
+            # The user's variables come last and win.
+            environment={**(_UNBOUND_MPI if launcher.workers_are_bound else {}), **launcher.environment},
             pipes=dict(pipes),
             scratch_dir=launcher.scratch_dir,
             scratch_save_mb=launcher.scratch_save_mb,
             progress_s=progress_s,
-            # Often enough that two of them fall into the time after which its job would count as lost.
+            # Several signs of life must fit into the time after which the job would count as lost.
             sign_of_life_s=max(1.0, min(SIGN_OF_LIFE_S, launcher.grace_s / 3)),
         )
         maxcore = _maxcore(text)
@@ -131,39 +123,33 @@ class FolderWriter:
         )
 
     def input_only(self, record: StructureRecord) -> Prepared:
-        """Write a structure's plain input into its folder without an attempt, to be looked at.
+        """Write a structure's plain input into its folder for inspection, without an attempt.
 
         Raises:
-            InputRefused, GeometryError, StructureError: nothing was written.
-            SetupError: the user's function raised; nothing was left behind.
-            OSError: it could not be written.
+            InputRefused, GeometryError, StructureError, SetupError, OSError: As for :meth:`attempt`.
         """
         text = input_text(self._campaign, record, None)
         return self._write(record, text, {}, f"input-{os.getpid()}", None)
 
     def preview(self, record: StructureRecord, coming: NextAttempt, engine: Engine) -> Prepared:
-        """Write what an attempt would be without making one: its input, and the script that submits it by hand.
-
-        Args:
-            record: the structure.
-            coming: what would be run.
-            engine: what would run it.
+        """Write the input of an attempt and the script that submits it by hand, without making an attempt.
 
         Raises:
-            InputRefused, GeometryError, StructureError: nothing was written.
-            SetupError: the user's function raised; nothing was left behind.
-            OSError: it could not be written.
+            InputRefused, GeometryError, StructureError, SetupError, OSError: As for :meth:`attempt`.
         """
-        text = input_text(
+        text = self._text(record, coming, None)
+        script = self._script(record, coming, text, engine, None)
+        return self._write(record, text, script, f"input-{os.getpid()}", coming.orbitals)
+
+    def _text(self, record: StructureRecord, coming: NextAttempt, token: str | None) -> str:
+        return input_text(
             self._campaign,
             record,
-            None,
+            token,
             structure=coming.structure,
             settings=coming.settings,
             remedy=coming.plan.remedy,
         )
-        script = self._script(record, coming, text, engine, None)
-        return self._write(record, text, script, f"input-{os.getpid()}", coming.orbitals)
 
     def _script(
         self, record: StructureRecord, coming: NextAttempt, text: str, engine: Engine, token: str | None
@@ -179,12 +165,10 @@ class FolderWriter:
         return job_file(launcher, folder, request, [*engine.command, INPUT_FILE], token)
 
     def setup_of(self, record: StructureRecord) -> str | None:
-        """Return what the user's function returns for a structure now: called with a folder that is thrown away.
+        """Return what ``setup_func`` now returns for a structure, called with a temporary folder.
 
         Raises:
-            InputRefused, GeometryError, StructureError: structure and settings do not go together.
-            SetupError: the user's function raised.
-            OSError: the folder could not be written.
+            InputRefused, GeometryError, StructureError, SetupError, OSError: As for :meth:`attempt`.
         """
         if self._setup is None:
             return None
@@ -193,7 +177,7 @@ class FolderWriter:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as fresh:
             (Path(fresh) / INPUT_FILE).write_text(files[INPUT_FILE], encoding="utf-8")
-            return run_setup(self._setup, Path(fresh), job_record(record, str(folder)), files)
+            return run_setup(self._setup, Path(fresh), _job_record(record, folder), files)
 
     def _write(
         self,
@@ -215,29 +199,46 @@ class FolderWriter:
                 if content.startswith("#!"):
                     (fresh / name).chmod(0o755)
             if orbitals is not None:
-                # A copy: ORCA writes its own .gbw while it reads this one, and what is left of the earlier attempt
-                # may still be writing to the original.
+                # Copied, since ORCA writes its own .gbw while it reads this one, and a remaining process of the
+                # earlier attempt may still write to the original.
                 shutil.copyfile(orbitals, fresh / RESTART_FILE)
             if self._setup is not None:
-                counts = run_setup(self._setup, fresh, job_record(record, str(folder)), files)
+                counts = run_setup(self._setup, fresh, _job_record(record, folder), files)
                 if counts is not None:
                     digest = hashlib.sha256(f"{digest}\n{counts}".encode()).hexdigest()[:16]
                 if not more:
-                    # Beside the user's files it could not be told from a folder that somebody has worked in.
+                    # Without the mark, the user's files would make this look like a folder that was worked in.
                     mark_input_only(fresh)
 
         _replace(folder, fill, mark)
         return Prepared(folder, digest, counts)
 
 
+def _job_record(structure: StructureRecord, folder: Path) -> JobRecord:
+    """Return a structure without a result as the user's own functions see it."""
+    return JobRecord(
+        id=structure.id,
+        orig_index=structure.orig_index,
+        elements=structure.elements,
+        natoms=structure.natoms,
+        status=structure.status,
+        charge=structure.charge,
+        spin=structure.multiplicity,
+        geometry=structure.geometry,
+        job_dir=str(folder),
+        error_message=structure.error_message,
+        fail_count=structure.fail_count,
+    )
+
+
 def _maxcore(text: str) -> int | None:
-    """What an input says, MB for each process."""
+    """Return the memory per process that an input asks for, MB."""
     found = _MAXCORE.search(text)
     return int(found[1]) if found else None
 
 
 def _replace(folder: Path, fill: Callable[[Path], None], mark: str) -> None:
-    """Make a folder under another name, and move it into its place: one that is there is whole."""
+    """Make a folder under another name and then move it into place, so that it is never incomplete there."""
     fresh = folder.with_name(f".{folder.name}.{mark}")
     try:
         try:
@@ -249,16 +250,6 @@ def _replace(folder: Path, fill: Callable[[Path], None], mark: str) -> None:
         retire(folder)
         fresh.rename(folder)
     except BaseException:
-        # Also when the run is interrupted here: nobody would ever look for it.
+        # Also when the run is interrupted, since nobody would ever look for this folder.
         shutil.rmtree(fresh, ignore_errors=True)
         raise
-
-
-def _calculation_environment(given: Mapping[str, str], *, bound: bool) -> dict[str, str]:
-    """The variables that are added to a calculation's environment.
-
-    Args:
-        given: by the user, whose word is the last one.
-        bound: whether its worker keeps to cores of its own.
-    """
-    return {**(_UNBOUND_MPI if bound else {}), **given}

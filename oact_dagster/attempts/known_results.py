@@ -1,4 +1,4 @@
-"""What can be told of structures without running them: their inputs, and the results that are there."""
+"""Events about structures without running them: their inputs, and results that already exist."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,15 +16,15 @@ from oact_dagster.settings.campaign import Campaign
 
 
 def write_inputs(campaign: Campaign, ledger: Ledger, orig_indices: Sequence[int]) -> Iterator[Event]:
-    """Write the inputs of structures that have not run, to be looked at.
+    """Write the inputs of structures that have not run, for inspection.
 
-    The folder of one that runs, or has run, is left alone: its input is the one that was computed.
+    An existing job folder is left alone, since its input is the one that was computed.
 
     Yields:
-        InputWritten, Failed or NotRun for each structure; a failure here counts against no budget.
+        InputWritten, Failed or NotRun for each structure. A failure here counts against no budget.
 
     Raises:
-        CampaignError: there is no such function as ``setup_func`` names.
+        CampaignError: The function named by ``setup_func`` does not exist.
     """
     writer = FolderWriter(campaign, JobLayout.of(campaign, ledger), load_setup_func(campaign))
     for structure, attempt in _records(ledger, orig_indices):
@@ -44,9 +44,8 @@ def write_inputs(campaign: Campaign, ledger: Ledger, orig_indices: Sequence[int]
             try:
                 made = writer.input_only(structure)
             except OSError as error:
-                message = (
-                    f"the job folder could not be written: {error.filename or ''}: {error.strerror or error}"
-                )
+                where = f"{error.filename or ''}: {error.strerror or error}"
+                message = f"the job folder could not be written: {where}"
                 yield Failed(structure, FailureClass.NOT_WRITTEN, message, "", ())
             except SetupError as error:
                 yield Failed(structure, FailureClass.SETUP_FAILED, str(error), "", ())
@@ -57,11 +56,7 @@ def write_inputs(campaign: Campaign, ledger: Ledger, orig_indices: Sequence[int]
 
 
 def stored_results(ledger: Ledger, orig_indices: Sequence[int]) -> Iterator[Event]:
-    """Tell of the results that are there.
-
-    Yields:
-        Completed or NotRun for each structure.
-    """
+    """Yield Completed for each structure that has a result, and NotRun for each other one."""
     for structure, attempt in _records(ledger, orig_indices):
         if isinstance(structure, int):
             yield NotRun(structure, "is not in the ledger")
@@ -71,14 +66,14 @@ def stored_results(ledger: Ledger, orig_indices: Sequence[int]) -> Iterator[Even
         else:
             yield NotRun(
                 structure.orig_index,
-                f"has no result yet (it is {structure.status}): materialize orca_results",
+                f"has no result yet (it is {structure.status}); materialize orca_results",
             )
 
 
 def _records(
     ledger: Ledger, orig_indices: Sequence[int], at_once: int = 500
 ) -> Iterator[tuple[StructureRecord | int, AttemptRecord | None]]:
-    """Each structure with its good attempt; the bare index of one that the ledger does not have."""
+    """Yield each structure with its good attempt, or only its index if the ledger does not have it."""
     for start in range(0, len(orig_indices), at_once):
         chunk = orig_indices[start : start + at_once]
         structures = ledger.structures.of(chunk)
@@ -87,14 +82,14 @@ def _records(
             yield structures.get(index, index), attempts.get(index)
 
 
-def with_earlier_ones(
+def earlier_attempts(
     ledger: LedgerReader, good: Mapping[int, AttemptRecord]
 ) -> dict[int, Sequence[AttemptRecord]]:
-    """All attempts of the structures whose result did not come of the first one, by ``orig_index``.
+    """Return all attempts of structures whose result needed more than one, by ``orig_index``.
 
     Args:
-        ledger: of the campaign.
-        good: the attempts that delivered results.
+        ledger: The ledger.
+        good: The attempts that delivered results.
     """
     again = [index for index, attempt in good.items() if attempt.number > 1]
     return dict(ledger.history.attempts_of(again)) if again else {}

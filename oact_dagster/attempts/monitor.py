@@ -1,4 +1,4 @@
-"""Following a batch's own attempts to their end: states, standstill, verdicts, records."""
+"""The monitor of a batch's own attempts: job states, standstill, verdicts, records."""
 
 import math
 import time
@@ -8,58 +8,48 @@ from typing import Final
 
 from oact_dagster.attempts.batch_state import BatchState
 from oact_dagster.attempts.ending import LiveAttempt, ending_of, overdue, timed_out
-from oact_dagster.attempts.events import (
-    Completed,
-    Event,
-    Note,
-    Running,
-    Stuck,
-)
+from oact_dagster.attempts.events import Completed, Event, Note, Running, Stuck
 from oact_dagster.attempts.folder_cleanup import apply_keep
-from oact_dagster.attempts.known_results import with_earlier_ones
-from oact_dagster.attempts.orca_version import of_the_ledgers_orca
+from oact_dagster.attempts.known_results import earlier_attempts
+from oact_dagster.attempts.orca_version import check_orca_version
 from oact_dagster.attempts.planner import AttemptPlanner
+from oact_dagster.attempts.recovery import HELD
 from oact_dagster.attempts.stop_request import StopLevel
 from oact_dagster.launchers.attempt_files import FILES_SHOW_S, MESSAGES_FILE, START_FILE, has_run, read_exit
-from oact_dagster.ledger.states import (
-    Ending,
-    Outcome,
-    Status,
-    StructureRecord,
-)
+from oact_dagster.ledger.states import Ending, Outcome, Status, StructureRecord
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.outputs.silence import silent_for_s
 from oact_dagster.schedulers.jobs import Cause, JobState, Phase
 
 STILLBORN_JOBS: Final = 3
-"""So many jobs that end before their payload begins, and none that began: it is no fault of a node."""
+"""Abort the batch after this many jobs that end before their payload starts, if no payload has started at all."""
 LOOK_FOR_SILENT_S: Final = 60.0
-"""How often a batch looks whether its calculations have come to a standstill, s."""
+"""Time between two checks for calculations that have come to a standstill, s."""
 
 
 class Monitor:
-    """Looks after what is handed over.
+    """Follows the submitted attempts of a batch to their end.
 
     Args:
-        batch: whose attempts they are.
-        plans: knows whether anything is left to try.
+        batch: The state of the batch.
+        planner: Knows whether a failed structure has anything left to try.
     """
 
-    def __init__(self, batch: BatchState, plans: AttemptPlanner) -> None:
+    def __init__(self, batch: BatchState, planner: AttemptPlanner) -> None:
         self._batch = batch
-        self._plans = plans
+        self._planner = planner
         self._began = False
         self._stillborn: set[str] = set()
         self._logs: dict[str, str] = {}
         self._outside: set[str] = set()
         self._no_space: set[int] = set()
-        # Why we have ended attempts that had come to a standstill.
+        # Why we ended attempts that had come to a standstill, by token.
         self._overdue: dict[str, str] = {}
         self._began_at, self._last_silent = batch.clock(), time.monotonic()
         self._began_monotonic = self._last_silent
 
     def collect(self) -> Iterator[Event]:
-        """Ask for the state of all our jobs at once, and judge those that have ended."""
+        """Ask for the state of all jobs of the batch at once, and judge those that have ended."""
         batch = self._batch
         states: Mapping[str, JobState] = {}
         by_job = {live.job_id: live for live in batch.live.values()}
@@ -85,9 +75,9 @@ class Monitor:
             if not live.running and state.phase in (Phase.RUNNING, Phase.ENDED):
                 live.running = True
                 started.append(live)
-        yield from self._tell_stuck([(by_job[job_id], state.stuck) for job_id, state in states.items()])
+        yield from self._report_stuck([(by_job[job_id], state.stuck) for job_id, state in states.items()])
         batch.ledger.mark_running([live.token for live in started], batch.clock())
-        # Those that ran before first: what began in their places began after them.
+        # First judge those that were running before: others may have started in their places.
         new = {live.token for live in started}
         yield from self._judge([one for one in ended if one[0].token not in new])
         for live in started:
@@ -105,29 +95,29 @@ class Monitor:
             self._unfollow(live)
         yield from self.record(endings)
 
-    def _tell_stuck(self, found: Sequence[tuple[LiveAttempt, str]]) -> Iterator[Event]:
-        """Keep why jobs may wait for ever, and tell of each structure and reason once."""
+    def _report_stuck(self, found: Sequence[tuple[LiveAttempt, str]]) -> Iterator[Event]:
+        """Record why jobs may wait for ever, and report each structure and reason once."""
         changed = [(live, reason) for live, reason in found if reason != live.stuck]
         if not changed:
             return
         self._batch.ledger.mark_stuck({live.token: reason for live, reason in changed})
         for live, reason in changed:
             live.stuck = reason
-            # Names of nodes behind it come and go.
+            # The names of nodes after the comma come and go.
             word = reason.split(",")[0]
-            if reason and word not in live.told_stuck:
-                live.told_stuck.add(word)
+            if reason and word not in live.reported_stuck:
+                live.reported_stuck.add(word)
                 yield Stuck(live.structure.orig_index, reason)
 
     def end_overdue(self) -> Iterator[Event]:
-        """End calculations that have come to a standstill; a queued one never has."""
+        """End running calculations that have come to a standstill."""
         batch = self._batch
         if time.monotonic() - self._last_silent < min(
             LOOK_FOR_SILENT_S, batch.campaign.launcher.silence_limit_s
         ):
             return
         self._last_silent = time.monotonic()
-        # A clock that jumps while the batch runs makes nothing old.
+        # From the monotonic clock, so that a jump of the system clock makes nothing overdue.
         now = self._began_at + self._last_silent - self._began_monotonic
         fresh: dict[str, str] = {}
         for live in batch.live.values():
@@ -135,25 +125,24 @@ class Monitor:
                 reason = overdue(live, batch.campaign.launcher.silence_limit_s, now)
                 if reason:
                     fresh[live.token] = reason
-                    text = f"structure {live.structure.orig_index}: {reason}; it is ended"
+                    text = f"structure {live.structure.orig_index}: {reason}; ending it"
                     yield Note(text, warning=True)
         self._overdue |= fresh
-        # Also those of before whose job has not ended yet.
+        # This includes earlier ones whose job has not ended yet.
         stuck = [live.job_id for live in batch.live.values() if live.token in self._overdue]
         if stuck:
             batch.launcher.cancel(stuck)
 
     def _is_settled(self, live: LiveAttempt, state: JobState) -> bool:
-        """Tell whether an attempt can be judged: its record is there, or has had the time to show.
+        """Return whether an attempt can be judged: its record is there, or has had the time to appear.
 
-        That a scheduler does not know a job, or says that it has ended, is no proof that all its files are seen here.
-        One that it does not know may run nevertheless, such as in another instance of Flux: then its payload shows
-        that it lives, or its output grows.
+        If a job has ended or is unknown to the scheduler, its files may still be missing here. An unknown job may even
+        run, for example in another Flux instance; then its payload shows signs of life, or its output grows.
         """
         if not self._batch.launcher.jobs_outlive_process or read_exit(live.folder, live.token) is not None:
             return True
         if state.cause is Cause.NOT_STARTED:
-            return True  # no payload's record can come any more
+            return True  # no record can come any more
         now = time.monotonic()
         if live.silent_since is None:
             live.silent_since = now
@@ -165,7 +154,7 @@ class Monitor:
         return now - live.silent_since >= grace and quiet >= grace
 
     def _cancelled_in_queue(self, unbegun: Sequence[LiveAttempt]) -> Iterator[Event]:
-        """Give back what was cancelled before it began; what the user cancelled in the queue is held, too."""
+        """Give back attempts cancelled before they began, and hold those that the user cancelled in the queue."""
         batch = self._batch
         if not unbegun:
             return
@@ -175,17 +164,17 @@ class Monitor:
         reason = batch.broken or batch.paused or None
         if reason is None and batch.stop.level is StopLevel.NONE:
             batch.ledger.hold(given)
-            reason = (
-                "its job was cancelled in the queue; it is held until `oact release`, or a run that names it"
-            )
+            reason = f"its job was cancelled in the queue; {HELD}"
         yield from batch.given_back(given, reason or "the run was stopped before it was started")
 
     def ending(self, live: LiveAttempt, state: JobState) -> Ending:
-        """Judge an attempt whose job has ended; of a result that the ledger cannot take nothing more is begun.
+        """Judge an attempt whose job has ended.
+
+        A result of another ORCA version than the ledger's stops the batch.
 
         Args:
-            live: which attempt.
-            state: what the launcher says of its job.
+            live: The attempt.
+            state: State of its job according to the launcher.
         """
         batch = self._batch
         if state.phase is Phase.UNKNOWN:
@@ -211,13 +200,18 @@ class Monitor:
         )
         if reason is not None:
             ending = timed_out(ending, reason)
-        taken = of_the_ledgers_orca(batch.ledger, ending)
+        taken = check_orca_version(batch.ledger, ending)
         if taken is not ending:
             batch.broken = batch.broken or f"{taken.message}; nothing more was started"
         return taken
 
     def record(self, endings: Sequence[Ending], *, lost_goes_on: bool = False) -> Iterator[Event]:
-        """Write endings into the ledger, then tell of them: what is told is always recorded."""
+        """Write endings into the ledger, and only then report them.
+
+        Args:
+            endings: The endings.
+            lost_goes_on: Whether the caller claims the lost structures again by itself.
+        """
         batch = self._batch
         if not endings:
             return
@@ -226,20 +220,19 @@ class Monitor:
         for ending in endings:
             batch.live.pop(ending.token, None)
         structures = batch.ledger.structures.of(list(indices.values()))
-        yield from self._done_now(
+        yield from self._report_completed(
             [structures[indices[e.token]] for e in endings if e.outcome is Outcome.COMPLETED]
         )
         failed = (Outcome.FAILED, Outcome.TIMEOUT)
-        self._plans.set_aside_hopeless(
+        self._planner.set_aside_hopeless(
             [indices[e.token] for e in endings if e.outcome in failed and e.token in recorded]
         )
         for ending in endings:
             structure = structures[indices[ending.token]]
             if ending.token not in recorded:
-                batch.pending.append(structure.orig_index)  # closed by somebody else: see what became of it
+                batch.pending.append(structure.orig_index)  # another process closed it: see what became of it
             elif self._begins_again(ending, structure.orig_index):
-                told = f"structure {structure.orig_index} runs again: {ending.message}"
-                yield Note(told, warning=True)
+                yield Note(f"structure {structure.orig_index} runs again: {ending.message}", warning=True)
                 if not lost_goes_on:
                     batch.pending.append(structure.orig_index)
             elif ending.outcome is Outcome.CANCELLED:
@@ -248,17 +241,15 @@ class Monitor:
                     where = batch.campaign.jobs_dir
                     reason = batch.broken = batch.broken or f"{where}: {reason}; nothing more was started"
                 if ending.failure_class == FailureClass.NOT_STARTED:
-                    # The same for every structure: to go on would only empty the queue into failures.
+                    # Every structure would fail the same way.
                     batch.broken = batch.broken or f"{ending.message}; nothing more was started"
                 if ending.token in self._outside:
                     batch.ledger.hold([structure.orig_index])
-                    reason += "; it is held until `oact release`, or a run that names it"
+                    reason += f"; {HELD}"
                 yield from batch.given_back([structure.orig_index], reason)
             elif ending.outcome is Outcome.LOST and lost_goes_on:
-                yield Note(
-                    f"structure {structure.orig_index} was lost and runs again: {ending.message}",
-                    warning=True,
-                )
+                told = f"structure {structure.orig_index} was lost and runs again: {ending.message}"
+                yield Note(told, warning=True)
             elif ending.outcome is Outcome.LOST:
                 batch.look_at_space()
                 if not self._began and len(self._stillborn) >= STILLBORN_JOBS:
@@ -274,9 +265,9 @@ class Monitor:
                 )
 
     def _begins_again(self, ending: Ending, orig_index: int) -> bool:
-        """Whether a structure that never began, by no fault of its own, is to be run now.
+        """Return whether a structure that could not begin, by no fault of its own, runs again at once.
 
-        One whose node failed runs on another node. One that found no space runs if there is some by now.
+        After a node failure it runs on another node; after a full disk it runs if there is space by now.
         """
         batch = self._batch
         if ending.outcome is not Outcome.CANCELLED:
@@ -285,15 +276,15 @@ class Monitor:
             return ending.failure_class == FailureClass.LOST
         batch.look_at_space()
         again = batch.broken is None and orig_index not in self._no_space
-        # What free space says may be more than a quota allows: once only.
+        # Only once, since a quota may allow less than the free space suggests.
         self._no_space.add(orig_index)
         return again
 
-    def _done_now(self, structures: Sequence[StructureRecord]) -> Iterator[Event]:
+    def _report_completed(self, structures: Sequence[StructureRecord]) -> Iterator[Event]:
         batch = self._batch
         done = [structure for structure in structures if structure.status is Status.COMPLETED]
         attempts = batch.ledger.history.good_attempts([structure.orig_index for structure in done])
-        earlier = with_earlier_ones(batch.ledger, attempts)
+        earlier = earlier_attempts(batch.ledger, attempts)
         for structure in done:
             if structure.job_dir is not None:
                 apply_keep(batch.campaign, Path(structure.job_dir))
@@ -311,7 +302,7 @@ class Monitor:
 
 
 def _never_began(live: LiveAttempt, state: JobState) -> bool:
-    """Whether a job was cancelled while it waited."""
+    """Return whether a job was cancelled or withdrawn before it began."""
     if state.phase is not Phase.ENDED:
         return False
     began = live.running or live.was_running or has_run(live.folder)

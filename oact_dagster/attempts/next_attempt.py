@@ -1,4 +1,4 @@
-"""What a structure's next attempt runs: the remedy for how the earlier ones ended, or that there is none."""
+"""A structure's next attempt: the remedy for how earlier ones ended, or a stop if there is none."""
 
 import socket
 from collections.abc import Sequence
@@ -20,41 +20,41 @@ from oact_dagster.orca.structure import Structure
 from oact_dagster.settings.campaign import Campaign
 
 SETUP: Final = "setup"
-"""In what the ledger keeps of an attempt: what the user's own function returned, where that was a string."""
+"""Key in an attempt's plan in the ledger: the string that ``setup_func`` returned."""
 
 AVOID: Final = "avoid_hosts"
-"""Likewise: the hosts that its job is not to run on."""
+"""Key in the plan: hosts on which the job must not run."""
 
 BEGINS_AGAIN: Final = "begins_again"
-"""Likewise: that its ladder was used up, and begins again with it."""
+"""Key in the plan: the ladder was used up and begins again with this attempt."""
 
 _COUNTING: Final = (Outcome.FAILED, Outcome.TIMEOUT, Outcome.LOST)
 
 
 @dataclass(frozen=True, slots=True)
 class NextAttempt:
-    """What is to be written and run."""
+    """The next attempt of a structure, to be written and run."""
 
     structure: Structure
-    """With the geometry that it starts from."""
+    """The structure with the geometry to start from."""
     settings: InputSettings
-    """The campaign's with the plan's changes."""
+    """The campaign's input settings with the plan's changes."""
     plan: Plan
     orbitals: Path | None
-    """The ``.gbw`` to start from, which is copied."""
+    """The ``.gbw`` file to copy and start from."""
     time_limit_s: float
-    """Of its job; the calculation in it is ended a little before."""
+    """Time limit of the job; the calculation is ended a little earlier."""
     avoid: tuple[str, ...] = ()
-    """Hosts that a scheduler is asked to leave out."""
+    """Hosts that the scheduler is asked to leave out."""
     begins_again: bool = False
-    """The ladder was used up before it."""
+    """Whether the ladder was used up before this attempt."""
 
     def kept(self, maxcore: int | None, setup: str | None) -> dict[str, Any]:
-        """What the ledger keeps of it.
+        """Return the plan as the ledger keeps it.
 
         Args:
-            maxcore: what the input says, MB for each process.
-            setup: what the user's own function returned.
+            maxcore: Memory per process in the input, MB.
+            setup: String that ``setup_func`` returned.
         """
         kept: dict[str, Any] = {
             "changes": self.plan.to_json(),
@@ -78,20 +78,18 @@ def plan_next(
 ) -> NextAttempt | Stop:
     """Decide on a structure's next attempt.
 
-    Only what was tried with the present settings counts: after a change of the settings that decide inputs, a
-    structure begins with its plain input again, also one that had stopped. So does one whose input was refused and can
-    be written by now.
+    Only attempts with the present settings count. A structure begins with its plain input again after a change of the
+    settings that decide inputs, even if it had stopped, and after its input was refused and can be written now.
 
     Args:
-        campaign: its settings.
-        record: the structure.
-        attempts: its attempts, the first one first.
-        settings_hash: the campaign's, which is the same for all its structures.
-        never_stop: where there is no remedy left, begin with the plain input again; if that fails, too, its ladder
-            begins again.
+        campaign: The settings.
+        record: The structure.
+        attempts: Its attempts, in order.
+        settings_hash: Hash of the campaign's settings.
+        never_stop: When no remedy is left, begin the ladder again with the plain input instead of stopping.
 
     Raises:
-        GeometryError, StructureError, InputRefused: structure and settings do not go together.
+        GeometryError, StructureError, InputRefused: Structure and settings do not go together.
     """
     base = input_settings(campaign, record.natoms)
     structure = chemistry(record)
@@ -105,7 +103,7 @@ def plan_next(
     tried = [attempt for attempt in ended if attempt.outcome in _COUNTING]
     if not tried or _can_be_written_by_now(campaign, record, tried):
         return plain
-    # What was tried before the ladder began again does not count for it.
+    # Attempts from before the ladder began again do not count for it.
     began = max((n for n, attempt in enumerate(tried) if attempt.plan.get(BEGINS_AGAIN)), default=0)
     on_ladder = tried[began:]
     folders = [folder for attempt in reversed(on_ladder) for folder in _folders_of(attempt)]
@@ -138,7 +136,7 @@ def plan_next(
 def _can_be_written_by_now(
     campaign: Campaign, record: StructureRecord, tried: Sequence[AttemptRecord]
 ) -> bool:
-    """Whether no input could be written ever before, and one can now: comments of the CSV are no settings."""
+    """Return whether no input could be written before but one can now: CSV annotations are not in the settings hash."""
     if any(attempt.failure_class != FailureClass.INPUT_REFUSED for attempt in tried):
         return False
     try:
@@ -149,7 +147,7 @@ def _can_be_written_by_now(
 
 
 def _memory_mb(campaign: Campaign) -> int | None:
-    """What one calculation may use with all its processes, MB; where it runs on this machine, what that has."""
+    """Return the memory for all processes of one calculation, MB; by default this machine's, if it runs here."""
     launcher = campaign.launcher
     if launcher.memory_mb is not None or not launcher.on_this_machine:
         return launcher.memory_mb
@@ -158,45 +156,41 @@ def _memory_mb(campaign: Campaign) -> int | None:
 
 
 def _bad_hosts(ended: Sequence[AttemptRecord]) -> tuple[str, ...]:
-    """Hosts on which attempts failed by no fault of their input, by the names that schedulers call them."""
+    """Return the scheduler's names of hosts on which attempts failed through no fault of their input."""
     avoided = failure_classes(lambda facts: facts.avoid_host)
     hosts = {
         one.host
         for one in ended
         if one.failure_class in avoided
-        # What was cancelled says nothing of its host, but for what a node took along when it failed.
+        # Cancelled attempts say nothing about their host, unless the node failed.
         and (one.outcome in _COUNTING or one.failure_class == FailureClass.LOST)
         and one.host
     }
-    # What runs on this machine has no other to run on; and ledgers of before tell it for what never began.
+    # Calculations on this machine cannot go elsewhere, and older ledgers name it for attempts that never began.
     hosts.discard(socket.gethostname())
     return tuple(sorted({host.partition(".")[0] for host in hosts}))
 
 
 def _folders_of(attempt: AttemptRecord) -> list[Path]:
-    return (
-        []
-        if attempt.job_dir is None
-        else attempt_folders(Path(attempt.job_dir), attempt.number, attempt.token)
-    )
+    job_dir = attempt.job_dir
+    return [] if job_dir is None else attempt_folders(Path(job_dir), attempt.number, attempt.token)
 
 
 def _past(attempt: AttemptRecord, campaign: Campaign) -> PastAttempt:
     timed_out = FailureClass.TIMEOUT if attempt.outcome is Outcome.TIMEOUT else None
-    given = attempt.plan
     return PastAttempt(
         failure_class=find_failure_class(attempt.failure_class) or timed_out,
-        plan=Plan.from_json(given.get("changes") or {}),
+        plan=Plan.from_json(attempt.plan.get("changes") or {}),
         evidence=AttemptEvidence.from_json(attempt.evidence),
         message=attempt.message or "",
         n_cores=attempt.n_cores,
-        maxcore=given.get("maxcore"),
-        time_limit_s=given.get("time_limit_s", campaign.launcher.job_timeout_s),
+        maxcore=attempt.plan.get("maxcore"),
+        time_limit_s=attempt.plan.get("time_limit_s", campaign.launcher.job_timeout_s),
     )
 
 
 def _with_what_is_there(plan: Plan, left: Leftovers) -> Plan:
-    """Files may have been cleared away since: what is not there is not started from."""
+    """Drop restarts from files that have been removed since."""
     return replace(
         plan,
         from_orbitals=plan.from_orbitals and left.gbw is not None,

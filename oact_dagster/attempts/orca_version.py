@@ -1,4 +1,4 @@
-"""That all results of a ledger are of one major version of ORCA: another one is another level of theory."""
+"""Check that all results of a ledger come from one major version of ORCA, as part of the level of theory."""
 
 from dataclasses import replace
 
@@ -8,12 +8,10 @@ from oact_dagster.ledger.states import Ending, Outcome
 from oact_dagster.ledger.store import Ledger
 
 
-def of_the_ledgers_orca(ledger: Ledger, ending: Ending) -> Ending:
-    """An ending as it may be recorded: a result of another ORCA than the ledger's is none, and counts as no failure.
+def check_orca_version(ledger: Ledger, ending: Ending) -> Ending:
+    """Return an ending as it may be recorded.
 
-    Args:
-        ledger: whose first result fixes the version.
-        ending: of an attempt.
+    A result of another major version than the ledger's first result becomes cancelled, which counts as no failure.
     """
     result = ending.result
     if ending.outcome is not Outcome.COMPLETED or result is None or result.engine != ORCA_NAME:
@@ -22,7 +20,7 @@ def of_the_ledgers_orca(ledger: Ledger, ending: Ending) -> Ending:
     if not major or (kept := fix_orca_version(ledger, major)) == major:
         return ending
     message = (
-        f"computed by ORCA {result.engine_version}, and the ledger's results are of ORCA {kept}, another level of"
-        " theory: set orca.command back, or start a second campaign with a ledger of its own"
+        f"computed by ORCA {result.engine_version}, but the ledger's results are from ORCA {kept}, another level of"
+        " theory: set orca.command back, or start a second campaign with its own ledger"
     )
     return replace(ending, outcome=Outcome.CANCELLED, message=message)

@@ -1,4 +1,4 @@
-"""What became of a job, by its output alone: of jobs that other tools started, and that left no other evidence."""
+"""Verdicts by the output alone, for jobs that other tools started and that left no other evidence."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,29 +18,29 @@ UNFINISHED: Final = 0
 
 @dataclass(frozen=True, slots=True)
 class SeenOutput:
-    """What an output says of its job."""
+    """State of a job according to its output."""
 
     code: int
-    """1 ended normally, -1 failed, -2 without an end and not changed for a long time, 0 running or incomplete."""
+    """1: ended normally; -1: failed; -2: no end and unchanged for a long time; 0: running or incomplete."""
     message: str | None
-    """Why, of one that failed or is silent."""
+    """Why it failed or counts as silent."""
     there: bool
-    """There is an output at all."""
+    """Whether there is an output."""
 
     @property
     def status(self) -> Status | None:
-        """The status that follows; None where there is no output yet, which decides nothing."""
+        """The structure's status that follows; None without an output."""
         if self.code == UNFINISHED:
             return Status.RUNNING if self.there else None
         return {NORMAL: Status.COMPLETED, FAILED: Status.FAILED, SILENT: Status.TIMEOUT}[self.code]
 
 
 def see_output(path: Path, *, limit_s: float = SILENCE_LIMIT_S, now: float | None = None) -> SeenOutput:
-    """Judge a job by its output. An end that ORCA has written counts before the time that has gone by since.
+    """Judge a job by its output. An end written by ORCA counts, however long ago the output changed.
 
     Args:
-        path: an output, gzipped or not, or a job folder.
-        limit_s: without a change for so long an output without an end counts as silent, s.
+        path: An output, gzipped or not, or a job folder.
+        limit_s: Time without a change after which an output without an end counts as silent, s.
         now: Unix time, s.
     """
     verdict = read_termination(path)
@@ -50,26 +50,26 @@ def see_output(path: Path, *, limit_s: float = SILENCE_LIMIT_S, now: float | Non
     if verdict.termination is Termination.NORMAL:
         return SeenOutput(NORMAL, None, there=True)
     if verdict.termination is not Termination.TRUNCATED:
-        return SeenOutput(FAILED, told(verdict), there=True)
+        return SeenOutput(FAILED, failure_line(verdict), there=True)
     if silent >= limit_s:
         return SeenOutput(SILENT, silence(silent), there=True)
     return SeenOutput(UNFINISHED, None, there=True)
 
 
-def told(verdict: TerminationReading) -> str:
-    """A failure in one line: its class, and what the output says."""
+def failure_line(verdict: TerminationReading) -> str:
+    """Return a failure in one line: its class and what the output says."""
     line = verdict.deciding_line.strip(" *\t") if verdict.deciding_line else verdict.reason
     return f"{verdict.termination}: {line}"
 
 
 def silence(seconds: float) -> str:
-    """Says how long an output has been silent."""
+    """Return a message that says how long an output has been silent."""
     long = f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"
     return f"the output has no end and has not changed for {long if seconds >= 60 else f'{seconds:.0f} s'}"
 
 
 def seen_ending(structure_id: int, folder: Path, seen: SeenOutput) -> SeenEnding | None:
-    """What the ledger is to keep of a job that has ended; None of one that has not."""
+    """Return the ending of a job for the ledger, or None if the job has not ended."""
     status = seen.status
     if status is None or status is Status.RUNNING:
         return None
@@ -86,7 +86,7 @@ def seen_ending(structure_id: int, folder: Path, seen: SeenOutput) -> SeenEnding
 
 
 def numbers_of(output: Output) -> dict[str, float | int | None]:
-    """The result columns of an output, by their names."""
+    """Return the numbers of an output by the names of their result columns."""
     return {
         "final_energy": output.final_energy,
         "max_forces": output.max_abs_gradient_component,

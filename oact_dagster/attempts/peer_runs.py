@@ -1,16 +1,11 @@
-"""Structures that other runs own, or that runs which are gone have left."""
+"""Structures that other live runs own, or that dead runs have left behind."""
 
 import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from oact_dagster.attempts.batch_state import NOT_OURS, BatchState
-from oact_dagster.attempts.events import (
-    Event,
-    InputWritten,
-    Note,
-    NotRun,
-)
+from oact_dagster.attempts.events import Event, InputWritten, Note, NotRun
 from oact_dagster.attempts.monitor import Monitor
 from oact_dagster.attempts.recovery import (
     RUN_IS_GONE,
@@ -21,32 +16,29 @@ from oact_dagster.attempts.recovery import (
     split_by_life,
 )
 from oact_dagster.launchers.leftovers import end_leftovers
-from oact_dagster.ledger.states import (
-    AttemptRecord,
-    Status,
-)
+from oact_dagster.ledger.states import AttemptRecord, Status
 from oact_dagster.settings.launcher_kinds import on_this_machine, settings_of
 from oact_dagster.text import pluralise
 
 FOLLOW_OTHERS_S: Final = 2.0
-"""How often structures that another run owns are looked at, s."""
+"""Time between two looks at structures that another run owns, s."""
 
 
 class PeerRuns:
-    """Follows a live run's structures, and takes a dead run's over.
+    """Follows the structures of live runs, and takes over those of dead runs.
 
     Args:
-        batch: that was asked for them.
-        following: judges what has ended.
+        batch: The state of the batch.
+        monitor: Judges and records attempts that have ended.
     """
 
-    def __init__(self, batch: BatchState, following: Monitor) -> None:
+    def __init__(self, batch: BatchState, monitor: Monitor) -> None:
         self._batch = batch
-        self._following = following
+        self._monitor = monitor
         self._last_look = 0.0
 
     def attach(self, indices: Sequence[int]) -> Iterator[Event]:
-        """Sort running structures: a live run's are followed, a dead run's are judged or followed as ours."""
+        """Attach to running structures: follow those of live runs, and judge or adopt those of dead runs."""
         batch = self._batch
         gone, living = split_by_life(
             batch.ledger, batch.ledger.history.open_attempts(indices).values(), batch.clock(), batch.batch_id
@@ -55,11 +47,11 @@ class PeerRuns:
         taken: list[AttemptRecord] = []
         for attempt in gone:
             if attempt.launcher != batch.launcher.kind and not on_this_machine(attempt.launcher):
-                # Its job may run, and only its own scheduler knows: to run it here would compute it twice.
+                # Only its own scheduler knows whether its job runs. To run it here might compute it twice.
                 yield NotRun(
                     attempt.orig_index,
-                    f"a run that is gone left it to {settings_of(attempt.launcher)}, and now there is"
-                    f" {settings_of(batch.launcher.kind)}: a run with those settings finishes it",
+                    f"a run that is gone left it to {settings_of(attempt.launcher)}, but this run has"
+                    f" {settings_of(batch.launcher.kind)}; a run with the former settings finishes it",
                 )
             elif batch.ledger.take_over(attempt, batch.batch_id):
                 taken.append(attempt)
@@ -67,35 +59,34 @@ class PeerRuns:
                 batch.others.add(attempt.orig_index)
         if not taken:
             return
-        # Until their scheduler has said what runs they are nobody's to give back.
+        # Do not give them back before their scheduler has said what runs.
         tokens = {attempt.token for attempt in taken}
         batch.unclear |= tokens
         found = self._adopt(left_attempts(batch.ledger, batch.layout, taken))
         batch.unclear -= tokens
         batch.live.update((one.live.token, one.live) for one in found.known)
         for one in (*found.known, *found.ended):
-            # Its input was written by the run that is gone; ours has not told of it yet.
+            # The dead run wrote its input, and this run has not reported it yet.
             yield InputWritten(one.live.structure, None, one.live.folder, one.attempt.number, reused=True)
         batch.ledger.give_back([one.live.token for one in found.unbegun], also_running=True)
         yield Note(
             f"{pluralise(len(taken), 'structure', 'was', 'were')} left by a run that is gone:"
-            f" the jobs of {len(found.known)} are followed, {len(found.ended)}"
-            f" {'has' if len(found.ended) == 1 else 'have'} ended, {len(found.unbegun)} had not begun"
+            f" {len(found.known)} with a job to follow, {len(found.ended)} ended, {len(found.unbegun)} not begun"
         )
-        # Those that come out lost are to_run again, and this batch claims them after this.
-        yield from self._following.record(
-            [self._following.ending(one.live, RUN_IS_GONE) for one in found.ended], lost_goes_on=True
+        # Those that turn out lost are to_run again, and this batch claims them next.
+        yield from self._monitor.record(
+            [self._monitor.ending(one.live, RUN_IS_GONE) for one in found.ended], lost_goes_on=True
         )
 
     def _adopt(self, left: Sequence[LeftAttempt]) -> Adopted:
-        """Find the jobs of attempts that nobody follows.
+        """Find the jobs of attempts that no run follows.
 
         Raises:
-            LauncherError: the scheduler cannot be asked.
+            LauncherError: The scheduler cannot be asked.
         """
         batch = self._batch
         ours = [one for one in left if one.attempt.launcher == batch.launcher.kind]
-        # Left by processes of this machine, before launcher.kind was changed.
+        # Left by processes on this machine before launcher.kind was changed.
         others = [one for one in left if one.attempt.launcher != batch.launcher.kind]
         end_leftovers([one.live.token for one in others])
         found = adopt(batch.launcher, ours) if ours else Adopted()
@@ -104,7 +95,7 @@ class PeerRuns:
         return found
 
     def look_at_others(self) -> Iterator[Event]:
-        """Tell what became of the structures of live runs; what such a run has given back is ours to run."""
+        """Report what became of the structures of live runs, and queue those that such a run has given back."""
         batch = self._batch
         now = time.monotonic()
         if not batch.others or now - self._last_look < FOLLOW_OTHERS_S:
@@ -120,12 +111,11 @@ class PeerRuns:
                 batch.others.discard(index)
                 yield batch.failed(structure, structure.error_message or "no message")
             elif structure.status is not Status.RUNNING:
-                # Given back by its run: it is ours to run, where it was asked for.
-                again.append(index)
+                again.append(index)  # given back by its run
         still = [i for i, s in structures.items() if s.status is Status.RUNNING]
         running = batch.ledger.history.open_attempts(still)
         for index in (i for i in still if i not in running):
-            # Read again: between the two questions it may have ended.
+            # Read it again, since it may have ended between the two queries.
             if batch.ledger.structures.of([index])[index].status is Status.RUNNING:
                 batch.others.discard(index)
                 yield NotRun(index, NOT_OURS)

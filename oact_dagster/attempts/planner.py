@@ -1,41 +1,29 @@
-"""What the next attempt of a structure that was tried before is to be, if there is to be one."""
+"""The planner of a batch: the next attempts of structures that were tried before."""
 
 from collections.abc import Generator, Sequence
 
 from oact_dagster.attempts.batch_state import BatchState
 from oact_dagster.attempts.earlier_results import stored_result
-from oact_dagster.attempts.events import (
-    Event,
-    Note,
-)
+from oact_dagster.attempts.events import Event, Note
 from oact_dagster.attempts.next_attempt import NextAttempt, plan_next
 from oact_dagster.errors import InputRefused, SetupError
-from oact_dagster.ledger.states import (
-    AttemptRecord,
-    Claim,
-    Status,
-    StructureRecord,
-)
+from oact_dagster.ledger.states import AttemptRecord, Claim, Status, StructureRecord
 from oact_dagster.orca.remedies.next_input import Stop
 
 
 class AttemptPlanner:
-    """Plans attempts before they are claimed.
-
-    Args:
-        batch: that makes them.
-    """
+    """Plans attempts before they are claimed."""
 
     def __init__(self, batch: BatchState) -> None:
         self._batch = batch
-        self._plans: dict[int, tuple[int, NextAttempt]] = {}
+        self._planned: dict[int, tuple[int, NextAttempt]] = {}
 
     def plan(self, indices: Sequence[int]) -> Generator[Event, None, list[int]]:
-        """Decide on the next attempts of structures that have been tried before.
+        """Decide on the next attempts of structures that were tried before.
 
         Returns:
-            The structures that are left to claim: not those that have this very result from an earlier attempt, and
-            not those for whose failure there is no remedy left.
+            The structures left to claim, without those that have this very result from an earlier attempt and those
+            whose failure has no remedy left.
         """
         batch = self._batch
         tried = batch.ledger.history.attempts_of(indices)
@@ -48,16 +36,16 @@ class AttemptPlanner:
                 continue
             good = None if batch.request.ignore_budget else self._restored(record, attempts)
             if good is not None:
-                yield Note(f"structure {index}: this input has a result already, of attempt {good.number}")
+                yield Note(f"structure {index}: attempt {good.number} already has a result for this input")
                 yield from batch.done(list(batch.ledger.structures.of([index]).values()))
                 continue
             try:
                 coming = self._next(record, attempts)
             except ValueError:
-                left.append(index)  # no input can be written: said when it is tried
+                left.append(index)  # the input cannot be written, which is reported when it is tried
                 continue
             if isinstance(coming, NextAttempt):
-                self._plans[index] = (attempts[-1].number + 1, coming)
+                self._planned[index] = (attempts[-1].number + 1, coming)
                 left.append(index)
             else:
                 batch.ledger.set_aside(index, batch.campaign.retry_key())
@@ -66,11 +54,7 @@ class AttemptPlanner:
         return sorted(left, key=order.__getitem__)
 
     def set_aside_hopeless(self, orig_indices: Sequence[int]) -> None:
-        """Set aside those of failed structures for whose failure nothing is left to try.
-
-        Args:
-            orig_indices: of structures whose failure has just been recorded.
-        """
+        """Set aside the structures, just recorded as failed, whose failure has no remedy left."""
         batch = self._batch
         if not orig_indices:
             return
@@ -79,12 +63,12 @@ class AttemptPlanner:
             try:
                 hopeless = self._may_be_claimed(record) and isinstance(self._next(record, tried[index]), Stop)
             except ValueError:
-                continue  # no input can be written: said when it is tried
+                continue  # the input cannot be written, which is reported when it is tried
             if hopeless:
                 batch.ledger.set_aside(index, batch.campaign.retry_key())
 
     def _restored(self, record: StructureRecord, attempts: Sequence[AttemptRecord]) -> AttemptRecord | None:
-        """Take an earlier result of this very input as the structure's again; None where there is none."""
+        """Restore an earlier result of this very input, and return its attempt, or None if there is none."""
         batch = self._batch
         try:
             found = stored_result(attempts, batch.settings_hash, lambda: batch.writer.setup_of(record))
@@ -93,7 +77,7 @@ class AttemptPlanner:
             ):
                 return found.attempt
         except (ValueError, OSError, SetupError):
-            pass  # what is wrong is said when it is run
+            pass  # the error is reported when the structure is run
         return None
 
     def _may_be_claimed(self, record: StructureRecord) -> bool:
@@ -117,15 +101,15 @@ class AttemptPlanner:
         )
 
     def coming(self, claim: Claim) -> NextAttempt:
-        """What an attempt runs that is ours now.
+        """Return what a claimed attempt runs.
 
         Raises:
-            GeometryError, StructureError, InputRefused: structure and settings do not go together.
+            GeometryError, StructureError, InputRefused: Structure and settings do not go together.
         """
-        number, coming = self._plans.pop(claim.structure.orig_index, (1, None))
+        number, coming = self._planned.pop(claim.structure.orig_index, (1, None))
         if coming is not None and number == claim.attempt:
             return coming
-        # Either its first attempt, or another run was here between our plan and our claim.
+        # It is a first attempt, or another run tried the structure between our plan and our claim.
         earlier = self._batch.ledger.history.attempts(claim.structure.orig_index) if claim.attempt > 1 else []
         planned = self._next(claim.structure, earlier)
         if isinstance(planned, NextAttempt):

@@ -1,8 +1,8 @@
-"""What runs that are gone have left: their jobs are found again, judged, given back, or counted as lost.
+"""Recovery of what dead runs have left: find their jobs again, and judge, give back or count as lost their attempts.
 
 A batch recovers the structures that it was asked for, and follows those whose jobs go on. ``oact dashboard --update``
-and the harvest settle all of them, and run and follow nothing. Both ask the same: whether a run lives, who takes an
-attempt over, and whether its launcher still has its job.
+and the harvest settle all such structures, but run and follow nothing. Both ask the same questions: whether a run is
+alive, who takes an attempt over, and whether its launcher still has its job.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from typing import Final
 from oact_dagster.attempts.attempt_folders import attempt_folders
 from oact_dagster.attempts.ending import LiveAttempt, ending_of, timed_out
 from oact_dagster.attempts.job_layout import JobLayout
-from oact_dagster.attempts.orca_version import of_the_ledgers_orca
+from oact_dagster.attempts.orca_version import check_orca_version
 from oact_dagster.attempts.output_verdict import silence
 from oact_dagster.attempts.verdict import Evidence
 from oact_dagster.errors import LauncherError
@@ -42,32 +42,32 @@ from oact_dagster.settings.launcher_kinds import on_this_machine
 from oact_dagster.settings.retry import RetrySettings
 
 CANCEL_WAIT_S: Final = 60.0
-"""How long a cancelled job may take to end before it is left for the next time, s."""
+"""How long a cancelled job may take to end before it is left for the next update, s."""
 
 GRACE_S: Final = 300.0
-"""A job that its scheduler does not know counts as gone only so long after the last sign of it, s."""
+"""Time since the last sign of life after which a job unknown to its scheduler counts as gone, s."""
 
 RUN_IS_GONE: Final = JobState(Phase.ENDED, "the run that started it is gone")
 
 _EXAMPLES: Final = 5
 _UNKNOWN: Final = JobState(Phase.UNKNOWN)
 _SIGNS: Final = (ATTEMPT_FILE, START_FILE, OUTPUT_FILE, EXIT_FILE)
-_HELD: Final = "its job was cancelled: it is held until `oact release`, or a run that names it"
+HELD: Final = "it is held until `oact release`, or a run that names it"
 
 LauncherOf = Callable[[str], Launcher | None]
-"""The launcher of a kind, or None where none of this kind can be asked here."""
+"""Returns the launcher of a kind, or None if none of this kind can be asked here."""
 
 
 def split_by_life(
     ledger: LedgerReader, attempts: Iterable[AttemptRecord], now: float, own_batch: str = ""
 ) -> tuple[list[AttemptRecord], list[AttemptRecord]]:
-    """Split open attempts into those of runs that are gone and those of runs that live.
+    """Split open attempts into those of dead runs and those of live runs.
 
     Args:
-        ledger: that has them.
-        attempts: to split.
+        ledger: The ledger.
+        attempts: Attempts to split.
         now: Unix time, s.
-        own_batch: whose attempts count as left: it asks since it knows nothing of them.
+        own_batch: A batch whose attempts count as left, since it does not know of them itself.
     """
     lives: dict[str, bool] = {own_batch: False}
     gone: list[AttemptRecord] = []
@@ -81,16 +81,16 @@ def split_by_life(
 
 @dataclass(frozen=True, slots=True)
 class LeftAttempt:
-    """An attempt that was taken over from a run that is gone."""
+    """An attempt taken over from a dead run."""
 
     attempt: AttemptRecord
     live: LiveAttempt
 
     @property
     def may_have_run(self) -> bool:
-        """Whether anything of it may have been started, where it has no job.
+        """Whether anything of it may have started, provided that it has no job now.
 
-        What a process of this machine has not written by now, it never wrote; the files of a node may not be seen yet.
+        The files of another node may not be visible here yet; those of a process on this machine are.
         """
         elsewhere = not on_this_machine(self.attempt.launcher)
         return (self.attempt.state is AttemptState.RUNNING and elsewhere) or has_run(self.live.folder)
@@ -99,18 +99,17 @@ class LeftAttempt:
 def left_attempts(
     ledger: LedgerReader, layout: JobLayout, attempts: Sequence[AttemptRecord]
 ) -> list[LeftAttempt]:
-    """The attempts with their structures, and with where their files are now.
+    """Return the attempts with their structures and the folders where their files are now.
 
     Args:
-        ledger: that has them.
-        layout: where job folders are that the ledger does not name.
-        attempts: which ones.
+        ledger: The ledger.
+        layout: Layout of job folders that the ledger does not name.
+        attempts: Attempts taken over from dead runs.
     """
     structures = ledger.structures.of([one.orig_index for one in attempts])
     found = []
     for one in attempts:
         job_dir = Path(one.job_dir) if one.job_dir else layout.folder(one.orig_index, one.structure_id)
-        # Its folder, or what that was renamed to when a later attempt began.
         folder = next(iter(attempt_folders(job_dir, one.number, one.token)), job_dir)
         live = LiveAttempt(structures[one.orig_index], one.token, folder, one.scheduler_job_id or one.token)
         live.was_running = one.state is AttemptState.RUNNING
@@ -120,26 +119,26 @@ def left_attempts(
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """Attempts by what their launcher knows of their jobs."""
+    """Attempts of dead runs, sorted by what their launcher knows of their jobs."""
 
     known: list[LeftAttempt] = field(default_factory=list)
-    """It has their jobs, which can be followed."""
+    """Attempts whose jobs the launcher still has, to be followed."""
     ended: list[LeftAttempt] = field(default_factory=list)
-    """They have no job any more, and may have run: they are to be judged."""
+    """Attempts without a job that may have run, to be judged."""
     unbegun: list[LeftAttempt] = field(default_factory=list)
-    """They have no job, and nothing of them was started: they can be given back."""
+    """Attempts without a job that never started, to be given back."""
 
     def sort(self, without_job: Iterable[LeftAttempt]) -> None:
-        """Take in attempts of which nothing runs any more."""
+        """Add attempts of which nothing runs any more."""
         for one in without_job:
             (self.ended if one.may_have_run else self.unbegun).append(one)
 
 
 def adopt(launcher: Launcher, left: Sequence[LeftAttempt]) -> Adopted:
-    """Find the jobs of attempts again; of those without one nothing runs afterwards.
+    """Find the jobs of attempts again. Afterwards, nothing runs of the attempts without a job.
 
     Raises:
-        LauncherError: the scheduler cannot be asked; nothing is known, and nothing has changed.
+        LauncherError: The scheduler cannot be asked; nothing has changed.
     """
     job_ids = launcher.adopt(
         [
@@ -156,12 +155,12 @@ def adopt(launcher: Launcher, left: Sequence[LeftAttempt]) -> Adopted:
 
 @dataclass(slots=True)
 class UpdateNote:
-    """Why structures stay as they are."""
+    """Why some structures stay as they are."""
 
     text: str
     count: int = 0
     examples: list[int] = field(default_factory=list)
-    """``id`` in the table ``structures`` of the first ones."""
+    """``id`` of the first ones in the table ``structures``."""
 
 
 @dataclass(slots=True)
@@ -170,18 +169,18 @@ class UpdateReport:
 
     looked_at: int = 0
     changed: Counter[str] = field(default_factory=Counter)
-    """Structures by what they are now: completed, failed, timeout, or to_run (lost, cancelled, never begun)."""
+    """Structures by new status: completed, failed, timeout, or to_run (lost, cancelled, never begun)."""
     followed: int = 0
-    """Left to a batch that lives."""
+    """Structures left to a live batch."""
     notes: dict[str, UpdateNote] = field(default_factory=dict)
 
     @property
     def still_running(self) -> int:
-        """Structures that are running after it."""
+        """Structures still running after the update."""
         return self.looked_at - self.changed.total()
 
     def note(self, text: str, structure_id: int) -> None:
-        """Say why a structure stays as it is."""
+        """Note why a structure stays as it is."""
         note = self.notes.setdefault(text, UpdateNote(text))
         note.count += 1
         if len(note.examples) < _EXAMPLES:
@@ -189,19 +188,19 @@ class UpdateReport:
 
 
 class Settlement:
-    """Settles what runs that are gone have left, and runs and follows nothing.
+    """Settles the attempts that dead runs have left, without running or following any.
 
-    It owns what it judges by a batch of its own, so that no run judges the same at the same time. Nothing is decided
-    for want of evidence: without any, a structure stays ``running``, with a note.
+    It takes the attempts over into a batch of its own, so that no run judges them at the same time. A structure
+    without any evidence stays ``running``, with a note.
 
     Args:
-        ledger: open for writing.
-        layout: where job folders are that the ledger does not name.
-        launcher_of: gives the launcher that can be asked of attempts of a kind: the scheduler's side of the evidence.
-        silence_limit_s: an output without an end that has not changed for so long is a timeout, s.
-        retry: how long failed structures rest.
-        clock: Unix time, s.
-        report: of what is found and done.
+        ledger: Ledger, open for writing.
+        layout: Layout of job folders that the ledger does not name.
+        launcher_of: Returns the launcher that can be asked about attempts of a kind.
+        silence_limit_s: Time without a change after which an output without an end is a timeout, s.
+        retry: Settings that say how long failed structures rest.
+        clock: Returns Unix time, s.
+        report: Takes what is found and done.
     """
 
     def __init__(
@@ -225,10 +224,10 @@ class Settlement:
         self._batch_is_open = False
         self._launchers: dict[str, Launcher | None] = {}
         self._cancelled: dict[str, LiveAttempt] = {}
-        """Those whose jobs the scheduler calls cancelled, by their tokens."""
+        """Attempts whose jobs were cancelled according to the scheduler, by token."""
 
     def close(self) -> None:
-        """Let go of launchers and of the batch."""
+        """Close the launchers and the batch."""
         for launcher in self._launchers.values():
             if launcher is not None:
                 launcher.close()
@@ -236,10 +235,10 @@ class Settlement:
             self._ledger.close_batch(self._batch_id, self._clock())
 
     def settle(self, attempts: Iterable[AttemptRecord]) -> None:
-        """Settle open attempts; what a run that lives has is left to it.
+        """Settle open attempts, except those of live runs.
 
         Raises:
-            LedgerError: the ledger cannot be written.
+            LedgerError: The ledger cannot be written.
         """
         gone, living = split_by_life(self._ledger, attempts, self._clock())
         taken = [attempt for attempt in gone if self._take(attempt)]
@@ -273,7 +272,7 @@ class Settlement:
             yield from self._ask(kind, unsaid)
 
     def _ended_from_outside(self, kind: str, left: Sequence[LeftAttempt]) -> Iterator[Ending]:
-        """Judge those that were told to stop: whether by the user or for want of a node only the scheduler knows."""
+        """Judge attempts that were told to stop. Only the scheduler knows whether the user or a lost node did it."""
         launcher = self._launcher(kind)
         said: dict[str, JobState] = {}
         if launcher is not None and launcher.jobs_outlive_process:
@@ -285,27 +284,29 @@ class Settlement:
             yield self._ending(one, state if state.phase is Phase.ENDED else RUN_IS_GONE)
 
     def _ask(self, kind: str, left: Sequence[LeftAttempt]) -> Iterator[Ending]:
-        """Ask the scheduler of attempts whose payload has left no record."""
+        """Ask the scheduler about attempts whose payload has left no record."""
         launcher = self._launcher(kind)
         if launcher is None:
-            why = f"no launcher of kind {kind} can be asked here (campaign.yaml names it): it stays running"
-            yield from self._by_their_word(left, why)
+            why = f"no launcher of kind {kind} can be asked here (see launcher.kind in campaign.yaml): it stays running"
+            yield from self._judge_by_output(left, why)
             return
         try:
             found = adopt(launcher, left)
             states = launcher.states([one.live.job_id for one in found.known])
         except LauncherError as error:
-            yield from self._by_their_word(left, f"the scheduler cannot be asked ({error}): it stays running")
+            yield from self._judge_by_output(
+                left, f"the scheduler cannot be asked ({error}): it stays running"
+            )
             return
         told = "; ".join(launcher.notes())
         said: list[LeftAttempt] = []
         unsaid: list[LeftAttempt] = []
         for one in found.known:
             waits = states.get(one.live.job_id, _UNKNOWN).phase is Phase.QUEUED
-            # What has begun cannot wait in the queue: the scheduler has said nothing of it.
+            # An attempt that has begun cannot be queued, so the scheduler's answer does not count.
             (unsaid if waits and has_run(one.live.folder) else said).append(one)
-        why = f"the scheduler says nothing of its job{f' ({told})' if told else ''}: it stays running"
-        yield from self._by_their_word(unsaid, why)
+        why = f"the scheduler says nothing about its job{f' ({told})' if told else ''}: it stays running"
+        yield from self._judge_by_output(unsaid, why)
         yield from self._still_known(launcher, said, states)
         for one in found.ended:
             yield self._ending(one, RUN_IS_GONE)
@@ -317,8 +318,8 @@ class Settlement:
                 given = self._ledger.give_back([one.live.token], also_running=True)
                 self._report.changed[str(Status.TO_RUN)] += len(given)
 
-    def _by_their_word(self, left: Iterable[LeftAttempt], why: str) -> Iterator[Ending]:
-        """Judge those whose own output says how they ended; the others stay as they are."""
+    def _judge_by_output(self, left: Iterable[LeftAttempt], why: str) -> Iterator[Ending]:
+        """Judge attempts whose own output says how they ended, and leave the others as they are."""
         for one in left:
             if Evidence(one.live.token, None, read_output(one.live.folder), RUN_IS_GONE).speaks:
                 yield self._ending(one, RUN_IS_GONE)
@@ -328,7 +329,7 @@ class Settlement:
     def _still_known(
         self, launcher: Launcher, left: Sequence[LeftAttempt], states: Mapping[str, JobState]
     ) -> Iterator[Ending]:
-        """Of attempts whose job the scheduler has, judge those that ended, and end those that are silent."""
+        """Judge attempts known to the scheduler whose jobs have ended, and end those that are silent."""
         self._ledger.mark_submitted({one.live.token: one.live.job_id for one in left}, self._clock())
         state_of = {one.live.token: states.get(one.live.job_id, _UNKNOWN) for one in left}
         begun = [token for token, state in state_of.items() if state.phase is Phase.RUNNING]
@@ -339,16 +340,16 @@ class Settlement:
             if state.phase is Phase.ENDED or (state.phase is Phase.UNKNOWN and self._is_old(folder)):
                 yield self._ending(one, state)
             elif state.phase is Phase.UNKNOWN:
-                # That it is not in the queue decides nothing by itself.
+                # Absence from the queue alone proves nothing.
                 why = "its scheduler does not know its job any more: it stays running for now"
-                yield from self._by_their_word([one], why)
+                yield from self._judge_by_output([one], why)
             elif state.phase is Phase.RUNNING:
                 quiet = silent_for_s(folder, now=self._clock())
                 if quiet is not None and quiet >= self._silence_limit_s:
                     silent.append((one, quiet))
         if not silent:
             return
-        # First cancelled, then marked: a job that runs on would write into the next attempt's budget of the node.
+        # Cancel first, then record: a job that still runs would compete with the next attempt.
         job_ids = [one.live.job_id for one, _ in silent]
         launcher.cancel(job_ids)
         after = _wait_for_end(launcher, job_ids)
@@ -357,7 +358,7 @@ class Settlement:
             if state.phase in (Phase.ENDED, Phase.UNKNOWN):
                 yield timed_out(self._ending(one, state), silence(quiet))
             else:
-                why = "is silent, was cancelled and has not ended yet: update again"
+                why = "it is silent and was cancelled, but has not ended yet: update again"
                 self._report.note(why, one.attempt.structure_id)
 
     def _launcher(self, kind: str) -> Launcher | None:
@@ -373,7 +374,7 @@ class Settlement:
         if state.cause is Cause.CANCELLED:
             self._cancelled[one.live.token] = one.live
         ending = ending_of(one.live, state, 1, self._retry, cancelled=False, now=self._clock())
-        return of_the_ledgers_orca(self._ledger, ending)
+        return check_orca_version(self._ledger, ending)
 
     def _record(self, endings: Sequence[Ending]) -> None:
         recorded = self._ledger.record(endings) if endings else set()
@@ -384,7 +385,7 @@ class Settlement:
                 if ending.outcome is Outcome.CANCELLED and ending.token in self._cancelled:
                     structure = self._cancelled[ending.token].structure
                     self._ledger.hold([structure.orig_index])
-                    self._report.note(_HELD, structure.id)
+                    self._report.note(f"its job was cancelled: {HELD}", structure.id)
 
 
 def _wait_for_end(launcher: Launcher, job_ids: Sequence[str]) -> dict[str, JobState]:
@@ -399,7 +400,7 @@ def _wait_for_end(launcher: Launcher, job_ids: Sequence[str]) -> dict[str, JobSt
 
 
 def last_sign(folder: Path) -> float | None:
-    """When an attempt's files changed last; Unix time, s. None where there are none."""
+    """Return when an attempt's files last changed, Unix time, s; None if there are none."""
     seen = []
     for name in _SIGNS:
         with contextlib.suppress(OSError):

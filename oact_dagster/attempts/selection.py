@@ -1,4 +1,4 @@
-"""Which structures a run is asked for: by number, or by status."""
+"""Selection of the structures that a run is asked for, by number or by status."""
 
 import re
 from collections.abc import Sequence
@@ -17,30 +17,30 @@ BY_STATUS: Final[dict[str, tuple[Status, ...]]] = {
     "timeout": (Status.TIMEOUT,),
     "unfinished": (Status.TO_RUN, Status.READY, Status.RUNNING, Status.FAILED, Status.TIMEOUT),
 }
-"""The words that select structures by their status."""
+"""Words that select structures by their status."""
 
 _NAMED: Final = (Status.TO_RUN, Status.FAILED, Status.TIMEOUT)
-"""What a structure that is named may be, to be run."""
+"""Statuses in which a structure selected by number is run."""
 
 BY_NEED: Final[dict[str, tuple[Status, ...]]] = {
     "feed": (Status.TO_RUN, Status.READY),
     "retry": (Status.FAILED, Status.TIMEOUT),
 }
-"""The words of the sensors: the run itself takes the next structures that are due, up to its limit."""
+"""Words of the sensors, with which the run itself takes the next due structures, up to its limit."""
 
 STALE: Final = "stale"
-"""The word that selects completed structures whose input was made with other settings than the campaign's."""
+"""Word that selects completed structures whose input was made with settings other than the campaign's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which structures a user asks for, in words."""
+    """The structures that a user asks for."""
 
     select: str = "to_run"
-    """``to_run``, ``failed``, ``timeout``, ``unfinished``, ``stale``, numbers such as ``0-9,15``, or what the sensors
-    ask for: ``feed``, ``retry``."""
+    """``to_run``, ``failed``, ``timeout``, ``unfinished``, ``stale``, numbers such as ``0-9,15``, or a word of the
+    sensors: ``feed``, ``retry``."""
     limit: int | None = None
-    """At most so many structures, the most urgent first."""
+    """Largest number of structures, the most urgent first."""
     ignore_budget: bool = False
     """See :class:`BatchRequest`."""
     take_over: bool = False
@@ -48,7 +48,7 @@ class Selection:
 
     @property
     def whole(self) -> bool:
-        """Whether all structures of some statuses are asked for, and not a few that were named."""
+        """Whether it selects all structures of some statuses."""
         return self.select.strip() in BY_STATUS and self.limit is None
 
 
@@ -58,39 +58,39 @@ class BatchRequest:
 
     orig_indices: Sequence[int]
     statuses: tuple[Status, ...] = _NAMED
-    """A structure that has another status when it is claimed is not run."""
+    """A structure with another status at the time of the claim is not run."""
     named: bool = True
-    """The user named the structures: held ones are released, and each gets a word on what became of it."""
+    """The user selected the structures by number: held ones are released."""
     ignore_budget: bool = False
-    """Run also what has used up its budget of failures or losses."""
+    """Also run structures that have used up their budget of failures or losses."""
     take_over: bool = False
-    """Take the ledger from another host that has not shown itself for some time."""
+    """Take the ledger over from another host that has shown no sign of life for some time."""
     supply: int = 0
-    """The batch takes the next structures with these statuses that are due, up to so many. Those that another run takes
-    meanwhile are left to it without a word."""
+    """Take up to this many due structures with these statuses. Structures that another run claims meanwhile are left
+    to it, without an event."""
     follow: bool = True
-    """Follow each structure to its end. Otherwise jobs are left to their scheduler as soon as it has them; what it
-    does not take now is given back, and what another run owns is left to that run."""
+    """Follow each structure to its end. Otherwise leave jobs to their scheduler, give back those it does not accept
+    now, and leave structures of other runs to those runs."""
 
 
 def parse_indices(text: str) -> list[int]:
-    """Read ``0-9,15``: numbers and ranges, in the order given, without repeats.
+    """Read numbers and ranges such as ``0-9,15``, in the given order without repeats.
 
     Raises:
-        SelectionError: anything else.
+        SelectionError: The text is anything else.
     """
     found: dict[int, None] = {}
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
         if match is None:
             raise SelectionError(
-                f"{part.strip()!r} is no number or range of structures; write for example 0-9,15"
+                f"{part.strip()!r} is not a structure number or range; write for example 0-9,15"
             )
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
             raise SelectionError(f"{part.strip()!r} runs backwards; write {last}-{first}")
         if last - first >= 10_000_000:
-            raise SelectionError(f"{part.strip()!r} is longer than any campaign")
+            raise SelectionError(f"{part.strip()!r} is too long; a range holds at most 10,000,000 structures")
         found.update(dict.fromkeys(range(first, last + 1)))
     return list(found)
 
@@ -98,13 +98,8 @@ def parse_indices(text: str) -> list[int]:
 def resolve(campaign: Campaign, ledger: LedgerReader, wanted: Selection) -> BatchRequest:
     """Turn a selection into a request.
 
-    Args:
-        campaign: its settings.
-        ledger: of the campaign.
-        wanted: what the user asks for.
-
     Raises:
-        SelectionError: the selection cannot be read, or names structures that the ledger does not have.
+        SelectionError: The selection cannot be read, or names structures that the ledger does not have.
     """
     limit = wanted.limit
     if limit is not None and limit < 1:
@@ -142,15 +137,15 @@ def _named(ledger: LedgerReader, word: str) -> list[int]:
 
 
 def known_structures(ledger: LedgerReader, orig_indices: Sequence[int], where: str = "") -> None:
-    """Make sure that a ledger has the structures that the user names.
+    """Check that a ledger has the structures that the user names.
 
     Args:
-        ledger: of the campaign.
-        orig_indices: of the structures.
-        where: they are named, for the message.
+        ledger: The ledger.
+        orig_indices: ``orig_index`` of the structures.
+        where: Beginning of the message, which says where they are named.
 
     Raises:
-        SelectionError: it does not have some of them.
+        SelectionError: The ledger lacks some of them.
     """
     known = ledger.structures.of(orig_indices)
     unknown = [index for index in orig_indices if index not in known]

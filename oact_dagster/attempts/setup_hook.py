@@ -1,4 +1,4 @@
-"""A user's own function that adds files to each new job folder: the setting ``setup_func``."""
+"""The setting ``setup_func``: a user's own function that adds files to each new job folder."""
 
 import hashlib
 import importlib.util
@@ -14,18 +14,15 @@ from oact_dagster.ledger.states import JobRecord
 from oact_dagster.settings.campaign import Campaign
 
 SetupFunc = Callable[[Path, JobRecord], Any]
-"""Called with the new folder and the structure; a string that it returns counts in the input's data version."""
+"""Called with the new folder and the structure; a returned string becomes part of the input's data version."""
 
 
 def load_setup_func(campaign: Campaign) -> SetupFunc | None:
-    """Import the function that ``setup_func`` names; modules beside ``campaign.yaml`` are found, too.
-
-    Returns:
-        The function, or None where the campaign names none.
+    """Import the function that ``setup_func`` names, or return None; modules beside ``campaign.yaml`` are found too.
 
     Raises:
-        CampaignError: there is no such module or function, importing it raised, or the function cannot be called with
-            a folder and a record.
+        CampaignError: The module or function does not exist, importing it raised, or the function cannot be called
+            with a folder and a record.
     """
     if campaign.setup_func is None:
         return None
@@ -41,7 +38,7 @@ def load_setup_func(campaign: Campaign) -> SetupFunc | None:
             f" {campaign.file.name}, or install it"
         ) from None
     except Exception as error:
-        raise CampaignError(f"{where}: cannot be imported: {_told(error)}") from None
+        raise CampaignError(f"{where}: cannot be imported: {_one_line(error)}") from None
     function = getattr(module, name, None)
     if not callable(function):
         raise CampaignError(f"{where}: {module_name} has no function {name}")
@@ -50,45 +47,41 @@ def load_setup_func(campaign: Campaign) -> SetupFunc | None:
 
 
 def _check_arguments(function: Callable[..., Any], where: str) -> None:
-    """Look whether a function can be called as each job folder calls it, without calling it.
+    """Check that a function accepts two arguments, without calling it.
 
     Raises:
-        CampaignError: it cannot.
+        CampaignError: It does not.
     """
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
-        return  # one that is not written in Python may not say
+        return  # a function that is not written in Python may have no signature
     try:
         signature.bind(None, None)
     except TypeError:
         raise CampaignError(
-            f"{where}: takes {signature}; it is called with two arguments, the job folder and the job's record:"
-            f" def {getattr(function, '__name__', 'add_files')}(job_dir, job_record)"
+            f"{where}: takes {signature}, but it is called with two arguments, the job folder and the job's record;"
+            f" write def {getattr(function, '__name__', 'add_files')}(job_dir, job_record)"
         ) from None
 
 
 def run_setup(function: SetupFunc, folder: Path, record: JobRecord, guarded: Mapping[str, str]) -> str | None:
-    """Call a user's function.
+    """Call a user's function, and return the string that it returned, or None.
 
     Args:
-        function: takes the folder and the record.
-        folder: the new job folder. It has not its final name yet (``record.job_dir`` is that), so that a folder
-            with the final name is whole.
-        record: of the structure.
-        guarded: files of the folder with their content that the function must leave as they are.
-
-    Returns:
-        What counts in the data version: the string that it returned, or None.
+        function: The user's function.
+        folder: The new job folder, still under a temporary name; the final one is ``record.job_dir``.
+        record: Record of the structure.
+        guarded: Content by name of the files that the function must not change.
 
     Raises:
-        SetupError: it raised, or changed a guarded file.
+        SetupError: The function raised, or changed a guarded file.
     """
     try:
         returned = function(folder, record)
     except (Exception, SystemExit) as error:
-        # The folder by the name that it will have: the other one is of this attempt only.
-        told = _told(error).replace(str(folder), record.job_dir or str(folder))
+        # Show the folder's final name instead of its temporary one.
+        told = _one_line(error).replace(str(folder), record.job_dir or str(folder))
         raise SetupError(f"setup_func: {told}") from error
     for name, text in guarded.items():
         try:
@@ -97,21 +90,21 @@ def run_setup(function: SetupFunc, folder: Path, record: JobRecord, guarded: Map
             unchanged = False
         if not unchanged:
             raise SetupError(
-                f"setup_func changed {name}, which must stay as it was written; lines of your own for the input are"
-                " orca.extra_lines"
+                f"setup_func changed {name}, which must stay as it was written; put lines of your own for the input"
+                " into orca.extra_lines"
             )
     return returned if isinstance(returned, str) else None
 
 
-def _told(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _load(name: str, folder: Path) -> ModuleType:
-    """Import a module, from the campaign's folder where it is there."""
+    """Import a module, from the campaign's folder if it is there."""
     if str(folder) not in sys.path:
-        # At the end: what is beside a campaign hides nothing that is installed. Left there for what the user's
-        # function itself imports when it is called.
+        # At the end, so that files beside a campaign hide no installed module. It stays there for imports that the
+        # user's function makes when it is called.
         sys.path.append(str(folder))
     file = folder.joinpath(*name.split(".")).with_suffix(".py")
     if not file.is_file():

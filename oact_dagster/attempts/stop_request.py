@@ -1,4 +1,4 @@
-"""How a run is asked to stop: by a signal, or by whoever runs it."""
+"""Requests to stop a run, by a signal or by the program that runs it."""
 
 import signal
 import threading
@@ -13,21 +13,21 @@ ASK_EVERY_S: Final = 5.0
 
 
 class StopLevel(IntEnum):
-    """How urgently. Jobs of a scheduler go on at either level, unless ``StopRequest.hold`` says to cancel them."""
+    """How urgently to stop. Jobs of a scheduler go on at either level, unless ``StopRequest.hold`` is set."""
 
     NONE = 0
     FINISH = 1
-    """Start nothing more; what runs gets the grace time, then ends."""
+    """Start nothing more; end running calculations after the grace time."""
     NOW = 2
-    """End what runs now."""
+    """End running calculations now."""
 
 
 class StopRequest:
-    """Set by a signal handler or another thread, looked at by the batch.
+    """Set by a signal handler or another thread, and checked by the batch.
 
     Args:
-        ask: called by the batch, and never in a signal handler, every few seconds and before it acts on a request
-            for the first time; it may raise the level.
+        ask: May raise the level. The batch calls it every few seconds and before it first acts on a request, but
+            never in a signal handler.
     """
 
     def __init__(self, ask: Callable[[], None] | None = None) -> None:
@@ -36,16 +36,16 @@ class StopRequest:
         self._asked_since = False
         self.level = StopLevel.NONE
         self.hold = False
-        """The user has terminated the run: jobs in a queue are cancelled, too, and structures given back are held, so
-        that nothing starts them again by itself."""
+        """The user has terminated the run: queued jobs are cancelled too, and structures given back are held so that
+        nothing starts them again automatically."""
 
     def raise_to(self, level: StopLevel, *, hold: bool = False) -> None:
-        """Ask for at least this level."""
+        """Raise the request to at least this level."""
         self.level = max(self.level, level)
         self.hold = self.hold or hold
 
     def look(self) -> StopLevel:
-        """The level, after :class:`StopRequest`'s ``ask`` had its say."""
+        """Call ``ask`` if it is time, and return the level."""
         wanted = self.level is not StopLevel.NONE and not self._asked_since
         if self.ask is not None and (wanted or time.monotonic() - self._last_asked >= ASK_EVERY_S):
             self._last_asked = time.monotonic()
@@ -56,9 +56,9 @@ class StopRequest:
 
 @contextmanager
 def signals_stop(stop: StopRequest) -> Iterator[None]:
-    """Let SIGINT and SIGTERM ask for a stop instead of raising: first to finish, again to end now.
+    """Let SIGINT and SIGTERM request a stop instead of raising: the first to finish, the next to end now.
 
-    Outside the main thread, where Python delivers no signals, nothing changes.
+    Does nothing outside the main thread, where Python delivers no signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

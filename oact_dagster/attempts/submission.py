@@ -1,7 +1,7 @@
-"""Handing some structures to a scheduler, or running them on this node, without a Dagster instance.
+"""Submission of structures to a scheduler, or running them on this node, without a Dagster instance.
 
-What ``oact submit`` and the scripts on the programmatic API share: which structures, through which settings, and what
-became of it. How they are run is :mod:`oact_dagster.attempts.batch`, as with everything else.
+``oact submit`` and the programmatic API share this. The structures themselves run through
+:mod:`oact_dagster.attempts.batch`.
 """
 
 import os
@@ -31,7 +31,7 @@ from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
 
 WITHOUT_LIMIT: Final = 10**9
-"""``retry.max_failures`` where nobody has set a budget."""
+"""``retry.max_failures`` if no budget is set."""
 
 READY: Final = (Status.TO_RUN, Status.READY)
 _LOOKED_AT: Final = 500
@@ -46,15 +46,15 @@ def node_settings(
     conda_base: str | None = None,
     ld_library_path: str | None = None,
 ) -> dict[str, Any]:
-    """The settings ``launcher`` of a run of several calculations at once on this node; None leaves one as it is.
+    """Return the settings ``launcher`` that run several calculations at once on this node; None leaves out a setting.
 
     Args:
-        max_workers: calculations at once.
-        cores_per_worker: cores of each.
-        timeout_s: time limit of one calculation, s.
-        conda_env: conda environment that the workers activate.
-        conda_base: where conda is installed.
-        ld_library_path: put before what is there.
+        max_workers: Calculations at once.
+        cores_per_worker: Cores of each calculation.
+        timeout_s: Time limit of one calculation, s.
+        conda_env: Conda environment that the workers activate.
+        conda_base: Folder where conda is installed.
+        ld_library_path: Folders put in front of ``LD_LIBRARY_PATH``.
     """
     environment = {}
     if ld_library_path is not None:
@@ -81,23 +81,28 @@ def choose(
     max_losses: int,
     randomize: bool,
 ) -> list[int]:
-    """``orig_index`` of structures that are to be run: not held, and within their budgets.
+    """Return ``orig_index`` of structures to run that are neither held nor over their budgets.
 
     Args:
-        ledger: open.
-        count: at most so many.
-        max_failures: those that have failed as often are left out.
-        max_losses: likewise for lost attempts.
-        randomize: any of them; otherwise the most urgent first, in the order of the CSV.
+        ledger: The ledger.
+        count: Largest number of structures.
+        max_failures: Leave out structures with this many failures.
+        max_losses: Leave out structures with this many lost attempts.
+        randomize: Choose at random; otherwise the most urgent first, in the order of the CSV.
     """
-    candidates = iter(_shuffled(ledger.queue.select(READY)) if randomize else ledger.queue.most_urgent(READY))
+    if randomize:
+        shuffled = ledger.queue.select(READY)
+        random.shuffle(shuffled)
+        candidates = iter(shuffled)
+    else:
+        candidates = iter(ledger.queue.most_urgent(READY))
     chosen: list[int] = []
     while len(chosen) < count and (some := list(islice(candidates, max(count, _LOOKED_AT)))):
         known, live = ledger.structures.of(some), ledger.history.open_attempts(some)
         chosen += [
             index
             for index in some
-            # A status that was set by hand does not end the attempt that runs.
+            # A status set by hand does not end the running attempt.
             if index not in live
             and known[index].fail_count < max_failures
             and known[index].loss_count < max_losses
@@ -105,23 +110,18 @@ def choose(
     return chosen[:count]
 
 
-def _shuffled(indices: list[int]) -> list[int]:
-    random.shuffle(indices)
-    return indices
-
-
 @dataclass(slots=True)
 class Submitted:
-    """What became of structures that were to be submitted."""
+    """Outcome of a submission."""
 
     begun: dict[int, int] = field(default_factory=dict)
-    """Those that a scheduler has, or that were run: their ``id`` by ``orig_index``."""
+    """Structures that a scheduler has or that were run: their ``id`` by ``orig_index``."""
     job_ids: list[str] = field(default_factory=list)
-    """The scheduler's ids of their jobs, where those have not ended yet."""
+    """The scheduler's ids of their jobs that have not ended yet."""
     how_to_cancel: str = ""
-    """The command by which these jobs are ended."""
+    """Command that ends these jobs."""
     stopped: bool = False
-    """The user asked for a stop."""
+    """Whether the user asked for a stop."""
     problem: LauncherError | None = None
     """Why nothing more was submitted."""
 
@@ -135,22 +135,22 @@ def submit_structures(
     take_over: bool = False,
     watch: Callable[[Event], None] | None = None,
 ) -> Submitted:
-    """Submit structures, and return when a scheduler has them, or follow them to their end.
+    """Submit structures, and return as soon as a scheduler has them, or once all have ended.
 
-    Ctrl+C and SIGTERM do not raise: what a scheduler has is left to it, and all else is given back.
+    Ctrl+C and SIGTERM do not raise: jobs of a scheduler go on, and all other structures are given back.
 
     Args:
-        campaign: the settings.
-        ledger: open for writing.
-        orig_indices: which structures.
-        follow: return when all have ended.
-        take_over: take the ledger from another host that died while it had it.
-        watch: told of each event.
+        campaign: The settings.
+        ledger: Ledger, open for writing.
+        orig_indices: The structures.
+        follow: Return only when all have ended.
+        take_over: Take the ledger over from another host that died while it was the writer.
+        watch: Called with each event.
 
     Raises:
-        CampaignError: there is no such function as ``setup_func`` names.
-        EngineError: the engine is not there.
-        LedgerError: the ledger cannot be written, or its results are of another level of theory.
+        CampaignError: The function named by ``setup_func`` does not exist.
+        EngineError: The engine cannot be run.
+        LedgerError: The ledger cannot be written, or its results have another level of theory.
     """
     done = Submitted()
     if not orig_indices:
@@ -168,10 +168,10 @@ def submit_structures(
                     watch(event)
         except LauncherError as error:
             done.problem = error
-    # A batch that breaks off stops what it has, too.
+    # After a problem, the stop level does not say that the user asked for a stop.
     done.stopped = done.problem is None and stop.level is not StopLevel.NONE
     now = ledger.structures.of(list(written))
-    # A scheduler that is full takes some only; the others were given back.
+    # A full scheduler accepts only some of them; the others were given back.
     done.begun = {index: id for index, id in written.items() if follow or now[index].status not in READY}
     live = ledger.history.open_attempts(list(done.begun))
     done.job_ids = [one.scheduler_job_id for one in live.values() if one.scheduler_job_id is not None]
@@ -182,7 +182,7 @@ def submit_structures(
 
 @dataclass(frozen=True, slots=True)
 class Previewed:
-    """A structure whose folder was written to be looked at, or why it was not."""
+    """A structure whose folder was written for inspection, or the reason why it was not."""
 
     orig_index: int
     structure_id: int
@@ -196,25 +196,29 @@ def preview(
     orig_indices: Sequence[int],
     setup: SetupFunc | None = None,
 ) -> Iterator[Previewed]:
-    """Write the folders and scripts of structures as a submit would; nothing runs, and no status changes.
+    """Write the folders and scripts of structures as a submit would, without running or changing anything else.
 
-    A folder in which something has run is renamed first, as before a new attempt. The scheduler need not be there.
+    A folder in which something has run is renamed first, as before a new attempt. No scheduler is needed.
 
     Args:
-        campaign: the settings.
-        ledger: open.
-        orig_indices: which structures.
-        setup: in place of what ``setup_func`` names.
+        campaign: The settings.
+        ledger: The ledger.
+        orig_indices: The structures.
+        setup: Function to use instead of the one named by ``setup_func``.
 
     Raises:
-        CampaignError: there is no such function as ``setup_func`` names.
-        LedgerError: the ledger's results are of another level of theory.
-        OSError: a folder cannot be written.
+        CampaignError: The function named by ``setup_func`` does not exist.
+        LedgerError: The ledger's results have another level of theory.
+        OSError: A folder cannot be written.
     """
     check_level_of_theory(ledger, campaign.level_of_theory())
     layout = JobLayout.of(campaign, ledger)
     writer = FolderWriter(campaign, layout, setup or load_setup_func(campaign))
-    engine, settings_hash = _engine_or_name(campaign), campaign.settings_hash()
+    try:
+        engine = find_engine(campaign)
+    except EngineError:
+        engine = Engine([campaign.orca.command], "")  # it may exist on the nodes only
+    settings_hash = campaign.settings_hash()
     attempts, records = ledger.history.attempts_of(orig_indices), ledger.structures.of(orig_indices)
     for index in orig_indices:
         record = records[index]
@@ -228,14 +232,6 @@ def preview(
             yield Previewed(index, record.id, None, str(error))
 
 
-def _engine_or_name(campaign: Campaign) -> Engine:
-    """The engine; one that is not on this machine may be on the nodes, and keeps its name."""
-    try:
-        return find_engine(campaign)
-    except EngineError:
-        return Engine([campaign.orca.command], "")
-
-
 def room_for(campaign: Campaign, counts: Mapping[Status, int], wanted: int) -> int:
-    """How many structures can be submitted so that no more than ``max_in_flight`` of the ledger run."""
+    """Return how many of the wanted structures can be submitted within ``max_in_flight``."""
     return max(0, min(wanted, campaign.max_in_flight - counts.get(Status.RUNNING, 0)))

@@ -1,4 +1,4 @@
-"""From claims to jobs: folders are written, and handed to the launcher."""
+"""The submitter of a batch: turns claims into job folders and submits those to the launcher."""
 
 import os
 import time
@@ -8,64 +8,53 @@ from typing import Final
 
 from oact_dagster.attempts.attempt_folders import may_be_run_by_hand
 from oact_dagster.attempts.batch_state import BatchState
-from oact_dagster.attempts.by_hand import make_it_the_attempts, ran_by_hand
+from oact_dagster.attempts.by_hand import result_by_hand, write_attempt_file
 from oact_dagster.attempts.disk_estimate import Sizes
 from oact_dagster.attempts.ending import LiveAttempt
-from oact_dagster.attempts.events import (
-    Event,
-    InputWritten,
-    Note,
-    NotRun,
-)
+from oact_dagster.attempts.events import Event, InputWritten, Note, NotRun
 from oact_dagster.attempts.full_disk import no_space_in
 from oact_dagster.attempts.monitor import Monitor
 from oact_dagster.attempts.next_attempt import AVOID
-from oact_dagster.attempts.orca_version import of_the_ledgers_orca
+from oact_dagster.attempts.orca_version import check_orca_version
 from oact_dagster.attempts.planner import AttemptPlanner
 from oact_dagster.errors import InputRefused, LauncherError, SetupError
 from oact_dagster.feed.bad_hosts import bad_hosts
 from oact_dagster.launchers.packing import expected_cost
-from oact_dagster.ledger.states import (
-    Claim,
-    Ending,
-    Outcome,
-    Preparation,
-    StructureRecord,
-)
+from oact_dagster.ledger.states import Claim, Ending, Outcome, Preparation, StructureRecord
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.schedulers.jobs import Job
 from oact_dagster.text import pluralise
 
 PROGRESS_LINES_PER_S: Final = 5.0
-"""Lines about running calculations in the log of a run, at most: each is an event in Dagster's storage."""
+"""Largest rate of progress lines in the log of a run: each is an event in Dagster's storage."""
 BY_HAND_REST_S: Final = 600.0
-"""How long a structure that somebody runs by hand is left alone by what takes structures by itself, s."""
+"""How long a structure submitted by hand is not taken automatically, s."""
 LOOK_FOR_BAD_HOSTS_S: Final = 60.0
-"""How often a batch looks for hosts that are to be left out, s."""
+"""Time between two looks for hosts to leave out, s."""
 
 
 class Submitter:
     """Prepares attempts and submits them.
 
     Args:
-        batch: whose they are.
-        plans: what they are to be.
-        following: records those that could not be prepared, or were run by hand.
+        batch: The state of the batch.
+        planner: Knows what each attempt runs.
+        monitor: Records attempts that could not be prepared or were run by hand.
     """
 
-    def __init__(self, batch: BatchState, plans: AttemptPlanner, following: Monitor) -> None:
+    def __init__(self, batch: BatchState, planner: AttemptPlanner, monitor: Monitor) -> None:
         self._batch = batch
-        self._plans = plans
-        self._following = following
+        self._planner = planner
+        self._monitor = monitor
         self._sizes = Sizes(batch.campaign)
         self._bad_hosts: tuple[str, ...] = ()
         self._next_hosts = 0.0
 
     def submit(self, claims: Sequence[Claim]) -> Iterator[Event]:
-        """Write the folders of claims that are ours, and hand over what is prepared."""
+        """Write the folders of claims and submit them."""
         batch = self._batch
-        claims = yield from self._take_by_hand(claims)
-        claims = yield from self._leave_to_hands(claims)
+        claims = yield from self._record_by_hand(claims)
+        claims = yield from self._skip_submitted_by_hand(claims)
         parameters = batch.messages.parameters() if batch.messages is not None else {}
         progress_s = self._progress_s(len(claims))
         ready: list[Claim] = []
@@ -79,7 +68,7 @@ class Submitter:
                 continue
             try:
                 made = batch.writer.attempt(
-                    claim, self._plans.coming(claim), batch.engine, parameters, progress_s
+                    claim, self._planner.coming(claim), batch.engine, parameters, progress_s
                 )
             except (ValueError, OSError, SetupError) as error:
                 if (full := no_space_in(error)) is not None:
@@ -98,7 +87,7 @@ class Submitter:
                 )
             )
         if batch.broken is not None:
-            # On a full disk what could be written could not be run either.
+            # On a full disk, the folders that could be written could not run either.
             given = batch.ledger.give_back([one.token for one in (*ready, *unwritten)])
             yield from batch.given_back(given, batch.broken)
             ready, prepared, events = [], [], []
@@ -108,20 +97,16 @@ class Submitter:
             batch.waiting[claim.token] = (self._job(made, claim.structure), live)
         yield from self.hand_over()
         yield from events
-        yield from self._following.record(unprepared)
+        yield from self._monitor.record(unprepared)
 
-    def _take_by_hand(self, claims: Sequence[Claim]) -> Generator[Event, None, list[Claim]]:
-        """Record what somebody has computed by hand of structures that were never tried.
-
-        Returns:
-            The claims that are left to run.
-        """
+    def _record_by_hand(self, claims: Sequence[Claim]) -> Generator[Event, None, list[Claim]]:
+        """Record results computed by hand for structures that were never tried, and return the other claims."""
         left: list[Claim] = []
         prepared: list[Preparation] = []
         endings: list[Ending] = []
         not_taken: dict[str, list[int]] = {}
         for claim in claims:
-            found = self._by_hand(claim) if claim.attempt == 1 else None
+            found = self._result_by_hand(claim) if claim.attempt == 1 else None
             if found is None or isinstance(found, str):
                 left.append(claim)
                 if found is not None:
@@ -135,9 +120,8 @@ class Submitter:
             )
         for reason, indices in not_taken.items():
             yield Note(
-                f"the folder of {pluralise(len(indices), 'structure')} (first: {indices[0]}) holds an output that ended"
-                f" normally and is not taken: {reason}. It is kept beside the new folder, and the structure is"
-                " computed",
+                f"the folder of {pluralise(len(indices), 'structure')} (first: {indices[0]}) holds a normally ended"
+                f" output that is not used: {reason}. It is kept beside the new folder, and the structure is computed",
                 warning=True,
             )
         if endings:
@@ -145,17 +129,14 @@ class Submitter:
                 f"{pluralise(len(endings), 'structure')} had been run by hand: the results are recorded"
             )
             self._batch.ledger.mark_prepared(prepared)
-            yield from self._following.record(endings)
+            yield from self._monitor.record(endings)
         return left
 
-    def _leave_to_hands(self, claims: Sequence[Claim]) -> Generator[Event, None, Sequence[Claim]]:
-        """Give back structures whose folder's own script somebody has submitted: that job waits or runs.
-
-        Returns:
-            The claims that are left to run.
+    def _skip_submitted_by_hand(self, claims: Sequence[Claim]) -> Generator[Event, None, Sequence[Claim]]:
+        """Give back structures with a queued or running job submitted by hand, and return the other claims.
 
         Raises:
-            LauncherError: the scheduler does not answer.
+            LauncherError: The scheduler does not answer.
         """
         batch = self._batch
         folders = {claim.token: self._folder_of(claim) for claim in claims}
@@ -169,8 +150,8 @@ class Submitter:
             if claim.token in theirs:
                 yield NotRun(
                     claim.structure.orig_index,
-                    f"it was submitted by hand ({batch.launcher.kind} job {theirs[claim.token]}), and is not submitted"
-                    " a second time; a run after that job's end records its result",
+                    f"it was submitted by hand ({batch.launcher.kind} job {theirs[claim.token]}) and is not submitted"
+                    " again; a run after the end of that job records its result",
                 )
         return [claim for claim in claims if claim.token not in theirs]
 
@@ -178,25 +159,25 @@ class Submitter:
         structure = claim.structure
         return self._batch.layout.folder(structure.orig_index, structure.id, structure.job_dir)
 
-    def _by_hand(self, claim: Claim) -> tuple[Preparation, Ending] | str | None:
+    def _result_by_hand(self, claim: Claim) -> tuple[Preparation, Ending] | str | None:
         batch = self._batch
         structure = claim.structure
         try:
-            found = ran_by_hand(batch.campaign, claim, self._folder_of(claim), batch.engine, batch.clock())
-            # What the user's own function had put beside it then, nobody knows.
+            found = result_by_hand(batch.campaign, claim, self._folder_of(claim), batch.engine, batch.clock())
             if found is None or isinstance(found, str):
                 return found
+            # Nobody knows which files of setup_func the calculation had.
             if batch.writer.setup_of(structure) is not None:
                 return None
-            if of_the_ledgers_orca(batch.ledger, found[1]) is not found[1]:
+            if check_orca_version(batch.ledger, found[1]) is not found[1]:
                 return None
-            make_it_the_attempts(claim, found[0], batch.engine)
+            write_attempt_file(claim, found[0], batch.engine)
         except (ValueError, OSError, SetupError):
-            return None  # what is wrong is said when it is run
+            return None  # the error is reported when the structure is run
         return found
 
     def _progress_s(self, claimed: int) -> float:
-        """Time between two messages of a calculation, s; 0 for none."""
+        """Return the time between two progress messages of a calculation, s; 0 for none."""
         batch = self._batch
         interval = batch.campaign.launcher.progress_interval_s
         if interval is None or batch.messages is None:
@@ -225,14 +206,14 @@ class Submitter:
         return expected_cost(size.basis_functions, size.spins, opt=self._batch.campaign.orca.opt)
 
     def look_for_bad_hosts(self) -> None:
-        """See now and then on which hosts nothing more is to run."""
+        """Update the hosts to avoid, at most once per ``LOOK_FOR_BAD_HOSTS_S``."""
         batch = self._batch
         if time.monotonic() >= self._next_hosts:
             self._next_hosts = time.monotonic() + LOOK_FOR_BAD_HOSTS_S
             self._bad_hosts = tuple(bad_hosts(batch.campaign, batch.ledger, batch.clock()))
 
     def hand_over(self) -> Iterator[Event]:
-        """Submit what is prepared; what the launcher does not take yet stays here and is handed over again."""
+        """Submit prepared attempts. Those that the launcher does not accept yet wait for the next call."""
         batch = self._batch
         if not batch.waiting:
             return
@@ -256,23 +237,23 @@ class Submitter:
             told = "; ".join(dict.fromkeys(answer.refused.values()))
             reason = f"{batch.launcher.kind} refused its job: {told}"
             if not answer.taken and not batch.live:
-                # It would refuse the others, too.
+                # It would refuse the others too.
                 batch.broken = f"{reason}; nothing more was started"
             yield from batch.given_back(given, reason)
 
     def give_back_untaken(self) -> Iterator[Event]:
-        """Of a batch that follows nothing: wait neither for room in a queue nor for other runs."""
+        """For a batch that does not follow: give back what the launcher does not accept, and leave other runs alone."""
         batch = self._batch
         for index in batch.others:
             yield NotRun(index, "another run has it", owned=True)
         batch.others.clear()
-        # Those of which it is not known whether they have a job stay until the scheduler has said.
+        # Attempts that may have a job stay until the scheduler has answered.
         certain = batch.launcher.withdraw(list(batch.waiting))
         if not certain:
             return
         for token in certain:
             del batch.waiting[token]
-        reason = f"{batch.launcher.kind} does not take its job now"
+        reason = f"{batch.launcher.kind} does not accept its job now"
         yield from batch.given_back(batch.ledger.give_back([*certain]), reason)
         yield from (NotRun(index, reason) for index in batch.pending)
         batch.pending.clear()
@@ -289,6 +270,6 @@ class Submitter:
         return Ending(claim.token, Outcome.FAILED, self._batch.clock(), kind, message, elapsed=0.0)
 
     def _where(self, error: OSError, token: str) -> Path:
-        """What could not be written: the folder of the job folders in place of a name that is one attempt's."""
+        """Return the path that could not be written, or its parent if the name belongs to one attempt only."""
         named = Path(os.fsdecode(error.filename)) if error.filename else self._batch.campaign.jobs_dir
         return next((path.parent for path in (named, *named.parents) if token in path.name), named)

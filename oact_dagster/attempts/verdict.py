@@ -1,7 +1,7 @@
-"""The verdict on an attempt: what its payload, its output and the scheduler say, taken together.
+"""The verdict on an attempt, from its payload's record, its output and the scheduler's word together.
 
-No single one decides: a job that left the queue may run on, a killed one may exit with 0, an output may be
-another attempt's, and a normal end may be that of a failed optimisation.
+None of them alone decides: a job that left the queue may still run, a killed one may exit with 0, an output may belong
+to another attempt, and an optimisation may end normally without having converged.
 """
 
 from collections.abc import Callable
@@ -17,22 +17,21 @@ from oact_dagster.schedulers.jobs import Cause, JobState
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that is known of an attempt whose job has ended."""
+    """Everything known of an attempt whose job has ended."""
 
     token: str
     record: ExitRecord | None
-    """The payload's ``exit.json``; None when it wrote none."""
+    """The payload's ``exit.json``, if it wrote one."""
     output: Output
     job: JobState
     cancelled: bool = False
-    """We ended it on the user's order."""
+    """Whether we ended it because the user asked for a stop."""
     began: bool = True
-    """Its payload has begun."""
+    """Whether its payload has begun."""
     errors: str = ""
-    """The last line that the engine wrote to its standard error, where it ended badly."""
-
+    """Last line of the engine's standard error, if the engine ended with an error."""
     found_no_space: bool = False
-    """There is no record, and it never began for want of space on the disk of its folder."""
+    """Whether it has no record because it could not begin on a full disk."""
 
     @property
     def own_output(self) -> bool:
@@ -54,20 +53,20 @@ class Evidence:
 
     @property
     def ended_by_itself(self) -> bool:
-        """Whether the engine ended before its job was ended, and said why."""
+        """Whether the engine ended before its job was ended, and its output says how."""
         stopped = self.record is not None and self.record.how is How.STOPPED
         failure = self.output.termination.failure_class
         unclear = failure is not None and failure.facts.also_when_stopped
         return self.own_output and not unclear and not stopped
 
     def ended_by(self, *causes: Cause) -> bool:
-        """Whether the job was ended for one of these causes, and not the engine by itself before."""
+        """Whether one of these causes ended the job before the engine ended by itself."""
         return self.job.cause in causes and not self.ended_by_itself
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of an attempt."""
+    """Outcome of an attempt."""
 
     outcome: Outcome
     failure_class: FailureClass | None
@@ -76,7 +75,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class VerdictRule:
-    """One row of the table: when it holds, and what follows."""
+    """One row of the table: a condition and the verdict that follows."""
 
     when: Callable[[Evidence], bool]
     then: Callable[[Evidence], Verdict]
@@ -132,7 +131,7 @@ def _lost_with_node(evidence: Evidence) -> Verdict:
 
 
 def _node_failed_first(evidence: Evidence) -> Verdict:
-    # Nothing was computed: it counts against none of the structure's budgets, and it counts for the node.
+    # Nothing was computed, so this counts against the node and none of the structure's budgets.
     return Verdict(
         Outcome.CANCELLED, FailureClass.LOST, f"its node failed before it began ({evidence.job.final})"
     )
@@ -142,7 +141,7 @@ def _not_started(evidence: Evidence) -> Verdict:
     what, reason = "its job", evidence.job.reason
     if evidence.record is not None:
         what, reason = "the engine", evidence.record.reason
-    # No fault of the structure: it counts against none of its budgets.
+    # Not the structure's fault, so it counts against none of its budgets.
     return Verdict(Outcome.CANCELLED, FailureClass.NOT_STARTED, f"{what} could not be started: {reason}")
 
 
@@ -163,7 +162,7 @@ def _cut_short(evidence: Evidence) -> Verdict:
 
 
 def _found_no_space(evidence: Evidence) -> Verdict:
-    # No fault of the structure, and nothing was computed: it counts against none of its budgets.
+    # Not the structure's fault, so it counts against none of its budgets.
     return Verdict(
         Outcome.CANCELLED,
         FailureClass.DISK_FULL,
@@ -211,7 +210,7 @@ TABLE: Final[tuple[VerdictRule, ...]] = (
 
 
 def judge(evidence: Evidence) -> Verdict:
-    """What became of an attempt, by :data:`TABLE`."""
+    """Return the verdict of the first row of :data:`TABLE` that holds."""
     for rule in TABLE:
         if rule.when(evidence):
             return rule.then(evidence)

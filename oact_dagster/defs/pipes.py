@@ -129,7 +129,7 @@ def _size(file: Path) -> int:
 
 
 class BatchPipes:
-    """The Pipes session of a batch, as :class:`oact_dagster.attempts.message_channel.MessageChannel` wants it."""
+    """The Pipes session of a batch, as :class:`oact_dagster.attempts.batch_state.MessageChannel` wants it."""
 
     def __init__(self, session: PipesSession, reader: BatchMessageReader) -> None:
         self._parameters = dict(session.get_bootstrap_env_vars())

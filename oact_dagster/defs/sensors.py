@@ -18,7 +18,7 @@ from oact_dagster.defs.missing_materializations import missing_materializations
 from oact_dagster.defs.requests import ask_for, ask_for_summary, not_claimed_yet, under_way
 from oact_dagster.errors import CampaignError, OactError
 from oact_dagster.feed.decisions import Decision, decide_feed, decide_retry
-from oact_dagster.feed.notices import tell
+from oact_dagster.feed.notices import send_news
 from oact_dagster.intake.csv_stamp import TAKEN_IN, csv_stamp, is_taken_in, why_refused
 from oact_dagster.intake.identity import check_identity
 from oact_dagster.ledger.connection import LedgerError
@@ -169,7 +169,7 @@ def _asking(
                 kinds = (_FEED, _RETRY) if campaign.launcher.on_this_machine else (kind,)
                 runs = len(under_way(context.instance, campaign, kinds))
                 decision = decide(campaign, ledger, requested, runs=runs)
-                undelivered = tell(campaign, ledger, decision)
+                undelivered = send_news(campaign, ledger, decision)
                 summary = ask_for_summary(context.instance, campaign, ledger)
         except _UNUSABLE as why:
             return dg.SkipReason(str(why))

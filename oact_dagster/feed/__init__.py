@@ -1,1 +1,1 @@
-"""What a campaign that runs itself begins next: pauses, hosts that are left out, and notices."""
+"""Decisions of a self-running campaign: what it begins next, pauses, hosts to avoid, and notices."""

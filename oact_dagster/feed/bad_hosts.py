@@ -1,4 +1,4 @@
-"""Hosts on which structures of a campaign are not run any more, until somebody lets them in again."""
+"""Bad hosts: a campaign runs no structures on them until the user lets them in again."""
 
 import socket
 import time
@@ -15,34 +15,31 @@ from oact_dagster.settings.campaign import Campaign
 @dataclass(frozen=True, slots=True)
 class _Hosts:
     out: Mapping[str, int] = field(default_factory=dict)
-    """How many structures were lost or crashed on each host when it was left out."""
+    """Bad hosts, each with the structures lost or crashed on it when it was left out."""
     let_in: Mapping[str, int] = field(default_factory=dict)
-    """Up to which attempt (a number, as in the ledger) what happened on a host says nothing any more."""
+    """Hosts let in again, each with the last attempt in the ledger that does not count against it."""
 
 
 BAD_HOSTS: Final = Document("bad_hosts", _Hosts, _Hosts())
 
 
 def left_out(ledger: LedgerReader) -> dict[str, int]:
-    """Hosts that are left out, with the structures that were lost or crashed on each until then."""
+    """Return the hosts that are left out, with the structures lost or crashed on each until then."""
     return dict(BAD_HOSTS.read(ledger).out)
 
 
 def can_leave_out(campaign: Campaign) -> bool:
-    """Whether calculations can be kept away from a host."""
+    """Return whether the launcher can keep calculations away from a host."""
     return campaign.launcher.kind_facts.avoids_hosts
 
 
 def bad_hosts(campaign: Campaign, ledger: Ledger, now: float | None = None) -> dict[str, int]:
-    """Hosts that are left out from now on: those that were before, and those on which something went wrong since.
+    """Leave out hosts that have become bad, and return all hosts left out as :func:`left_out` does.
 
     Args:
-        campaign: its settings.
-        ledger: of the campaign.
+        campaign: The settings.
+        ledger: Ledger, open for writing.
         now: Unix time, s.
-
-    Returns:
-        Each with the structures that were lost or crashed on it until it was left out.
     """
     at = time.time() if now is None else now
     hosts = BAD_HOSTS.read(ledger)
@@ -59,14 +56,11 @@ def bad_hosts(campaign: Campaign, ledger: Ledger, now: float | None = None) -> d
 
 
 def let_in(ledger: Ledger, host: str) -> bool:
-    """Run structures on a host again; what happened there until now is not counted against it any more.
+    """Run structures on a host again, without counting its earlier failures, and return whether it was left out.
 
     Args:
-        ledger: of the campaign.
-        host: its name, with or without its domain.
-
-    Returns:
-        Whether it was left out.
+        ledger: Ledger, open for writing.
+        host: Name of the host, with or without its domain.
     """
     name = _short(host)
     was_out = False
@@ -84,7 +78,7 @@ def let_in(ledger: Ledger, host: str) -> bool:
 def _found(campaign: Campaign, ledger: LedgerReader, hosts: _Hosts, now: float) -> dict[str, int]:
     found = dict(ledger.health.bad_hosts(campaign.feed.bad_host_after, hosts.let_in, now=now))
     if can_leave_out(campaign):
-        # Of this one, which need not be a node, ledgers of before tell for attempts that never began.
+        # Older ledgers name this machine, which need not be a node, for attempts that never began.
         found.pop(_short(socket.gethostname()), None)
     return found
 

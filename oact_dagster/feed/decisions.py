@@ -1,7 +1,7 @@
-"""What a campaign that feeds itself begins next, and whether it should begin anything at all.
+"""Decisions of a self-running campaign: what to begin next, and whether to begin anything at all.
 
-The sensors ask, and ask runs for structures; the runs claim them. So nothing here is decided twice when two daemons ask
-at the same time: what a second run finds taken is not there for it.
+The sensors ask for a decision and then request runs; the runs claim the structures. Two daemons that ask at the same
+time do no harm, since the second run finds the structures taken.
 """
 
 import time
@@ -11,16 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from oact_dagster.feed.bad_hosts import bad_hosts
-from oact_dagster.feed.state import (
-    BUDGET,
-    DONE,
-    GO_ON,
-    PAUSED,
-    first_time,
-    no_longer,
-    pause,
-    read_feed_state,
-)
+from oact_dagster.feed.state import BUDGET, DONE, GO_ON, PAUSED, first_time, no_longer, pause, read_feed_state
 from oact_dagster.ledger.queue import Due
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import Outcome, Status
@@ -29,14 +20,14 @@ from oact_dagster.settings.campaign import Campaign
 from oact_dagster.text import pluralise
 
 MOST_REQUESTS: Final = 4
-"""Runs that are asked for at once: each costs the daemon a third of a second."""
+"""Largest number of runs requested at once: each costs the daemon a third of a second."""
 
 SMALL_RUNS: Final = 2
-"""While so many runs of a kind are under way, no run for a few more structures is asked for."""
+"""While this many runs of a kind are under way, no run is requested for only a few more structures."""
 
-_ASKED: Final = "all are asked for"
-_WAITS: Final = "too few for one more run as yet"
-_SHARED: Final = f"{SMALL_RUNS} runs share this machine already"
+_ASKED: Final = "all have been requested"
+_WAITS: Final = "too few for another run yet"
+_SHARED: Final = f"{SMALL_RUNS} runs already share this machine"
 _TO_RUN: Final = (Status.TO_RUN, Status.READY)
 _FAILED: Final = (Status.FAILED, Status.TIMEOUT)
 _FAILURES: Final = (Outcome.FAILED, Outcome.TIMEOUT)
@@ -44,42 +35,42 @@ _FAILURES: Final = (Outcome.FAILED, Outcome.TIMEOUT)
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to ask runs for."""
+    """What to request from runs."""
 
     said: str
-    """One line: what was seen, and what follows."""
+    """One line: what was found, and what follows."""
     limits: Sequence[int] = ()
-    """Structures of each run."""
+    """Structures of each run to request."""
     news: Sequence[str] = ()
-    """What is to be told to whoever does not watch, once."""
+    """Texts to send as notices, once."""
     kind: str = ""
-    """Of the news, as the feed's state has it; also where it was told before."""
+    """Kind of the notice in the feed's state, also if it was announced before."""
     text: str = ""
-    """Of the news, likewise."""
+    """Text of the notice, also if it was announced before."""
 
 
 def due_of(campaign: Campaign, now: float) -> Due:
-    """What makes a structure of a campaign ripe to be run."""
+    """Return the conditions under which a structure of a campaign is due."""
     return Due(now, campaign.retry.max_failures, campaign.retry.max_losses, campaign.retry_key())
 
 
 def decide_feed(
     campaign: Campaign, ledger: Ledger, requested: int, now: float | None = None, *, runs: int = 0
 ) -> Decision:
-    """Decide how many structures that have not failed are to be begun.
+    """Decide how many structures that have not failed to begin.
 
     Args:
-        campaign: its settings.
-        ledger: open for writing: a pause is kept there.
-        requested: structures that runs were asked for and have not claimed yet.
+        campaign: The settings.
+        ledger: Ledger, open for writing, since it keeps a pause.
+        requested: Structures requested from runs that have not claimed them yet.
         now: Unix time, s.
-        runs: of this kind that were asked for and have not ended.
+        runs: Requested runs of this kind that have not ended.
     """
     at = time.time() if now is None else now
     counts = ledger.figures.count_by_status()
     running, done = counts.get(Status.RUNNING, 0), counts.get(Status.COMPLETED, 0)
     hosts = bad_hosts(campaign, ledger, at)
-    seen = f"{done} of {sum(counts.values())} completed, {running} running, {requested} asked for"
+    seen = f"{done} of {sum(counts.values())} completed, {running} running, {requested} requested"
     seen += f", bad hosts: {', '.join(hosts)}" if hosts else ""
     unanswered = ledger.batches.unanswered(at)
     seen += f", {unanswered}" if unanswered else ""
@@ -87,8 +78,8 @@ def decide_feed(
     if left or running:
         no_longer(ledger, DONE)
     elif counts and not requested:
-        text = f"the campaign {campaign.name} is done: {what_came(campaign, ledger, counts)}"
-        return _told(ledger, DONE, text, f"{seen}: {text}")
+        text = f"the campaign {campaign.name} is done: {outcome_summary(campaign, ledger, counts)}"
+        return _stop(ledger, DONE, text, f"{seen}: {text}")
     stop = _safety(campaign, ledger, at)
     if stop is not None:
         return stop
@@ -105,20 +96,12 @@ def decide_feed(
 def decide_retry(
     campaign: Campaign, ledger: Ledger, requested: int, now: float | None = None, *, runs: int = 0
 ) -> Decision:
-    """Decide how many structures that failed are to be tried again.
-
-    Args:
-        campaign: its settings.
-        ledger: open for writing.
-        requested: structures that runs were asked for and have not claimed yet.
-        now: Unix time, s.
-        runs: of this kind that were asked for and have not ended.
-    """
+    """Decide how many failed structures to try again. The arguments are those of :func:`decide_feed`."""
     at = time.time() if now is None else now
     counts = ledger.figures.count_by_status()
     failed = sum(counts.get(status, 0) for status in _FAILED)
     due = ledger.queue.count_due(_FAILED, due_of(campaign, at))
-    held, ever = ledger.figures.count_held(_FAILED), ledger.queue.count_due(_FAILED, _whenever(campaign, at))
+    held, ever = ledger.figures.count_held(_FAILED), ledger.queue.count_due(_FAILED, _due_ever(campaign, at))
     seen = f"{failed} failed or timed out, {due} due, {failed - ever - held} set aside, {ever - due} resting"
     seen += f", {held} held" if held else ""
     if not ever:
@@ -135,20 +118,15 @@ def decide_retry(
 
 
 def why_stopped(campaign: Campaign, ledger: Ledger, now: float) -> tuple[str, str]:
-    """Why a campaign begins nothing now; one of which too much fails is paused by this.
-
-    Args:
-        campaign: its settings.
-        ledger: open for writing.
-        now: Unix time, s.
+    """Pause a campaign in which too many attempts fail, and return why it begins nothing now.
 
     Returns:
-        ``paused`` or ``budget``, and the reason in a line; two empty texts where it may go on.
+        ``paused`` or ``budget`` and the reason in one line, or two empty strings if it may go on.
     """
     state = read_feed_state(ledger)
     reason = state.paused
     if not reason and (failing := _failing(campaign, ledger, state.after, now)):
-        # Where nothing is left to begin there is nothing to keep from going wrong.
+        # If nothing is left to begin, a pause would protect nothing.
         reason = failing if count_left(campaign, ledger, now) else ""
         if reason:
             pause(ledger, reason)
@@ -163,22 +141,22 @@ def why_stopped(campaign: Campaign, ledger: Ledger, now: float) -> tuple[str, st
 
 
 def _safety(campaign: Campaign, ledger: Ledger, now: float) -> Decision | None:
-    """A decision to begin nothing, where that must be; None where something may be begun."""
+    """Return a decision to begin nothing because of a pause or the budget, or None."""
     kind, text = why_stopped(campaign, ledger, now)
     if kind != BUDGET:
         no_longer(ledger, BUDGET)
-    return _told(ledger, kind, text) if kind else None
+    return _stop(ledger, kind, text) if kind else None
 
 
 def _failing(campaign: Campaign, ledger: Ledger, after: int, now: float) -> str:
-    """Why a campaign had better pause: too many of its last attempts failed."""
+    """Return why a campaign should pause because too many of its last attempts failed; empty if not."""
     feed = campaign.feed
     least = min(feed.window, feed.trial) if feed.trial else feed.window
     rate = feed.pause_at_failure_rate
     opened, refused = ledger.health.last_refused(feed.window, after)
     if opened >= least and refused > rate * opened:
         return (
-            f"of {refused} of the last {pluralise(opened, 'attempt')} no input could be written"
+            f"no input could be written for {refused} of the last {pluralise(opened, 'attempt')}"
             f" (feed.pause_at_failure_rate {rate:g})"
         )
     last = ledger.health.last_ended(feed.window, after)
@@ -200,14 +178,14 @@ def _failing(campaign: Campaign, ledger: Ledger, after: int, now: float) -> str:
 
 
 def _left_of_trial(campaign: Campaign, ledger: Ledger, at_work: int) -> int | None:
-    """How many more structures the trial may begin; None when it is over."""
+    """Return how many more structures the trial may begin; None when it is over."""
     trial = campaign.feed.trial
     ended = len(ledger.health.last_ended(trial, read_feed_state(ledger).after)) if trial else 0
     return None if ended >= trial else max(0, trial - ended - at_work)
 
 
-def _whenever(campaign: Campaign, now: float) -> Due:
-    """What is ripe sooner or later: rests do not count."""
+def _due_ever(campaign: Campaign, now: float) -> Due:
+    """Return the conditions under which a structure is due sooner or later, without rests."""
     return replace(due_of(campaign, now), now=float(2**53))
 
 
@@ -222,14 +200,14 @@ def _ask_within_trial(
     requested: int,
     runs: int,
 ) -> Decision:
-    """Ask for as many of those that are due as there is room for, while a trial is on not for more than that.
+    """Request as many due structures as there is room for, and during a trial no more than its size.
 
-    A trial is on at the start, and after somebody has let a paused campaign go on: also what failed before is tried
-    again within it, so that a release too early costs few structures one of their attempts.
+    There is a trial at the start and after a pause. Retries count towards it too, so that a release too early costs
+    only a few structures an attempt.
     """
     room = campaign.max_in_flight - running - requested
     trial = _left_of_trial(campaign, ledger, running + requested)
-    full = "as many as may run at once"
+    full = "max_in_flight is reached"
     if trial is not None:
         if trial < room:
             full = "waiting for the trial"
@@ -245,39 +223,27 @@ def _ask_within_trial(
 
 
 def _limits(campaign: Campaign, structures: int, runs: int) -> list[int]:
-    """Structures of each run that is to be asked for.
+    """Return the number of structures of each run to request.
 
-    A run takes memory and one of a few places until its last structure has ended. Where some become due, or find room,
-    with each tick, runs for so few would soon have all places: they gather until it is worth while.
+    A run takes memory and one of a few places until its last structure has ended. If a few structures become due with
+    each tick, runs for them would soon fill all places, so they wait until there are enough for a run.
     """
     least = min(campaign.batch_size, campaign.max_in_flight // 10)
     if structures <= 0 or (structures < least and runs >= SMALL_RUNS):
         return []
-    # On one machine all share its cores: the second only fills them while the last structures of the first end.
+    # On one machine all runs share the cores: a second run only fills them while the first one finishes.
     most = max(0, SMALL_RUNS - runs) if campaign.launcher.on_this_machine else MOST_REQUESTS
     whole, rest = divmod(structures, campaign.batch_size)
     return ([campaign.batch_size] * whole + ([rest] if rest else []))[:most]
 
 
 def count_left(campaign: Campaign, ledger: LedgerReader, now: float) -> int:
-    """Structures that will be begun or tried again, sooner or later.
-
-    Args:
-        campaign: its settings.
-        ledger: of the campaign.
-        now: Unix time, s.
-    """
-    return ledger.queue.count_due((*_TO_RUN, *_FAILED), _whenever(campaign, now))
+    """Return the number of structures that will be begun or tried again sooner or later."""
+    return ledger.queue.count_due((*_TO_RUN, *_FAILED), _due_ever(campaign, now))
 
 
-def what_came(campaign: Campaign, ledger: LedgerReader, counts: Mapping[Status, int]) -> str:
-    """What became of the structures of a campaign that is done, in a line.
-
-    Args:
-        campaign: its settings.
-        ledger: of the campaign.
-        counts: structures by status.
-    """
+def outcome_summary(campaign: Campaign, ledger: LedgerReader, counts: Mapping[Status, int]) -> str:
+    """Return in one line what became of the structures of a finished campaign, from its counts by status."""
     held, held_failed = ledger.figures.count_held(_TO_RUN), ledger.figures.count_held(_FAILED)
     failed = sum(counts.get(status, 0) for status in _FAILED) - held_failed
     left = sum(counts.get(status, 0) for status in _TO_RUN) - held
@@ -288,7 +254,7 @@ def what_came(campaign: Campaign, ledger: LedgerReader, counts: Mapping[Status, 
     return ", ".join(parts)
 
 
-def _told(ledger: Ledger, kind: str, text: str, said: str | None = None) -> Decision:
-    """A decision to begin nothing, which whoever does not watch is told of once."""
+def _stop(ledger: Ledger, kind: str, text: str, said: str | None = None) -> Decision:
+    """Return a decision to begin nothing, with a notice if it was not announced before."""
     news = (text,) if first_time(ledger, kind) else ()
     return Decision(said or text, news=news, kind=kind, text=text)

@@ -1,8 +1,8 @@
-"""Telling whoever does not watch until it has arrived: after delays that grow, and not for ever.
+"""Notices: send news to the user until it has arrived, with growing delays and a limited number of tries.
 
-Which news is still on its way is in the ledger, so that a restart forgets nothing, and so that all sensors together try
-as often as one would. A try is noted before it is made: a command that delivers and then fails, or takes its process
-with it, is called a few times and not at every tick.
+The ledger keeps the news still on its way, so that a restart forgets nothing and all sensors together try as often as
+one would. Each try is recorded before it is made: a command that delivers and then fails, or kills its process, is
+called a few times only and not at every tick.
 """
 
 import time
@@ -18,70 +18,70 @@ from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
 
 MOST_TRIES: Final = 10
-"""The last one is made eight and a half hours after the first."""
+"""Largest number of tries on each channel; the last one is made eight and a half hours after the first."""
 
 FIRST_DELAY_S: Final = 60.0
-"""Between the first try and the second, s; twice as long after each of the others."""
+"""Delay between the first try and the second, s; it doubles with each further try."""
 
 
 @dataclass(frozen=True, slots=True)
 class _News:
-    """As the ledger keeps it, by its kind in the feed's state, as long as it is so."""
+    """News as the ledger keeps it by its kind, while the condition holds."""
 
     text: str
     left: tuple[str, ...]
-    """The ways by which it has not arrived."""
+    """Channels on which it has not arrived."""
     tries: int = 0
     tried_at: float = 0.0
     """Unix time, s."""
 
     @property
     def next_at(self) -> float:
-        """When it may be tried again; Unix time, s."""
+        """Unix time of the next try, s."""
         return self.tried_at + FIRST_DELAY_S * 2.0 ** (self.tries - 1) if self.tries else self.tried_at
 
     def is_due(self, at: float) -> bool:
-        # A clock that was set back is no reason to wait for longer.
+        # Do not wait longer after the clock was set back.
         return bool(self.left) and self.tries < MOST_TRIES and not self.tried_at <= at < self.next_at
 
 
 NEWS: Final[Document[Mapping[str, _News]]] = Document("news", dict[str, _News], {})
 
 
-def tell(campaign: Campaign, ledger: Ledger, decision: Decision, now: float | None = None) -> list[str]:
-    """Tell what a decision has for whoever does not watch, and try once more what has not arrived and is due.
+def send_news(campaign: Campaign, ledger: Ledger, decision: Decision, now: float | None = None) -> list[str]:
+    """Send the news of a decision, and retry earlier news that is due.
 
     Args:
-        campaign: its settings.
-        ledger: open for writing.
-        decision: of the feed or of the retries.
+        campaign: The settings.
+        ledger: Ledger, open for writing.
+        decision: Decision about the feed or the retries.
         now: Unix time, s.
 
     Returns:
-        What went wrong and when it is tried again, one line each: it stops nothing.
+        What went wrong and when it is tried again, one line each. Errors stop nothing.
     """
     at = time.time() if now is None else now
     if not campaign.notify.ways:
         return []
     wrong = []
-    for kind, news in _begun(campaign, ledger, decision, at).items():
+    for kind, news in _due_news(campaign, ledger, decision, at).items():
         for way in news.left:
             found = notify(campaign.notify.only(way), campaign.name, [news.text])
             if not found:
-                _note_arrived(ledger, kind, news.text, way)
+                _note_arrival(ledger, kind, news.text, way)
             wrong += [f"{line}; {_what_follows(news)}" for line in found]
     return wrong
 
 
 def _what_follows(news: _News) -> str:
     if news.tries >= MOST_TRIES:
-        return f"tried {MOST_TRIES} times: it is not tried again"
+        return f"tried {MOST_TRIES} times, giving up"
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(news.next_at))
-    return f"tried {news.tries} of {MOST_TRIES} times, again at {when}"
+    return f"tried {news.tries} of {MOST_TRIES} times, next try at {when}"
 
 
-def _begun(campaign: Campaign, ledger: Ledger, decision: Decision, at: float) -> dict[str, _News]:
-    """The news that is due, each with its try noted."""
+def _due_news(campaign: Campaign, ledger: Ledger, decision: Decision, at: float) -> dict[str, _News]:
+    """Return the news that is due, after recording a try for each."""
     due: dict[str, _News] = {}
 
     def change(kept: Mapping[str, _News]) -> Mapping[str, _News]:
@@ -92,7 +92,7 @@ def _begun(campaign: Campaign, ledger: Ledger, decision: Decision, at: float) ->
                 known[kind] = due[kind] = replace(news, tries=news.tries + 1, tried_at=at)
         return known
 
-    # Most ticks have nothing to tell, and need not lock the ledger to find that out.
+    # Most ticks have no news, and need not lock the ledger to find that out.
     kept = NEWS.read(ledger)
     if change(kept) != kept:
         NEWS.change(ledger, change)
@@ -102,12 +102,12 @@ def _begun(campaign: Campaign, ledger: Ledger, decision: Decision, at: float) ->
 def _with_new(
     kept: Mapping[str, _News], told: Collection[str], decision: Decision, ways: tuple[str, ...], at: float
 ) -> dict[str, _News]:
-    # What is not so any more need not arrive.
+    # News whose condition no longer holds need not arrive.
     known = {kind: news for kind, news in kept.items() if kind in told}
-    # News that is not known is new even if it was decided before: that tick died, or nobody was to be told then.
+    # Unknown news is new even if it was announced before: that tick died, or no channel was set then.
     if decision.kind and (decision.news or decision.kind not in known):
         same = known.get(decision.kind)
-        # Of two ticks at the same time the other may have been faster to tell it.
+        # Another tick at the same time may already have sent it.
         if same is None or same.text != decision.text or not 0 <= at - same.tried_at < FIRST_DELAY_S:
             known[decision.kind] = _News(decision.text, ways)
     return {
@@ -116,7 +116,7 @@ def _with_new(
     }
 
 
-def _note_arrived(ledger: Ledger, kind: str, text: str, way: str) -> None:
+def _note_arrival(ledger: Ledger, kind: str, text: str, way: str) -> None:
     def change(known: Mapping[str, _News]) -> Mapping[str, _News]:
         news = known.get(kind)
         if news is None or news.text != text:

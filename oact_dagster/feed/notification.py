@@ -1,4 +1,4 @@
-"""Telling whoever does not watch: by a command of the user's own, or a webhook."""
+"""The channels of notices: a command of the user's own, or a webhook."""
 
 import contextlib
 import http.client
@@ -14,19 +14,19 @@ from urllib.parse import urlsplit
 from oact_dagster.settings.notify import NotifySettings
 
 TIME_LIMIT_S: Final = 30.0
-"""For the command and the webhook, each: a tick waits for them, s."""
+"""Time limit of the command and of the webhook, each, s; a tick waits for them."""
 
 
 def notify(settings: NotifySettings, campaign: str, texts: Sequence[str]) -> list[str]:
-    """Tell texts, each by every way that is set.
+    """Send texts, each on every channel that is set.
 
     Args:
-        settings: the ways.
-        campaign: its name.
-        texts: one line each.
+        settings: The channels.
+        campaign: Name of the campaign.
+        texts: Texts of one line each.
 
     Returns:
-        What went wrong, one line each: it stops nothing.
+        What went wrong, one line each. Errors stop nothing.
     """
     wrong = []
     for text in texts:
@@ -55,7 +55,7 @@ def _by_command(command: Sequence[str], text: str) -> list[str]:
         try:
             out, err = process.communicate(f"{text}\n", TIME_LIMIT_S)
         except subprocess.TimeoutExpired:
-            # With all that it has started: any of them may keep its output open.
+            # Kill the whole process group, since any member may keep the output open.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             return [f"notify.command: {command[0]} took longer than {TIME_LIMIT_S:g} s"]
@@ -67,12 +67,12 @@ def _by_command(command: Sequence[str], text: str) -> list[str]:
 
 
 def _by_webhook(address: str, campaign: str, text: str) -> list[str]:
-    # Slack, Mattermost and others show the field text.
+    # Slack, Mattermost and others show the field "text".
     body = json.dumps({"text": text, "campaign": campaign}).encode()
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"}, method="POST")
     try:
         with urllib.request.urlopen(request, timeout=TIME_LIMIT_S):
             return []
     except (OSError, ValueError, http.client.HTTPException) as error:
-        # The rest of the address may be a secret: whoever knows it may post.
+        # Show only the host name: the full address is a secret with which anyone may post.
         return [f"notify.webhook: {urlsplit(address).hostname}: {error or type(error).__name__}"]

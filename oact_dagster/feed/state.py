@@ -1,4 +1,4 @@
-"""What a campaign that feeds itself must remember: that it is paused, and of what it has told."""
+"""State of a self-running campaign in the ledger: whether it is paused, and what it has announced."""
 
 from dataclasses import dataclass, replace
 from typing import Final
@@ -10,42 +10,38 @@ from oact_dagster.ledger.store import Ledger
 PAUSED: Final = "paused"
 BUDGET: Final = "budget"
 DONE: Final = "done"
-"""Of what may have been told."""
+"""Kinds of what may have been announced."""
 
 GO_ON: Final = "`oact release CAMPAIGN --feed` lets it go on"
 
 
 @dataclass(frozen=True, slots=True)
 class FeedState:
-    """As the ledger keeps it."""
+    """State of a campaign's feed as the ledger keeps it."""
 
     paused: str = ""
-    """Why nothing is begun until somebody lets it go on; empty where it may."""
+    """Why nothing is begun until the user lets it go on; empty if not paused."""
     after: int = 0
-    """Attempts up to this one say nothing any more: somebody has looked at them. A number, and no time: clocks jump."""
+    """Last attempt that no longer counts, since the user has looked at it. A number and not a time: clocks jump."""
     told: tuple[str, ...] = ()
-    """What was told to whoever does not watch, and still is so: ``paused``, ``budget``, ``done``."""
+    """Conditions that were announced and still hold: ``paused``, ``budget``, ``done``."""
 
 
 _STATE: Final = Document("feed", FeedState, FeedState())
 
 
 def read_feed_state(ledger: LedgerReader) -> FeedState:
-    """The state of a campaign's feed."""
+    """Read the state of a campaign's feed."""
     return _STATE.read(ledger)
 
 
 def pause(ledger: Ledger, reason: str) -> None:
-    """Begin nothing any more until somebody lets it go on, however the attempts to come turn out."""
+    """Begin nothing more until the user lets it go on. An earlier reason stays."""
     _STATE.change(ledger, lambda state: replace(state, paused=state.paused or reason))
 
 
 def let_go_on(ledger: Ledger) -> str:
-    """Let a paused campaign go on; what failed until now is not counted against it any more.
-
-    Returns:
-        Why it was paused; empty where it was not, and nothing has changed.
-    """
+    """Let a paused campaign go on, without counting earlier failures, and return why it was paused (empty: was not)."""
     before = FeedState()
 
     def change(state: FeedState) -> FeedState:
@@ -60,7 +56,7 @@ def let_go_on(ledger: Ledger) -> str:
 
 
 def first_time(ledger: Ledger, kind: str) -> bool:
-    """Whether something has not been told yet; from now on it has, whoever asks."""
+    """Return whether a condition has not been announced yet, and mark it as announced."""
     first = False
 
     def change(state: FeedState) -> FeedState:
@@ -73,7 +69,7 @@ def first_time(ledger: Ledger, kind: str) -> bool:
 
 
 def no_longer(ledger: Ledger, kind: str) -> None:
-    """Note that something that was told is not so any more: the next time it is told again."""
+    """Note that an announced condition no longer holds, so that it is announced again the next time."""
     if kind in read_feed_state(ledger).told:
         _STATE.change(ledger, lambda state: replace(state, told=_without(state, kind)))
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from oact_dagster.feed.bad_hosts import can_leave_out, left_out
-from oact_dagster.feed.decisions import count_left, due_of, what_came
+from oact_dagster.feed.decisions import count_left, due_of, outcome_summary
 from oact_dagster.feed.state import DONE, GO_ON, read_feed_state
 from oact_dagster.intake.csv_stamp import why_refused
 from oact_dagster.intake.identity import check_identity
@@ -127,7 +127,7 @@ def _done(campaign: Campaign, ledger: LedgerReader, now: float) -> str:
     counts = ledger.figures.count_by_status()
     if counts.get(Status.RUNNING) or count_left(campaign, ledger, now):
         return ""
-    return what_came(campaign, ledger, counts)
+    return outcome_summary(campaign, ledger, counts)
 
 
 def _refusal(campaign: Campaign, ledger: LedgerReader) -> str:

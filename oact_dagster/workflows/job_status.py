@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
-from oact_dagster.attempts.output_verdict import NORMAL, UNFINISHED, numbers_of, see_output, told
+from oact_dagster.attempts.output_verdict import NORMAL, UNFINISHED, failure_line, numbers_of, see_output
 from oact_dagster.ledger.states import Status
 from oact_dagster.orca.outputs.reader import read_output, read_termination
 from oact_dagster.orca.outputs.terminations import Termination
@@ -48,7 +48,7 @@ def parse_job_metrics(job_dir: str | Path, unzip: bool = False) -> dict[str, Any
     found |= {name: numbers[name] for name in ("max_forces", "scf_steps", "final_energy")}
     if output.termination is Termination.NORMAL:
         return found | {"success": True}
-    return found | {"error": told(read_termination(folder))}
+    return found | {"error": failure_line(read_termination(folder))}
 
 
 def update_job_status(

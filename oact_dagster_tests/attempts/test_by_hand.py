@@ -84,10 +84,10 @@ def test_a_result_of_another_input_is_computed_again(
     assert sorted(engine.runs) == [0, 0, 1, 1]
     told = [event.text for event in events if isinstance(event, Note)]
     for index, reason in enumerate(
-        ("its input is not the one that would be run", "it does not echo the input beside it")
+        ("its input differs from the one that would be run", "it does not echo the input in its folder")
     ):
         assert (
-            f"the folder of 1 structure (first: {index}) holds an output that ended normally and is not taken:"
+            f"the folder of 1 structure (first: {index}) holds a normally ended output that is not used:"
             f" {reason}. It is kept beside the new folder, and the structure is computed"
         ) in told
 

@@ -56,7 +56,7 @@ def test_a_silent_one_is_ended_as_timed_out_and_the_batch_goes_on(tmp_path: Path
             ledger.structures.of([index])[index].fail_count == 1
             and not ledger.structures.of([index])[index].held
         )
-    assert sum("; it is ended" in event.text for event in events if isinstance(event, Note)) == 2
+    assert sum("; ending it" in event.text for event in events if isinstance(event, Note)) == 2
 
 
 def test_a_queued_one_never_times_out(tmp_path: Path, engine: TestEngine) -> None:
@@ -103,7 +103,7 @@ def test_what_outlives_its_limit_and_is_quiet_is_overdue(tmp_path: Path, engine:
     live = LiveAttempt(ledger.structures.of([0])[0], attempt.token, folder, "job")
     begun = float(attempt.started_at or 0.0)
     assert overdue(live, 21600.0, begun + 100 + OUTLIVED_S - 1) == ""
-    assert overdue(live, 21600.0, begun + 101 + OUTLIVED_S) == "it has outlived its time limit"
+    assert overdue(live, 21600.0, begun + 101 + OUTLIVED_S) == "it has run past its time limit"
     os.utime(folder / "orca.out", (begun + 5000, begun + 5000))
     assert overdue(live, 21600.0, begun + 5001) == "", "its output still moves"
     assert "has not changed for 6.0 h" in overdue(live, 21600.0, begun + 5000 + 21600)

@@ -148,7 +148,9 @@ def test_what_cannot_be_exported_is_one_line(campaign: Campaign, tmp_path: Path)
     assert_one_line(oact("export", "none", **where), "none: no such file")
     assert_one_line(oact("export", campaign.ledger, **where), "is a ledger; give the campaign.yaml")
     assert_one_line(oact("export", campaign.file, "--structures", "7", **where), "--structures: 1 structure")
-    assert_one_line(oact("export", campaign.file, "--structures", "x", **where), "'x' is no number or range")
+    assert_one_line(
+        oact("export", campaign.file, "--structures", "x", **where), "'x' is not a structure number"
+    )
     assert_one_line(oact("export", campaign.file, "-o", "no/a.db", **where), "no: no such folder")
     (tmp_path / "new").mkdir()
     new = write_campaign(tmp_path / "new", 1, Path("orca"))

@@ -103,7 +103,7 @@ def test_what_was_asked_for_and_has_not_begun_is_not_asked_for_again(
             job, run_config=request.run_config, tags=request.tags, status=dg.DagsterRunStatus.NOT_STARTED
         )
     again, said = project.tick("feed")
-    assert limits(again) == [2] and "10 asked for" in said
+    assert limits(again) == [2] and "10 requested" in said
 
 
 def test_changed_settings_count_from_the_next_tick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +178,7 @@ def test_news_that_could_not_be_told_is_told_later(
     assert (
         len(
             re.findall(
-                r"No such file or directory.*; tried 1 of 10 times, again at 2", capfd.readouterr().err
+                r"No such file or directory.*; tried 1 of 10 times, next try at 2", capfd.readouterr().err
             )
         )
         == 1

@@ -67,7 +67,7 @@ def test_a_trial_of_20_and_then_the_rest(tmp_path: Path, engine: TestEngine) -> 
     carry_out(campaign, ledger, trial)
     rest = decide_feed(campaign, ledger, 0)
     assert rest.limits == [6]
-    assert rest.said == "20 of 26 completed, 0 running, 0 asked for, 6 due: 6 more in 1 run"
+    assert rest.said == "20 of 26 completed, 0 running, 0 requested, 6 due: 6 more in 1 run"
     carry_out(campaign, ledger, rest)
     assert sorted(engine.runs) == list(range(26))
     done = decide_feed(campaign, ledger, 0)
@@ -91,7 +91,8 @@ def test_many_failures_pause_it_until_it_is_released(tmp_path: Path, engine: Tes
         assert (again.limits, again.said, again.news) == ((), paused.said, ()), "and it is told once"
     waited = run(campaign, ledger, "feed", 8, "asked for before")
     assert not settled(waited) and any(
-        isinstance(event, Note) and "what runs goes on: the campaign test is paused: 6 of" in event.text
+        isinstance(event, Note)
+        and "running calculations go on: the campaign test is paused: 6 of" in event.text
         for event in waited
     )
     # Also what goes well meanwhile, run by hand, lets nothing go on.
@@ -290,7 +291,7 @@ def test_on_one_machine_two_runs_share_its_cores(tmp_path: Path, engine: TestEng
     assert decide_feed(campaign, ledger, 0).limits == [3, 3]
     assert decide_feed(campaign, ledger, 3, runs=1).limits == [3]
     waits = decide_feed(campaign, ledger, 6, runs=2)
-    assert waits.limits == () and waits.said.endswith("25 due: 2 runs share this machine already")
+    assert waits.limits == () and waits.said.endswith("25 due: 2 runs already share this machine")
 
 
 def test_held_resting_and_set_aside_structures(tmp_path: Path, engine: TestEngine) -> None:
@@ -360,7 +361,7 @@ def test_many_inputs_that_are_refused_pause_it(tmp_path: Path, engine: TestEngin
     campaign, ledger = with_francium(tmp_path, engine, *range(12))
     carry_out(campaign, ledger, decide_feed(campaign, ledger, 0))
     said = decide_feed(campaign, ledger, 0).said
-    assert "of 6 of the last 6 attempts no input could be written" in said
+    assert "no input could be written for 6 of the last 6 attempts" in said
 
 
 def test_failures_of_an_old_file_or_by_hand_are_none_of_the_campaigns(

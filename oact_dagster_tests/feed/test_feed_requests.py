@@ -19,7 +19,7 @@ def test_what_is_asked_for_is_not_asked_for_again(tmp_path: Path, engine: TestEn
     campaign, ledger = campaign_of(tmp_path, engine, 12, batch_size=10, feed={"trial": 0})
     assert decide_feed(campaign, ledger, 0).limits == [10, 2]
     asked = decide_feed(campaign, ledger, 12, runs=2)
-    assert asked.limits == () and asked.said.endswith("12 asked for, 12 due: all are asked for")
+    assert asked.limits == () and asked.said.endswith("12 requested, 12 due: all have been requested")
     assert decide_feed(campaign, ledger, 10, runs=1).limits == [2]
 
 
@@ -35,6 +35,6 @@ def test_a_few_at_a_time_gather_to_one_run(tmp_path: Path, engine: TestEngine) -
     launcher = campaign.launcher.model_copy(update={"kind": "slurm"})
     on_slurm = campaign.model_copy(update={"launcher": launcher})
     waits = decide_retry(on_slurm, ledger, 0, runs=2)
-    assert waits.limits == () and waits.said.endswith("too few for one more run as yet")
+    assert waits.limits == () and waits.said.endswith("too few for another run yet")
     run(campaign, ledger, "feed", 3, "second")
     assert decide_retry(on_slurm, ledger, 0, runs=2).limits == [10, 2]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from oact_dagster.feed.decisions import decide_feed, decide_retry
-from oact_dagster.feed.notices import FIRST_DELAY_S, MOST_TRIES, NEWS, tell
+from oact_dagster.feed.notices import FIRST_DELAY_S, MOST_TRIES, NEWS, send_news
 from oact_dagster.feed.state import let_go_on, pause
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign, load_campaign
@@ -57,7 +57,7 @@ def tick(campaign: Campaign, ledger: Ledger, at: float) -> list[str]:
     return [
         line
         for decide in (decide_feed, decide_retry)
-        for line in tell(campaign, ledger, decide(campaign, ledger, 0), at)
+        for line in send_news(campaign, ledger, decide(campaign, ledger, 0), at)
     ]
 
 
@@ -87,8 +87,8 @@ def test_a_command_that_delivers_and_fails_is_called_a_few_times_and_no_more(
     assert len(lines) == MOST_TRIES
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(T0 + FIRST_DELAY_S))
     assert lines[0].startswith("notify.command: /bin/sh ended with exit code 3")
-    assert lines[0].endswith(f"; tried 1 of 10 times, again at {when}")
-    assert lines[-1].endswith("; tried 10 times: it is not tried again")
+    assert lines[0].endswith(f"; tried 1 of 10 times, next try at {when}")
+    assert lines[-1].endswith("; tried 10 times, giving up")
 
 
 def test_it_arrives_by_a_later_try(paused: tuple[Campaign, Ledger], told: Told) -> None:
@@ -155,7 +155,7 @@ def test_only_the_way_that_failed_is_tried_again(
     campaign = campaign.model_copy(update={"notify": both})
     server.status = 503
     (line,) = tick(campaign, ledger, T0)
-    assert re.match(r"notify.webhook: 127.0.0.1: HTTP Error 503.*; tried 1 of 10 times, again at 20", line)
+    assert re.match(r"notify.webhook: 127.0.0.1: HTTP Error 503.*; tried 1 of 10 times, next try at 20", line)
     server.status = 200
     assert tick(campaign, ledger, T0 + 60) == []
     assert len(told.texts) == 1 and len(server.posts) == 2

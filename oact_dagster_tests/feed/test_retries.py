@@ -334,7 +334,7 @@ def test_a_stale_result_without_a_budget_says_why_it_stays(tmp_path: Path, engin
     trial.change(orca={"scf_maxiter": 300})
     events = trial.run(request=resolve(trial.campaign, trial.ledger, Selection("stale")))
     (note,) = (event for event in events if isinstance(event, Note))
-    assert note.warning and "structure 0 keeps its result of other settings" in note.text
+    assert note.warning and "structure 0 keeps its result from other settings" in note.text
     assert "--ignore-budget" in note.text and engine.runs == [0, 0]
     selection = Selection("stale", ignore_budget=True)
     trial.run(request=resolve(trial.campaign, trial.ledger, selection))

@@ -287,8 +287,8 @@ def test_a_job_submitted_by_hand_is_not_submitted_a_second_time(
     words = settled(list(batch(campaign, ledger, [0, 1, 2])))
     assert isinstance(words[0], NotRun)
     assert words[0].reason == (
-        f"it was submitted by hand (flux job {f58(waiting['id'])}), and is not submitted a second time; a run after"
-        " that job's end records its result"
+        f"it was submitted by hand (flux job {f58(waiting['id'])}) and is not submitted again; a run after the end of"
+        " that job records its result"
     )
     assert isinstance(words[1], Completed) and isinstance(words[2], Completed)
     assert sorted(engine.runs) == [1, 2] and ledger.history.attempts(0) == []
@@ -504,7 +504,7 @@ def test_termination_cancels_and_ctrl_c_leaves_the_jobs(
     assert ledger.figures.count_by_status() == {Status.RUNNING: 3}
     stop = StopRequest()
     for event in batch(campaign, ledger, [0, 1, 2], "next", stop=stop):
-        if isinstance(event, Note) and "the jobs of 3 are followed" in event.text:
+        if isinstance(event, Note) and "3 with a job to follow" in event.text:
             stop.raise_to(StopLevel.NOW, hold=True)
         if isinstance(event, NotRun):
             assert "go on" not in event.reason

@@ -257,7 +257,7 @@ def test_termination_cancels_and_ctrl_c_leaves_the_jobs(
     assert [job["state"] for job in flux.jobs()] == ["RUN"] * 3
     stop = StopRequest()
     for event in batch(campaign, ledger, [0, 1, 2], "next", stop=stop):
-        if isinstance(event, Note) and "the jobs of 3 are followed" in event.text:
+        if isinstance(event, Note) and "3 with a job to follow" in event.text:
             stop.raise_to(StopLevel.NOW, hold=True)
         if isinstance(event, NotRun):
             assert "go on" not in event.reason

@@ -173,7 +173,7 @@ def test_a_run_killed_with_9_in_the_middle_loses_nothing_and_repeats_nothing(
     assert left > 0
     events = list(batch(campaign, ledger, list(range(40)), "next"))
     assert all(isinstance(word, Completed) for word in settled(events).values())
-    assert any(isinstance(e, Note) and f"the jobs of {left} are followed" in e.text for e in events)
+    assert any(isinstance(e, Note) and f"{left} with a job to follow" in e.text for e in events)
     assert ledger.figures.count_by_status() == {Status.COMPLETED: 40}
     assert Counter(engine.runs) == dict.fromkeys(range(40), 1)
     assert len(slurm.calls_of("sbatch")) == 1
@@ -604,7 +604,7 @@ def test_the_controller_may_be_away_while_jobs_run(
     assert re.search(
         r"^NO ANSWER: slurm has not answered since [-\d]+ [:\d]+ \(.+\); its jobs go on", shown, re.M
     )
-    assert re.search(r"\d+ of 30 completed, \d+ running, 0 asked for, slurm has not answered since", said)
+    assert re.search(r"\d+ of 30 completed, \d+ running, 0 requested, slurm has not answered since", said)
     assert after == "", "it is told no longer than it is so"
     assert all(isinstance(word, Completed) for word in settled(events).values())
     assert Counter(engine.runs) == dict.fromkeys(range(30), 1)

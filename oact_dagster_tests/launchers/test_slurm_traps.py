@@ -329,7 +329,7 @@ def test_a_job_submitted_by_hand_is_not_submitted_a_second_time(
     words = settled(list(batch(campaign, ledger, [0])))
     assert isinstance(words[0], NotRun)
     assert words[0].reason.startswith(
-        f"it was submitted by hand (slurm job {by_hand}), and is not submitted a second"
+        f"it was submitted by hand (slurm job {by_hand}) and is not submitted again"
     )
     assert engine.runs == [0] and ledger.history.attempts(0) == []
     slurm.run("scancel", by_hand)

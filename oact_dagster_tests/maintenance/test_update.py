@@ -252,7 +252,7 @@ def test_a_scheduler_that_says_nothing_of_a_job_leaves_it_running(
     scheduler.says_nothing = True
     report = update(ledger, lambda kind: scheduler)
     [note] = report.notes.values()
-    assert note.text == "the scheduler says nothing of its job (no answer): it stays running"
+    assert note.text == "the scheduler says nothing about its job (no answer): it stays running"
     assert scheduler.jobs[token].poll() is None and status(ledger, 0) is Status.RUNNING
 
 

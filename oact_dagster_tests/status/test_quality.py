@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from oact_dagster.attempts.ending import result_of
 from oact_dagster.attempts.engine import ORCA_NAME, STANDIN_NAME
+from oact_dagster.attempts.result import result_of
 from oact_dagster.intake.intake import take_in
 from oact_dagster.ledger.by_hand import update_status
 from oact_dagster.ledger.quality import QualityCounts
