@@ -12,14 +12,7 @@ from oact_dagster.ledger.states import Status, StructureRecord
 
 
 class Admission:
-    """Decides what becomes of each structure that a batch is asked for.
-
-    Args:
-        batch: The state of the batch.
-        planner: Plans the next attempt of each structure tried before.
-        submitter: Submits the claimed structures.
-        peers: Handles structures that other runs own or have left behind.
-    """
+    """Decides what becomes of each structure that a batch is asked for."""
 
     def __init__(
         self, batch: BatchState, planner: AttemptPlanner, submitter: Submitter, peers: PeerRuns
@@ -38,9 +31,7 @@ class Admission:
         if batch.supply_left <= 0:
             return False
         room = min(
-            batch.supply_left,
-            batch.campaign.batch_size,
-            batch.campaign.max_in_flight - len(batch.live),
+            batch.supply_left, batch.campaign.batch_size, batch.campaign.max_in_flight - len(batch.live)
         )
         due = due_of(batch.campaign, batch.clock())
         # A structure offered before may have been given back since. It is not taken again.

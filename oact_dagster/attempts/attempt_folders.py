@@ -24,13 +24,7 @@ INPUT_ONLY: Final = ".input_only"
 
 
 def attempt_folders(job_dir: Path, number: int, token: str) -> list[Path]:
-    """Return the folder that now holds an attempt's files (the job folder or its later name), or an empty list.
-
-    Args:
-        job_dir: The job folder.
-        number: Number of the attempt, from 1.
-        token: Token of the attempt.
-    """
+    """Return the folder that now holds an attempt's files (the job folder or its later name), or an empty list."""
     for candidate in chain((job_dir,), _names(job_dir, number)):
         spec = read_spec(candidate)
         if spec is not None and spec.token == token:

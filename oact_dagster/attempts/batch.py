@@ -44,14 +44,10 @@ class BatchRun:
     """One batch.
 
     Args:
-        campaign: The settings.
         ledger: Ledger, open for writing.
         launcher: Runs the attempts; closed at the end.
-        engine: The program that computes.
-        request: The structures to run.
         batch_id: Name of the batch; the run id in a Dagster run.
         messages: Follows the messages of the payloads; None if nobody listens.
-        stop: Stop request that the batch checks while it runs.
         clock: Returns Unix time, s.
     """
 

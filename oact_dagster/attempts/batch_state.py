@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -46,68 +47,54 @@ class MessageChannel(Protocol):
         """Read the rest of this file; no more will be written to it."""
 
 
+@dataclass(eq=False)
 class BatchState:
-    """State of one batch. The arguments are those of :class:`~oact_dagster.attempts.batch.BatchRun`."""
+    """State of one batch. The first fields are the arguments of :class:`~oact_dagster.attempts.batch.BatchRun`."""
 
-    def __init__(
-        self,
-        campaign: Campaign,
-        ledger: Ledger,
-        launcher: Launcher,
-        engine: Engine,
-        request: BatchRequest,
-        batch_id: str,
-        messages: MessageChannel | None,
-        stop: StopRequest,
-        clock: Callable[[], float],
-    ) -> None:
-        self.campaign = campaign
-        self.ledger = ledger
-        self.launcher = launcher
-        self.engine = engine
-        self.request = request
-        self.batch_id = batch_id
-        self.messages = messages
-        self.stop = stop
-        self.clock = clock
-        self.layout = JobLayout.of(campaign, ledger)
-        self.writer = FolderWriter(campaign, self.layout)
-        self.settings_hash = campaign.settings_hash()
-        self.pending: deque[int] = deque(request.orig_indices)
+    campaign: Campaign
+    ledger: Ledger
+    launcher: Launcher
+    engine: Engine
+    request: BatchRequest
+    batch_id: str
+    messages: MessageChannel | None
+    stop: StopRequest
+    clock: Callable[[], float]
+    waiting: dict[str, tuple[Job, LiveAttempt]] = field(default_factory=dict)
+    """Claimed and prepared attempts by token; the launcher has not accepted them yet."""
+    live: dict[str, LiveAttempt] = field(default_factory=dict)
+    """Submitted attempts by token."""
+    unclear: set[str] = field(default_factory=set)
+    """Tokens of attempts that may or may not have a job. They stay open for the next run."""
+    others: set[int] = field(default_factory=set)
+    """Structures that another run owns and this batch follows."""
+    settled: set[int] = field(default_factory=set)
+    """Structures whose final event has been yielded."""
+    offered: set[int] = field(default_factory=set)
+    """Structures of the supply that were looked at."""
+    taken: set[int] = field(default_factory=set)
+    """Structures already announced as taken in."""
+    broken: str | None = None
+    """Why nothing more can run; None while it can."""
+    paused: str = ""
+    """Why a self-running campaign starts nothing more; empty while it may."""
+    recalled: set[str] = field(default_factory=set)
+    """Tokens of attempts whose jobs were cancelled for that reason."""
+    gave_up: bool = False
+    """Whether an error of the launcher ends the batch."""
+
+    def __post_init__(self) -> None:
+        self.layout = JobLayout.of(self.campaign, self.ledger)
+        self.writer = FolderWriter(self.campaign, self.layout)
+        self.settings_hash = self.campaign.settings_hash()
+        self.pending: deque[int] = deque(self.request.orig_indices)
         """Structures not yet looked at or claimed."""
-        self.waiting: dict[str, tuple[Job, LiveAttempt]] = {}
-        """Claimed and prepared attempts by token; the launcher has not accepted them yet."""
-        self.live: dict[str, LiveAttempt] = {}
-        """Submitted attempts by token."""
-        self.unclear: set[str] = set()
-        """Tokens of attempts that may or may not have a job. They stay open for the next run."""
-        self.others: set[int] = set()
-        """Structures that another run owns and this batch follows."""
-        self.settled: set[int] = set()
-        """Structures whose final event has been yielded."""
-        self.supply_left = request.supply
+        self.supply_left = self.request.supply
         """How many more structures may be claimed from the supply."""
-        self.offered: set[int] = set()
-        """Structures of the supply that were looked at."""
-        self.taken: set[int] = set()
-        """Structures already announced as taken in."""
-        self.broken: str | None = None
-        """Why nothing more can run; None while it can."""
-        self.paused = ""
-        """Why a self-running campaign starts nothing more; empty while it may."""
-        self.recalled: set[str] = set()
-        """Tokens of attempts whose jobs were cancelled for that reason."""
-        self.gave_up = False
-        """Whether an error of the launcher ends the batch."""
         self._last_beat, self._last_unanswered = 0.0, ""
 
     def done(self, structures: Sequence[StructureRecord], *, followed: bool = False) -> Iterator[Event]:
-        """Report results that this batch did not compute.
-
-        Args:
-            structures: Completed structures.
-            followed: Whether another run computed them while this one waited.
-        """
+        """Report results that existed before this batch, or that another run computed meanwhile (``followed``)."""
         attempts = self.ledger.history.good_attempts([structure.orig_index for structure in structures])
         earlier = earlier_attempts(self.ledger, attempts)
         for structure in structures:
@@ -129,11 +116,7 @@ class BatchState:
     ) -> Failed:
         """Make the event of a structure without a result.
 
-        Args:
-            structure: The structure.
-            message: Why it has no result.
-            failure_class: Failure class of its last attempt, if the ledger does not have it yet.
-            log: Log of its scheduler job.
+        ``failure_class`` is that of its last attempt, if the ledger does not have it yet; ``log`` is its job's.
         """
         attempts = self.ledger.history.attempts(structure.orig_index)
         last = attempts[-1] if attempts else None

@@ -34,52 +34,36 @@ from oact_dagster.settings.campaign import STANDIN, Campaign
 
 SAMPLED_FOLDERS: Final = 50
 """Largest number of finished job folders that are measured."""
-
 MATRIX_BYTES: Final = 16.0
 """Orbital file and densities, per matrix element."""
-
 PRINTED_BYTES: Final = 18.0
 """Output, per matrix element."""
-
 ORBITAL_BYTES: Final = 45.0
 """Output, per orbital: its line in the table of orbital energies."""
-
 PLAIN_BYTES: Final = 75_000.0
 """Output, independent of the size."""
-
 COMPANION_BYTES: Final = 25_000.0
 """Input, property file, citations, records."""
-
 ATOM_BYTES: Final = 300.0
 """Input, gradient and property file, per atom."""
-
 CYCLE_BYTES: Final = 30_000.0
 """Output, per optimisation cycle."""
-
 ASSUMED_CYCLES: Final = 50
 """Cycles of an optimisation."""
-
 ATOMIC_GUESS_BYTES: Final = 115_000.0
 """Output of one atom's calculation (``orca_atom95.out``), see :class:`Sizes`."""
-
 STANDIN_BYTES: Final = 10_000.0
 """Stand-in engine, which writes no orbitals: a calculation, independent of the size."""
-
 STANDIN_ATOM_BYTES: Final = 425.0
 """Stand-in engine: per atom and geometry."""
-
 RECORDS: Final = (INPUT_FILE, ATTEMPT_FILE, EXIT_FILE, MESSAGES_FILE, PAYLOAD_LOG, OUTPUT_FILE, ERRORS_FILE)
 """Files that every attempt leaves."""
-
 ORCA_FILES: Final = (
     "orca.gbw", "orca.densities", "orca.densitiesinfo", "orca.engrad", "orca.property.txt", "orca.bibtex",
 )  # fmt: skip
 """Files that ORCA 6 leaves beside its output after a single point with gradient."""
-
 STANDIN_FILES: Final = ("orca.engrad", "orca.xyz")
-
 OPTIMISATION_FILES: Final = ("orca.xyz", "orca_trj.xyz", "orca.opt")
-
 STANDIN_OPTIMISATION_FILES: Final = ("orca_trj.xyz",)
 
 
@@ -217,12 +201,7 @@ def measured_model(campaign: Campaign, folders: Sequence[MeasuredFolder]) -> Mod
 
 
 def measure(folder: Path, elements: int) -> MeasuredFolder | None:
-    """Measure the folder of a finished attempt; None if it is gone.
-
-    Args:
-        folder: The job folder.
-        elements: See :attr:`Size.elements`.
-    """
+    """Measure the folder of a finished attempt with these matrix elements; None if it is gone."""
     try:
         sizes = list(_sizes(folder))
     except OSError:

@@ -39,13 +39,8 @@ def stored_result(
     """Return the newest result of a structure with these settings whose output is still there, or None.
 
     Such a structure need not run again after it was reset, or after the settings went back to what they were. The
-    output is read again: it must be the attempt's own, have ended normally, and hold the energy in the ledger.
-
-    Args:
-        attempts: The attempts of one structure.
-        settings_hash: Hash of the campaign's present settings.
-        setup: Returns the string of ``setup_func`` for the structure, which must match too. It is called only if
-            everything else matches.
+    output is read again: it must be the attempt's own, have ended normally, and hold the energy in the ledger. The
+    string that ``setup`` (``setup_func``) returns must match too; it is called only if everything else matches.
     """
     for attempt in reversed(attempts):
         same_settings = attempt.outcome is Outcome.COMPLETED and attempt.settings_hash == settings_hash

@@ -2,7 +2,7 @@
 
 import math
 import os
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,40 +26,26 @@ _ERRORS_READ: Final = 4096
 _ERROR_SHOWN: Final = 300
 
 
+@dataclass(slots=True, eq=False)
 class LiveAttempt:
     """An attempt of ours whose job has not ended."""
 
-    __slots__ = (
-        "ends_by",
-        "folder",
-        "followed",
-        "job_id",
-        "reported_stuck",
-        "running",
-        "silent_since",
-        "structure",
-        "stuck",
-        "token",
-        "was_running",
-    )
-
-    def __init__(self, structure: StructureRecord, token: str, folder: Path, job_id: str) -> None:
-        self.structure = structure
-        self.token = token
-        self.folder = folder
-        self.job_id = job_id
-        self.running = False
-        self.was_running = False
-        """The run that left it saw its job running, so it is judged and not given back."""
-        self.followed = False
-        self.ends_by: float | None = None
-        """Unix time by which its own time limit must have ended it, once looked up, s."""
-        self.silent_since: float | None = None
-        """Monotonic time since which its job has ended or is unknown without a record of its payload, s."""
-        self.stuck = ""
-        """Why its job may wait for ever, as in the ledger."""
-        self.reported_stuck: set[str] = set()
-        """Such reasons already reported."""
+    structure: StructureRecord
+    token: str
+    folder: Path
+    job_id: str
+    running: bool = False
+    was_running: bool = False
+    """The run that left it saw its job running, so it is judged and not given back."""
+    followed: bool = False
+    ends_by: float | None = None
+    """Unix time by which its own time limit must have ended it, once looked up, s."""
+    silent_since: float | None = None
+    """Monotonic time since which its job has ended or is unknown without a record of its payload, s."""
+    stuck: str = ""
+    """Why its job may wait for ever, as in the ledger."""
+    reported_stuck: set[str] = field(default_factory=set)
+    """Such reasons already reported."""
 
 
 def ending_of(
@@ -68,7 +54,7 @@ def ending_of(
     """Judge an attempt whose job has ended.
 
     Args:
-        live: The attempt, with the folder of its files.
+        live: The attempt.
         state: State of its job according to the launcher.
         n_cores: Cores that it was given, if its folder does not say.
         retry: Settings that say how long its structure rests.
@@ -138,21 +124,12 @@ def timed_out(ending: Ending, reason: str) -> Ending:
     if ending.outcome not in (Outcome.LOST, Outcome.CANCELLED):
         return ending
     return replace(
-        ending,
-        outcome=Outcome.TIMEOUT,
-        failure_class=FailureClass.TIMEOUT,
-        message=f"{reason}; it was ended",
+        ending, outcome=Outcome.TIMEOUT, failure_class=FailureClass.TIMEOUT, message=f"{reason}; it was ended"
     )
 
 
 def overdue(live: LiveAttempt, silence_limit_s: float, now: float) -> str:
-    """Return why a running attempt has timed out and must be ended; empty if it has not.
-
-    Args:
-        live: The attempt.
-        silence_limit_s: How long its output may stay unchanged, s.
-        now: Unix time, s.
-    """
+    """Return why a running attempt must be ended, for its silence or its own time limit; empty if it need not."""
     quiet = silent_for_s(live.folder, now=now)
     if quiet is not None and quiet >= silence_limit_s:
         return silence(quiet)

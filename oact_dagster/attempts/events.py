@@ -95,7 +95,7 @@ class NotRun:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A line for whoever watches."""
+    """A line for the log."""
 
     text: str
     warning: bool = False

@@ -108,12 +108,7 @@ def clean_folder(
 
 
 def purge_folder(
-    folder: Path,
-    inside: Path,
-    record: Mapping[str, Any],
-    *,
-    keep_orbitals: bool,
-    execute: bool = False,
+    folder: Path, inside: Path, record: Mapping[str, Any], *, keep_orbitals: bool, execute: bool = False
 ) -> Iterator[Removed]:
     """Remove a failed attempt except its input, its gradient, its records and a short account of the failure.
 

@@ -44,11 +44,6 @@ def found_no_space(folder: Path, token: str, job: JobState) -> bool:
 
     The payload makes ``started.json`` first, and the output before it starts the engine. If it can make neither, it
     says so in the job's log and by its exit code.
-
-    Args:
-        folder: Job folder of an attempt whose job has ended.
-        token: Token of the attempt.
-        job: State of its job according to the launcher.
     """
     if (folder / OUTPUT_FILE).exists():
         return False

@@ -180,12 +180,7 @@ class FolderWriter:
             return run_setup(self._setup, Path(fresh), _job_record(record, folder), files)
 
     def _write(
-        self,
-        record: StructureRecord,
-        text: str,
-        more: Mapping[str, str],
-        mark: str,
-        orbitals: Path | None,
+        self, record: StructureRecord, text: str, more: Mapping[str, str], mark: str, orbitals: Path | None
     ) -> Prepared:
         folder = self._layout.folder(record.orig_index, record.id, record.job_dir)
         digest = input_hash(text)

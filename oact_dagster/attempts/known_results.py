@@ -85,11 +85,6 @@ def _records(
 def earlier_attempts(
     ledger: LedgerReader, good: Mapping[int, AttemptRecord]
 ) -> dict[int, Sequence[AttemptRecord]]:
-    """Return all attempts of structures whose result needed more than one, by ``orig_index``.
-
-    Args:
-        ledger: The ledger.
-        good: The attempts that delivered results.
-    """
+    """Return all attempts of structures whose ``good`` attempt was not the first, by ``orig_index``."""
     again = [index for index, attempt in good.items() if attempt.number > 1]
     return dict(ledger.history.attempts_of(again)) if again else {}

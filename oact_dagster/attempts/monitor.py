@@ -28,12 +28,7 @@ LOOK_FOR_SILENT_S: Final = 60.0
 
 
 class Monitor:
-    """Follows the submitted attempts of a batch to their end.
-
-    Args:
-        batch: The state of the batch.
-        planner: Knows whether a failed structure has anything left to try.
-    """
+    """Follows the submitted attempts of a batch to their end."""
 
     def __init__(self, batch: BatchState, planner: AttemptPlanner) -> None:
         self._batch = batch
@@ -168,14 +163,7 @@ class Monitor:
         yield from batch.given_back(given, reason or "the run was stopped before it was started")
 
     def ending(self, live: LiveAttempt, state: JobState) -> Ending:
-        """Judge an attempt whose job has ended.
-
-        A result of another ORCA version than the ledger's stops the batch.
-
-        Args:
-            live: The attempt.
-            state: State of its job according to the launcher.
-        """
+        """Judge an attempt whose job has ended. A result of another ORCA version than the ledger's stops the batch."""
         batch = self._batch
         if state.phase is Phase.UNKNOWN:
             state = JobState(Phase.ENDED, "no longer known", log=state.log)
@@ -208,9 +196,7 @@ class Monitor:
     def record(self, endings: Sequence[Ending], *, lost_goes_on: bool = False) -> Iterator[Event]:
         """Write endings into the ledger, and only then report them.
 
-        Args:
-            endings: The endings.
-            lost_goes_on: Whether the caller claims the lost structures again by itself.
+        With ``lost_goes_on``, the caller itself claims the lost structures again.
         """
         batch = self._batch
         if not endings:

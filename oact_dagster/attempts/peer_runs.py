@@ -25,12 +25,7 @@ FOLLOW_OTHERS_S: Final = 2.0
 
 
 class PeerRuns:
-    """Follows the structures of live runs, and takes over those of dead runs.
-
-    Args:
-        batch: The state of the batch.
-        monitor: Judges and records attempts that have ended.
-    """
+    """Follows the structures of live runs, and takes over those of dead runs."""
 
     def __init__(self, batch: BatchState, monitor: Monitor) -> None:
         self._batch = batch

@@ -63,11 +63,7 @@ def split_by_life(
 ) -> tuple[list[AttemptRecord], list[AttemptRecord]]:
     """Split open attempts into those of dead runs and those of live runs.
 
-    Args:
-        ledger: The ledger.
-        attempts: Attempts to split.
-        now: Unix time, s.
-        own_batch: A batch whose attempts count as left, since it does not know of them itself.
+    Attempts of ``own_batch`` count as left by a dead run, since that batch asks about attempts it does not know.
     """
     lives: dict[str, bool] = {own_batch: False}
     gone: list[AttemptRecord] = []
@@ -99,13 +95,7 @@ class LeftAttempt:
 def left_attempts(
     ledger: LedgerReader, layout: JobLayout, attempts: Sequence[AttemptRecord]
 ) -> list[LeftAttempt]:
-    """Return the attempts with their structures and the folders where their files are now.
-
-    Args:
-        ledger: The ledger.
-        layout: Layout of job folders that the ledger does not name.
-        attempts: Attempts taken over from dead runs.
-    """
+    """Return the attempts with their structures and the folders where their files are now."""
     structures = ledger.structures.of([one.orig_index for one in attempts])
     found = []
     for one in attempts:
@@ -196,7 +186,6 @@ class Settlement:
     Args:
         ledger: Ledger, open for writing.
         layout: Layout of job folders that the ledger does not name.
-        launcher_of: Returns the launcher that can be asked about attempts of a kind.
         silence_limit_s: Time without a change after which an output without an end is a timeout, s.
         retry: Settings that say how long failed structures rest.
         clock: Returns Unix time, s.

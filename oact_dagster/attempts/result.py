@@ -15,12 +15,8 @@ from oact_dagster.quality.bonds import BondChange, bond_change
 def result_of(output: Output, folder: Path, natoms: int, elapsed: float | None, geometry: str = "") -> Result:
     """Return the content of an output as the ledger keeps it.
 
-    Args:
-        output: Output of an attempt.
-        folder: Its job folder.
-        natoms: Number of atoms of its structure.
-        elapsed: Wall time of the attempt, s, used if the output has none.
-        geometry: Geometry of the structure, ``El x y z`` lines in Å, whose metal bonds are compared with the output's.
+    ``elapsed`` (s) replaces a wall time that the output lacks. ``geometry`` is that of the structure, as ``El x y z``
+    lines in Å, with which the bonds of its metals are compared.
     """
     engine, version = engine_of(output)
     bonds = _bonds_of(output, geometry)

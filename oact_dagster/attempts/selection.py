@@ -139,13 +139,8 @@ def _named(ledger: LedgerReader, word: str) -> list[int]:
 def known_structures(ledger: LedgerReader, orig_indices: Sequence[int], where: str = "") -> None:
     """Check that a ledger has the structures that the user names.
 
-    Args:
-        ledger: The ledger.
-        orig_indices: ``orig_index`` of the structures.
-        where: Beginning of the message, which says where they are named.
-
     Raises:
-        SelectionError: The ledger lacks some of them.
+        SelectionError: The ledger lacks some of them. The message begins with ``where``.
     """
     known = ledger.structures.of(orig_indices)
     unknown = [index for index in orig_indices if index not in known]

@@ -47,11 +47,7 @@ def load_setup_func(campaign: Campaign) -> SetupFunc | None:
 
 
 def _check_arguments(function: Callable[..., Any], where: str) -> None:
-    """Check that a function accepts two arguments, without calling it.
-
-    Raises:
-        CampaignError: It does not.
-    """
+    """Raise CampaignError if a function does not accept two arguments, without calling it."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):

@@ -74,12 +74,7 @@ def node_settings(
 
 
 def choose(
-    ledger: LedgerReader,
-    count: int,
-    *,
-    max_failures: int,
-    max_losses: int,
-    randomize: bool,
+    ledger: LedgerReader, count: int, *, max_failures: int, max_losses: int, randomize: bool
 ) -> list[int]:
     """Return ``orig_index`` of structures to run that are neither held nor over their budgets.
 
@@ -191,10 +186,7 @@ class Previewed:
 
 
 def preview(
-    campaign: Campaign,
-    ledger: LedgerReader,
-    orig_indices: Sequence[int],
-    setup: SetupFunc | None = None,
+    campaign: Campaign, ledger: LedgerReader, orig_indices: Sequence[int], setup: SetupFunc | None = None
 ) -> Iterator[Previewed]:
     """Write the folders and scripts of structures as a submit would, without running or changing anything else.
 

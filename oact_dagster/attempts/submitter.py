@@ -34,13 +34,7 @@ LOOK_FOR_BAD_HOSTS_S: Final = 60.0
 
 
 class Submitter:
-    """Prepares attempts and submits them.
-
-    Args:
-        batch: The state of the batch.
-        planner: Knows what each attempt runs.
-        monitor: Records attempts that could not be prepared or were run by hand.
-    """
+    """Prepares attempts and submits them. Those that could not be prepared go to the monitor to be recorded."""
 
     def __init__(self, batch: BatchState, planner: AttemptPlanner, monitor: Monitor) -> None:
         self._batch = batch

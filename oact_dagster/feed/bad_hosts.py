@@ -34,13 +34,7 @@ def can_leave_out(campaign: Campaign) -> bool:
 
 
 def bad_hosts(campaign: Campaign, ledger: Ledger, now: float | None = None) -> dict[str, int]:
-    """Leave out hosts that have become bad, and return all hosts left out as :func:`left_out` does.
-
-    Args:
-        campaign: The settings.
-        ledger: Ledger, open for writing.
-        now: Unix time, s.
-    """
+    """Leave out hosts that have become bad, and return all hosts left out as :func:`left_out` does."""
     at = time.time() if now is None else now
     hosts = BAD_HOSTS.read(ledger)
     if _found(campaign, ledger, hosts, at).keys() <= hosts.out.keys():
@@ -58,9 +52,7 @@ def bad_hosts(campaign: Campaign, ledger: Ledger, now: float | None = None) -> d
 def let_in(ledger: Ledger, host: str) -> bool:
     """Run structures on a host again, without counting its earlier failures, and return whether it was left out.
 
-    Args:
-        ledger: Ledger, open for writing.
-        host: Name of the host, with or without its domain.
+    The name of the host may include its domain.
     """
     name = _short(host)
     was_out = False

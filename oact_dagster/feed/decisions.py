@@ -163,8 +163,8 @@ def _failing(campaign: Campaign, ledger: Ledger, after: int, now: float) -> str:
     failures = [one for one in last if one.outcome in _FAILURES]
     if len(last) < least or len(failures) <= rate * len(last):
         return ""
-    # Where thousands are begun at once those that fail early end first. What began with them, and computes for longer
-    # than they took, has not failed.
+    # When thousands begin at once, early failures end first. Structures that began with them and have computed for
+    # longer than those took have not failed.
     longest = max(one.elapsed for one in failures)
     began = min(one.ended_at for one in last) - longest
     if len(failures) <= rate * (len(last) + ledger.health.count_running_since(began, now - longest)):

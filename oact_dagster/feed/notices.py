@@ -51,12 +51,6 @@ NEWS: Final[Document[Mapping[str, _News]]] = Document("news", dict[str, _News], 
 def send_news(campaign: Campaign, ledger: Ledger, decision: Decision, now: float | None = None) -> list[str]:
     """Send the news of a decision, and retry earlier news that is due.
 
-    Args:
-        campaign: The settings.
-        ledger: Ledger, open for writing.
-        decision: Decision about the feed or the retries.
-        now: Unix time, s.
-
     Returns:
         What went wrong and when it is tried again, one line each. Errors stop nothing.
     """

@@ -18,12 +18,7 @@ TIME_LIMIT_S: Final = 30.0
 
 
 def notify(settings: NotifySettings, campaign: str, texts: Sequence[str]) -> list[str]:
-    """Send texts, each on every channel that is set.
-
-    Args:
-        settings: The channels.
-        campaign: Name of the campaign.
-        texts: Texts of one line each.
+    """Send texts of one line, each on every channel that is set.
 
     Returns:
         What went wrong, one line each. Errors stop nothing.
