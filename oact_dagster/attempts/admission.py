@@ -52,21 +52,20 @@ class Admission:
         ]
         chunk = [index for index in taken if index not in batch.settled]
         known = batch.ledger.structures.of(chunk)
+        structures = [known[index] for index in chunk if index in known]
         if not batch.request.supply:
-            yield self._take_in(known[index] for index in chunk if index in known)
+            yield self._take_in(structures)
         yield from (NotRun(index, "is not in the ledger") for index in chunk if index not in known)
-        stale = self._to_compute_again(
-            [i for i in chunk if i in known and known[i].status is Status.COMPLETED]
-        )
-        done = {i for i in chunk if i in known and known[i].status is Status.COMPLETED} - stale
-        yield from batch.done([known[i] for i in chunk if i in done])
+        completed = [one for one in structures if one.status is Status.COMPLETED]
+        stale = self._to_compute_again([one.orig_index for one in completed])
+        yield from batch.done([one for one in completed if one.orig_index not in stale])
         if not batch.request.supply:
-            yield from self._peers.attach(
-                [i for i in chunk if i in known and known[i].status is Status.RUNNING]
-            )
+            running = [one.orig_index for one in structures if one.status is Status.RUNNING]
+            yield from self._peers.attach(running)
         self._submitter.look_for_bad_hosts()
         # The attempts of dead runs have been judged by now. What they left to run is claimed with the rest.
-        yield from self._claim([i for i in chunk if i in known and i not in done])
+        to_run = [one for one in structures if one.status is not Status.COMPLETED or one.orig_index in stale]
+        yield from self._claim([one.orig_index for one in to_run])
 
     def _take_in(self, structures: Iterable[StructureRecord]) -> TakenIn:
         fresh = [one for one in structures if one.orig_index not in self._batch.taken]
@@ -117,7 +116,6 @@ class Admission:
         structures = batch.ledger.structures.of(indices)
         stale = self._to_compute_again([i for i, s in structures.items() if s.status is Status.COMPLETED])
         for index, structure in structures.items():
-            retry = batch.campaign.retry
             if structure.status is Status.COMPLETED:
                 if index in stale:
                     why = (
@@ -137,17 +135,16 @@ class Admission:
                     yield NotRun(index, NOT_OURS)
             elif structure.held and not batch.request.named:
                 yield NotRun(index, "is held; release it with `oact release`, or name it")
-            elif structure.fail_count >= retry.max_failures:
-                yield batch.failed(
-                    structure,
-                    f"set aside after {structure.fail_count} failed attempts (retry.max_failures:"
-                    f" {retry.max_failures}); the last one: {structure.error_message or 'no message'}",
-                )
-            elif structure.loss_count >= retry.max_losses:
-                yield batch.failed(
-                    structure,
-                    f"set aside after {structure.loss_count} lost attempts (retry.max_losses: {retry.max_losses}); the"
-                    f" last one: {structure.error_message or 'no message'}",
-                )
+            elif spent := self._spent_budget(structure):
+                last = structure.error_message or "no message"
+                yield batch.failed(structure, f"set aside after {spent}; the last one: {last}")
             else:
                 yield NotRun(index, f"is {structure.status}, and this run does not select that status")
+
+    def _spent_budget(self, structure: StructureRecord) -> str:
+        retry = self._batch.campaign.retry
+        if structure.fail_count >= retry.max_failures:
+            return f"{structure.fail_count} failed attempts (retry.max_failures: {retry.max_failures})"
+        if structure.loss_count >= retry.max_losses:
+            return f"{structure.loss_count} lost attempts (retry.max_losses: {retry.max_losses})"
+        return ""

@@ -195,7 +195,7 @@ def measured_model(campaign: Campaign, folders: Sequence[MeasuredFolder]) -> Mod
         f"{count} finished job folder{'' if count == 1 else 's'} of this campaign",
         optimise=campaign.orca.opt,
         standin=campaign.orca.command == STANDIN,
-        line=_line([(folder.elements, folder.bytes) for folder in folders]),
+        line=_fit_line([(folder.elements, folder.bytes) for folder in folders]),
         mean_files=sum(folder.files for folder in folders) / count,
     )
 
@@ -218,7 +218,7 @@ def _sizes(folder: Path) -> Iterator[int]:
                 yield entry.stat(follow_symlinks=False).st_size
 
 
-def _line(points: Sequence[tuple[int, int]]) -> tuple[float, float]:
+def _fit_line(points: Sequence[tuple[int, int]]) -> tuple[float, float]:
     """Return a and b of the line y = a + b x through points: least squares if neither is negative then."""
     count = len(points)
     mean_x = sum(x for x, _ in points) / count

@@ -184,11 +184,11 @@ class FolderWriter:
     ) -> Prepared:
         folder = self._layout.folder(record.orig_index, record.id, record.job_dir)
         digest = input_hash(text)
-        counts: str | None = None
+        returned: str | None = None
         files = {INPUT_FILE: text, **more}
 
         def fill(fresh: Path) -> None:
-            nonlocal digest, counts
+            nonlocal digest, returned
             for name, content in files.items():
                 (fresh / name).write_text(content, encoding="utf-8")
                 if content.startswith("#!"):
@@ -198,15 +198,15 @@ class FolderWriter:
                 # earlier attempt may still write to the original.
                 shutil.copyfile(orbitals, fresh / RESTART_FILE)
             if self._setup is not None:
-                counts = run_setup(self._setup, fresh, _job_record(record, folder), files)
-                if counts is not None:
-                    digest = hashlib.sha256(f"{digest}\n{counts}".encode()).hexdigest()[:16]
+                returned = run_setup(self._setup, fresh, _job_record(record, folder), files)
+                if returned is not None:
+                    digest = hashlib.sha256(f"{digest}\n{returned}".encode()).hexdigest()[:16]
                 if not more:
                     # Without the mark, the user's files would make this look like a folder that was worked in.
                     mark_input_only(fresh)
 
         _replace(folder, fill, mark)
-        return Prepared(folder, digest, counts)
+        return Prepared(folder, digest, returned)
 
 
 def _job_record(structure: StructureRecord, folder: Path) -> JobRecord:

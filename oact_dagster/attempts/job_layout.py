@@ -52,7 +52,7 @@ class JobLayout:
                 return folder
         name = self.pattern.format(orig_index=orig_index, id=structure_id)
         flat = self.jobs_dir / name
-        # The input tells: with the pattern {orig_index}, the name alone may be that of a subfolder, 100 or 1000.
+        # Look for the input: with the pattern {orig_index}, the bare name may be a subfolder such as 100 or 1000.
         if not self.sharded or (flat / INPUT_FILE).is_file():
             return flat
         return self.jobs_dir / f"{orig_index // SHARD_SIZE:03d}" / name

@@ -234,8 +234,8 @@ class Monitor:
                     reason += f"; {HELD}"
                 yield from batch.given_back([structure.orig_index], reason)
             elif ending.outcome is Outcome.LOST and lost_goes_on:
-                told = f"structure {structure.orig_index} was lost and runs again: {ending.message}"
-                yield Note(told, warning=True)
+                text = f"structure {structure.orig_index} was lost and runs again: {ending.message}"
+                yield Note(text, warning=True)
             elif ending.outcome is Outcome.LOST:
                 batch.look_at_space()
                 if not self._began and len(self._stillborn) >= STILLBORN_JOBS:

@@ -50,7 +50,7 @@ class NextAttempt:
     """Whether the ladder was used up before this attempt."""
 
     def kept(self, maxcore: int | None, setup: str | None) -> dict[str, Any]:
-        """Return the plan as the ledger keeps it, with the input's ``maxcore``, MB, and what ``setup_func`` returned."""
+        """Return the plan for the ledger, with the input's ``maxcore``, MB, and what ``setup_func`` returned."""
         kept: dict[str, Any] = {
             "changes": self.plan.to_json(),
             "maxcore": maxcore,

@@ -246,30 +246,30 @@ class Settlement:
 
     def _judge(self, kind: str, left: Sequence[LeftAttempt]) -> Iterator[Ending]:
         stopped: list[LeftAttempt] = []
-        unsaid: list[LeftAttempt] = []
+        unrecorded: list[LeftAttempt] = []
         for one in left:
             record = read_exit(one.live.folder, one.live.token)
             if record is None:
-                unsaid.append(one)
+                unrecorded.append(one)
             elif record.how is How.STOPPED:
                 stopped.append(one)
             else:
                 yield self._ending(one, RUN_IS_GONE)
         if stopped:
             yield from self._ended_from_outside(kind, stopped)
-        if unsaid:
-            yield from self._ask(kind, unsaid)
+        if unrecorded:
+            yield from self._ask(kind, unrecorded)
 
     def _ended_from_outside(self, kind: str, left: Sequence[LeftAttempt]) -> Iterator[Ending]:
         """Judge attempts that were told to stop. Only the scheduler knows whether the user or a lost node did it."""
         launcher = self._launcher(kind)
-        said: dict[str, JobState] = {}
+        state_of: dict[str, JobState] = {}
         if launcher is not None and launcher.jobs_outlive_process:
             with contextlib.suppress(LauncherError):
                 tokens = {one.live.job_id: one.live.token for one in adopt(launcher, left).known}
-                said = {tokens[job_id]: state for job_id, state in launcher.states(list(tokens)).items()}
+                state_of = {tokens[job_id]: state for job_id, state in launcher.states(list(tokens)).items()}
         for one in left:
-            state = said.get(one.live.token, _UNKNOWN)
+            state = state_of.get(one.live.token, _UNKNOWN)
             yield self._ending(one, state if state.phase is Phase.ENDED else RUN_IS_GONE)
 
     def _ask(self, kind: str, left: Sequence[LeftAttempt]) -> Iterator[Ending]:
@@ -287,16 +287,16 @@ class Settlement:
                 left, f"the scheduler cannot be asked ({error}): it stays running"
             )
             return
-        told = "; ".join(launcher.notes())
-        said: list[LeftAttempt] = []
-        unsaid: list[LeftAttempt] = []
+        notes = "; ".join(launcher.notes())
+        answered: list[LeftAttempt] = []
+        unanswered: list[LeftAttempt] = []
         for one in found.known:
             waits = states.get(one.live.job_id, _UNKNOWN).phase is Phase.QUEUED
             # An attempt that has begun cannot be queued, so the scheduler's answer does not count.
-            (unsaid if waits and has_run(one.live.folder) else said).append(one)
-        why = f"the scheduler says nothing about its job{f' ({told})' if told else ''}: it stays running"
-        yield from self._judge_by_output(unsaid, why)
-        yield from self._still_known(launcher, said, states)
+            (unanswered if waits and has_run(one.live.folder) else answered).append(one)
+        why = f"the scheduler says nothing about its job{f' ({notes})' if notes else ''}: it stays running"
+        yield from self._judge_by_output(unanswered, why)
+        yield from self._still_known(launcher, answered, states)
         for one in found.ended:
             yield self._ending(one, RUN_IS_GONE)
         for one in found.unbegun:

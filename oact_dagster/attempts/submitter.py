@@ -228,8 +228,8 @@ class Submitter:
             del batch.waiting[token]
         if answer.refused:
             given = batch.ledger.give_back(list(answer.refused))
-            told = "; ".join(dict.fromkeys(answer.refused.values()))
-            reason = f"{batch.launcher.kind} refused its job: {told}"
+            reasons = "; ".join(dict.fromkeys(answer.refused.values()))
+            reason = f"{batch.launcher.kind} refused its job: {reasons}"
             if not answer.taken and not batch.live:
                 # It would refuse the others too.
                 batch.broken = f"{reason}; nothing more was started"

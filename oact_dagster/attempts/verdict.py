@@ -98,9 +98,8 @@ def _failed_as_output_says(evidence: Evidence) -> Verdict:
 
 
 def _cancelled(evidence: Evidence) -> Verdict:
-    return Verdict(
-        Outcome.CANCELLED, None, evidence.record.reason if evidence.record else "ended with its run"
-    )
+    reason = evidence.record.reason if evidence.record else "ended with its run"
+    return Verdict(Outcome.CANCELLED, None, reason)
 
 
 def _cancelled_in_queue(evidence: Evidence) -> Verdict:
@@ -112,17 +111,13 @@ def _timeout(evidence: Evidence) -> Verdict:
 
 
 def _timeout_in_queue(evidence: Evidence) -> Verdict:
-    return Verdict(
-        Outcome.TIMEOUT, FailureClass.TIMEOUT, f"its job reached its time limit ({evidence.job.final})"
-    )
+    message = f"its job reached its time limit ({evidence.job.final})"
+    return Verdict(Outcome.TIMEOUT, FailureClass.TIMEOUT, message)
 
 
 def _out_of_memory(evidence: Evidence) -> Verdict:
-    return Verdict(
-        Outcome.FAILED,
-        FailureClass.OUT_OF_MEMORY,
-        f"its job used more memory than it asked for ({evidence.job.final})",
-    )
+    message = f"its job used more memory than it asked for ({evidence.job.final})"
+    return Verdict(Outcome.FAILED, FailureClass.OUT_OF_MEMORY, message)
 
 
 def _lost_with_node(evidence: Evidence) -> Verdict:
@@ -132,9 +127,8 @@ def _lost_with_node(evidence: Evidence) -> Verdict:
 
 def _node_failed_first(evidence: Evidence) -> Verdict:
     # Nothing was computed, so this counts against the node and none of the structure's budgets.
-    return Verdict(
-        Outcome.CANCELLED, FailureClass.LOST, f"its node failed before it began ({evidence.job.final})"
-    )
+    message = f"its node failed before it began ({evidence.job.final})"
+    return Verdict(Outcome.CANCELLED, FailureClass.LOST, message)
 
 
 def _not_started(evidence: Evidence) -> Verdict:
@@ -147,27 +141,23 @@ def _not_started(evidence: Evidence) -> Verdict:
 
 def _crashed(evidence: Evidence) -> Verdict:
     code = evidence.record.returncode if evidence.record is not None else None
-    what = f"killed by signal {-code}" if code is not None and code < 0 else f"ended with exit code {code}"
+    killed = f"was killed by signal {-code}" if code is not None and code < 0 else ""
+    what = killed or f"ended with exit code {code}"
     more = f"; its errors end: {evidence.errors}" if evidence.errors else ""
-    return Verdict(
-        Outcome.FAILED, FailureClass.ABORTED, f"the engine was {what}, and its output has no end{more}"
-    )
+    message = f"the engine {what}, and its output has no end{more}"
+    return Verdict(Outcome.FAILED, FailureClass.ABORTED, message)
 
 
 def _cut_short(evidence: Evidence) -> Verdict:
     whose = "has no end" if evidence.own_output else "is not this attempt's"
-    return Verdict(
-        Outcome.FAILED, FailureClass.TRUNCATED, f"the engine ended with exit code 0, and its output {whose}"
-    )
+    message = f"the engine ended with exit code 0, and its output {whose}"
+    return Verdict(Outcome.FAILED, FailureClass.TRUNCATED, message)
 
 
 def _found_no_space(evidence: Evidence) -> Verdict:
     # Not the structure's fault, so it counts against none of its budgets.
-    return Verdict(
-        Outcome.CANCELLED,
-        FailureClass.DISK_FULL,
-        "its payload could not begin: no space left on the disk of its job folder",
-    )
+    message = "its payload could not begin: no space left on the disk of its job folder"
+    return Verdict(Outcome.CANCELLED, FailureClass.DISK_FULL, message)
 
 
 def _lost(evidence: Evidence) -> Verdict:
@@ -176,20 +166,17 @@ def _lost(evidence: Evidence) -> Verdict:
     said = evidence.job.final or "nothing"
     log = evidence.job.log.strip().rsplit("\n", 1)[-1]
     more = f"; its log ends: {log}" if log else ""
-    return Verdict(
-        Outcome.LOST,
-        FailureClass.LOST,
-        f"its payload vanished without a record (the launcher says: {said}{more})",
-    )
+    message = f"its payload vanished without a record (the launcher says: {said}{more})"
+    return Verdict(Outcome.LOST, FailureClass.LOST, message)
 
 
 TABLE: Final[tuple[VerdictRule, ...]] = (
-    # A result that is there, whole and this attempt's own is a result, whatever else happened at its end.
+    # A complete result of this attempt counts, whatever else happened at its end.
     VerdictRule(lambda e: e.good, _completed),
     VerdictRule(lambda e: e.cancelled and _how(e) in (How.STOPPED, None), _cancelled),
     VerdictRule(lambda e: _how(e) is How.TIME_LIMIT, _timeout),
     VerdictRule(lambda e: _how(e) is How.NOT_STARTED, _not_started),
-    # The scheduler ended the job. It may have ended the engine first, whose exit code then means nothing.
+    # The scheduler ended the job. If it ended the engine first, the engine's exit code means nothing.
     VerdictRule(lambda e: e.ended_by(Cause.OUT_OF_MEMORY), _out_of_memory),
     VerdictRule(lambda e: e.ended_by(Cause.TIME_LIMIT), _timeout_in_queue),
     VerdictRule(lambda e: e.ended_by(Cause.CANCELLED), _cancelled_in_queue),

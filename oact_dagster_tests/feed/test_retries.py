@@ -287,7 +287,7 @@ def test_a_result_of_the_same_input_is_not_computed_again(engine: TestEngine, tr
     assert engine.runs == [0]
     (done,) = (event for event in events if isinstance(event, Completed))
     assert done.reused and done.attempt is not None and done.attempt.result["final_energy"] == energy
-    assert any(isinstance(event, Note) and "has a result already" in event.text for event in events)
+    assert any(isinstance(event, Note) and "already has a result for this input" in event.text for event in events)
     (row,) = trial.ledger.history.completed()
     assert row["final_energy"] == energy
 
@@ -395,7 +395,7 @@ def test_a_result_of_another_orca_is_not_taken(tmp_path: Path, engine: TestEngin
     trial.run(1)
     assert trial.ledger.figures.count_by_status()[Status.COMPLETED] == 2, "the major version counts"
     (engine.control / "version").write_text("5.0.4")
-    with pytest.raises(LauncherError, match=r"computed by ORCA 5\.0\.4.* are of ORCA 6.*orca\.command"):
+    with pytest.raises(LauncherError, match=r"computed by ORCA 5\.0\.4.* are from ORCA 6.*orca\.command"):
         trial.run(2, 3)
     assert trial.ledger.figures.count_by_status() == {Status.COMPLETED: 2, Status.TO_RUN: 2}
     (attempt,) = trial.attempts(2)
