@@ -56,11 +56,11 @@ def clean(
     follows no links. Only reads the ledger.
     """
     from oact_dagster.attempts.job_layout import JobLayout
-    from oact_dagster.cli.shown_text import printable
     from oact_dagster.intake.bare_campaign import bare_campaign
     from oact_dagster.ledger.read_only import open_reader
     from oact_dagster.maintenance.clean import CleanReport
     from oact_dagster.maintenance.clean import clean_campaign as find
+    from oact_dagster.text import printable
 
     ledger, campaign = found_ledger(db)
     jobs = found_jobs_dir(jobs_dir, campaign)

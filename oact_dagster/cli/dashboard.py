@@ -245,6 +245,6 @@ def _lines(
 
 
 def _echo(text: str) -> None:
-    from oact_dagster.cli.shown_text import printable
+    from oact_dagster.text import printable
 
     click.echo(printable(text, sys.stdout.encoding))

@@ -7,10 +7,9 @@ from typing import Any, Final
 
 from oact_dagster.cli.dashboard_json import jobs_json, rejections_json
 from oact_dagster.cli.dashboard_text import rejection_lines, title_lines
-from oact_dagster.cli.shown_text import one_line
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import JobRecord, Status
-from oact_dagster.text import pluralise
+from oact_dagster.text import one_line, pluralise
 
 _WIDTH: Final = 60
 _WIDTH_VERBOSE: Final = 400

@@ -4,12 +4,11 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from oact_dagster.cli.shown_text import one_line
 from oact_dagster.ledger.metrics import Metrics, Statistic
 from oact_dagster.ledger.states import Outcome, Rejection, Status
 from oact_dagster.status.feed_status import FeedOverview
 from oact_dagster.status.overview import FailureGroup, Overview, Throughput
-from oact_dagster.text import pluralise
+from oact_dagster.text import one_line, pluralise
 
 _WIDTH: Final = 80
 _BAR: Final = 50

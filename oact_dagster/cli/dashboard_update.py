@@ -3,8 +3,7 @@
 from typing import Any, Final
 
 from oact_dagster.attempts.recovery import UpdateReport
-from oact_dagster.cli.shown_text import one_line
-from oact_dagster.text import pluralise
+from oact_dagster.text import one_line, pluralise
 
 _WIDTH: Final = 160
 

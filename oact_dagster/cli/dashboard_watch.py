@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import click
 
-from oact_dagster.cli.shown_text import printable
+from oact_dagster.text import printable
 
 _CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 

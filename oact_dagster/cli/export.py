@@ -74,7 +74,6 @@ def export(
     """
     from oact_dagster.attempts.selection import parse_indices
     from oact_dagster.cli.bar import bar_on_stderr
-    from oact_dagster.cli.shown_text import printable
     from oact_dagster.export.export import default_target
     from oact_dagster.export.export import export_campaign as write
     from oact_dagster.export.formats import EXTXYZ, format_of
@@ -82,6 +81,7 @@ def export(
     from oact_dagster.ledger.read_only import open_reader
     from oact_dagster.settings.campaign import load_campaign
     from oact_dagster.status.quality import evaluate
+    from oact_dagster.text import printable
 
     settings = load_campaign(campaign)
     indices = None if structures is None else parse_indices(structures)
@@ -137,7 +137,7 @@ def _lines(report: "ExportReport") -> list[str]:
 
 
 def _reasons(left_out: Mapping[str, "LeftOut"], noun: str) -> list[str]:
-    from oact_dagster.cli.shown_text import one_line
+    from oact_dagster.text import one_line
 
     lines = []
     for reason, one in sorted(left_out.items(), key=lambda item: -item[1].count):

@@ -96,7 +96,7 @@ def _list() -> None:
 
 
 def _show(found: "Found", *, repair: bool) -> None:
-    from oact_dagster.cli.shown_text import one_line, printable
+    from oact_dagster.text import one_line, printable
 
     def say(text: str) -> None:
         click.echo(printable(text, sys.stdout.encoding))

@@ -9,8 +9,7 @@ from click.core import ParameterSource
 
 from oact_dagster.cli.bar import bar_on_stderr
 from oact_dagster.cli.errors import RefusedError
-from oact_dagster.cli.shown_text import printable
-from oact_dagster.text import pluralise
+from oact_dagster.text import pluralise, printable
 
 _EXAMPLE: Final = """\
 \b
