@@ -8,25 +8,15 @@ import json
 import math
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from dataclasses import dataclass, field, fields
+from itertools import islice
+from typing import Final, Literal
 
 Shown = Literal["integer", "fixed", "significant", "duration", "time"]
 
 _NAN: Final = float("nan")
 _JOINED: Final = 10_000
 """Number of values that are written at once."""
-
-
-class Column(Protocol):
-    """A column of a table."""
-
-    @property
-    def head(self) -> dict[str, Any]:
-        """The column's description for the browser."""
-
-    def json_parts(self) -> Iterator[str]:
-        """The column as JSON, in parts."""
 
 
 @dataclass(slots=True)
@@ -51,29 +41,15 @@ class NumberColumn:
     width: int = 9
     title: str = ""
     steps: bool = False
-    values: "array[float]" = field(default_factory=lambda: array("d"))
+    values: "array[float]" = field(init=False, default_factory=lambda: array("d"))
 
     def add(self, value: float | None) -> None:
         """Add the value of the next row; None and non-finite numbers are shown as nothing."""
         self.values.append(_NAN if value is None or not math.isfinite(value) else value)
 
-    @property
-    def head(self) -> dict[str, Any]:
-        """The column's description for the browser."""
-        return {
-            "kind": "number",
-            "key": self.key,
-            "label": self.label,
-            "shown": self.shown,
-            "digits": self.digits,
-            "width": self.width,
-            "title": self.title,
-            "steps": self.steps,
-        }
-
     def json_parts(self) -> Iterator[str]:
         """The column as JSON, in parts."""
-        yield f'{json.dumps(self.head)[:-1]}, "values": ['
+        yield f'{_head("number", self)[:-1]}, "values": ['
         numbers = self._steps() if self.steps else map(self._number, self.values)
         yield from _joined(numbers)
         yield "]}"
@@ -116,27 +92,16 @@ class WordColumn:
     label: str
     width: int = 12
     title: str = ""
-    codes: "array[int]" = field(default_factory=lambda: array("i"))
-    words: dict[str, int] = field(default_factory=dict)
+    codes: "array[int]" = field(init=False, default_factory=lambda: array("i"))
+    words: dict[str, int] = field(init=False, default_factory=dict)
 
     def add(self, text: str | None) -> None:
         """Add the text of the next row; None and empty texts are shown as nothing."""
         self.codes.append(self.words.setdefault(text, len(self.words)) if text else -1)
 
-    @property
-    def head(self) -> dict[str, Any]:
-        """The column's description for the browser."""
-        return {
-            "kind": "word",
-            "key": self.key,
-            "label": self.label,
-            "width": self.width,
-            "title": self.title,
-        }
-
     def json_parts(self) -> Iterator[str]:
         """The column as JSON, in parts."""
-        yield f'{json.dumps(self.head)[:-1]}, "words": ['
+        yield f'{_head("word", self)[:-1]}, "words": ['
         yield from _joined(json.dumps(word) for word in self.words)
         yield '], "codes": ['
         yield from _joined(map(str, self.codes))
@@ -171,37 +136,23 @@ class DerivedColumn:
     width: int = 9
     title: str = ""
 
-    @property
-    def head(self) -> dict[str, Any]:
-        """The column's description for the browser."""
-        return {
-            "kind": "derived",
-            "key": self.key,
-            "label": self.label,
-            "first": self.first,
-            "second": self.second,
-            "operation": self.operation,
-            "factor": self.factor,
-            "shown": self.shown,
-            "digits": self.digits,
-            "width": self.width,
-            "title": self.title,
-        }
-
     def json_parts(self) -> Iterator[str]:
         """The column as JSON, in parts."""
-        yield json.dumps(self.head)
+        yield _head("derived", self)
+
+
+Column = NumberColumn | WordColumn | DerivedColumn
+
+
+def _head(kind: str, column: Column) -> str:
+    """The column's description for the browser, as JSON: all fields but the data."""
+    described = {one.name: getattr(column, one.name) for one in fields(column) if one.init}
+    return json.dumps({"kind": kind, **described})
 
 
 def _joined(items: Iterator[str]) -> Iterator[str]:
     """The items separated by commas, many at a time."""
-    chunk: list[str] = []
     comma = ""
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == _JOINED:
-            yield comma + ",".join(chunk)
-            comma = ","
-            chunk.clear()
-    if chunk:
+    while chunk := list(islice(items, _JOINED)):
         yield comma + ",".join(chunk)
+        comma = ","

@@ -1,7 +1,7 @@
 """Details of single structures beyond the tables, for small campaigns."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -38,12 +38,13 @@ def details(
         LedgerError: the ledger cannot be read.
     """
     indices = ledger.structures.indices()
-    comma, number = "", 0
+    number = 0
     yield "{"
     while chunk := list(islice(indices, _AT_ONCE)):
         for index, structure in sorted(ledger.structures.of(chunk).items()):
+            comma = ", " if number else ""
             yield f'{comma}"{index}": {json.dumps(_detail(structure, optimised=optimised))}'
-            comma, number = ", ", number + 1
+            number += 1
         if told is not None:
             told(number)
     yield "}"
@@ -51,8 +52,7 @@ def details(
 
 def _detail(structure: StructureRecord, *, optimised: bool) -> dict[str, object]:
     folder = None if structure.job_dir is None else Path(structure.job_dir)
-    pictures = [(title, svg) for title, svg in _pictures(structure, folder, optimised=optimised) if svg]
-    found: dict[str, object] = {"pictures": pictures}
+    found: dict[str, object] = {"pictures": list(_pictures(structure, folder, optimised=optimised))}
     if folder is not None and structure.status in _FAILED and (lines := tail(folder)):
         found["tail"] = lines
     return found
@@ -71,11 +71,7 @@ def _pictures(
         return
     yield "Geometry of the CSV", geometry_picture(geometry.symbols, geometry.coordinates)
     if optimised and folder is not None and structure.status is Status.COMPLETED:
-        yield "Optimised geometry", _last_geometry(folder, geometry.symbols)
-
-
-def _last_geometry(folder: Path, symbols: Sequence[str]) -> str:
-    output = read_output(folder)
-    if output.symbols is None or output.coordinates is None or len(output.symbols) != len(symbols):
-        return ""
-    return geometry_picture(output.symbols, output.coordinates)
+        output = read_output(folder)
+        symbols, coordinates = output.symbols, output.coordinates
+        if symbols is not None and coordinates is not None and len(symbols) == len(geometry.symbols):
+            yield "Optimised geometry", geometry_picture(symbols, coordinates)

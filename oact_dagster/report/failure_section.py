@@ -4,8 +4,8 @@ from typing import Final
 
 from oact_dagster.ledger.states import Outcome
 from oact_dagster.report.html import Figure, escaped, structure_button, table
-from oact_dagster.report.tables import text_of
 from oact_dagster.status.figures import CampaignFigures
+from oact_dagster.text import one_line
 
 _GROUPS_SHOWN: Final = 12
 HOSTS_SHOWN: Final = 12
@@ -19,7 +19,7 @@ def groups_html(figures: CampaignFigures) -> str:
         (
             group.count,
             group.failure_class,
-            text_of(group.message, 200),
+            one_line(group.message, 200, "…"),
             "" if group.example is None else structure_button(group.example),
         )
         for group in groups[:_GROUPS_SHOWN]

@@ -46,12 +46,11 @@ def tiles(figures: CampaignFigures) -> str:
 
 def _tiles(figures: CampaignFigures) -> Iterator[tuple[str, str, str]]:
     overview = figures.overview
-    total = overview.total
     for status, name in STATUS_NAMES.items():
         count = overview.counts.get(status, 0)
         if status is Status.READY and not count:
             continue
-        share = f"{100 * count / total:.1f} %" if total else ""
+        share = f"{100 * count / overview.total:.1f} %" if overview.total else ""
         if status is Status.RUNNING and count:
             share = f"{overview.running_started:,} computing, {overview.queued:,} queued"
         yield name, f"{count:,}", share
@@ -77,8 +76,8 @@ def _tiles(figures: CampaignFigures) -> Iterator[tuple[str, str, str]]:
         for outcome, hours in overview.spent.items()
         if outcome is not Outcome.COMPLETED and hours
     }
-    told = ", ".join(f"{outcome} {number_text(hours)}" for outcome, hours in sorted(lost.items()))
-    yield "core-hours, lost", number_text(figures.lost_core_hours), told
+    by_outcome = ", ".join(f"{outcome} {number_text(hours)}" for outcome, hours in sorted(lost.items()))
+    yield "core-hours, lost", number_text(figures.lost_core_hours), by_outcome
 
 
 def sentence(figures: CampaignFigures) -> str:

@@ -2,9 +2,7 @@
 
 import html
 from collections.abc import Iterable, Sequence
-from typing import Final
-
-_NUMBER: Final = (int, float)
+from typing import NamedTuple
 
 
 def escaped(text: object) -> str:
@@ -16,8 +14,8 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, name: str) 
     """A small table, written whole into the page; an empty string without rows.
 
     Args:
-        heads: of its columns.
-        rows: of its cells. A number or :class:`Figure` is right-aligned; :class:`Markup` is used as it is, everything
+        heads: headings of the columns.
+        rows: cells. A number or :class:`Figure` is right-aligned; :class:`Markup` is used as it is, everything
             else is escaped.
         name: what it shows, as a label for screen readers.
     """
@@ -25,7 +23,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, name: str) 
     for row in rows:
         cells = []
         for place, value in enumerate(row):
-            if isinstance(value, (*_NUMBER, Figure)):
+            if isinstance(value, int | float | Figure):
                 number[place] = True
                 text = value if isinstance(value, Figure) else number_text(value)
                 cells.append(f'<td class="number">{escaped(text)}</td>')
@@ -48,15 +46,10 @@ class Figure(str):
     """A number that is already formatted."""
 
 
-class Markup:
-    """Finished HTML.
+class Markup(NamedTuple):
+    """Finished HTML."""
 
-    Args:
-        text: the HTML.
-    """
-
-    def __init__(self, text: str) -> None:
-        self.text = text
+    text: str
 
 
 def structure_button(orig_index: int) -> Markup:

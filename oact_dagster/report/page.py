@@ -91,12 +91,9 @@ def _policy(script: str) -> str:
 
 
 def packed(parts: Iterable[str]) -> Iterator[str]:
-    """A text as base64 of its gzip, in parts.
+    """A text, in parts, as base64 of its gzip.
 
-    Nothing in it can end the element of the page that holds it, or be read as markup.
-
-    Args:
-        parts: of the text.
+    So nothing in it can end the element of the page that holds it, or be read as markup.
     """
     press = zlib.compressobj(_ZLIB_LEVEL, zlib.DEFLATED, _GZIP)
     waiting = bytearray()

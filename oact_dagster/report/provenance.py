@@ -28,39 +28,37 @@ def versions_html(campaign: Campaign, ledger: LedgerReader, figures: CampaignFig
     present = campaign.level_of_theory()
     level = LEVEL_OF_THEORY.read(ledger) or present
     in_order = {key: level[key] for key in (*present, *level) if key in level}
+    unknown = "not kept"
     origins = [
-        (
-            origin.engine or "not kept",
-            origin.engine_version or "not kept",
-            origin.settings_hash or "not kept",
-            origin.structures,
-        )
-        for origin in figures.origins
+        (one.engine or unknown, one.engine_version or unknown, one.settings_hash or unknown, one.structures)
+        for one in figures.origins
     ]
-    parts = [
-        "".join(_mixed(campaign, figures)),
-        '<div class="small-tables">',
-        _titled(
-            "Computed with",
-            table(("engine", "version", "settings", "results"), origins, name="Engines and versions"),
-        ),
-        _titled("Level of theory", table(("setting", "value"), _shown(in_order), name="Level of theory")),
-        _titled("Written with", table(("program", "version"), programs(), name="Versions of programs")),
-        "</div>",
-    ]
-    return "\n".join(parts)
+    engines = table(("engine", "version", "settings", "results"), origins, name="Engines and versions")
+    settings = table(("setting", "value"), _shown(in_order), name="Level of theory")
+    written_with = table(("program", "version"), programs(), name="Versions of programs")
+    return "\n".join(
+        [
+            "".join(_mixed(campaign, figures)),
+            '<div class="small-tables">',
+            _titled("Computed with", engines),
+            _titled("Level of theory", settings),
+            _titled("Written with", written_with),
+            "</div>",
+        ]
+    )
 
 
 def programs() -> Iterator[tuple[str, str]]:
     """``(program, version)`` of the programs that wrote the report."""
-    yield "oact-dagster", _version("oact-dagster")
-    yield "dagster", _version("dagster")
+    yield "oact-dagster", version("oact-dagster")
+    yield "dagster", version("dagster")
     yield "Python", platform.python_version()
     yield "SQLite", sqlite3.sqlite_version
-    yield "numpy", _version("numpy")
+    yield "numpy", version("numpy")
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
+    """The version of an installed package."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -71,27 +69,25 @@ def _mixed(campaign: Campaign, figures: CampaignFigures) -> Iterator[str]:
     """Notes if not all results were computed in the same way."""
     versions = {(origin.engine, origin.engine_version) for origin in figures.origins if origin.engine_version}
     if len(versions) > 1:
-        told = ", ".join(sorted(f"{engine or 'unknown'} {version}" for engine, version in versions))
-        yield f'<p class="note">Results of different versions: {escaped(told)}.</p>'
+        listed = ", ".join(sorted(f"{engine or 'unknown'} {number}" for engine, number in versions))
+        yield f'<p class="note">Results of different versions: {escaped(listed)}.</p>'
     hashes = {key for key in figures.settings_hashes if key}
     if len(hashes) > 1:
-        told = f"Results were made with {len(hashes)} different settings"
+        note = f"Results were made with {len(hashes)} different settings"
     elif hashes and hashes != {campaign.settings_hash()}:
-        told = "All results were made with settings other than those below"
+        note = "All results were made with settings other than those below"
     else:
         return
-    again = "; `oact run CAMPAIGN --stale` recomputes those that were not made with the present settings."
-    yield f'<p class="note">{escaped(told + again)}</p>'
+    note += "; `oact run CAMPAIGN --stale` recomputes those that were not made with the present settings."
+    yield f'<p class="note">{escaped(note)}</p>'
 
 
 def _shown(level: dict[str, object]) -> Iterator[tuple[str, str]]:
     for key, value in level.items():
         if value is None or value == [] or value is False:
             continue
-        told = (
-            "; ".join(map(str, value)) if isinstance(value, list) else "yes" if value is True else str(value)
-        )
-        yield key.replace("_", " "), told
+        text = "; ".join(map(str, value)) if isinstance(value, list) else str(value)
+        yield key.replace("_", " "), "yes" if value is True else text
 
 
 def _titled(title: str, body: str) -> str:

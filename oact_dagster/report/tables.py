@@ -3,13 +3,16 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from operator import attrgetter
+from typing import Any, Final, Generic, TypeVar
 
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import AttemptLine, Status, StructureLine
 from oact_dagster.orca.formula import hill_formula
 from oact_dagster.orca.metals import main_metal
 from oact_dagster.report.columns import Column, DerivedColumn, NumberColumn, WordColumn
+from oact_dagster.text import one_line
 
 ATTEMPTS_SHOWN: Final = 200_000
 """Most attempts in the table; the newest are shown."""
@@ -17,7 +20,7 @@ ATTEMPTS_SHOWN: Final = 200_000
 ANNOTATIONS_SHOWN: Final = 5
 """Most CSV columns in the table."""
 
-_MESSAGE_SHOWN: Final = 160
+MESSAGE_SHOWN: Final = 160
 """Most characters of a message."""
 
 TOLD_EVERY: Final = 5_000
@@ -28,10 +31,8 @@ TOLD_EVERY: Final = 5_000
 class Table:
     """One table of the report."""
 
-    key: str
-    """Key of its section of the page."""
     name: str
-    """What its rows are, in the plural."""
+    """What its rows are, in the plural; also the key of its section of the page."""
     rows: int
     columns: Sequence[Column]
     note: str = ""
@@ -59,7 +60,7 @@ def tables(
         LedgerError: the ledger cannot be read.
     """
     attempts = ledger.history.count_attempts()
-    structures, failures = _Structures(failed_checks, annotate[:ANNOTATIONS_SHOWN]), _Failures()
+    structures, failures = _structures(failed_checks, annotate[:ANNOTATIONS_SHOWN]), _failures()
     number = 0
     for number, line in enumerate(ledger.structures.lines(), 1):
         structures.add(line)
@@ -67,7 +68,7 @@ def tables(
             failures.add(line)
         if told is not None and number % TOLD_EVERY == 0:
             told(number)
-    tried = _Attempts()
+    tried = _attempts()
     for count, attempt in enumerate(ledger.history.attempt_lines(most_attempts), 1):
         tried.add(attempt)
         if told is not None and count % TOLD_EVERY == 0:
@@ -77,158 +78,135 @@ def tables(
         if attempts > most_attempts
         else ""
     )
-    return [structures.table(), failures.table(), tried.table(note)]
+    failed_note = "Structures that are now failed or timed out." if failures.count else ""
+    return [
+        Table("structures", structures.count, structures.columns),
+        Table("failures", failures.count, failures.columns, failed_note),
+        Table("attempts", tried.count, tried.columns, note),
+    ]
 
 
-def text_of(value: str | None, width: int = _MESSAGE_SHOWN) -> str:
-    """A text from elsewhere on one line, cut."""
-    line = " ".join((value or "").split())
-    line = "".join(character if character.isprintable() else "?" for character in line)
-    return line if len(line) <= width else f"{line[: width - 1].rstrip()}…"
+_Line = TypeVar("_Line")
 
 
-class _Structures:
-    def __init__(self, failed_checks: Mapping[int, tuple[str, ...]] | None, annotate: Sequence[str]) -> None:
-        self._checks = failed_checks
-        self._annotations = [
-            (name, WordColumn(f"csv_{number}", name, 16, "column of the CSV"))
-            for number, name in enumerate(annotate)
-        ]
-        self._count = 0
-        self.index = NumberColumn(
-            "structure", "structure", width=7, title="orig_index: row of the CSV", steps=True
-        )
-        self.formula = WordColumn("formula", "formula", 19, "sum formula in Hill's order")
-        self.metal = WordColumn("metal", "metal", 2, "heaviest actinide, lanthanide or transition metal")
-        self.natoms = NumberColumn("atoms", "atoms", width=4)
-        self.charge = NumberColumn("charge", "charge", width=3, title="in elementary charges")
-        self.multiplicity = NumberColumn("multiplicity", "mult.", width=3, title="multiplicity, 2S + 1")
-        self.status = WordColumn("status", "status", 9)
-        self.energy = NumberColumn("energy", "energy, Eh", "fixed", 6, 14, "final single point energy, Eh")
-        self.gradient = NumberColumn(
-            "gradient", "max gradient", "fixed", 6, 9, "largest Cartesian gradient component, Eh/bohr"
-        )
-        self.cycles = NumberColumn("scf", "SCF cycles", width=4)
-        self.wall = NumberColumn("wall", "wall time", "duration", 0, 9, "h:mm:ss; in searches s (wall>3600)")
-        self.cores = NumberColumn("cores", "cores", width=3)
-        self.attempts = NumberColumn("attempts", "attempts", width=3)
-        self.host = WordColumn("host", "host", 14, "host of its last attempt")
-        self.checks = WordColumn("checks", "failed checks", 24, "rules that its result failed")
-        self.message = WordColumn("message", "message", 60, "why it failed")
+class _Rows(Generic[_Line]):
+    """A table in the making: its columns, and the value that each takes from a line of the ledger."""
 
-    def add(self, line: StructureLine) -> None:
-        symbols = line.elements.split(";") if line.elements else []
-        self._count += 1
-        self.index.add(line.orig_index)
-        self.formula.add(hill_formula(symbols))
-        self.metal.add(main_metal(symbols))
-        self.natoms.add(line.natoms)
-        self.charge.add(line.charge)
-        self.multiplicity.add(line.multiplicity)
-        self.status.add(line.status)
-        self.energy.add(line.final_energy)
-        self.gradient.add(line.max_forces)
-        self.cycles.add(line.scf_steps)
-        self.wall.add(line.wall_time)
-        self.cores.add(line.n_cores)
-        self.attempts.add(line.attempts)
-        self.host.add(line.host)
-        if self._checks is not None:
-            failed = () if line.orig_index is None else self._checks.get(line.orig_index, ())
-            self.checks.add(", ".join(failed))
-        self.message.add(text_of(line.message))
-        if self._annotations:
-            said = json.loads(line.annotations)
-            for name, column in self._annotations:
-                column.add(text_of(said.get(name)))
+    def __init__(self, index: Callable[[_Line], int | None]) -> None:
+        self.count = 0
+        self.columns: list[Column] = []
+        self._cells: list[tuple[Callable[[Any], None], Callable[[_Line], Any]]] = []
+        title = "orig_index: row of the CSV"
+        self.number(index, NumberColumn("structure", "structure", width=7, title=title, steps=True))
 
-    def table(self) -> Table:
-        per_atom = DerivedColumn(
+    def number(self, value: Callable[[_Line], float | None], column: NumberColumn) -> None:
+        """Append a column of numbers."""
+        self.columns.append(column)
+        self._cells.append((column.add, value))
+
+    def word(self, value: Callable[[_Line], str | None], column: WordColumn) -> None:
+        """Append a column of texts."""
+        self.columns.append(column)
+        self._cells.append((column.add, value))
+
+    def add(self, line: _Line) -> None:
+        """Add a row."""
+        self.count += 1
+        for add, value in self._cells:
+            add(value(line))
+
+
+def _structures(
+    failed_checks: Mapping[int, tuple[str, ...]] | None, annotate: Sequence[str]
+) -> _Rows[StructureLine]:
+    rows = _Rows[StructureLine](attrgetter("orig_index"))
+    number, word = rows.number, rows.word
+    formula = WordColumn("formula", "formula", 19, "sum formula in Hill's order")
+    word(lambda line: hill_formula(_symbols(line)), formula)
+    metal = WordColumn("metal", "metal", 2, "heaviest actinide, lanthanide or transition metal")
+    word(lambda line: main_metal(_symbols(line)), metal)
+    number(attrgetter("natoms"), NumberColumn("atoms", "atoms", width=4))
+    number(attrgetter("charge"), NumberColumn("charge", "charge", width=3, title="in elementary charges"))
+    multiplicity = NumberColumn("multiplicity", "mult.", width=3, title="multiplicity, 2S + 1")
+    number(attrgetter("multiplicity"), multiplicity)
+    word(attrgetter("status"), WordColumn("status", "status", 9))
+    energy = NumberColumn("energy", "energy, Eh", "fixed", 6, 14, "final single point energy, Eh")
+    number(attrgetter("final_energy"), energy)
+    rows.columns.append(
+        DerivedColumn(
             "per_atom", "energy/atom, Eh", "energy", "atoms", "/", 1.0, "fixed", 6, 12, "energy per atom, Eh"
         )
-        core_hours = DerivedColumn(
-            "core_hours", "core-hours", "wall", "cores", "*", 1 / 3600, "significant", 3, 7, "of its result"
-        )
-        columns: list[Column] = [
-            self.index, self.formula, self.metal, self.natoms, self.charge, self.multiplicity, self.status,
-            self.energy, per_atom, self.gradient, self.cycles, self.wall, self.cores, core_hours, self.attempts,
-            self.host, *(column for _, column in self._annotations), self.message,
-        ]  # fmt: skip
-        if self._checks is not None:
-            columns.insert(-1, self.checks)
-        return Table("structures", "structures", self._count, columns)
+    )
+    gradient_title = "largest Cartesian gradient component, Eh/bohr"
+    gradient = NumberColumn("gradient", "max gradient", "fixed", 6, 9, gradient_title)
+    number(attrgetter("max_forces"), gradient)
+    number(attrgetter("scf_steps"), NumberColumn("scf", "SCF cycles", width=4))
+    wall_time = NumberColumn("wall", "wall time", "duration", 0, 9, "h:mm:ss; in searches s (wall>3600)")
+    number(attrgetter("wall_time"), wall_time)
+    number(attrgetter("n_cores"), NumberColumn("cores", "cores", width=3))
+    rows.columns.append(_core_hours("wall", "of its result"))
+    number(attrgetter("attempts"), NumberColumn("attempts", "attempts", width=3))
+    word(attrgetter("host"), WordColumn("host", "host", 14, "host of its last attempt"))
+    for place, name in enumerate(annotate):
+        word(partial(_annotation, name), WordColumn(f"csv_{place}", name, 16, "column of the CSV"))
+    if failed_checks is not None:
+        checks = WordColumn("checks", "failed checks", 24, "rules that its result failed")
+        word(partial(_failed_checks, failed_checks), checks)
+    word(_message, WordColumn("message", "message", 60, "why it failed"))
+    return rows
 
 
-class _Failures:
-    def __init__(self) -> None:
-        self._count = 0
-        self.index = NumberColumn(
-            "structure", "structure", width=7, title="orig_index: row of the CSV", steps=True
-        )
-        self.kind = WordColumn("class", "class", 20, "failure class of its last attempt")
-        self.message = WordColumn("message", "message", 80)
-        self.attempts = NumberColumn("attempts", "attempts", width=3)
-        self.host = WordColumn("host", "host", 14, "host of its last attempt")
-        self.folder = WordColumn("folder", "folder", 48, "folder of its last attempt")
-
-    def add(self, line: StructureLine) -> None:
-        self._count += 1
-        self.index.add(line.orig_index)
-        self.kind.add(line.failure_class or line.status)
-        self.message.add(text_of(line.message))
-        self.attempts.add(line.attempts)
-        self.host.add(line.host)
-        self.folder.add(line.job_dir)
-
-    def table(self) -> Table:
-        columns = (self.index, self.kind, self.message, self.attempts, self.host, self.folder)
-        return Table(
-            "failures",
-            "failures",
-            self._count,
-            columns,
-            "Structures that are now failed or timed out." * bool(self._count),
-        )
+def _failures() -> _Rows[StructureLine]:
+    rows = _Rows[StructureLine](attrgetter("orig_index"))
+    failure_class = WordColumn("class", "class", 20, "failure class of its last attempt")
+    rows.word(lambda line: line.failure_class or line.status, failure_class)
+    rows.word(_message, WordColumn("message", "message", 80))
+    rows.number(attrgetter("attempts"), NumberColumn("attempts", "attempts", width=3))
+    rows.word(attrgetter("host"), WordColumn("host", "host", 14, "host of its last attempt"))
+    rows.word(attrgetter("job_dir"), WordColumn("folder", "folder", 48, "folder of its last attempt"))
+    return rows
 
 
-class _Attempts:
-    def __init__(self) -> None:
-        self._count = 0
-        self.index = NumberColumn(
-            "structure", "structure", width=7, title="orig_index: row of the CSV", steps=True
-        )
-        self.number = NumberColumn("number", "attempt", width=3, title="number of the attempt, from 1")
-        self.outcome = WordColumn("outcome", "outcome", 9, "open: it has not ended yet")
-        self.kind = WordColumn("class", "class", 20, "failure class")
-        self.remedy = WordColumn("remedy", "remedy", 22, "what its input changed from earlier attempts")
-        self.host = WordColumn("host", "host", 14)
-        self.started = NumberColumn("started", "started", "time", 0, 16, "in your time zone", steps=True)
-        self.elapsed = NumberColumn(
-            "elapsed", "elapsed", "duration", 0, 9, "h:mm:ss; in searches s (elapsed>3600)"
-        )
-        self.cores = NumberColumn("cores", "cores", width=3)
+def _attempts() -> _Rows[AttemptLine]:
+    rows = _Rows[AttemptLine](attrgetter("orig_index"))
+    number, word = rows.number, rows.word
+    ordinal = NumberColumn("number", "attempt", width=3, title="number of the attempt, from 1")
+    number(attrgetter("number"), ordinal)
+    outcome = WordColumn("outcome", "outcome", 9, "open: it has not ended yet")
+    word(lambda line: line.outcome or "open", outcome)
+    word(attrgetter("failure_class"), WordColumn("class", "class", 20, "failure class"))
+    remedy = WordColumn("remedy", "remedy", 22, "what its input changed from earlier attempts")
+    word(attrgetter("remedy"), remedy)
+    word(attrgetter("host"), WordColumn("host", "host", 14))
+    started = NumberColumn("started", "started", "time", 0, 16, "in your time zone", steps=True)
+    number(attrgetter("started_at"), started)
+    elapsed_title = "h:mm:ss; in searches s (elapsed>3600)"
+    number(attrgetter("elapsed"), NumberColumn("elapsed", "elapsed", "duration", 0, 9, elapsed_title))
+    number(attrgetter("n_cores"), NumberColumn("cores", "cores", width=3))
+    rows.columns.append(_core_hours("elapsed"))
+    return rows
 
-    def add(self, line: AttemptLine) -> None:
-        self._count += 1
-        self.index.add(line.orig_index)
-        self.number.add(line.number)
-        self.outcome.add(line.outcome or "open")
-        self.kind.add(line.failure_class)
-        self.remedy.add(line.remedy)
-        self.host.add(line.host)
-        self.started.add(line.started_at)
-        self.elapsed.add(line.elapsed)
-        self.cores.add(line.n_cores)
 
-    def table(self, note: str) -> Table:
-        core_hours = DerivedColumn(
-            "core_hours", "core-hours", "elapsed", "cores", "*", 1 / 3600, "significant", 3, 7
-        )
-        columns = (
-            self.index, self.number, self.outcome, self.kind, self.remedy, self.host, self.started, self.elapsed,
-            self.cores, core_hours,
-        )  # fmt: skip
-        return Table("attempts", "attempts", self._count, columns, note)
+def _core_hours(time_key: str, title: str = "") -> DerivedColumn:
+    return DerivedColumn(
+        "core_hours", "core-hours", time_key, "cores", "*", 1 / 3600, "significant", 3, 7, title
+    )
+
+
+def _symbols(line: StructureLine) -> list[str]:
+    return line.elements.split(";") if line.elements else []
+
+
+def _message(line: StructureLine) -> str:
+    return one_line(line.message, MESSAGE_SHOWN, "…")
+
+
+def _failed_checks(failed: Mapping[int, tuple[str, ...]], line: StructureLine) -> str:
+    return "" if line.orig_index is None else ", ".join(failed.get(line.orig_index, ()))
+
+
+def _annotation(name: str, line: StructureLine) -> str:
+    return one_line(json.loads(line.annotations).get(name), MESSAGE_SHOWN, "…")
 
 
 def json_parts(found: Sequence[Table], details: Iterable[str] = ("{}",)) -> Iterator[str]:
@@ -240,7 +218,7 @@ def json_parts(found: Sequence[Table], details: Iterable[str] = ("{}",)) -> Iter
     """
     yield '{"tables": ['
     for place, table in enumerate(found):
-        head = {"key": table.key, "name": table.name, "rows": table.rows}
+        head = {"key": table.name, "name": table.name, "rows": table.rows}
         yield f'{", " if place else ""}{json.dumps(head)[:-1]}, "columns": ['
         for number, column in enumerate(table.columns):
             yield ", " if number else ""

@@ -4,7 +4,6 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -17,21 +16,22 @@ from oact_dagster.report.failure_section import groups_html, hosts_html, metals_
 from oact_dagster.report.head import banner, clock, sentence, tiles
 from oact_dagster.report.html import escaped, structure_button, table
 from oact_dagster.report.page import page
-from oact_dagster.report.provenance import settings_html, versions_html
-from oact_dagster.report.quality_input import QualityFindings, RuleFindings
-from oact_dagster.report.tables import ATTEMPTS_SHOWN, Table, json_parts, tables, text_of
+from oact_dagster.report.provenance import settings_html, version, versions_html
+from oact_dagster.report.tables import ATTEMPTS_SHOWN, MESSAGE_SHOWN, Table, json_parts, tables
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.feed_status import feed_overview
 from oact_dagster.status.figures import CampaignFigures, campaign_figures
-from oact_dagster.text import pluralise
+from oact_dagster.status.quality import Quality, RuleSummary
+from oact_dagster.text import one_line, pluralise
 
 _WORST_SHOWN = 10
 
 REPORT_FILE: Final = "report.html"
 """The report's name, beside ``campaign.yaml``."""
 
-_BEGIN: Final = b"<!doctype html>"
+_FIRST_BYTES: Final = b"<!doctype html>"
 _ROWS_OF_A_PICTURE: Final = 300
+"""Reading an output and drawing two pictures takes as long as this many rows of a table."""
 _HINT: Final = "words, status:failed, scf>100 …"
 
 
@@ -54,7 +54,7 @@ def write_report(
     ledger: LedgerReader,
     target: Path | None = None,
     *,
-    quality: QualityFindings | None = None,
+    quality: Quality | None = None,
     told: Callable[[int, int], None] | None = None,
     now: float | None = None,
 ) -> WrittenReport:
@@ -62,9 +62,9 @@ def write_report(
 
     Args:
         campaign: its settings.
-        ledger: of the campaign; runs may be at work on it.
+        ledger: runs may be at work on it.
         target: the file; None for ``report.html`` beside ``campaign.yaml``. Overwrites an earlier report.
-        quality: findings of the quality checks; None if nothing was checked.
+        quality: None if nothing was checked.
         told: called with the work done and the total work.
         now: Unix time, s.
 
@@ -92,15 +92,13 @@ def write_report(
 
 
 class _Work:
-    """Reports how much of the work is done."""
+    """Reports how much of the work is done, in rows of the tables."""
 
     def __init__(
         self, ledger: LedgerReader, structures: int, told: Callable[[int, int], None] | None
     ) -> None:
         self._rows = structures + min(ledger.history.count_attempts(), ATTEMPTS_SHOWN)
-        # Reading an output and drawing two pictures takes as long as some hundred rows of a table.
-        self._each = _ROWS_OF_A_PICTURE
-        self._all = self._rows + (structures * self._each if structures <= MOST_STRUCTURES else 0)
+        self._all = self._rows + (structures * _ROWS_OF_A_PICTURE if structures <= MOST_STRUCTURES else 0)
         self._told = told
 
     def rows(self, done: int) -> None:
@@ -110,8 +108,7 @@ class _Work:
 
     def details(self, done: int) -> None:
         """Note the number of structures with pictures."""
-        if self._told is not None:
-            self._told(self._rows + done * self._each, self._all)
+        self.rows(self._rows + done * _ROWS_OF_A_PICTURE)
 
 
 def refuse_others(path: Path) -> None:
@@ -126,8 +123,8 @@ def refuse_others(path: Path) -> None:
     if not path.exists():
         return
     with path.open("rb") as stream:
-        begin = stream.read(len(_BEGIN))
-    if begin and begin.lower() != _BEGIN:
+        begin = stream.read(len(_FIRST_BYTES))
+    if begin and begin.lower() != _FIRST_BYTES:
         raise ReportError(f"{path}: already exists and is not a report; name another file with -o")
 
 
@@ -137,31 +134,30 @@ def _parts(
     figures: CampaignFigures,
     found: list[Table],
     data: Iterable[str],
-    quality: QualityFindings | None,
+    quality: Quality | None,
     at: float,
 ) -> Iterator[str]:
-    name, when = campaign.name, clock(at)
+    when = clock(at)
     sections = {"overview": ("Progress", _overview(campaign, ledger, figures, at))}
-    if found_and_cost := _pictures(figures):
-        sections["pictures"] = ("Results and cost", found_and_cost)
+    if pictures := _pictures(figures):
+        sections["pictures"] = ("Results and cost", pictures)
     if quality is not None:
         sections["quality"] = ("Quality", _quality_html(quality))
-    summed = {"failures": groups_html(figures)}
     for one in found:
-        body = f"{summed.get(one.key, '')}\n{_table_place(one)}"
-        sections[one.key] = (one.name.capitalize(), body)
+        groups = groups_html(figures) if one.name == "failures" else ""
+        sections[one.name] = (one.name.capitalize(), f"{groups}\n{_table_place(one)}")
     sections["settings"] = (
         "Settings and versions",
         f"{versions_html(campaign, ledger, figures)}\n{settings_html(campaign)}",
     )
     return page(
-        title=f"{name}: report of {when}",
-        heading=name,
+        title=f"{campaign.name}: report of {when}",
+        heading=campaign.name,
         when=f"{when}, on {platform.node() or 'an unknown host'}, from {campaign.ledger}",
         banner=banner(figures),
         sections=sections,
         footer="This file needs no network: it can be mailed and kept.",
-        generator=f"oact-dagster {_version()}",
+        generator=f"oact-dagster {version('oact-dagster')}",
         data=data,
     )
 
@@ -183,8 +179,8 @@ def _pictures(figures: CampaignFigures) -> str:
         if body
     )
     pictures = f'<div class="pictures">\n{drawn}\n</div>\n' if drawn else ""
-    tables_of_few = f'<div class="small-tables">\n{small}\n</div>' if small else ""
-    return pictures + tables_of_few
+    small_tables = f'<div class="small-tables">\n{small}\n</div>' if small else ""
+    return pictures + small_tables
 
 
 def _table_place(table: Table) -> str:
@@ -193,19 +189,12 @@ def _table_place(table: Table) -> str:
     if not table.rows:
         return f"{note}<p>None.</p>"
     return (
-        f'{note}<div data-table="{escaped(table.key)}" data-hint="{escaped(_HINT)}">'
+        f'{note}<div data-table="{escaped(table.name)}" data-hint="{escaped(_HINT)}">'
         f'<p class="note">{table.rows:,} rows; your browser needs JavaScript to show them.</p></div>'
     )
 
 
-def _version() -> str:
-    try:
-        return metadata.version("oact-dagster")
-    except metadata.PackageNotFoundError:
-        return "unknown"
-
-
-def _quality_html(quality: QualityFindings) -> str:
+def _quality_html(quality: Quality) -> str:
     """A row for each rule, and below it the worst structures of each that failed."""
     rows = [
         (rule.name, rule.severity, rule.checked, rule.failed, rule.description)
@@ -214,13 +203,13 @@ def _quality_html(quality: QualityFindings) -> str:
     overview = table(("rule", "severity", "checked", "failed", "what it asks"), rows, name="Quality rules")
     worst = "\n".join(_worst_html(rule) for rule in quality.rules if rule.worst)
     failed = len(quality.failed)
-    told = f"{pluralise(failed, 'structure', 'breaks', 'break', form=',')} a rule or more."
-    return f"<p>{escaped(told)}</p>\n{overview}\n{worst}"
+    broken = f"{pluralise(failed, 'structure', 'breaks', 'break', form=',')} at least one rule."
+    return f"<p>{broken}</p>\n{overview}\n{worst}"
 
 
-def _worst_html(rule: RuleFindings) -> str:
+def _worst_html(rule: RuleSummary) -> str:
     shown = rule.worst[:_WORST_SHOWN]
-    rows = [(structure_button(index), text_of(text)) for index, text in shown]
+    rows = [(structure_button(index), one_line(text, MESSAGE_SHOWN, "…")) for index, text in shown]
     of = f"all {len(shown)}" if rule.failed <= len(shown) else f"the worst {len(shown)} of {rule.failed:,}"
     body = table(("structure", "what is wrong"), rows, name=f"Worst of {rule.name}")
     return f"<details><summary>{escaped(f'{rule.name}: {of}')}</summary>{body}</details>"

@@ -5,7 +5,6 @@ import gzip
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,10 @@ from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.states import Outcome
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.quality.rules import Severity
 from oact_dagster.report.writer import write_report
 from oact_dagster.settings.campaign import Campaign
+from oact_dagster.status.quality import Quality, RuleSummary
 from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.ledger.samples import claim, ending, result, structure
 
@@ -22,24 +23,16 @@ NASTY = '</script><script>alert("1")</script><img src=x onerror=alert(2)> $data 
 """A message that would run in a page that does not escape it."""
 
 
-@dataclass(frozen=True)
-class Rule:
-    """What a rule found, as ``execution.quality`` tells it."""
-
-    name: str
-    severity: str
-    checked: int
-    failed: int
-    worst: Sequence[tuple[int, str]]
-    description: str = "what must hold"
+def rule(
+    name: str, severity: Severity, checked: int, failed: int, worst: Sequence[tuple[int, str]]
+) -> RuleSummary:
+    """What a rule found."""
+    return RuleSummary(name, severity, "what must hold", checked, failed, worst)
 
 
-@dataclass(frozen=True)
-class Quality:
-    """What all rules found."""
-
-    failed: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
-    rules: Sequence[Rule] = ()
+def quality_of(failed: Mapping[int, tuple[str, ...]], rules: Sequence[RuleSummary]) -> Quality:
+    """What all rules found for the four results of :func:`small`."""
+    return Quality(judged=4, failed=failed, rules=rules, models={}, judged_for="")
 
 
 def small(folder: Path, settings: Mapping[str, Any] | None = None) -> Campaign:

@@ -11,6 +11,7 @@ import pytest
 
 from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.store import Ledger
+from oact_dagster.quality.rules import Severity
 from oact_dagster.report.tables import tables
 from oact_dagster.report.writer import ReportError, write_report
 from oact_dagster.settings.campaign import Campaign
@@ -18,11 +19,11 @@ from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.ledger.old_files import old_file
 from oact_dagster_tests.report.samples import (
     NASTY,
-    Quality,
-    Rule,
     column_of,
     data_of,
     large,
+    quality_of,
+    rule,
     small,
     written,
 )
@@ -65,11 +66,11 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
 def report(campaign: Campaign) -> Path:
     worst = [(3, "1000 Eh away"), (0, NASTY)]
     rules = [
-        Rule("energy_in_range", "warning", 4, 2, worst),
-        Rule("terminated_normally", "error", 4, 0, []),
+        rule("energy_in_range", Severity.WARNING, 4, 2, worst),
+        rule("terminated_normally", Severity.ERROR, 4, 0, []),
     ]
     failed = {0: ("energy_in_range",), 3: ("energy_in_range", "forces_small")}
-    return written(campaign, quality=Quality(failed, rules))
+    return written(campaign, quality=quality_of(failed, rules))
 
 
 def test_structures(report: Path) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from oact_dagster.quality.rules import Severity
 from oact_dagster_tests.browser import NO_NETWORK, chromium, console, requested
-from oact_dagster_tests.report.samples import NASTY, Quality, Rule, large, small, written
+from oact_dagster_tests.report.samples import NASTY, large, quality_of, rule, small, written
 from oact_dagster_tests.waiting import until
 
 pytestmark = pytest.mark.browser
@@ -66,8 +67,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rules = [Rule("energy_in_range", "warning", 4, 1, [(3, NASTY)])]
-    return written(small(tmp_path_factory.mktemp("small")), quality=Quality({3: ("energy_in_range",)}, rules))
+    rules = [rule("energy_in_range", Severity.WARNING, 4, 1, [(3, NASTY)])]
+    quality = quality_of({3: ("energy_in_range",)}, rules)
+    return written(small(tmp_path_factory.mktemp("small")), quality=quality)
 
 
 @pytest.fixture(scope="module")
