@@ -1,4 +1,4 @@
-"""From what happens in a batch to Dagster's events."""
+"""Turns the events of a batch into Dagster's."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -24,15 +24,15 @@ from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.quality import energy_model, judge_one
 from oact_dagster.text import pluralise
 
-SHOWN_FAILURES = 20
+_SHOWN_FAILURES = 20
 
 
 class BatchReport:
-    """Turns a batch's events into Dagster's, and keeps count.
+    """Turns a batch's events into Dagster's, and counts them.
 
     Args:
         campaign: the settings.
-        ledger: knows the energies that results are compared with.
+        ledger: for the energies that results are compared with.
         selected: only these assets get events.
     """
 
@@ -49,7 +49,7 @@ class BatchReport:
         self._shown: list[str] = []
 
     def dagster_events(self, event: Event) -> Iterator[AssetMaterialization | AssetObservation]:
-        """The events of Dagster that tell of one of ours."""
+        """Dagster's events for one of the batch."""
         if isinstance(event, InputWritten):
             yield from self._materialized(
                 self._keys.orca_inputs,
@@ -62,22 +62,21 @@ class BatchReport:
             self.counts[
                 "reused" if event.reused else "computed_by_another_run" if event.followed else "computed"
             ] += 1
-            index = event.structure.orig_index
-            digest = event.attempt.input_hash if event.attempt is not None else None
-            made_with = event.attempt.settings_hash if event.attempt is not None else None
+            index, attempt = event.structure.orig_index, event.attempt
+            input_hash = attempt.input_hash if attempt is not None else None
+            settings_hash = attempt.settings_hash if attempt is not None else None
             verdicts = self._verdicts(event)
-            yield from self._materialized(
-                self._keys.orca_results, index, result_metadata(event, digest, verdicts), digest, made_with
-            )
-            yield from self._materialized(
-                self._keys.metric_summaries, index, metric_metadata(event, verdicts), digest, made_with
-            )
+            for key, metadata in (
+                (self._keys.orca_results, result_metadata(event, input_hash, verdicts)),
+                (self._keys.metric_summaries, metric_metadata(event, verdicts)),
+            ):
+                yield from self._materialized(key, index, metadata, input_hash, settings_hash)
         elif isinstance(event, Failed):
             self.counts["failed"] += 1
             self.failure_classes[event.failure_class] += 1
             index = event.structure.orig_index
             self._show(f"structure {index}: {event.message.splitlines()[0][:200] if event.message else ''}")
-            # A red partition has no materialization of its own that could carry these.
+            # A red partition has no materialization that could hold the metadata.
             red = [self._keys.orca_results]
             if event.failure_class in failure_classes(lambda facts: facts.no_input):
                 red.append(self._keys.orca_inputs)
@@ -97,22 +96,22 @@ class BatchReport:
             self._show(f"structure {event.orig_index}: {event.reason}")
 
     def failure(self) -> Failure | None:
-        """What a step raises at its end so that structures without a result turn red; None when all have one."""
+        """What a step raises at its end to turn structures without a result red; None if all have one."""
         without = self.counts["failed"] + self.counts["not_run"]
         if not without:
             return None
         classes = ", ".join(f"{count} {name}" for name, count in self.failure_classes.most_common())
-        left = f", {self.counts['not_run']} not run" if self.counts["not_run"] else ""
+        not_run = f", {self.counts['not_run']} not run" if self.counts["not_run"] else ""
         of = pluralise(sum(self.counts.values()), "structure")
         return Failure(
-            f"{without} of {of} {'has' if without == 1 else 'have'} no result ({classes or 'none failed'}{left});"
+            f"{without} of {of} {'has' if without == 1 else 'have'} no result ({classes or 'none failed'}{not_run});"
             " the others are recorded",
             metadata={"structures": MetadataValue.md("\n".join(f"- {line}" for line in self._shown))},
             allow_retries=False,
         )
 
     def _verdicts(self, event: Completed) -> Sequence[RuleResult]:
-        """What the quality rules say of a result; of its energy by those that were there before this batch."""
+        """Verdicts of the quality rules; the energy is compared with results that are older than this batch."""
         if event.attempt is None or not event.attempt.result:
             return ()
         engine = event.attempt.result.get("engine")
@@ -128,14 +127,11 @@ class BatchReport:
         input_hash: str | None,
         settings_hash: str | None,
     ) -> Iterator[AssetMaterialization]:
-        if key not in self._selected:
-            return
-        # A result that is told of again keeps the version of the settings that it was made with: it is outdated.
-        tags = version_tags(settings_hash or self._code_version, input_hash, self._upstream[key])
-        yield AssetMaterialization(key, partition=str(orig_index), metadata=metadata, tags=tags)
+        if key in self._selected:
+            # A result that is reported again keeps the version of its own settings, and so shows as outdated.
+            tags = version_tags(settings_hash or self._code_version, input_hash, self._upstream[key])
+            yield AssetMaterialization(key, partition=str(orig_index), metadata=metadata, tags=tags)
 
     def _show(self, line: str) -> None:
-        if len(self._shown) < SHOWN_FAILURES:
-            self._shown.append(line)
-        elif len(self._shown) == SHOWN_FAILURES:
-            self._shown.append("…")
+        if len(self._shown) <= _SHOWN_FAILURES:
+            self._shown.append(line if len(self._shown) < _SHOWN_FAILURES else "…")

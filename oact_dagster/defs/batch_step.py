@@ -1,4 +1,4 @@
-"""What the structures' asset step and the job over scattered structures have in common: running a batch in a step."""
+"""Runs a batch inside a step: of the structures' assets, or of the job over scattered structures."""
 
 import contextlib
 import sqlite3
@@ -39,11 +39,14 @@ from oact_dagster.status.quality import Quality, evaluate
 from oact_dagster.status.summary_requests import note_shown, standing
 
 Watch = Callable[[Event], None]
-"""Is told of every event of a batch, in the process that runs it: a progress bar."""
+"""Called with every event of a batch, in the process that runs it, such as a progress bar."""
 
 StepEvent = AssetMaterialization | AssetObservation | AssetCheckResult | AssetCheckEvaluation
 
-_NOBODY = "Dagster's storage was lost before it was started"
+QualityEvents = Callable[[Quality], Iterable[StepEvent]]
+"""Makes Dagster's events about the quality of all results."""
+
+_NOT_STARTED = "Dagster's storage was lost before it was started"
 
 _TERMINATED = (DagsterRunStatus.CANCELING, DagsterRunStatus.CANCELED)
 
@@ -57,173 +60,166 @@ def run_in_step(
     *,
     watch: Watch | None = None,
     stop: StopRequest | None = None,
-    first: Callable[[Event], Iterable[StepEvent]] | None = None,
-    tell: Callable[[Quality], Iterable[StepEvent]] | None = None,
+    before_event: Callable[[Event], Iterable[StepEvent]] | None = None,
+    quality_events: QualityEvents | None = None,
 ) -> Iterator[StepEvent]:
-    """Run a batch inside a step, and tell Dagster of it.
+    """Run a batch inside a step, and report it to Dagster.
 
     Args:
-        context: of the step.
+        context: the step's.
         campaign: the settings.
         ledger: open for writing.
         request: which structures.
         selected: the assets that get events.
-        watch: told of each event.
+        watch: called with each event.
         stop: asks for a stop, as signals and termination in the web page do.
-        first: gives what Dagster is to be told before an event's own materializations.
-        tell: gives what it is to be told of the quality of all results; None where nobody asks.
+        before_event: yields Dagster's events to emit before an event's own.
+        quality_events: None if the quality is not requested.
 
     Yields:
-        Materializations and observations as results arrive, then what the quality rules say, and the materialization
-        of ``campaign_summary`` last.
+        Materializations and observations as results arrive, then the findings of the quality rules, and last the
+        materialization of ``campaign_summary``.
 
     Raises:
-        Failure: some structures have no result, or the batch could not run; it is not retried by Dagster.
+        Failure: some structures have no result, or the batch could not run; Dagster does not retry it.
         DagsterExecutionInterruptedError: the run was stopped.
     """
     report = BatchReport(campaign, ledger, selected)
     stop = stop or StopRequest()
-    try:
+    with ExitStack() as stack:
+        stack.enter_context(_failures(campaign, "the batch cannot run"))
         engine = find_engine(campaign)
-        with ExitStack() as stack:
-            pipes = stack.enter_context(
-                batch_pipes(
-                    context,
-                    campaign.jobs_dir / ".batches" / f"{context.run_id}.json",
-                )
-            )
-            batch = BatchRun(
-                campaign,
-                ledger,
-                make_launcher(campaign),
-                engine,
-                request,
-                context.run_id,
-                messages=pipes,
-                stop=stop,
-            )
-            guard = guarded(context.instance)
-            stop.ask = partial(_look_who_stops, context.instance, context.run_id, stop, guard, batch)
-            events = stack.enter_context(closing(batch.run()))
-            told: list[str] = []
-            guard.then(context.run, partial(_end_without_dagster, batch, events, stop, watch, told))
-            try:
-                while (event := _next(events, stop)) is not None:
-                    if watch is not None:
-                        watch(event)
-                    if first is not None:
-                        yield from first(event)
-                    if isinstance(event, Note):
-                        (context.log.warning if event.warning else context.log.info)(event.text)
-                        if guard.lost:
-                            told.insert(0, event.text)  # it is not in the log
-                    yield from report.dagster_events(event)
-            except SQLAlchemyError as error:
-                guard.lose(error)
-            if guard.lost:
-                raise Failure("; ".join((guard.lost, *told)), allow_retries=False)
+        context_file = campaign.jobs_dir / ".batches" / f"{context.run_id}.json"
+        pipes = stack.enter_context(batch_pipes(context, context_file))
+        batch = BatchRun(
+            campaign,
+            ledger,
+            make_launcher(campaign),
+            engine,
+            request,
+            context.run_id,
+            messages=pipes,
+            stop=stop,
+        )
+        guard = guarded(context.instance)
+        stop.ask = partial(_check_termination, context.instance, context.run_id, stop, guard, batch)
+        events = stack.enter_context(closing(batch.run()))
+        unlogged: list[str] = []
+        guard.then(context.run, partial(_end_without_dagster, batch, events, stop, watch, unlogged))
+        try:
+            while (event := _next(events, stop)) is not None:
+                if watch is not None:
+                    watch(event)
+                if before_event is not None:
+                    yield from before_event(event)
+                if isinstance(event, Note):
+                    (context.log.warning if event.warning else context.log.info)(event.text)
+                    if guard.lost:
+                        unlogged.insert(0, event.text)
+                yield from report.dagster_events(event)
+        except SQLAlchemyError as error:
+            guard.lose(error)
+        if guard.lost:
+            raise Failure("; ".join((guard.lost, *unlogged)), allow_retries=False)
+    context.log.info(f"structures: {dict(report.counts)}")
+    key = CampaignKeys.of(campaign).campaign_summary
+    if quality_events is not None or key in selected:
+        try:
+            yield from campaign_events(campaign, ledger, key if key in selected else None, quality_events)
+        except SQLAlchemyError as error:
+            guard.lose(error)
+    if guard.lost:
+        raise Failure(guard.lost, allow_retries=False)
+    if stop.level is not StopLevel.NONE:
+        # Only in a run that is being cancelled do partitions that were not reached keep their state.
+        run = context.instance.get_run_by_id(context.run_id)
+        if run is not None and run.status not in _TERMINATED:
+            context.instance.report_run_canceling(run)
+        raise DagsterExecutionInterruptedError
+    if (failure := report.failure()) is not None:
+        raise failure
+
+
+def campaign_events(
+    campaign: Campaign, ledger: Ledger, summary: AssetKey | None, quality_events: QualityEvents | None
+) -> Iterator[StepEvent]:
+    """Dagster's events about the campaign as a whole; also stores the quality of its results in the ledger.
+
+    Args:
+        campaign: the settings.
+        ledger: open for writing.
+        summary: the key of ``campaign_summary``; None if it is not requested.
+        quality_events: None if the quality is not requested.
+
+    Raises:
+        Failure: the ledger or ``results.parquet`` cannot be written.
+    """
+    with _failures(campaign, "the campaign cannot be summarised"):
+        # Taken first: later changes may be missing from the summary.
+        shown = standing(campaign, ledger)
+        quality = evaluate(campaign, ledger, store=True)
+        if quality_events is not None:
+            yield from quality_events(quality)
+        if summary is not None:
+            yield summary_materialization(campaign, ledger, summary, quality)
+            note_shown(ledger, shown)
+
+
+@contextlib.contextmanager
+def _failures(campaign: Campaign, problem: str) -> Iterator[None]:
+    """Turn errors of ours, of the ledger and of the file system into a ``Failure`` of one line."""
+    try:
+        yield
     except OactError as error:
         raise Failure(str(error), allow_retries=False) from None
     except sqlite3.Error as error:
         raise Failure(f"{campaign.ledger}: cannot be written: {error}", allow_retries=False) from error
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        raise Failure(
-            f"the batch cannot run: {where}{error.strerror or error}", allow_retries=False
-        ) from error
-    context.log.info(f"structures: {dict(report.counts)}")
-    key = CampaignKeys.of(campaign).campaign_summary
-    if tell is not None or key in selected:
-        try:
-            yield from told_of_all(campaign, ledger, key if key in selected else None, tell)
-        except SQLAlchemyError as error:
-            guard.lose(error)
-    if guard.lost:
-        raise Failure(guard.lost, allow_retries=False)
-    if stop.level is not StopLevel.NONE:
-        # Only a run that is being cancelled leaves the partitions that it did not reach as they were.
-        run = context.instance.get_run_by_id(context.run_id)
-        if run is not None and run.status not in _TERMINATED:
-            context.instance.report_run_canceling(run)
-        raise DagsterExecutionInterruptedError
-    failure = report.failure()
-    if failure is not None:
-        raise failure
-
-
-def told_of_all(
-    campaign: Campaign,
-    ledger: Ledger,
-    summary: AssetKey | None,
-    tell: Callable[[Quality], Iterable[StepEvent]] | None,
-) -> Iterator[StepEvent]:
-    """What is told of a campaign as a whole; the quality of its results is kept in the ledger.
-
-    Args:
-        campaign: the settings.
-        ledger: open for writing.
-        summary: the key of ``campaign_summary``, where it is asked for.
-        tell: gives what is to be told of the quality of all results.
-
-    Raises:
-        Failure: the ledger or ``results.parquet`` cannot be written.
-    """
-    try:
-        # What changes from now on is not certain to be in it.
-        shown = standing(campaign, ledger)
-        quality = evaluate(campaign, ledger, store=True)
-        if tell is not None:
-            yield from tell(quality)
-        if summary is not None:
-            yield summary_materialization(campaign, ledger, summary, quality)
-            note_shown(ledger, shown)
-    except (OactError, OSError) as error:
-        raise Failure(str(error), allow_retries=False) from None
-    except sqlite3.Error as error:
-        raise Failure(f"{campaign.ledger}: cannot be written: {error}", allow_retries=False) from error
+        raise Failure(f"{problem}: {where}{error.strerror or error}", allow_retries=False) from error
 
 
 def _next(events: Iterator[Event], stop: StopRequest) -> Event | None:
-    # Dagster's own handler would raise in the middle of a transaction.
+    # Dagster's own signal handler would raise in the middle of a transaction.
     with signals_stop(stop):
         return next(events, None)
 
 
 def _end_without_dagster(
-    batch: BatchRun, events: Iterator[Event], stop: StopRequest, watch: Watch | None, told: list[str]
+    batch: BatchRun, events: Iterator[Event], stop: StopRequest, watch: Watch | None, notes: list[str]
 ) -> None:
-    """Bring a batch to its end where Dagster's storage is lost: the ledger gets all of it.
+    """Finish a batch after Dagster's storage is lost: the ledger gets all results.
 
     Args:
         batch: which one.
-        events: what is left of its own.
+        events: those that are left.
         stop: asks it to stop.
-        watch: told of each event.
-        told: gets its notes.
+        watch: called with each event.
+        notes: the texts of its notes are appended here.
     """
-    batch.let_go(_NOBODY)
-    # What goes wrong now is the ledger's or the launcher's, and the next run's to tell.
+    batch.let_go(_NOT_STARTED)
+    # The next run reports what goes wrong now with the ledger or the launcher.
     with contextlib.suppress(OactError, sqlite3.Error, OSError):
         while (event := _next(events, stop)) is not None:
             if watch is not None:
                 watch(event)
             if isinstance(event, Note):
-                told.append(event.text)
+                notes.append(event.text)
 
 
-def _look_who_stops(
+def _check_termination(
     instance: DagsterInstance, run_id: str, stop: StopRequest, guard: StorageGuard, batch: BatchRun
 ) -> None:
-    """Termination in the web page ends the calculations now and holds them; Ctrl+C lets them end in time.
+    """Stop the calculations now and hold them if the run was terminated in the web page.
 
-    A run that has no worker of its own (``oact run``) gets no signal from the web page, only its status changes.
+    The web page sends no signal to a run without a worker process (``oact run``); it only changes the run's status.
     """
     try:
         run = instance.get_run_by_id(run_id)
     except Exception:
-        # What is only busy now is asked again.
+        # A storage that is only busy is asked again later.
         if guard.folder.is_gone():
-            batch.let_go(_NOBODY)
+            batch.let_go(_NOT_STARTED)
         return
     if run is not None and run.status in _TERMINATED:
         stop.raise_to(StopLevel.NOW, hold=True)

@@ -1,4 +1,4 @@
-"""All that Dagster sees of one campaign, put together."""
+"""The definitions of one campaign."""
 
 import warnings
 
@@ -19,12 +19,11 @@ def campaign_definitions(
 
     Args:
         campaign: its settings.
-        watch: told of each event of a batch that runs in this process (a progress bar).
+        watch: called with each event of a batch that runs in this process, such as a progress bar.
         stop: asks a batch of ``run_structures`` in this process to stop.
     """
     with warnings.catch_warnings():
-        # A warning for each backfill_policy and for the links to code, which Dagster's documentation recommends; its
-        # version is pinned.
+        # Dagster warns of each backfill_policy and of the links to code, which its own documentation recommends.
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets = dg.with_source_code_references(campaign_assets(campaign, watch))
     run_structures = run_structures_job(campaign, watch, stop)
@@ -33,7 +32,7 @@ def campaign_definitions(
         assets=assets,
         jobs=[run_structures, take_in, summarise],
         sensors=campaign_sensors(campaign, run_structures, take_in, summarise),
-        # A run handles a whole batch in one step: processes of its own for steps would only cost.
+        # A run is a whole batch in one step, so a process per step would only cost time.
         executor=dg.in_process_executor,
         metadata={"campaign": dg.MetadataValue.path(str(campaign.file))},
     )

@@ -1,4 +1,4 @@
-"""The quality rules as Dagster's asset checks: one evaluation for each rule and run, over all results so far."""
+"""The quality rules as asset checks: each run evaluates every rule once, over all results so far."""
 
 from collections.abc import Collection, Iterator
 from typing import Final
@@ -7,13 +7,14 @@ import dagster as dg
 
 from oact_dagster.defs.dagster_internals import AssetCheckEvaluationTargetMaterializationData
 from oact_dagster.defs.keys import CampaignKeys
+from oact_dagster.defs.metadata import table
 from oact_dagster.quality.rules import Severity, rules_in_force
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.quality import CAMPAIGN_RULES, Quality, RuleSummary
 from oact_dagster.text import pluralise
 
 _OF_THE_METRICS: Final = ("forces_below_limit", "spin_contamination", "energy_in_range", "metal_bound")
-"""These look at the numbers; all others at whether there is a result at all, and of what."""
+"""Rules on the numbers, checked on ``metric_summaries``; all others are checked on ``orca_results``."""
 
 _SEVERITIES: Final = {
     Severity.ERROR: dg.AssetCheckSeverity.ERROR,
@@ -22,11 +23,7 @@ _SEVERITIES: Final = {
 
 
 def check_specs(campaign: Campaign) -> list[dg.AssetCheckSpec]:
-    """The checks on ``orca_results`` and ``metric_summaries``; a rule that is switched off is none.
-
-    Args:
-        campaign: the settings.
-    """
+    """The checks on ``orca_results`` and ``metric_summaries``, without rules that are switched off."""
     limits = campaign.quality.limits
     described = {rule.name: rule.described(limits) for rule in rules_in_force(limits)} | dict(CAMPAIGN_RULES)
     return [
@@ -38,11 +35,11 @@ def check_specs(campaign: Campaign) -> list[dg.AssetCheckSpec]:
 def quality_check_results(
     campaign: Campaign, quality: Quality, wanted: Collection[dg.AssetCheckKey] | None = None
 ) -> Iterator[dg.AssetCheckResult]:
-    """What the rules found, with counts and the ten worst.
+    """What the rules found, with counts and the ten worst results.
 
     Args:
         campaign: the settings.
-        quality: of all its results.
+        quality: findings for all its results.
         wanted: only these checks; None: all.
     """
     for rule in quality.rules:
@@ -53,34 +50,27 @@ def quality_check_results(
                 check_name=key.name,
                 passed=rule.failed == 0,
                 severity=_SEVERITIES[rule.severity],
-                description=_said(rule),
+                description=_outcome(rule),
                 metadata={
                     "judged": rule.checked,
                     "broken": rule.failed,
-                    "worst": dg.MetadataValue.table(
-                        [
-                            dg.TableRecord({"partition": str(index), "found": text})
-                            for index, text in rule.worst
-                        ],
-                        schema=dg.TableSchema(
-                            columns=[dg.TableColumn("partition", "string"), dg.TableColumn("found", "string")]
-                        ),
+                    "worst": table(
+                        [("partition", "string"), ("found", "string")],
+                        [(str(index), text) for index, text in rule.worst],
                     ),
                 },
             )
 
 
 def as_evaluation(result: dg.AssetCheckResult, instance: dg.DagsterInstance) -> dg.AssetCheckEvaluation:
-    """The event of a check that runs in a job without assets, whose steps give none of their own.
+    """The event of a check in a job without assets, where Dagster makes none itself.
 
-    Args:
-        result: of the check.
-        instance: knows the materialization that it is about.
+    It refers to the asset's latest materialization in ``instance``.
     """
     assert result.asset_key is not None and result.check_name is not None
-    about = None
+    target = None
     for record in instance.fetch_materializations(result.asset_key, limit=1).records:
-        about = AssetCheckEvaluationTargetMaterializationData(
+        target = AssetCheckEvaluationTargetMaterializationData(
             storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
         )
     return dg.AssetCheckEvaluation(
@@ -88,7 +78,7 @@ def as_evaluation(result: dg.AssetCheckResult, instance: dg.DagsterInstance) -> 
         check_name=result.check_name,
         passed=result.passed,
         metadata=result.metadata,
-        target_materialization_data=about,
+        target_materialization_data=target,
         severity=result.severity,
         description=result.description,
     )
@@ -99,7 +89,7 @@ def _asset_of(campaign: Campaign, rule: str) -> dg.AssetKey:
     return keys.metric_summaries if rule in _OF_THE_METRICS else keys.orca_results
 
 
-def _said(rule: RuleSummary) -> str:
+def _outcome(rule: RuleSummary) -> str:
     if not rule.checked:
         return f"nothing to judge yet: {rule.description}"
     if rule.failed:

@@ -1,4 +1,4 @@
-"""What the tables behind the assets hold, with units: shown with each asset, and its tables, in the web page."""
+"""Columns behind each asset, with types and units, as the web page shows them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from dagster import TableColumn, TableSchema
 
 _Columns = Sequence[tuple[str, str, str]]
-"""Name, type, and what it is."""
+"""Name, type and description."""
 
 _STRUCTURE: Final[_Columns] = (
     ("formula", "string", "in Hill order"),
@@ -25,7 +25,7 @@ ARCHITECTOR_CSV: Final = (
     *_STRUCTURE,
     ("geometry", "picture", "of the complex, as the CSV has it"),
     ("csv_…", "string", "columns of the CSV that `annotate` names"),
-    ("row_hash", "string", "hash of the row, by which a changed one is found"),
+    ("row_hash", "string", "hash of the row, to detect changes"),
 )
 
 JOB_LEDGER: Final = (
@@ -51,7 +51,7 @@ ORCA_INPUTS: Final = (
     *_STRUCTURE,
     ("input_file", "path", "orca.inp"),
     ("attempt", "int", "number of the attempt, from 1"),
-    ("remedy", "string", "the step that changed it after earlier attempts"),
+    ("remedy", "string", "what was changed after earlier attempts"),
 )
 
 ORCA_RESULTS: Final = (
@@ -63,10 +63,10 @@ ORCA_RESULTS: Final = (
     ("max_rss_mb", "float", "largest memory of the job, MB"),
     ("host", "string", "where it ran"),
     ("attempt", "int", "number of the attempt, from 1"),
-    ("remedy", "string", "the step that changed its input after earlier attempts"),
-    ("attempts", "table", "all attempts of the structure, where there was more than one"),
+    ("remedy", "string", "what was changed in its input after earlier attempts"),
+    ("attempts", "table", "all attempts, if there was more than one"),
     ("convergence", "picture", "of the optimisation, or of the last SCF"),
-    ("failed_checks", "string", "quality rules that the result breaks, or none"),
+    ("failed_checks", "string", "quality rules that the result breaks; none: it breaks no rule"),
     ("scheduler_job_id", "string", "of the attempt's job"),
     ("engine", "string", "the program, and engine_version its version"),
     ("output_file", "path", "ORCA's output"),
@@ -105,7 +105,7 @@ RESULTS_COLUMNS: Final = (
 
 
 def column_schema(columns: _Columns) -> Mapping[str, TableSchema]:
-    """The metadata by which Dagster shows the columns of an asset."""
+    """The metadata from which Dagster shows an asset's columns."""
     return {
         "dagster/column_schema": TableSchema(
             columns=[TableColumn(name, kind, description=what) for name, kind, what in columns]

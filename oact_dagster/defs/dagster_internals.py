@@ -1,6 +1,6 @@
-"""All that the project uses of Dagster beyond its public interface; hence the upper bound of its version.
+"""Everything private of Dagster that the project uses; hence the upper bound of its version.
 
-oact_dagster_tests/defs/test_dagster_internals.py says of each name what would break without it.
+oact_dagster_tests/defs/test_dagster_internals.py says what would break without each name.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 NO_CAPTURE: Final[dict[str, Any]] = {
-    # Dagster would put a file in place of the terminal, and copy from it with a process that Ctrl+C ends too.
+    # Dagster would replace the terminal by a file, and copy from it with a process that Ctrl+C also ends.
     "compute_logs": {
         "module": "dagster._core.storage.noop_compute_log_manager",
         "class": "NoOpComputeLogManager",
@@ -50,7 +50,7 @@ NO_CAPTURE: Final[dict[str, Any]] = {
 
 
 def open_instance(home: Path) -> DagsterInstance:
-    """Open the instance in a folder. It captures no output of runs in this process."""
+    """Open the instance in a folder, without capturing the output of runs in this process."""
     return DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=NO_CAPTURE))
 
 
@@ -59,7 +59,7 @@ def intercept(
     handle_new_event: Callable[..., None],
     get_run_by_id: Callable[..., DagsterRun | None],
 ) -> None:
-    """Put other methods in place of those by which an instance writes events, and is asked for a run at its end."""
+    """Replace the methods with which an instance writes events, and looks up a run at its end."""
     instance.handle_new_event = handle_new_event  # type: ignore[method-assign]
     instance.get_run_by_id = get_run_by_id  # type: ignore[method-assign]
 
@@ -72,10 +72,10 @@ def plan_partitions(
     asset_keys: Sequence[AssetKey],
     partition_keys: Sequence[str],
 ) -> None:
-    """Tell Dagster that a run intends to materialize these partitions of these assets.
+    """Tell Dagster that a run is going to materialize these partitions of these assets.
 
-    They then show as running, and as failed. Dagster does this itself for a partitioned run; a run over scattered
-    partitions is not one.
+    The page then shows them as running, or failed. Dagster itself does this only for partitioned runs, and a run over
+    scattered partitions is not one.
     """
     events = [
         DagsterEvent.build_asset_materialization_planned_event(
@@ -92,19 +92,19 @@ def plan_partitions(
 
 
 def version_tags(settings_hash: str, input_hash: str | None, upstream: AssetKey) -> dict[str, str]:
-    """Tags of a materialization that a batch logs.
+    """Tags of a materialization, so that a partition is outdated only if it was made with other settings.
 
-    A partition is outdated when it was made with other settings, and for no other reason: Dagster would otherwise go
-    by the times of the events, and call a result outdated because its row of the ledger was looked at again.
+    Without them, Dagster would compare the times of events, and call a result outdated because its row of the ledger
+    was materialized again.
 
     Args:
         settings_hash: of the settings that it was made with.
-        input_hash: the data version, where it is known.
+        input_hash: the data version, if known.
         upstream: the asset that it depends on.
     """
     tags = {
         CODE_VERSION_TAG: settings_hash,
-        # Without these two there is no record of what it was made from, and the times decide.
+        # Without these two there is no record of its inputs, and the times decide.
         get_input_data_version_tag(upstream): "any",
         get_input_event_pointer_tag(upstream): NULL_EVENT_POINTER,
     }

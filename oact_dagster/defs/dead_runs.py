@@ -1,4 +1,4 @@
-"""Runs whose process is gone: Dagster's default launcher cannot tell, and they would hold their place for ever."""
+"""Closes runs whose process is gone: Dagster's default launcher cannot tell, and they would keep their slots."""
 
 import contextlib
 import json
@@ -15,34 +15,30 @@ from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.settings.campaign import Campaign
 
 HOST_TAG: Final = "oact/host"
-"""Of a run that was begun in a process of our own: where."""
+"""Tag of runs that one of our commands started: the host."""
 
 BEGINS_WITHIN_S: Final = 60.0
-"""A run whose code server is gone has told its pid by then, if it lives, s."""
+"""If its code server is gone, a run that has reported no pid within this time is dead, s."""
 
 _GONE: Final = (
-    "its process is gone (killed, or its host was booted); its structures are taken over by another run"
+    "its process no longer exists (killed, or its host rebooted); another run takes over its structures"
 )
 
 
 def close_dead_runs(
     instance: dg.DagsterInstance, campaign: Campaign, ledger: LedgerReader | None = None
 ) -> int:
-    """Close runs that say that they are at work and whose process no longer exists.
+    """Close runs that Dagster lists as running but whose process no longer exists; return their number.
 
-    By host, boot, pid and start time of the process that the ledger has for the run's batch: a pid that was used again,
-    and a reboot, are told apart; a process of another host is left alone. A run that died before its batch began, or
-    that took the CSV in, is judged by the pid that Dagster has for it, where it was begun on this host; and where there
-    is none yet, by the code server that began it, which else would tell. (A run that is closed too early ends when it
-    begins, and has claimed nothing.)
+    For a run with a batch, the ledger has host, boot, pid and start time of the process. So reboots and reused pids are
+    recognised, and processes of other hosts are left alone. Any other run is closed only if it was started on this host
+    and Dagster's pid for it is gone; if Dagster has no pid yet, if the code server that started it is gone. (A run that
+    is closed too early ends as soon as it begins, and has claimed nothing.)
 
     Args:
-        instance: of Dagster.
-        campaign: only its runs are closed where the ledger does not know them.
-        ledger: of the campaign, where there is one.
-
-    Returns:
-        How many were closed.
+        instance: Dagster's.
+        campaign: runs that the ledger does not know are closed only if they belong to it.
+        ledger: the campaign's, if there is one.
     """
     statuses = [
         dg.DagsterRunStatus.STARTING,
@@ -75,7 +71,7 @@ def _is_ours(run: dg.DagsterRun, campaign: Campaign) -> bool:
 
 
 def _is_gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether a run was begun on this host by a process that does not run any more."""
+    """Whether a run was started on this host, and its process no longer exists."""
     server = _code_server(run)
     if server is None and run.tags.get(HOST_TAG) != socket.gethostname():
         return False
@@ -94,7 +90,7 @@ def _is_gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
 
 
 def _code_server(run: dg.DagsterRun) -> str | None:
-    """The socket of the code server that began a run, where it is one of this host: the daemon's own is."""
+    """The socket of the code server that started a run, if it is on this host, as the daemon's own is."""
     with contextlib.suppress(ValueError, KeyError, TypeError):
         return str(json.loads(run.tags[GRPC_INFO_TAG])["socket"]) if GRPC_INFO_TAG in run.tags else None
     return None
@@ -113,7 +109,7 @@ def _answers(server: str) -> bool:
 
 
 def _runs_python(pid: int) -> bool:
-    """Whether there is a process of this pid, and it may be a run: pids are used again, mostly by something else."""
+    """Whether a Python process has this pid: a reused pid mostly belongs to another program."""
     try:
         process = psutil.Process(pid)
         return process.status() != psutil.STATUS_ZOMBIE and "python" in " ".join(process.cmdline()[:2])

@@ -1,10 +1,10 @@
-"""Running a campaign's assets in this process: what ``oact run`` and ``oact demo`` do."""
+"""Runs a campaign's assets in this process, for ``oact run`` and ``oact demo``."""
 
 import contextlib
 import logging
 import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,18 +27,18 @@ from oact_dagster.defs.campaign_definitions import campaign_definitions
 from oact_dagster.defs.dagster_internals import open_instance
 from oact_dagster.defs.dead_runs import HOST_TAG
 from oact_dagster.defs.instance import dagster_home, make_instance
-from oact_dagster.defs.keys import CampaignKeys
-from oact_dagster.defs.missing_materializations import missing_materializations
-from oact_dagster.defs.storage_faults import StorageError, guarded, telling_of_storage
+from oact_dagster.defs.keys import CampaignKeys, name_prefix
+from oact_dagster.defs.partitions import missing_materializations
+from oact_dagster.defs.storage_faults import StorageError, guarded, storage_errors
 from oact_dagster.intake.csv_stamp import is_taken_in
 from oact_dagster.intake.identity import check_identity
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
 
 LOG_FILE: Final = "oact-run.log"
-"""In the campaign's Dagster folder: what Dagster would print on the console."""
+"""Dagster's console output, in the campaign's Dagster folder."""
 
-# Under Dagster's own name, with its own settings: a run's configuration is good for the web page too.
+# Name and settings are those of Dagster's own logger, so that a run's configuration also works in the web page.
 _CONSOLE: Final = "console"
 _LOGGERS: Final[dict[str, Any]] = {"loggers": {_CONSOLE: {"config": {"log_level": "DEBUG"}}}}
 
@@ -51,17 +51,17 @@ class RunEnd:
     success: bool
     cancelled: bool
     message: str
-    """Why it did not succeed, in one line; empty when it did."""
+    """Why it did not succeed, in one line; empty if it did."""
     without_dagster: bool = False
-    """It came to its end without Dagster, whose storage was lost meanwhile."""
+    """Dagster's storage was lost during the run, which ended without it."""
 
 
 def needs_intake(campaign: Campaign) -> bool:
-    """Tell, without reading the CSV, whether it is new or has changed, or partition keys are missing.
+    """Whether the CSV is new or has changed, or partition keys are missing. The CSV is not read.
 
     Raises:
-        LedgerError: the ledger cannot be used, or is of other names or another level of theory.
-        OSError: the CSV is not there.
+        LedgerError: the ledger cannot be used, or has other names or another level of theory.
+        OSError: the CSV does not exist.
     """
     if not campaign.ledger.exists():
         return True
@@ -75,10 +75,10 @@ def needs_intake(campaign: Campaign) -> bool:
 
 
 def run_intake(campaign: Campaign) -> RunEnd:
-    """Materialize ``intake``: take the CSV in, and register the partition keys.
+    """Materialize ``intake``: take in the CSV, and register the partition keys.
 
     Raises:
-        OSError: the CSV is not there, or a folder cannot be written.
+        OSError: the CSV does not exist, or a folder cannot be written.
     """
     job = _definitions(campaign).resolve_implicit_global_asset_job_def()
     with _instance(campaign) as instance:
@@ -93,11 +93,11 @@ def run_intake(campaign: Campaign) -> RunEnd:
 
 
 def count_unshown(campaign: Campaign) -> int:
-    """How many results Dagster does not show: it was not told of them, or has lost them.
+    """Number of results that Dagster does not show because it never got, or lost, their events.
 
     Raises:
         LedgerError: the ledger cannot be used.
-        StorageError: Dagster's storage cannot.
+        StorageError: Dagster's storage cannot be used.
     """
     with Ledger(campaign.ledger) as ledger, _instance(campaign) as instance:
         return len(missing_materializations(instance, campaign, ledger))
@@ -112,31 +112,30 @@ def run_selection(
 ) -> RunEnd:
     """Run the job ``run_structures``. SIGINT and SIGTERM ask it to stop; it then ends as cancelled.
 
-    Where Dagster's storage is lost meanwhile, the batch comes to its end without it: what computes on this machine goes
-    on, and jobs of a scheduler are left to the next run.
+    If Dagster's storage is lost during the run, the batch ends without it: calculations on this machine go on, and jobs
+    of a scheduler are left to the next run.
 
     Args:
         campaign: the settings.
         wanted: which structures.
-        watch: told of each event of the batch, in another thread than the caller's.
+        watch: called with each event of the batch, in another thread than the caller's.
         stop: asks for a stop, as the signals do.
 
     Raises:
         OSError: a folder cannot be written.
     """
-    name = "_".join([*campaign.asset_prefix, "run_structures"])
-    op = "_".join([*campaign.asset_prefix, "run_selected"])
+    prefix = name_prefix(campaign)
     config = {name: value for name, value in asdict(wanted).items() if value is not None}
     config["also_unshown"] = wanted.whole
     stop = stop or StopRequest()
 
     def run() -> RunEnd:
-        job = _definitions(campaign, watch, stop).resolve_job_def(name)
+        job = _definitions(campaign, watch, stop).resolve_job_def(f"{prefix}run_structures")
         try:
             with _instance(campaign) as instance:
                 result = job.execute_in_process(
                     instance=instance,
-                    run_config={"ops": {op: {"config": config}}, **_LOGGERS},
+                    run_config={"ops": {f"{prefix}run_selected": {"config": config}}, **_LOGGERS},
                     tags=_here(),
                     raise_on_error=False,
                 )
@@ -144,37 +143,16 @@ def run_selection(
         except StorageError as error:
             return RunEnd("", success=False, cancelled=False, message=str(error), without_dagster=True)
 
-    with signals_stop(stop):
-        return _in_thread(run)
-
-
-def _in_thread(run: Callable[[], RunEnd]) -> RunEnd:
-    """Run Dagster beside the main thread.
-
-    In the main thread it puts its own signal handlers in place of ours between a step's events, and a Ctrl+C that
-    comes just then would break the batch off instead of asking it to stop.
-    """
-    ends: list[RunEnd] = []
-    errors: list[BaseException] = []
-
-    def target() -> None:
-        try:
-            ends.append(run())
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=target, name="dagster-run")
-    thread.start()
-    thread.join()
-    if errors:
-        raise errors[0]
-    return ends[0]
+    # In the main thread, Dagster replaces our signal handlers between a step's events, and Ctrl+C would break the batch
+    # off instead of asking it to stop.
+    with signals_stop(stop), ThreadPoolExecutor(1, "dagster-run") as pool:
+        return pool.submit(run).result()
 
 
 def _definitions(
     campaign: Campaign, watch: Watch | None = None, stop: StopRequest | None = None
 ) -> Definitions:
-    """The campaign's definitions, with a logger that writes into a file and not on the console."""
+    """The campaign's definitions, with a logger that writes to a file instead of the console."""
     console = _file_logger(dagster_home(campaign) / LOG_FILE)
     return Definitions.merge(
         campaign_definitions(campaign, watch, stop), Definitions(loggers={_CONSOLE: console})
@@ -182,7 +160,7 @@ def _definitions(
 
 
 class _LogFile(logging.FileHandler):
-    """A log that may be lost: on a full disk, or with its folder, it costs nothing but its lines."""
+    """A log whose lines may be lost, if the disk is full or the folder is removed; nothing else fails."""
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError):
@@ -196,15 +174,15 @@ def _file_logger(path: Path) -> LoggerDefinition:
     def log_file(context: InitLoggerContext) -> logging.Logger:
         handler = _LogFile(path, encoding="utf-8", delay=True)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        # Not getLogger(): that would keep it, with its open file, as long as the process lives.
-        made = logging.Logger("oact", context.logger_config["log_level"])
-        made.addHandler(handler)
-        return made
+        # Not getLogger(), which would keep the logger and its open file until the process ends.
+        logger = logging.Logger("oact", context.logger_config["log_level"])
+        logger.addHandler(handler)
+        return logger
 
     return LoggerDefinition(
         log_file,
         config_schema={"log_level": Field(str, default_value="DEBUG")},
-        description=f"Writes into {path}.",
+        description=f"Writes to {path}.",
     )
 
 
@@ -216,12 +194,12 @@ def _here() -> dict[str, str]:
 def _instance(campaign: Campaign) -> Iterator[DagsterInstance]:
     home = dagster_home(campaign)
     make_instance(home)
-    with telling_of_storage(home), open_instance(home) as instance:
+    with storage_errors(home), open_instance(home) as instance:
         guard = guarded(instance)
         try:
             yield instance
         except Exception:
-            # Dagster stumbles over what it could not write.
+            # Dagster fails later on events that it could not write.
             if guard.lost:
                 raise StorageError(guard.lost) from None
             raise
@@ -236,13 +214,13 @@ def _end(instance: DagsterInstance, result: ExecuteInProcessResult) -> RunEnd:
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
-            # A Failure of ours speaks for itself; anything else is shown with its type.
-            told = data.user_failure_data.description if data.user_failure_data is not None else None
+            # The text of our own Failure suffices; any other error is shown with its type.
+            described = data.user_failure_data.description if data.user_failure_data is not None else None
             error = data.error
-            # Dagster wraps an error into others that only say where it happened.
+            # Dagster wraps an error in others that only say where it happened.
             while error is not None and error.cause is not None:
                 error = error.cause
-            message = told or ("the step failed" if error is None else error.message.strip())
+            message = described or ("the step failed" if error is None else error.message.strip())
     return RunEnd(
         run_id=result.run_id,
         success=status is DagsterRunStatus.SUCCESS,

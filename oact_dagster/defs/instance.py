@@ -11,16 +11,16 @@ from oact_dagster.settings.campaign import Campaign
 TEMPLATE = Path(__file__).with_name("dagster.yaml")
 
 _DATABASES = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
-"""Of an instance that keeps its events in SQLite."""
+"""Files of an instance with SQLite storage."""
 
 
 def dagster_home(campaign: Campaign) -> Path:
-    """Where the campaign's Dagster instance lies: ``DAGSTER_HOME`` if set, else ``.dagster`` beside the campaign.
+    """The folder of the campaign's Dagster instance: ``DAGSTER_HOME`` if set, else ``.dagster`` beside the campaign.
 
-    A missing one is made, with the project's ``dagster.yaml``; an existing one is left as it is.
+    A missing folder is made, with the project's ``dagster.yaml``; an existing one is left as it is.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be made.
     """
     named = os.environ.get("DAGSTER_HOME")
     home = Path(os.path.abspath(Path(named).expanduser())) if named else campaign.folder / ".dagster"
@@ -32,20 +32,17 @@ def dagster_home(campaign: Campaign) -> Path:
 
 
 def make_instance(home: Path) -> None:
-    """Make the instance's databases where there are none yet, or wait until another process has.
+    """Make the databases of the instance in ``home`` if there are none yet, or wait while another process does.
 
-    Two processes that make them at once fail each other's, with errors of the tables.
-
-    Args:
-        home: its folder, with a ``dagster.yaml``.
+    Without the lock, two processes that made them at once would break each other's tables.
 
     Raises:
         StorageError: they cannot be made.
         OSError: the folder cannot be written.
     """
-    from oact_dagster.defs.storage_faults import telling_of_storage
+    from oact_dagster.defs.storage_faults import storage_errors
 
-    with contextlib.closing(FileLock(home / ".making", wait=True)), telling_of_storage(home):
+    with contextlib.closing(FileLock(home / ".making", wait=True)), storage_errors(home):
         if all((home / name).exists() for name in _DATABASES):
             return
         from dagster import DagsterInstance

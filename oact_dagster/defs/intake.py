@@ -1,10 +1,11 @@
-"""The asset ``intake``: the whole CSV in bulk, into ledger rows and partition keys."""
+"""The asset ``intake``: makes ledger rows and partition keys from the whole CSV."""
 
 import sqlite3
 
 import dagster as dg
 
 from oact_dagster.defs.keys import CampaignKeys
+from oact_dagster.defs.metadata import table
 from oact_dagster.defs.partitions import MOST_PARTITIONS, register_partitions
 from oact_dagster.errors import IntakeRefused
 from oact_dagster.intake.csv_stamp import csv_stamp, note_refused, note_taken_in
@@ -17,7 +18,7 @@ from oact_dagster.settings.campaign import Campaign
 
 
 def intake_asset(campaign: Campaign) -> dg.AssetsDefinition:
-    """The asset that takes a campaign's CSV in; run again, it takes in what has grown at the end."""
+    """The asset that takes in a campaign's CSV; run again, it takes in rows added at the end."""
 
     @dg.asset(
         key=CampaignKeys.of(campaign).intake,
@@ -31,8 +32,8 @@ def intake_asset(campaign: Campaign) -> dg.AssetsDefinition:
             if path is not None
         },
         description=(
-            "Reads the whole CSV: checks every row, writes the ledger's rows, and gives each structure its partition"
-            " key. A refused row is kept with its reason (`oact dashboard --show-rejected`). The CSV may only grow at"
+            "Reads the whole CSV, checks every row, writes the ledger's rows, and gives each structure its partition"
+            " key. Refused rows are kept with the reason (`oact dashboard --show-rejected`). The CSV may only grow at"
             " its end."
         ),
     )
@@ -52,7 +53,7 @@ def intake_asset(campaign: Campaign) -> dg.AssetsDefinition:
                 note_taken_in(ledger, stamp)
         except (IntakeRefused, LedgerError) as error:
             if new:
-                # Refused whole: nothing is left behind, not even an empty ledger.
+                # The whole CSV is refused: leave nothing behind, not even an empty ledger.
                 campaign.ledger.unlink(missing_ok=True)
             raise dg.Failure(str(error), allow_retries=False) from None
         except (sqlite3.Error, OSError) as error:
@@ -70,7 +71,7 @@ def _metadata(report: IntakeReport, added: int) -> dict[str, object]:
     notes = list(report.notes)
     if report.structures > MOST_PARTITIONS:
         notes.append(
-            f"{report.structures} structures are more than Dagster's web page is made for ({MOST_PARTITIONS}); split"
+            f"{report.structures} structures are more than Dagster's web page is made for ({MOST_PARTITIONS}): split"
             " the CSV into several campaigns"
         )
     found: dict[str, object] = {
@@ -85,18 +86,9 @@ def _metadata(report: IntakeReport, added: int) -> dict[str, object]:
         "same_calculation_as_another": report.repeats,
     }
     if report.first_rejections:
-        found["first_rejected_rows"] = dg.MetadataValue.table(
-            [
-                dg.TableRecord({"row": r.orig_index, "line": r.line, "reason": r.reason})
-                for r in report.first_rejections
-            ],
-            schema=dg.TableSchema(
-                columns=[
-                    dg.TableColumn("row", "int"),
-                    dg.TableColumn("line", "int"),
-                    dg.TableColumn("reason", "string"),
-                ]
-            ),
+        found["first_rejected_rows"] = table(
+            [("row", "int"), ("line", "int"), ("reason", "string")],
+            [(row.orig_index, row.line, row.reason) for row in report.first_rejections],
         )
     if report.repeat_groups:
         found["same_calculation_rows"] = dg.MetadataValue.md(

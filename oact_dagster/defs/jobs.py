@@ -1,4 +1,4 @@
-"""The job over scattered structures: retries, the feed, a list of one's own. Dagster has no range for those."""
+"""The job over scattered structures, for which Dagster has no range: retries, the feed, a list of numbers."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,7 +17,7 @@ from oact_dagster.defs.checks import as_evaluation, quality_check_results
 from oact_dagster.defs.dagster_internals import plan_partitions
 from oact_dagster.defs.keys import CampaignKeys, name_prefix
 from oact_dagster.defs.metadata import row_metadata
-from oact_dagster.defs.missing_materializations import missing_materializations
+from oact_dagster.defs.partitions import missing_materializations
 from oact_dagster.errors import SelectionError
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
@@ -26,25 +26,25 @@ from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.quality import Quality
 from oact_dagster.text import pluralise
 
-_LEFT: Final = ("harvest", "update")
-"""Words of the sensors for what nobody follows, or shows."""
+_LEFTOVERS: Final = ("harvest", "update")
+"""Selections by the sensors of structures without a living run, and of results that Dagster does not show."""
 
 
 class RunStructures(dg.Config):
     """What ``run_structures`` runs."""
 
     select: str = "to_run"
-    """``to_run``, ``failed``, ``timeout``, ``unfinished``, ``stale``, numbers such as ``0-9,15``, or what the sensors
-    ask for: ``feed`` and ``retry`` (what is due), ``harvest`` (what nobody follows or shows), ``update`` (likewise, and
-    what has come to a standstill)."""
+    """``to_run``, ``failed``, ``timeout``, ``unfinished``, ``stale``, numbers such as ``0-9,15``, or what sensors ask
+    for: ``feed`` and ``retry`` (what is due), ``harvest`` (structures without a living run, results that Dagster does
+    not show), ``update`` (the same, and running structures that make no progress)."""
     limit: int | None = None
-    """At most so many structures."""
+    """Most structures to run."""
     ignore_budget: bool = False
-    """Run also structures that have used up their budget of failures or losses."""
+    """Include structures that have used up their budget of failures or losses."""
     take_over: bool = False
-    """Take the ledger from another host that has not shown itself for ten minutes."""
+    """Take the ledger over from another host that has shown no sign of life for ten minutes."""
     also_unshown: bool = False
-    """Show also the results whose partitions are not green, since Dagster was not told of them, or has lost them."""
+    """Also show results whose partitions are not green because Dagster never got, or lost, their events."""
 
 
 def run_structures_job(
@@ -54,7 +54,7 @@ def run_structures_job(
 
     Args:
         campaign: the settings.
-        watch: told of each event of a batch that runs in this process.
+        watch: called with each event of a batch that runs in this process.
         stop: asks a batch that runs in this process to stop.
     """
     keys = CampaignKeys.of(campaign)
@@ -79,8 +79,8 @@ def run_structures_job(
                 selected,
                 watch=watch,
                 stop=stop,
-                first=_Beginning(context, keys).tell,
-                tell=partial(_evaluations, context, campaign),
+                before_event=_IntakeEvents(context, keys).of,
+                quality_events=partial(_evaluations, context, campaign),
             )
         yield dg.Output(None)
 
@@ -98,20 +98,20 @@ def run_structures_job(
 def _request(
     context: dg.OpExecutionContext, campaign: Campaign, ledger: Ledger, config: RunStructures
 ) -> BatchRequest:
-    """What the step is to run.
+    """The structures that the step runs.
 
     Raises:
         Failure: the selection cannot be read.
     """
     word = config.select.strip()
-    if word not in _LEFT:
+    if word not in _LEFTOVERS:
         wanted = Selection(config.select, config.limit, config.ignore_budget, config.take_over)
         try:
             request = resolve(campaign, ledger, wanted)
         except SelectionError as error:
             raise dg.Failure(str(error), allow_retries=False) from None
         if config.also_unshown:
-            # What is to be computed comes first.
+            # Structures to compute come first.
             unshown = missing_materializations(context.instance, campaign, ledger)
             request = replace(request, orig_indices=[*request.orig_indices, *unshown])
         return request
@@ -128,7 +128,7 @@ def _request(
         left: list[int] = []
     else:
         left = ledger.batches.left_by_dead()
-    # Those that come out lost, or never began, run on; nothing else is begun.
+    # Only structures that turn out lost, or that never began, are run.
     found = dict.fromkeys([*left, *missing_materializations(context.instance, campaign, ledger)])
     return BatchRequest(list(found), (Status.TO_RUN,), named=False, take_over=config.take_over)
 
@@ -140,31 +140,32 @@ def _evaluations(
         yield as_evaluation(result, context.instance)
 
 
-class _Beginning:
-    """What Dagster is told when structures are taken in: that they are planned, and where they came from."""
+class _IntakeEvents:
+    """Dagster's events about structures that a batch takes in: they are planned, and their rows are known."""
 
     def __init__(self, context: dg.OpExecutionContext, keys: CampaignKeys) -> None:
         self._context = context
-        self._keys = keys
-        self._upstream = (keys.architector_csv, keys.job_ledger)
-        self._known = {key: context.instance.get_materialized_partitions(key) for key in self._upstream}
+        self._planned = keys.per_structure[2:]
+        self._known = {
+            key: context.instance.get_materialized_partitions(key)
+            for key in (keys.architector_csv, keys.job_ledger)
+        }
 
-    def tell(self, event: Event) -> Iterator[StepEvent]:
-        """Events for an event of the batch."""
+    def of(self, event: Event) -> Iterator[StepEvent]:
+        """Events to emit before those of ``event``."""
         if not isinstance(event, TakenIn):
             return
         context = self._context
+        partitions = [str(structure.orig_index) for structure in event.structures]
         plan_partitions(
             context.instance,
             context.run_id,
             context.job_name,
             str(context.op_handle),
-            self._keys.per_structure[2:],
-            [str(structure.orig_index) for structure in event.structures],
+            self._planned,
+            partitions,
         )
-        for structure in event.structures:
-            for key in self._upstream:
-                if str(structure.orig_index) not in self._known[key]:
-                    yield dg.AssetMaterialization(
-                        key, partition=str(structure.orig_index), metadata=row_metadata(structure)
-                    )
+        for partition, structure in zip(partitions, event.structures, strict=True):
+            for key, known in self._known.items():
+                if partition not in known:
+                    yield dg.AssetMaterialization(key, partition=partition, metadata=row_metadata(structure))

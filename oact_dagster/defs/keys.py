@@ -9,12 +9,12 @@ from oact_dagster.settings.campaign import Campaign
 
 
 def name_prefix(campaign: Campaign) -> str:
-    """What the names of a campaign's jobs, steps and sensors begin with, in an instance that it may share."""
+    """Prefix of the names of a campaign's jobs, steps and sensors: campaigns may share an instance."""
     return "_".join([*campaign.asset_prefix, ""])
 
 
 def summarise_name(campaign: Campaign) -> str:
-    """The name of the job that makes ``campaign_summary`` alone."""
+    """Name of the job that materializes only ``campaign_summary``."""
     return f"{name_prefix(campaign)}summarise"
 
 

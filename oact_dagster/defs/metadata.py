@@ -1,6 +1,6 @@
-"""What the web page shows of a structure: the metadata of its materializations and of its failure."""
+"""Metadata that the web page shows of a structure: of its materializations and of its failure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,28 +20,21 @@ from oact_dagster.quality.rules import RuleResult
 Metadata = dict[str, Any]
 
 MESSAGE_CHARACTERS = 2_000
-"""A longer message is cut where it is shown; the ledger keeps it whole."""
-
-_ATTEMPT_COLUMNS = TableSchema(
-    columns=[
-        TableColumn("attempt", "int"),
-        TableColumn("outcome", "string"),
-        TableColumn("failure_class", "string"),
-        TableColumn("message", "string"),
-        TableColumn("remedy", "string"),
-        TableColumn("host", "string"),
-        TableColumn("started", "string"),
-        TableColumn("elapsed_s", "float"),
-        TableColumn("core_hours", "float"),
-        TableColumn("max_rss_mb", "float"),
-    ]
-)
+"""Messages are cut to this length when shown; the ledger keeps them whole."""
 
 
-def structure_metadata(structure: StructureRecord) -> Metadata:
-    """Which structure it is, in words and numbers."""
+def table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[Any]]) -> MetadataValue[Any]:
+    """A table, from the name and type of each column and the values of each row."""
+    names = [name for name, _ in columns]
+    return MetadataValue.table(
+        [TableRecord(dict(zip(names, row, strict=True))) for row in rows],
+        schema=TableSchema(columns=[TableColumn(name, kind) for name, kind in columns]),
+    )
+
+
+def _structure_metadata(structure: StructureRecord) -> Metadata:
     return {
-        "formula": formula(structure.elements),
+        "formula": hill_formula(structure.elements.split(";")),
         "natoms": structure.natoms,
         "charge": structure.charge,
         "multiplicity": structure.multiplicity,
@@ -50,19 +43,19 @@ def structure_metadata(structure: StructureRecord) -> Metadata:
 
 
 def row_metadata(structure: StructureRecord) -> Metadata:
-    """Of ``architector_csv``: which structure it is, with a picture of its geometry."""
-    found = structure_metadata(structure)
+    """Metadata of ``architector_csv``: the structure, with a picture of its geometry."""
+    found = _structure_metadata(structure)
     try:
         geometry = parse_geometry(structure.geometry)
     except GeometryError:
-        return found  # that of an old ledger
+        return found  # old ledgers may hold such geometries
     picture = geometry_picture(geometry.symbols, geometry.coordinates)
     return {**found, "geometry": MetadataValue.md(as_markdown(picture, "geometry"))}
 
 
 def input_metadata(event: InputWritten) -> Metadata:
-    """Of ``orca_inputs``."""
-    metadata = structure_metadata(event.structure)
+    """Metadata of ``orca_inputs``."""
+    metadata = _structure_metadata(event.structure)
     if event.job_dir is not None:
         metadata["input_file"] = MetadataValue.path(str(event.job_dir / "orca.inp"))
     if event.attempt is not None:
@@ -76,7 +69,7 @@ def input_metadata(event: InputWritten) -> Metadata:
 def result_metadata(
     event: Completed, input_hash: str | None, verdicts: Sequence[RuleResult] = ()
 ) -> Metadata:
-    """Of ``orca_results``: what the output file says, how it came about, and which quality rules it breaks."""
+    """Metadata of ``orca_results``: what the output says, how it was computed, and which quality rules it breaks."""
     attempt = event.attempt
     found: Metadata = {"job_dir": MetadataValue.path(event.structure.job_dir or "")}
     if attempt is not None:
@@ -87,7 +80,7 @@ def result_metadata(
             "scf_cycles": result.get("scf_steps"),
             "wall_time_s": result.get("wall_time"),
             "n_cores": result.get("n_cores"),
-            "core_hours": core_hours(result),
+            "core_hours": _core_hours(result),
             "cpu_time_s": _rounded(attempt.cpu_time_s, 3),
             "max_rss_mb": _rounded(attempt.max_rss_mb, 1),
             "host": attempt.host,
@@ -103,19 +96,22 @@ def result_metadata(
     if event.attempts:
         found["attempts"] = attempts_table(event.attempts)
     if verdicts:
-        broken = [verdict.rule for verdict in verdicts if verdict.passed is False]
-        found["failed_checks"] = ", ".join(broken) or "none"
+        found["failed_checks"] = ", ".join(one.rule for one in verdicts if one.passed is False) or "none"
     if input_hash is not None:
         found["input_hash"] = input_hash
     if event.reused:
         found["reused"] = True
     if event.followed:
         found["computed_by_another_run"] = True
+    return _known(found)
+
+
+def _known(found: Metadata) -> Metadata:
     return {key: value for key, value in found.items() if value is not None}
 
 
 def _convergence(attempt: AttemptRecord) -> Metadata:
-    """A picture of how an attempt's optimisation, or last SCF, went; nothing where its output does not tell."""
+    """A picture of the convergence of an attempt's optimisation or last SCF; nothing if its output has none."""
     kept = attempt.result.get("convergence")
     if not kept:
         return {}
@@ -124,7 +120,7 @@ def _convergence(attempt: AttemptRecord) -> Metadata:
 
 
 def metric_metadata(event: Completed, verdicts: Sequence[RuleResult] = ()) -> Metadata:
-    """Of ``metric_summaries``: the numbers of one structure, and what each quality rule says of them."""
+    """Metadata of ``metric_summaries``: the structure's numbers, and what each quality rule says of them."""
     result: Mapping[str, Any] = event.attempt.result if event.attempt is not None else {}
     energy = result.get("final_energy")
     found: Metadata = {
@@ -136,34 +132,23 @@ def metric_metadata(event: Completed, verdicts: Sequence[RuleResult] = ()) -> Me
         "optimization_cycles": result.get("opt_cycles"),
         "s_squared": result.get("s2"),
         "wall_time_s": result.get("wall_time"),
-        "core_hours": core_hours(result),
+        "core_hours": _core_hours(result),
         "engine": result.get("engine"),
         "quality": _quality_table(verdicts) if verdicts else None,
     }
     if event.reused:
         found["reused"] = True
-    return {key: value for key, value in found.items() if value is not None}
+    return _known(found)
 
 
 def _quality_table(verdicts: Sequence[RuleResult]) -> MetadataValue[Any]:
     words = {True: "holds", False: "broken", None: "not judged"}
-    return MetadataValue.table(
-        [
-            TableRecord({"rule": one.rule, "verdict": words[one.passed], "found": one.text})
-            for one in verdicts
-        ],
-        schema=TableSchema(
-            columns=[
-                TableColumn("rule", "string"),
-                TableColumn("verdict", "string"),
-                TableColumn("found", "string"),
-            ]
-        ),
-    )
+    rows = [(one.rule, words[one.passed], one.text) for one in verdicts]
+    return table([("rule", "string"), ("verdict", "string"), ("found", "string")], rows)
 
 
 def failure_metadata(event: Failed) -> Metadata:
-    """Of the observation of a structure without a result."""
+    """Metadata of the observation of a structure without a result."""
     found: Metadata = {
         "failure_class": str(event.failure_class),
         "message": event.message[:MESSAGE_CHARACTERS],
@@ -182,47 +167,40 @@ def failure_metadata(event: Failed) -> Metadata:
 
 
 def _lines_table(name: str, text: str) -> MetadataValue[Any]:
-    """Lines of text; a table keeps them apart, where a text would run them together."""
-    return MetadataValue.table(
-        [TableRecord({name: line}) for line in text.splitlines()],
-        schema=TableSchema(columns=[TableColumn(name, "string")]),
-    )
+    """Lines of text as a table: the page would join the lines of a text."""
+    return table([(name, "string")], ([line] for line in text.splitlines()))
 
 
 def attempts_table(attempts: Sequence[AttemptRecord]) -> MetadataValue[Any]:
-    """The attempts of a structure, the first one first."""
-    return MetadataValue.table(
-        [
-            TableRecord(
-                {
-                    "attempt": attempt.number,
-                    "outcome": str(attempt.outcome or attempt.state),
-                    "failure_class": str(attempt.failure_class or ""),
-                    "message": (attempt.message or "")[:200],
-                    "remedy": attempt.remedy or "none",
-                    "host": attempt.host or "",
-                    "started": _time(attempt.started_at) or "",
-                    "elapsed_s": round(attempt.elapsed or 0.0, 3),
-                    "core_hours": round((attempt.elapsed or 0.0) * (attempt.n_cores or 0) / 3600.0, 5),
-                    "max_rss_mb": round(attempt.max_rss_mb or 0.0, 1),
-                }
-            )
-            for attempt in attempts
-        ],
-        schema=_ATTEMPT_COLUMNS,
-    )
+    """The attempts of a structure, the earliest first."""
+    columns = [
+        ("attempt", "int"), ("outcome", "string"), ("failure_class", "string"), ("message", "string"),
+        ("remedy", "string"), ("host", "string"), ("started", "string"), ("elapsed_s", "float"),
+        ("core_hours", "float"), ("max_rss_mb", "float"),
+    ]  # fmt: skip
+    rows = [
+        (
+            attempt.number,
+            str(attempt.outcome or attempt.state),
+            str(attempt.failure_class or ""),
+            (attempt.message or "")[:200],
+            attempt.remedy or "none",
+            attempt.host or "",
+            _time(attempt.started_at) or "",
+            round(attempt.elapsed or 0.0, 3),
+            round((attempt.elapsed or 0.0) * (attempt.n_cores or 0) / 3600.0, 5),
+            round(attempt.max_rss_mb or 0.0, 1),
+        )
+        for attempt in attempts
+    ]
+    return table(columns, rows)
 
 
-def core_hours(result: Mapping[str, Any]) -> float | None:
-    """Wall time times cores of a stored result, in hours, as exact as the wall time in ms is."""
+def _core_hours(result: Mapping[str, Any]) -> float | None:
+    """Wall time times cores of a stored result, in hours; the digits keep the wall time's milliseconds."""
     if result.get("wall_time") is None or result.get("n_cores") is None:
         return None
     return round(float(result["wall_time"]) * int(result["n_cores"]) / 3600.0, 8)
-
-
-def formula(elements: str) -> str:
-    """The formula in Hill order of the ledger's semicolon-separated symbols."""
-    return hill_formula(elements.split(";"))
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

@@ -1,4 +1,4 @@
-"""What the sensors ask of the job ``run_structures``, and how they know what they have asked for already."""
+"""Run requests of the sensors, and the requested runs that have not ended."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -16,7 +16,7 @@ KIND_TAG: Final = "oact/kind"
 LIMIT_TAG: Final = "oact/structures"
 
 SUMMARY: Final = "summary"
-"""The kind of a run that makes ``campaign_summary`` alone."""
+"""The kind of a run that materializes only ``campaign_summary``."""
 
 UNDER_WAY: Final = [
     dg.DagsterRunStatus.NOT_STARTED,
@@ -29,13 +29,13 @@ UNDER_WAY: Final = [
 def ask_for(
     campaign: Campaign, job: dg.JobDefinition, kind: str, limits: Iterable[int]
 ) -> list[dg.RunRequest]:
-    """Requests for runs that take up to so many structures each.
+    """Requests for runs of structures.
 
     Args:
         campaign: the settings.
         job: ``run_structures``.
-        kind: the word of the selection.
-        limits: structures of each.
+        kind: the selection.
+        limits: most structures of each run.
     """
     return [
         dg.RunRequest(
@@ -48,13 +48,7 @@ def ask_for(
 
 
 def ask_for_summary(instance: dg.DagsterInstance, campaign: Campaign, ledger: Ledger) -> list[dg.RunRequest]:
-    """A request for a run that makes ``campaign_summary``, where that does not say yet how the campaign stands.
-
-    Args:
-        instance: knows the runs.
-        campaign: the settings.
-        ledger: open for writing.
-    """
+    """A request for a run that materializes ``campaign_summary``, if that is out of date."""
     at_work = bool(under_way(instance, campaign, (SUMMARY,)))
     key = to_ask(campaign, ledger, under_way=at_work)
     if not key:
@@ -64,7 +58,7 @@ def ask_for_summary(instance: dg.DagsterInstance, campaign: Campaign, ledger: Le
 
 
 def under_way(instance: dg.DagsterInstance, campaign: Campaign, kinds: Iterable[str]) -> list[dg.DagsterRun]:
-    """Runs of these kinds that were asked for and have not ended."""
+    """Requested runs of these kinds that have not ended."""
     tags = {CAMPAIGN_TAG: campaign.name, KIND_TAG: list(kinds)}
     return list(instance.get_runs(dg.RunsFilter(tags=tags, statuses=UNDER_WAY)))
 
@@ -72,7 +66,7 @@ def under_way(instance: dg.DagsterInstance, campaign: Campaign, kinds: Iterable[
 def not_claimed_yet(
     instance: dg.DagsterInstance, campaign: Campaign, ledger: LedgerReader, kinds: Iterable[str]
 ) -> int:
-    """Structures that runs were asked for and cannot have claimed, since they have not begun."""
+    """Number of structures in requested runs that have not begun, and so have claimed nothing."""
     return sum(
         int(run.tags.get(LIMIT_TAG, "0"))
         for run in under_way(instance, campaign, kinds)

@@ -1,7 +1,6 @@
-"""Faults of Dagster's own storage under a run: its folder is removed, its disk is full, its server does not answer.
+"""Failures of Dagster's storage during a run: the folder is removed, the disk is full, the server does not answer.
 
-The ledger is the truth, and needs none of it. So a batch comes to an orderly end without Dagster, and whoever runs it
-is told in one line.
+The ledger does not depend on this storage. So a batch ends in order without Dagster, and the user gets one line.
 """
 
 import threading
@@ -18,11 +17,10 @@ from oact_dagster.defs.dagster_internals import intercept
 from oact_dagster.errors import OactError
 
 _FILES: Final = ("dagster.yaml", "history/runs.db", "history/runs/index.db", "schedules/schedules.db")
-"""Of an instance; without the last three where it keeps its events in PostgreSQL."""
-
+"""Files of an instance; with PostgreSQL only the first exists."""
 
 _GUARD: Final = "_oact_guard"
-"""Where an instance keeps its guard: both go together."""
+"""Attribute of an instance that holds its guard."""
 
 
 class StorageError(OactError):
@@ -30,57 +28,54 @@ class StorageError(OactError):
 
 
 class InstanceFolder:
-    """The folder of a Dagster instance, as it was when somebody began to use it.
-
-    Args:
-        home: where it is.
-    """
+    """The folder of a Dagster instance, and the files that it held when this object was made."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
         self._files = [file for name in _FILES if (file := home / name).exists()]
 
     def is_gone(self) -> bool:
-        """Whether the folder, or a part of it, was removed since then."""
+        """Whether the folder, or one of its files, has been removed."""
         return not self.home.is_dir() or not all(file.exists() for file in self._files)
 
     def is_full(self, error: BaseException) -> bool:
-        """Whether an error is one of a full disk."""
+        """Whether an error comes from a full disk."""
         full = no_space_in(error) is not None or "disk is full" in str(error)
         return full or bool(why_full(self.home))
 
     def met(self, error: BaseException) -> bool:
-        """Whether an error is one of the storage in this folder, and no other."""
-        whose = type(error).__module__.startswith("dagster_postgres")
-        return whose or isinstance(error, SQLAlchemyError) or no_space_in(error) is not None or self.is_gone()
+        """Whether an error comes from the storage in this folder."""
+        postgres = type(error).__module__.startswith("dagster_postgres")
+        return (
+            postgres or isinstance(error, SQLAlchemyError) or no_space_in(error) is not None or self.is_gone()
+        )
 
-    def told_of(self, error: BaseException) -> str:
-        """What a user is told of an error of the storage, in one line."""
+    def explain(self, error: BaseException) -> str:
+        """Message for the user about an error of the storage, in one line."""
         if self.is_gone():
             return (
-                f"{self.home}: Dagster's folder was removed while it was in use; the ledger has all results: run it"
-                " again, and Dagster is told of them"
+                f"{self.home}: Dagster's folder was removed while it was in use; the ledger has all results: run again"
+                " to show them in Dagster"
             )
         if self.is_full(error):
-            return (
-                f"{self.home}: Dagster's storage cannot be written: no space left on its disk; make room and run it"
-                " again"
-            )
-        why = " ".join(str(getattr(error, "orig", None) or error).partition("\n")[0].split())
-        return f"{self.home}: Dagster's storage cannot be used: {why}; run it again when it can be"
+            problem = "cannot be written: no space left on its disk; make room and run again"
+        else:
+            why = " ".join(str(getattr(error, "orig", None) or error).partition("\n")[0].split())
+            problem = f"cannot be used: {why}; run again when it works"
+        return f"{self.home}: Dagster's storage {problem}"
 
 
 class StorageGuard:
-    """Keeps a run going without Dagster from the first write on that fails: Dagster goes on, and writes nothing more.
+    """Lets a run go on without Dagster's storage: after the first write that fails, Dagster writes nothing more.
 
     Args:
-        instance: of this process; only this object is changed.
+        instance: two of its methods are replaced; other objects of the same instance stay as they are.
     """
 
     def __init__(self, instance: DagsterInstance) -> None:
         self.folder = InstanceFolder(Path(instance.root_directory))
         self.lost = ""
-        """What a user is told of the storage once it is lost, in one line."""
+        """Message for the user once the storage is lost, in one line; else empty."""
         self._then: list[Callable[[], None]] = []
         self._thread = threading.get_ident()
         self._runs: dict[str, DagsterRun] = {}
@@ -88,26 +83,21 @@ class StorageGuard:
         intercept(instance, self._handle_new_event, self._get_run_by_id)
 
     def then(self, run: DagsterRun, call: Callable[[], None]) -> None:
-        """Call this as soon as the storage is lost: in the thread that the guard was made in.
+        """Call ``call`` when the storage is lost, in the thread that made the guard.
 
         Args:
-            run: what Dagster is answered then when it asks for this run.
-            call: ends it.
+            run: Dagster's later look-ups of this run get this object.
+            call: ends the run.
         """
         self._runs[run.run_id] = run
         self._then.append(call)
 
     def lose(self, error: Exception) -> None:
-        """Do without the storage from now on.
-
-        Args:
-            error: that it raised.
-        """
-        if self.lost:
-            return
-        self.lost = self.folder.told_of(error)
-        for call in self._then:
-            call()
+        """Do without the storage, which raised ``error``, from now on."""
+        if not self.lost:
+            self.lost = self.folder.explain(error)
+            for call in self._then:
+                call()
 
     def _handle_new_event(self, event: EventLogEntry, **more: Any) -> None:
         if self.lost:
@@ -119,11 +109,11 @@ class StorageGuard:
                 self.lose(error)
 
     def _matters(self, event: EventLogEntry, error: Exception) -> bool:
-        """Whether a write that failed is more than a line of the log for which the storage had no time."""
+        """Whether a failed write means more than the loss of a log line in a busy storage."""
         return event.dagster_event is not None or self.folder.is_gone() or self.folder.is_full(error)
 
     def _get_run_by_id(self, run_id: str) -> DagsterRun | None:
-        """What Dagster asks for at a run's end."""
+        """The run that Dagster looks up at its end."""
         try:
             return self._read_run(run_id)
         except Exception:
@@ -133,7 +123,7 @@ class StorageGuard:
 
 
 def guarded(instance: DagsterInstance) -> StorageGuard:
-    """The guard of an instance, of which each has one."""
+    """The instance's only guard, made at the first call."""
     found = instance.__dict__.get(_GUARD)
     if not isinstance(found, StorageGuard):
         instance.__dict__[_GUARD] = found = StorageGuard(instance)
@@ -141,19 +131,12 @@ def guarded(instance: DagsterInstance) -> StorageGuard:
 
 
 @contextmanager
-def telling_of_storage(home: Path) -> Iterator[None]:
-    """Turn what happens to Dagster's storage into one line.
-
-    Args:
-        home: the folder of the instance.
-
-    Raises:
-        StorageError: it was removed, is full, or cannot be used.
-    """
+def storage_errors(home: Path) -> Iterator[None]:
+    """Raise errors of the storage in ``home`` as a :class:`StorageError` of one line; others pass unchanged."""
     folder = InstanceFolder(home)
     try:
         yield
     except Exception as error:
         if not folder.met(error):
             raise
-        raise StorageError(folder.told_of(error)) from None
+        raise StorageError(folder.explain(error)) from None

@@ -1,13 +1,14 @@
 """The materialization of ``campaign_summary``."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from dagster import AssetKey, AssetMaterialization, MetadataValue, TableColumn, TableRecord, TableSchema
+from dagster import AssetKey, AssetMaterialization, MetadataValue
 
 from oact_dagster.defs.dagster_internals import version_tags
 from oact_dagster.defs.keys import CampaignKeys
+from oact_dagster.defs.metadata import table
 from oact_dagster.ledger.states import Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.pictures.markdown import as_markdown
@@ -21,7 +22,7 @@ from oact_dagster.status.summary import Statistic, write_results
 from oact_dagster.text import pluralise
 
 _ROWS = 30
-"""Of a table of metals or hosts."""
+"""Most rows of the tables of metals and hosts."""
 
 
 def summary_materialization(
@@ -29,17 +30,12 @@ def summary_materialization(
 ) -> AssetMaterialization:
     """Summarise the campaign as it is now, and write ``results.parquet``.
 
-    Args:
-        campaign: the settings.
-        ledger: of the campaign.
-        key: of the asset.
-        quality: of its results.
-
     Raises:
         OSError: the Parquet file cannot be written.
     """
     figures, feed = campaign_figures(campaign, ledger), feed_overview(campaign, ledger)
     summary, overview = figures.summary, figures.overview
+    pictures = [as_markdown(chart.svg, chart.key) for chart in (status_chart(figures), *charts(figures))]
     metadata: dict[str, Any] = {
         "structures": summary.total,
         "completed": summary.completed,
@@ -48,56 +44,46 @@ def summary_materialization(
         "held": summary.held,
         "stale_results": stale_results(campaign, ledger),
         **_pace(figures, feed),
-        "status": _table(
+        "status": table(
             [("status", "string"), ("structures", "int"), ("percent", "float")],
             [
-                (
-                    str(status),
-                    summary.counts.get(status, 0),
-                    round(100 * summary.counts.get(status, 0) / summary.total, 1),
-                )
+                (str(status), count, round(100 * count / summary.total, 1))
                 for status in Status
-                if summary.total and (status is not Status.READY or summary.counts.get(status))
+                if summary.total and ((count := summary.counts.get(status, 0)) or status is not Status.READY)
             ],
         ),
-        "statistics": _table(
+        "statistics": table(
             [("quantity", "string")] + [(name, "float") for name in ("mean", "median", "min", "max")],
-            [
-                (
-                    name,
-                    *map(_short, (statistic.mean, statistic.median, statistic.minimum, statistic.maximum)),
-                )
-                for name, statistic in _statistics(figures)
-            ],
+            _statistics(figures),
         ),
-        # By ORCA's own run time; those of the attempts are by the clock beside it, start and end included.
+        # From ORCA's own run time; the hours of the attempts also include start and end of the process.
         "core_hours_of_results": round(float(summary.core_hours.sum()), 6),
         "core_hours_good": round(figures.good_core_hours, 6),
         "core_hours_lost": round(figures.lost_core_hours, 6),
-        "core_hours_of_attempts": _table(
+        "core_hours_of_attempts": table(
             [("outcome", "string"), ("core_hours", "float")],
             [(str(outcome), round(hours, 6)) for outcome, hours in sorted(overview.spent.items())],
         ),
-        # One line for each thing that keeps it from going on, or that somebody should look at.
+        # One line for everything that holds the campaign up or needs a look.
         "feed": "\n".join(feed.lines()) or "nothing to tell",
-        "bad_hosts": _table([("host", "string"), ("structures", "int")], list(feed.bad_hosts.items())),
+        "bad_hosts": table([("host", "string"), ("structures", "int")], list(feed.bad_hosts.items())),
         "resting": feed.resting,
         "set_aside": (overview.set_aside or 0) + feed.without_remedy,
         "set_aside_without_remedy": feed.without_remedy,
-        "failures": _table([("failure_class", "string"), ("structures", "int")], list(summary.failures)),
-        "metals": _table(
+        "failures": table([("failure_class", "string"), ("structures", "int")], list(summary.failures)),
+        "metals": table(
             [("metal", "string"), ("structures", "int"), ("completed", "int"), ("failed", "int")],
             [(one.metal, one.structures, one.completed, one.failed) for one in figures.metals[:_ROWS]],
         ),
-        "hosts": _table(
+        "hosts": table(
             [("host", "string"), ("attempts", "int"), ("failed_timed_out_or_lost", "int")],
             [(one.host, sum(one.outcomes.values()), one.bad) for one in figures.hosts[:_ROWS]],
         ),
         "quality": _quality_table(quality),
         "results_that_break_a_rule": len(quality.failed),
-        "engines": _table([("engine", "string"), ("structures", "int")], list(summary.engines.most_common())),
+        "engines": table([("engine", "string"), ("structures", "int")], list(summary.engines.most_common())),
         "results_file": MetadataValue.path(str(write_results(campaign, ledger))),
-        "pictures": MetadataValue.md("\n\n".join(_pictures(figures))),
+        "pictures": MetadataValue.md("\n\n".join(pictures)),
     }
     if summary.not_orca:
         metadata["warning"] = (
@@ -105,7 +91,7 @@ def summary_materialization(
             f" {'is NOT an ORCA result' if summary.not_orca == 1 else 'are NOT ORCA results'}: the stand-in"
             " engine's GFN2-xTB numbers mean nothing for chemistry"
         )
-    # Without a record of what it was made from, Dagster calls it outdated as soon as it is made.
+    # Without a record of its inputs, Dagster would call it outdated at once.
     upstream = CampaignKeys.of(campaign).metric_summaries
     return AssetMaterialization(
         key, metadata=metadata, tags=version_tags(campaign.settings_hash(), None, upstream)
@@ -118,17 +104,12 @@ def _pace(figures: CampaignFigures, feed: FeedOverview) -> dict[str, Any]:
     if overview.throughput is not None:
         found["completed_per_hour"] = round(overview.throughput.per_hour, 3)
     if overview.ends_at is not None and not feed.stopped:
-        local = time.localtime(overview.ends_at)
-        found["ends_about"] = time.strftime("%Y-%m-%d %H:%M %Z", local)
+        found["ends_about"] = time.strftime("%Y-%m-%d %H:%M %Z", time.localtime(overview.ends_at))
     return found
 
 
-def _pictures(figures: CampaignFigures) -> Iterator[str]:
-    for chart in (status_chart(figures), *charts(figures)):
-        yield as_markdown(chart.svg, chart.key)
-
-
-def _statistics(figures: CampaignFigures) -> list[tuple[str, Statistic]]:
+def _statistics(figures: CampaignFigures) -> Iterator[tuple[str | float, ...]]:
+    """Rows of quantity, mean, median, minimum and maximum."""
     summary = figures.summary
     quantities = {
         "final energy (Eh)": summary.energies,
@@ -139,40 +120,25 @@ def _statistics(figures: CampaignFigures) -> list[tuple[str, Statistic]]:
         "cores": summary.n_cores,
         "core-hours": summary.core_hours,
     }
-    found = ((name, Statistic.of(values)) for name, values in quantities.items())
-    return [(name, statistic) for name, statistic in found if statistic is not None]
-
-
-def _short(value: float) -> float:
-    """With ten digits: all columns of the table are then in sight."""
-    return float(f"{value:.10g}")
+    for name, values in quantities.items():
+        if (found := Statistic.of(values)) is not None:
+            numbers = (found.mean, found.median, found.minimum, found.maximum)
+            # Ten digits, so that the page shows all columns.
+            yield name, *(float(f"{number:.10g}") for number in numbers)
 
 
 def _quality_table(quality: Quality) -> MetadataValue[Any]:
-    return _table(
-        [
-            ("rule", "string"),
-            ("severity", "string"),
-            ("judged", "int"),
-            ("broken", "int"),
-            ("worst", "string"),
-        ],
-        [
-            (
-                rule.name,
-                str(rule.severity),
-                rule.checked,
-                rule.failed,
-                "; ".join(f"{index}: {text}" for index, text in rule.worst[:3]),
-            )
-            for rule in quality.rules
-        ],
-    )
-
-
-def _table(columns: list[tuple[str, str]], rows: Sequence[Any]) -> MetadataValue[Any]:
-    names = [name for name, _ in columns]
-    return MetadataValue.table(
-        [TableRecord(dict(zip(names, row, strict=True))) for row in rows],
-        schema=TableSchema(columns=[TableColumn(name, kind) for name, kind in columns]),
-    )
+    columns = [
+        ("rule", "string"), ("severity", "string"), ("judged", "int"), ("broken", "int"), ("worst", "string"),
+    ]  # fmt: skip
+    rows = [
+        (
+            rule.name,
+            str(rule.severity),
+            rule.checked,
+            rule.failed,
+            "; ".join(f"{index}: {text}" for index, text in rule.worst[:3]),
+        )
+        for rule in quality.rules
+    ]
+    return table(columns, rows)

@@ -84,8 +84,8 @@ def test_what_computes_here_goes_on_when_dagsters_folder_is_removed(
     assert run.returncode == 1, (out, err)
     lines = err.splitlines()
     assert lines[-1] == (
-        f"oact: {home}: Dagster's folder was removed while it was in use; the ledger has all results: run it again, and"
-        " Dagster is told of them"
+        f"oact: {home}: Dagster's folder was removed while it was in use; the ledger has all results: run again"
+        " to show them in Dagster"
     )
     assert all(line.startswith("oact: ") for line in lines) and quiet(out + err), (out, err)
     done = counts(campaign)[Status.COMPLETED]

@@ -113,7 +113,7 @@ def test_what_computes_goes_on_when_the_server_ends(tmp_path: Path, monkeypatch:
     assert run.returncode == 1, (out, err)
     told = err.splitlines()[-1]
     assert told.startswith(f"oact: {home}: Dagster's storage cannot be used: "), err
-    assert told.endswith("; run it again when it can be")
+    assert told.endswith("; run again when it works")
     # Dagster tells of each time that it tries again.
     assert "Traceback" not in out + err, err
     with Ledger(campaign.ledger) as ledger:

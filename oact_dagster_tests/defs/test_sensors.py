@@ -44,7 +44,7 @@ class Watched(Project):
         said = str(data.cursor if data.run_requests else data.skip_message)
         asked = list(data.run_requests or [])
         self.summaries = [request for request in asked if request.tags.get(KIND_TAG) == SUMMARY]
-        assert ("campaign_summary is made to say so" in said) == bool(self.summaries)
+        assert ("updating campaign_summary" in said) == bool(self.summaries)
         return [request for request in asked if request not in self.summaries], said
 
     summaries: Sequence[dg.RunRequest] = ()
@@ -121,7 +121,8 @@ def test_changed_settings_count_from_the_next_tick(tmp_path: Path, monkeypatch: 
         file.write_text(text.replace("name: test", "name: other"))
         requests, said = project.tick(name, loaded)
         assert requests == [] and said == (
-            f"{file}: name changed since this was started: start `oact web` again, or press Reload in the web page"
+            f"{file}: name changed since the definitions were loaded: restart `oact web`, or press Reload in the web"
+            " page"
         )
 
 
@@ -323,16 +324,13 @@ def test_a_dead_run_is_closed_and_what_it_left_is_taken_over(
     )
     until(lambda: project.counts.get(Status.COMPLETED, 0) >= 2)
     requests, said = project.tick("harvest")
-    assert (
-        requests == []
-        and "0 runs whose process is gone were closed, 0 structures are followed by nobody" in said
-    )
+    assert requests == [] and "closed 0 dead runs, 0 structures have no living run" in said
     worker.send_signal(signal.SIGKILL)
     worker.wait()
     (run,) = [one for one in project.instance.get_runs() if one.job_name == "run_structures"]
     assert run.status is dg.DagsterRunStatus.STARTED, "nobody has told Dagster"
     (request,), said = project.tick("harvest")
-    assert "1 run whose process is gone was closed" in said
+    assert "closed 1 dead run, " in said
     assert project.instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.FAILURE  # type: ignore[union-attr]
     completed = [str(index) for index in completed_of(project)]
     assert {key for key, status in project.status().items() if status == GREEN} == set(completed)
@@ -376,7 +374,7 @@ def test_what_others_marked_running_is_judged_by_its_output(
 ) -> None:
     project = Watched(tmp_path, 3, monkeypatch, launcher={"silence_limit_s": 3600})
     requests, said = project.tick("timeout")
-    assert requests == [] and "all others are looked after by their runs" in said
+    assert requests == [] and "runs look after all other structures" in said
     folder = project.campaign.jobs_dir / "job_1"
     folder.mkdir(parents=True)
     (folder / "orca.out").write_text("   * O   R   C   A *\nand then nothing\n")
@@ -386,7 +384,7 @@ def test_what_others_marked_running_is_judged_by_its_output(
             "UPDATE structures SET status = 'running', job_dir = ? WHERE orig_index = 1", (str(folder),)
         )
     (request,), said = project.tick("timeout")
-    assert "1 is marked running by others" in said
+    assert "1 is marked running by hand or by another tool" in said
     project.carry_out(request)
     assert project.counts == {Status.TIMEOUT: 1, Status.TO_RUN: 2}
     assert project.engine.runs == []

@@ -567,8 +567,8 @@ def test_oact_run_leaves_its_jobs_when_dagsters_folder_is_removed(
     assert f"30 jobs go on in the queue, and the next run follows them; to end them: scancel {array}\n" in out
     assert err.splitlines() == [
         "oact: 30 not run: its job goes on in the queue; the next run follows it",
-        f"oact: {home}: Dagster's folder was removed while it was in use; the ledger has all results: run it again, and"
-        " Dagster is told of them",
+        f"oact: {home}: Dagster's folder was removed while it was in use; the ledger has all results: run again"
+        " to show them in Dagster",
     ]
     assert ledger.figures.count_by_status() == {Status.RUNNING: 30} and ledger.figures.count_held() == 0
     (engine.control / "go").touch()
