@@ -1,8 +1,8 @@
 """The entry point for Dagster: the definitions of one campaign.
 
 ``dagster … -m oact_dagster.definitions`` loads the campaign that ``OACT_CAMPAIGN`` names (a ``campaign.yaml`` or its
-folder), else ``./campaign.yaml``. With neither there is nothing to show, and one line says what to do. For several
-campaigns in one Dagster instance, each folder has a ``definitions.py`` that calls :func:`for_campaign`.
+folder), else ``./campaign.yaml``. Without either it prints what to do. For several campaigns in one Dagster instance,
+each folder has a ``definitions.py`` that calls :func:`for_campaign`.
 """
 
 import os
@@ -21,10 +21,7 @@ NO_CAMPAIGN = (
 
 
 def for_campaign(path: str | Path) -> dg.Definitions:
-    """The definitions of one campaign.
-
-    Args:
-        path: ``campaign.yaml`` or its folder.
+    """The definitions of the campaign in ``path``, a ``campaign.yaml`` or its folder.
 
     Raises:
         CampaignError: the settings are missing or wrong.
@@ -34,7 +31,7 @@ def for_campaign(path: str | Path) -> dg.Definitions:
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """The campaign of ``OACT_CAMPAIGN``, else of the current folder, else nothing."""
+    """The campaign that ``OACT_CAMPAIGN`` names, else the one in the current folder, else nothing."""
     named = os.environ.get("OACT_CAMPAIGN")
     if named:
         return for_campaign(named)

@@ -1,7 +1,7 @@
-"""Our errors: what a user, a site or a file has to mend.
+"""Our errors: problems that the user or the site has to fix.
 
 The text of each is one line that says what is wrong, where, and what would be right; `oact` shows it without a
-traceback. The whole tree, with the class of the standard library that an error is besides::
+traceback. The whole tree, with the second base class in brackets::
 
     OactError
     ├── CampaignError (ValueError)
@@ -28,8 +28,8 @@ traceback. The whole tree, with the class of the standard library that an error 
         ├── InputRefused
         └── StructureError
 
-Those that one room alone raises and catches are defined there. What a payload imports has errors of its own, which
-never leave it: the payload reaches nothing that it does not need.
+An error that only one package raises and catches is defined there. The modules that a payload imports have errors of
+their own, which never leave them: the payload must not import more than it needs.
 """
 
 from pathlib import Path
@@ -44,11 +44,10 @@ class CampaignError(OactError, ValueError):
     """A campaign's settings are missing or wrong.
 
     Attributes:
-        problem: The text without the file that it begins with.
+        problem: The text without the file at its beginning.
     """
 
     def __init__(self, problem: str, file: Path | None = None) -> None:
-        """Take the text, and the file that it is to begin with."""
         super().__init__(problem if file is None else f"{file}: {problem}")
         self.problem = problem
 
@@ -62,7 +61,7 @@ class EngineError(OactError):
 
 
 class IntakeRefused(OactError, ValueError):  # noqa: N818 - it says what happened to the CSV
-    """A CSV is refused whole."""
+    """The whole CSV is refused."""
 
 
 class LauncherError(OactError):
@@ -70,7 +69,7 @@ class LauncherError(OactError):
 
 
 class NoAnswerError(OactError):
-    """The scheduler did not answer: nothing is known. The text says what it did instead."""
+    """The scheduler did not answer, so nothing is known; the text says what it did instead."""
 
 
 class SelectionError(OactError, ValueError):
@@ -78,38 +77,36 @@ class SelectionError(OactError, ValueError):
 
 
 class SetupError(OactError):
-    """A user's function raised, or did what it must not."""
+    """A user's function raised, or did something forbidden."""
 
 
 class UnfitError(OactError, ValueError):
-    """A structure, or its settings, of which no calculation can be made.
+    """A structure, or its settings, from which no calculation can be made.
 
     Attributes:
-        kind: The class of the problem in a few words, by which many refusals are counted, such as
-            ``electron parity``.
+        kind: The problem in a few words, such as ``electron parity``; refusals are counted by it.
     """
 
     KIND: ClassVar[str] = "unfit"
 
     def __init__(self, message: str, *, kind: str | None = None) -> None:
-        """Take the one line, and the class of the problem."""
         super().__init__(message)
         self.kind = self.KIND if kind is None else kind
 
 
 class GeometryError(UnfitError):
-    """A geometry that cannot be one."""
+    """A geometry that cannot be read."""
 
     KIND = "unreadable geometry"
 
 
-class InputRefused(UnfitError):  # noqa: N818 - it says what happened, and it is what users read
+class InputRefused(UnfitError):  # noqa: N818 - it says what happened, and users read it
     """Settings, or settings and a structure, from which no input is written."""
 
     KIND = "impossible setting"
 
 
 class StructureError(UnfitError):
-    """A charge or a number of unpaired electrons that the atoms cannot have."""
+    """A charge or number of unpaired electrons that is impossible for the atoms."""
 
     KIND = "electrons that do not fit the atoms"

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and locks on files; standard library only, as compute nodes import it."""
+"""Atomic writes, and locks on files; standard library only, since compute nodes import it."""
 
 import fcntl
 import os
@@ -9,18 +9,15 @@ from pathlib import Path
 
 @contextmanager
 def atomic_file(target: Path) -> Iterator[Path]:
-    """A file in the making, beside the one that it takes the place of at the end.
+    """Write to a temporary file beside ``target``, which it replaces at the end of the block.
 
-    After an error nothing is left of it, and the target is as it was; so it is where the file was removed.
-
-    Args:
-        target: what it is to be.
+    After an error, or if the block removes the file, the target stays as it was.
 
     Yields:
-        The path to write to; nothing is there yet.
+        The path to write to; it does not exist yet.
 
     Raises:
-        OSError: it cannot be brought to the disk, or cannot take its place.
+        OSError: the file cannot be synced to the disk, or cannot replace the target.
     """
     part = target.with_name(f".{target.name}.{os.getpid()}")
     part.unlink(missing_ok=True)
@@ -36,7 +33,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
 
 
 def atomic_write(path: Path, text: str) -> None:
-    """Write a text, in UTF-8.
+    """Write a text in UTF-8, whole or not at all.
 
     Raises:
         OSError: it cannot be written.
@@ -46,15 +43,15 @@ def atomic_write(path: Path, text: str) -> None:
 
 
 class FileLock:
-    """A lock on a file. It is held until it is closed or this process ends, however it ends.
+    """A lock on a file, held until it is closed or this process ends in any way.
 
     On a file system without locks it counts as held, and :attr:`trouble` says why there is none.
 
     Args:
-        path: the file; a missing one is made, and its content does not matter.
+        path: the file; it is made if missing, and its content does not matter.
         wait: wait until no other process holds the lock.
-        across_hosts: use the lock that most network file systems share between hosts. It does not keep two parts of
-            one process apart, and is lost when this process closes the file anywhere else.
+        across_hosts: use the kind of lock that most network file systems share between hosts. It does not exclude other
+            parts of the same process, and is lost when this process closes the file anywhere else.
 
     Raises:
         BlockingIOError: another process holds the lock.
@@ -64,7 +61,7 @@ class FileLock:
     def __init__(self, path: Path, *, wait: bool = False, across_hosts: bool = False) -> None:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         self.trouble = ""
-        """Why the file system gives no lock; empty where it does."""
+        """Why the file system has no locks; empty if it has."""
         lock = fcntl.lockf if across_hosts else fcntl.flock
         try:
             lock(self._file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)

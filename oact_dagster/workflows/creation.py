@@ -24,13 +24,11 @@ def create_workflow_db(
         geometry_column: column of geometries.
         charge_column: column of charges; None: 0 for all.
         spin_column: column of unpaired electrons, which become multiplicities; None: 0 for all.
-        batch_size: rows that the old tool wrote at once; the intake chooses by itself, and needs no more memory for a
-            larger file.
+        batch_size: kept for old scripts; the intake's memory does not depend on the size of the file.
         debug: print what the intake found.
 
     Returns:
-        The database's path. Rows from which nothing can be computed are kept apart with the reason
-        (``oact dashboard DB --show-rejected``).
+        The database's path. Rejected rows are kept separately with the reason (``oact dashboard DB --show-rejected``).
 
     Raises:
         FileNotFoundError: there is no such CSV.
@@ -63,7 +61,7 @@ def create_workflow(
     spin_column: str | None = "uhf",
     batch_size: int = 10000,
 ) -> tuple[Path, ArchitectorWorkflow]:
-    """Do as :func:`create_workflow_db` does, and open the database.
+    """Do the same as :func:`create_workflow_db`, and open the database.
 
     Returns:
         The database's path, and the open workflow.

@@ -51,9 +51,8 @@ def write_flux_job_file(
         OSError: it cannot be written.
     """
     environment = JobEnvironment(conda_env=conda_env, ld_library_path=ld_library_path)
-    options = JobOptions(queue=queue, allocation=allocation, signal_before_limit_s=0.0)
     command = [orca_path or default_orca_paths()["flux"], input_file]
-    return _write(Flux(options), job_dir, n_cores, n_hours, command, environment)
+    return _write(Flux(_options(queue, allocation)), job_dir, n_cores, n_hours, command, environment)
 
 
 def write_slurm_job_file(
@@ -72,9 +71,8 @@ def write_slurm_job_file(
     Everything else is as in :func:`write_flux_job_file`.
     """
     environment = JobEnvironment(conda_env=conda_env, ld_library_path=ld_library_path)
-    options = JobOptions(queue=queue, allocation=allocation, signal_before_limit_s=0.0)
     command = [orca_path or default_orca_paths()["slurm"], input_file]
-    return _write(Slurm(options), job_dir, n_cores, n_hours, command, environment)
+    return _write(Slurm(_options(queue, allocation)), job_dir, n_cores, n_hours, command, environment)
 
 
 def write_flux_no_template(
@@ -84,7 +82,7 @@ def write_flux_no_template(
     queue: str | None = None,
     allocation: str | None = None,
 ) -> list[Path]:
-    """Write ``flux_job.flux`` into each job folder below a folder, that is, each that holds an ``orca.inp``.
+    """Write ``flux_job.flux`` into each job folder below ``root_dir`` that holds an ``orca.inp``.
 
     Returns:
         The scripts, in the order of their folders' names.
@@ -99,13 +97,8 @@ def write_flux_no_template(
     return [write_flux_job_file(folder, n_cores, n_hours, queue, allocation) for folder in folders]
 
 
-def _job_folder(job_dir: str | Path) -> Path:
-    folder = Path(job_dir).absolute()
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            errno.ENOENT, "no such job folder; prepare_job_directory makes one", str(folder)
-        )
-    return folder
+def _options(queue: str | None, allocation: str | None) -> JobOptions:
+    return JobOptions(queue=queue, allocation=allocation, signal_before_limit_s=0.0)
 
 
 def _write(
@@ -116,15 +109,14 @@ def _write(
     command: Sequence[str],
     environment: JobEnvironment,
 ) -> Path:
-    folder = _job_folder(job_dir)
+    folder = Path(job_dir).absolute()
+    if not folder.is_dir():
+        problem = "no such job folder; prepare_job_directory makes one"
+        raise FileNotFoundError(errno.ENOENT, problem, str(folder))
     spec = read_spec(folder)
-    request = ResourceRequest(int(n_cores), _minutes(n_hours), None)
+    if not n_hours > 0:
+        raise ValueError(f"n_hours is {n_hours}; it must be more than 0")
+    request = ResourceRequest(int(n_cores), whole_minutes(n_hours * 3600), None)
     token = None if spec is None else spec.token
     text = job_file_text(scheduler, folder, request, command, environment, token)
     return write_script(folder / scheduler.script_name, text)
-
-
-def _minutes(hours: float) -> int:
-    if not hours > 0:
-        raise ValueError(f"n_hours is {hours}; it must be more than 0")
-    return whole_minutes(hours * 3600)

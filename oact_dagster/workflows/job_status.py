@@ -1,4 +1,4 @@
-"""How jobs ended, judged by their folders."""
+"""Judges by a job's folder how the job ended."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -13,15 +13,15 @@ NOT_FOUND: Final = "Job directory not found"
 
 
 def check_job_termination(path: str | Path) -> int:
-    """Tell how a job ended.
+    """Judge how a job ended.
 
     Args:
         path: a job folder, or an output, plain or gzipped.
 
     Returns:
         1 if it ended normally, -1 if it failed, -2 if its output has no end and has not changed for 6 h, and 0 if it
-        runs, is incomplete, or there is nothing. A normal end counts only with a converged result: an optimisation or
-        SCF that did not converge has failed.
+        runs, is incomplete, or has no output. An optimisation or SCF that did not converge has failed, even if ORCA
+        ended normally.
     """
     return see_output(Path(path)).code
 

@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypedDict
 
 from oact_dagster.errors import CampaignError
-from oact_dagster.intake.bare_campaign import DEFAULT_PATTERN, bare_campaign
 from oact_dagster.settings.campaign import CAMPAIGN_FILE, Campaign, load_campaign
 from oact_dagster.settings.launcher_kinds import scheduler_names
 
@@ -45,38 +45,28 @@ DEFAULT_ORCA_CONFIG: Final[OrcaConfig] = {
     "nbo": False,
     "opt": False,
 }
-"""What is computed if a script says nothing. The old documentation's table says that actinides have no core potential;
-``ma-def-TZVP`` is made for one, ``def-ECP``."""
+"""The defaults. In the old documentation's table actinides have no core potential, but ``ma-def-TZVP`` is made for
+``def-ECP``."""
 
-_NAMES: Final[Mapping[str, str]] = {
-    "functional": "functional",
-    "simple_input": "simple_input",
-    "actinide_basis": "actinide_basis",
-    "actinide_ecp": "actinide_ecp",
-    "non_actinide_basis": "non_actinide_basis",
+_SETTINGS: Final[Mapping[str, str]] = {
+    **{key: key for key in OrcaConfig.__annotations__},
     "scf_MaxIter": "scf_maxiter",
-    "nbo": "nbo",
-    "mbis": "mbis",
-    "kdiis": "kdiis",
-    "opt": "opt",
     "orca_path": "command",
 }
-"""Keys of :class:`OrcaConfig`, and the names of the settings that they stand for."""
+"""The setting that each key of :class:`OrcaConfig` stands for."""
 
 
 def default_orca_paths() -> dict[str, str]:
     """The command that runs ORCA, by scheduler.
 
-    The command is that of the campaign that ``OACT_CAMPAIGN`` names, else of the one in the current folder; ``orca`` if
-    there is none, or if it cannot be read.
+    It comes from the campaign that ``OACT_CAMPAIGN`` names, else from the one in the current folder, and is ``orca`` if
+    there is none or its settings cannot be read.
     """
     path = Path(os.environ.get("OACT_CAMPAIGN") or CAMPAIGN_FILE)
     command = "orca"
     if path.exists():
-        try:
+        with suppress(CampaignError):
             command = load_campaign(path).orca.command
-        except CampaignError:
-            command = "orca"
     return dict.fromkeys(scheduler_names(), command)
 
 
@@ -88,39 +78,16 @@ def settings_from_config(
     Args:
         config: the script's configuration.
         n_cores: cores of one calculation.
-        beside: the campaign beside the database, whose settings hold for the rest.
+        beside: the campaign beside the database; its settings apply to everything else.
 
     Raises:
         ValueError: a key is unknown.
     """
     given = dict(config or {})
-    unknown = sorted(set(given) - set(_NAMES))
+    unknown = sorted(set(given) - set(_SETTINGS))
     if unknown:
-        raise ValueError(f"orca_config: no such key {', '.join(unknown)}; there are {', '.join(_NAMES)}")
-    settings = {_NAMES[key]: value for key, value in given.items() if value is not None}
+        raise ValueError(f"orca_config: no such key {', '.join(unknown)}; there are {', '.join(_SETTINGS)}")
+    settings = {_SETTINGS[key]: value for key, value in given.items() if value is not None}
     if beside is None:
         settings = {"command": default_orca_paths()["flux"], **settings}
     return {**settings, "n_cores": int(n_cores)}
-
-
-def campaign_of(
-    db_path: Path,
-    root_dir: str | Path,
-    *,
-    config: OrcaConfig | None,
-    n_cores: int,
-    job_dir_pattern: str = DEFAULT_PATTERN,
-    **settings: Any,
-) -> Campaign:
-    """A script's settings as a campaign's.
-
-    Raises:
-        ValueError: a setting is wrong; the text is one line that names it.
-    """
-    return bare_campaign(
-        db_path,
-        Path(root_dir),
-        job_dir_pattern=job_dir_pattern,
-        orca=settings_from_config(config, n_cores),
-        **settings,
-    )

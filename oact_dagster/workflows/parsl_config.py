@@ -2,6 +2,7 @@
 
 import importlib.util
 import shlex
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from oact_dagster.launchers.parsl.config import LOOPBACK, NOT_INSTALLED, worker_command
@@ -41,9 +42,6 @@ def build_parsl_config_flux(
     from parsl.executors import HighThroughputExecutor
     from parsl.providers import LocalProvider
 
-    lines = worker_lines(conda_env, conda_base, ld_library_path)
-    # ORCA manages its own processes; additional threads would only slow them down.
-    lines += ["export OMP_NUM_THREADS=1", "export JAX_PLATFORMS=cpu"]
     return Config(
         executors=[
             HighThroughputExecutor(
@@ -56,7 +54,7 @@ def build_parsl_config_flux(
                 provider=LocalProvider(  # type: ignore[no-untyped-call]
                     init_blocks=1,
                     max_blocks=1,
-                    worker_init="\n".join(lines),
+                    worker_init="\n".join(_worker_lines(conda_env, conda_base, ld_library_path)),
                 ),
             )
         ],
@@ -64,26 +62,18 @@ def build_parsl_config_flux(
     )
 
 
-def worker_lines(
-    conda_env: str | None, conda_base: str | None, ld_library_path: str | None, or_else: str = ""
-) -> list[str]:
-    """Lines of bash that set up the environment of the workers.
-
-    Args:
-        conda_env: conda environment to activate, if any.
-        conda_base: folder where conda is installed; None: the one on PATH.
-        ld_library_path: prepended to the existing value.
-        or_else: appended to lines that may fail.
-    """
-    lines = []
+def _worker_lines(
+    conda_env: str | None, conda_base: str | None, ld_library_path: str | None
+) -> Iterator[str]:
+    """Lines of bash that set up the environment of the workers."""
     if conda_base is not None:
-        lines.append(f". {shlex.quote(f'{conda_base}/etc/profile.d/conda.sh')}{or_else}")
+        yield f". {shlex.quote(f'{conda_base}/etc/profile.d/conda.sh')}"
     elif conda_env is not None:
-        lines.append(f'eval "$("${{CONDA_EXE:-conda}}" shell.bash hook)"{or_else}')
+        yield 'eval "$("${CONDA_EXE:-conda}" shell.bash hook)"'
     if conda_env is not None:
-        lines.append(f"conda activate {shlex.quote(conda_env)}{or_else}")
+        yield f"conda activate {shlex.quote(conda_env)}"
     if ld_library_path is not None:
-        lines.append(
-            f"export LD_LIBRARY_PATH={shlex.quote(ld_library_path)}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"
-        )
-    return lines
+        yield f"export LD_LIBRARY_PATH={shlex.quote(ld_library_path)}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"
+    # ORCA manages its own processes; additional threads would only slow them down.
+    yield "export OMP_NUM_THREADS=1"
+    yield "export JAX_PLATFORMS=cpu"

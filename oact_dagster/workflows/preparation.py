@@ -10,10 +10,10 @@ from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.setup_hook import run_setup
 from oact_dagster.errors import CampaignError
 from oact_dagster.files import atomic_write
-from oact_dagster.intake.bare_campaign import DEFAULT_PATTERN
+from oact_dagster.intake.bare_campaign import DEFAULT_PATTERN, bare_campaign
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, INPUT_FILE, has_run
 from oact_dagster.ledger.states import JobRecord, StructureRecord
-from oact_dagster.workflows.orca_config import OrcaConfig, campaign_of
+from oact_dagster.workflows.orca_config import OrcaConfig, settings_from_config
 
 SetupFunc = Callable[[Path, JobRecord], Any]
 """Called with the folder and the job's record."""
@@ -49,18 +49,17 @@ def prepare_job_directory(
         OSError: it cannot be written.
     """
     try:
-        campaign = campaign_of(
+        campaign = bare_campaign(
             Path(root_dir) / "workflow.db",
-            root_dir,
-            config=orca_config,
-            n_cores=n_cores,
+            Path(root_dir),
             job_dir_pattern=job_dir_pattern,
+            orca=settings_from_config(orca_config, n_cores),
         )
     except CampaignError as error:
-        # Messages begin with the ledger's path, and here is none.
+        # Messages begin with the path of a ledger, but this function has none.
         raise ValueError(error.problem) from None
     layout = JobLayout(campaign.jobs_dir, campaign.job_dir_pattern)
-    record = structure_record(job_record)
+    record = _structure_record(job_record)
     folder = layout.folder(record.orig_index, record.id, record.job_dir)
     fresh = not folder.exists() or has_run(folder) or (folder / ATTEMPT_FILE).exists()
     if record.geometry and fresh:
@@ -74,14 +73,9 @@ def prepare_job_directory(
     return folder
 
 
-def structure_record(record: JobRecord) -> StructureRecord:
-    """A job's record as the structure that the rest of the program uses.
-
-    Raises:
-        ValueError: the record has no ``orig_index``.
-    """
+def _structure_record(record: JobRecord) -> StructureRecord:
     if record.orig_index is None:
-        raise ValueError(f"the job with the id {record.id} has no orig_index: nothing names its folder")
+        raise ValueError(f"the job with the id {record.id} has no orig_index, so its folder has no name")
     return StructureRecord(
         id=record.id,
         orig_index=record.orig_index,

@@ -81,13 +81,6 @@ def submit_batch(
     """
     if scheduler not in scheduler_names():
         raise ValueError(f"scheduler is {scheduler!r}; it must be one of {', '.join(scheduler_names())}")
-    launcher = {
-        "kind": scheduler,
-        "n_hours": float(n_hours),
-        "queue": queue,
-        "allocation": allocation,
-        "conda_env": conda_env,
-    }
     return _submit(
         workflow,
         root_dir,
@@ -95,7 +88,13 @@ def submit_batch(
         job_dir_pattern=job_dir_pattern,
         orca_config=orca_config,
         n_cores=n_cores,
-        launcher=launcher,
+        launcher={
+            "kind": scheduler,
+            "n_hours": float(n_hours),
+            "queue": queue,
+            "allocation": allocation,
+            "conda_env": conda_env,
+        },
         setup_func=setup_func,
         max_fail_count=max_fail_count,
         randomize=randomize,
@@ -222,23 +221,23 @@ def _submit(
         )
         if dry_run:
             return list(_previewed(workflow, campaign, indices))
-        told: list[str] = []
-        left_out: Counter[str] = Counter()
+        notes: list[str] = []
+        reasons: Counter[str] = Counter()
 
         def watch(event: Event) -> None:
             if isinstance(event, Note) and event.warning:
-                told.append(event.text)
+                notes.append(event.text)
             elif isinstance(event, NotRun):
-                left_out[event.reason] += 1
+                reasons[event.reason] += 1
 
         done = submit_structures(campaign, workflow.ledger, indices, follow=follow, watch=watch)
     if done.problem is None and not done.stopped:
         # An empty list alone would not say why.
-        told += [
+        notes += [
             f"{pluralise(number, 'job', 'was', 'were')} not submitted: {reason}"
-            for reason, number in left_out.items()
+            for reason, number in reasons.items()
         ]
-        for line in dict.fromkeys(told):
+        for line in dict.fromkeys(notes):
             warnings.warn(line, stacklevel=3)
     if done.problem is not None:
         raise done.problem

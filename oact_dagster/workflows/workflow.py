@@ -59,12 +59,10 @@ class ArchitectorWorkflow:
         ``to_run``. ``TO_RUN`` gives only that.
         """
         if status is None:
-            wanted = None
-        else:
-            given = [status] if isinstance(status, str) else list(status)
-            wanted = [_status(one) for one in given]
-            if Status.READY in wanted:
-                wanted.append(Status.TO_RUN)
+            return list(self.ledger.structures.stored_by_status(None))
+        wanted = [_status(one) for one in ([status] if isinstance(status, str) else status)]
+        if Status.READY in wanted:
+            wanted.append(Status.TO_RUN)
         return list(self.ledger.structures.stored_by_status(wanted))
 
     def get_jobs_by_fail_count(self, min_fail_count: int = 1) -> list[JobRecord]:
