@@ -40,6 +40,6 @@ def report(campaign: str, output: Path | None) -> None:
     settings = load_campaign(campaign)
     target = None if output is None else output.expanduser().absolute()
     with open_reader(settings.ledger) as ledger, bar_on_stderr("writing the report") as told:
-        written = write_report(settings, ledger, target, quality=evaluate(settings, ledger), told=told)
+        written = write_report(settings, ledger, target, quality=evaluate(settings, ledger), progress=told)
     structures = pluralise(written.structures, "structure", form=",")
     click.echo(f"{written.path}: {size_text(written.size)}, {structures}")

@@ -23,7 +23,7 @@ _FAILED: Final = (Status.FAILED, Status.TIMEOUT)
 
 
 def details(
-    ledger: LedgerReader, *, optimised: bool = False, told: Callable[[int], None] | None = None
+    ledger: LedgerReader, *, optimised: bool = False, progress: Callable[[int], None] | None = None
 ) -> Iterator[str]:
     """Pictures of every structure's convergence and geometry, and the last lines of failures, as JSON in parts.
 
@@ -32,7 +32,7 @@ def details(
     Args:
         ledger: of a campaign of at most :data:`MOST_STRUCTURES`.
         optimised: whether geometries were optimised; if so, the last ones are shown, too.
-        told: called with the number of structures read so far.
+        progress: called with the number of structures read so far.
 
     Raises:
         LedgerError: the ledger cannot be read.
@@ -45,8 +45,8 @@ def details(
             comma = ", " if number else ""
             yield f'{comma}"{index}": {json.dumps(_detail(structure, optimised=optimised))}'
             number += 1
-        if told is not None:
-            told(number)
+        if progress is not None:
+            progress(number)
     yield "}"
 
 

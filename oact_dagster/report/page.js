@@ -1,11 +1,11 @@
 // The report's tables: read from the page's own data, sorted, searched, and shown a window at a time.
 "use strict";
 (() => {
-  const ROW = 26; // height of a row as page.css has it, px
-  const BEYOND = 8; // rows kept above and below what is seen
-  const HIGHEST = 8e6; // no browser scrolls much further, px; longer tables scroll faster
-  const ON_PAPER = 60; // rows that are printed
-  const LONG = 20; // characters; texts of such columns are broken into lines on paper
+  const ROW = 26; // height of a row in page.css, px
+  const BEYOND = 8; // rows kept above and below the visible ones
+  const HIGHEST = 8e6; // about the furthest that browsers scroll, px; longer tables scroll faster
+  const ON_PAPER = 60; // rows printed
+  const LONG = 20; // characters; wider columns wrap on paper
   const LETTERS = new Intl.NumberFormat("en-US");
 
   // --- reading -------------------------------------------------------------------------------------------------
@@ -91,7 +91,7 @@
 
   // --- sorting and searching -----------------------------------------------------------------------------------
 
-  // What is sorted by: numbers, or the places of the words in the alphabet; NaN where there is nothing.
+  // Sort keys: numbers, or the alphabetical positions of words; NaN for no value.
   function sortKeys(column) {
     if (column.kind !== "word") return column.values;
     const places = column.words.map((_, code) => code);
@@ -101,7 +101,7 @@
     return Float64Array.from(column.codes, (code) => (code < 0 ? NaN : rank[code]));
   }
 
-  // What has no value comes last in both directions; equals stay as they are.
+  // Rows without a value come last in both directions; equal rows keep their order.
   function sorted(rows, column, direction) {
     const keys = sortKeys(column);
     const there = rows.filter((row) => !Number.isNaN(keys[row]));
@@ -115,7 +115,7 @@
 
   const COMPARISON = /^([a-z_]+)(>=|<=|>|<|=|:)(.+)$/;
 
-  // A test of a row for one word of a search: `U`, `42`, `status:failed`, `scf>100`; null where no row can pass.
+  // Test of a row for one word of a search: `U`, `42`, `status:failed`, `scf>100`; null if no row can pass.
   function condition(table, word) {
     const found = COMPARISON.exec(word);
     const column = found && (table.byKey.get(found[1]) ||
@@ -137,7 +137,7 @@
         default: return (row) => values[row] === limit;
       }
     }
-    // A bare number is the structure's, not one of the many in formulas and messages.
+    // A bare number is a structure's number, not one of the many in formulas and messages.
     if (/^\d+$/.test(word)) return (row) => table.columns[0].values[row] === Number(word);
     const tests = [];
     for (const one of table.columns) {
@@ -148,7 +148,7 @@
     return tests.length ? (row) => tests.some((test) => test(row)) : null;
   }
 
-  // A test of a row for the symbol of an element, as it is written: `U` is uranium, and neither in Pu nor in Lu.
+  // Test of a row for an element symbol, case-sensitive: `U` is uranium, and does not match Pu or Lu.
   function ofElement(table, word) {
     const formula = table.byKey.get("formula");
     if (!formula || !/^[A-Z][a-z]?$/.test(word)) return null;
@@ -216,7 +216,7 @@
 
     made() {
       const columns = this.table.columns;
-      // Room for the heading with its arrow, too.
+      // Leave room for the heading and its arrow.
       const wide = columns.map((column) => Math.max(column.width, column.label.length + 2));
       const widths = element("colgroup", {}, ...wide.map((width) => {
         const one = element("col");
@@ -267,7 +267,7 @@
         return;
       }
       const high = Math.min(count * ROW, HIGHEST);
-      // Where nothing limits its height, as on paper, all rows would be seen.
+      // Without a limited height, as on paper, all rows would be visible.
       const seen = Math.min(Math.ceil(this.scroller.clientHeight / ROW) + 1, ON_PAPER);
       const furthest = Math.max(1, high - this.scroller.clientHeight);
       const share = Math.min(1, this.scroller.scrollTop / furthest);
@@ -319,7 +319,7 @@
 
     clicked(event) {
       const row = event.target.closest("tr[data-row]");
-      // Whoever marks text to copy it wants no window.
+      // Selecting text to copy must not open the dialog.
       if (row && String(getSelection()) === "") this.open(this.table.columns[0].values[Number(row.dataset.row)]);
     }
 

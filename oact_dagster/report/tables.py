@@ -23,7 +23,7 @@ ANNOTATIONS_SHOWN: Final = 5
 MESSAGE_SHOWN: Final = 160
 """Most characters of a message."""
 
-TOLD_EVERY: Final = 5_000
+_PROGRESS_EVERY: Final = 5_000
 """Rows between two reports of progress."""
 
 
@@ -42,7 +42,7 @@ class Table:
 def tables(
     ledger: LedgerReader,
     failed_checks: Mapping[int, tuple[str, ...]] | None = None,
-    told: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
     most_attempts: int = ATTEMPTS_SHOWN,
     annotate: Sequence[str] = (),
 ) -> list[Table]:
@@ -52,7 +52,7 @@ def tables(
         ledger: of the campaign.
         failed_checks: names of the rules that a structure's result failed, by ``orig_index``; None if nothing was
             checked, which leaves out the column.
-        told: called with the number of rows read so far.
+        progress: called with the number of rows read so far.
         most_attempts: most attempts in the table; the newest are shown.
         annotate: columns of the CSV to show with each structure, such as its name; only the first few are shown.
 
@@ -66,13 +66,13 @@ def tables(
         structures.add(line)
         if line.status in (Status.FAILED, Status.TIMEOUT):
             failures.add(line)
-        if told is not None and number % TOLD_EVERY == 0:
-            told(number)
+        if progress is not None and number % _PROGRESS_EVERY == 0:
+            progress(number)
     tried = _attempts()
     for count, attempt in enumerate(ledger.history.attempt_lines(most_attempts), 1):
         tried.add(attempt)
-        if told is not None and count % TOLD_EVERY == 0:
-            told(number + count)
+        if progress is not None and count % _PROGRESS_EVERY == 0:
+            progress(number + count)
     note = (
         f"The newest {most_attempts:,} of {attempts:,} attempts; the ledger holds them all."
         if attempts > most_attempts

@@ -55,7 +55,7 @@ def write_report(
     target: Path | None = None,
     *,
     quality: Quality | None = None,
-    told: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
     now: float | None = None,
 ) -> WrittenReport:
     """Write one HTML file on a whole campaign, which needs no network. The ledger is only read.
@@ -65,7 +65,7 @@ def write_report(
         ledger: runs may be at work on it.
         target: the file; None for ``report.html`` beside ``campaign.yaml``. Overwrites an earlier report.
         quality: None if nothing was checked.
-        told: called with the work done and the total work.
+        progress: called with the work done and the total work.
         now: Unix time, s.
 
     Raises:
@@ -78,10 +78,10 @@ def write_report(
     at = time.time() if now is None else now
     figures = campaign_figures(campaign, ledger, at)
     total = figures.overview.total
-    work = _Work(ledger, total, told)
+    work = _Work(ledger, total, progress)
     found = tables(ledger, None if quality is None else quality.failed, work.rows, annotate=campaign.annotate)
     more = (
-        details(ledger, optimised=campaign.orca.opt, told=work.details)
+        details(ledger, optimised=campaign.orca.opt, progress=work.details)
         if total <= MOST_STRUCTURES
         else ("{}",)
     )
@@ -95,16 +95,16 @@ class _Work:
     """Reports how much of the work is done, in rows of the tables."""
 
     def __init__(
-        self, ledger: LedgerReader, structures: int, told: Callable[[int, int], None] | None
+        self, ledger: LedgerReader, structures: int, progress: Callable[[int, int], None] | None
     ) -> None:
         self._rows = structures + min(ledger.history.count_attempts(), ATTEMPTS_SHOWN)
         self._all = self._rows + (structures * _ROWS_OF_A_PICTURE if structures <= MOST_STRUCTURES else 0)
-        self._told = told
+        self._progress = progress
 
     def rows(self, done: int) -> None:
         """Note the number of table rows read."""
-        if self._told is not None:
-            self._told(done, self._all)
+        if self._progress is not None:
+            self._progress(done, self._all)
 
     def details(self, done: int) -> None:
         """Note the number of structures with pictures."""

@@ -234,7 +234,7 @@ def test_progress_is_told_to_its_end(tmp_path: Path) -> None:
     campaign = large(tmp_path / "c", 12_000)
     told: list[tuple[int, int]] = []
     with open_reader(campaign.ledger) as ledger:
-        write_report(campaign, ledger, told=lambda done, in_all: told.append((done, in_all)))
+        write_report(campaign, ledger, progress=lambda done, in_all: told.append((done, in_all)))
     assert told == [(5000, 24000), (10000, 24000), (17000, 24000), (22000, 24000)]
 
 
@@ -265,6 +265,6 @@ def test_a_report_is_written_whole_or_not_at_all(campaign: Campaign, tmp_path: P
     with open_reader(campaign.ledger) as ledger, pytest.raises(FileNotFoundError):
         write_report(campaign, ledger, tmp_path / "missing" / "r.html")
     with open_reader(campaign.ledger) as ledger, pytest.raises(Stopped):
-        write_report(campaign, ledger, target, told=stop)
+        write_report(campaign, ledger, target, progress=stop)
     assert target.read_bytes() == before
     assert list(tmp_path.iterdir()) == [target]
