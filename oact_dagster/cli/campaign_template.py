@@ -44,9 +44,8 @@ _HEADINGS: Final = {
 def campaign_text(values: Mapping[str, Any], profile: Profile | None = None) -> str:
     """The text of a ``campaign.yaml`` with all settings: their values, meanings and ranges.
 
-    Args:
-        values: of settings that do not have their defaults, by names such as ``orca.command``.
-        profile: of the site; what it says is shown as a comment, and left to it.
+    ``values`` are those that differ from the defaults, by names such as ``orca.command``. What the site's profile says
+    is shown as a comment, and left to it.
     """
     left: dict[str, Any] = {}
     if profile is not None:

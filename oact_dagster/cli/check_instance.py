@@ -19,11 +19,9 @@ _OLD_KEYS: Final = ("run_storage", "event_log_storage", "schedule_storage")
 def instance_problems(campaign: Campaign) -> Iterator[str]:
     """Yield a line if the instance's SQLite files would be on a network file system.
 
-    SQLite loses and corrupts data there when several processes write, as Dagster's web page, daemon and runs do.
-    An instance that keeps its data in PostgreSQL is safe anywhere.
-
-    Args:
-        campaign: its instance is in ``DAGSTER_HOME`` if set, else in ``.dagster`` beside ``campaign.yaml``.
+    SQLite loses and corrupts data there when several processes write, as Dagster's web page, daemon and runs do. An
+    instance that keeps its data in PostgreSQL is safe anywhere. It is in ``DAGSTER_HOME`` if that is set, else in
+    ``.dagster`` beside ``campaign.yaml``.
     """
     home = _home(campaign)
     place = _sqlite_folder(home)

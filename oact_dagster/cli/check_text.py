@@ -14,12 +14,7 @@ _WIDTH: Final = 14
 
 
 def check_lines(campaign: Campaign, report: Report) -> Iterator[str]:
-    """Yield the lines of the report; none depends on the width of the terminal.
-
-    Args:
-        campaign: its settings.
-        report: what was found.
-    """
+    """Yield the lines of the report; none depends on the width of the terminal."""
     yield f"Campaign {campaign.name} ({campaign.file})"
     yield _row("structures", f"{report.rows:,} in {report.source}")
     if report.rows:

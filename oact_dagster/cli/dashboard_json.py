@@ -21,9 +21,7 @@ _METRICS = (
 def dashboard_json(overview: Overview, feed: FeedOverview | None = None) -> dict[str, Any]:
     """The dashboard as JSON values. Energies in Eh, gradients in Eh/bohr, times in s.
 
-    Args:
-        overview: of the campaign.
-        feed: how the campaign runs itself; None if its settings are not known.
+    ``feed`` is None if the campaign's settings are not known.
     """
     found = overview.throughput
     return {

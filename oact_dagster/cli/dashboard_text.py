@@ -34,13 +34,10 @@ def dashboard_lines(
     groups: int = GROUPS_SHOWN,
     feed: FeedOverview | None = None,
 ) -> Iterator[str]:
-    """Yield the lines of the dashboard; with metrics if the overview has them.
+    """Yield the lines of the dashboard, at most ``groups`` failure messages, and the metrics if the overview has them.
 
-    Args:
-        overview: of the campaign.
-        encoding: of the output; None if it can show all characters.
-        groups: most failure messages to show.
-        feed: how the campaign runs itself; None leaves it out.
+    An encoding of None can show all characters. Without ``feed``, the lines on how the campaign runs itself are left
+    out.
     """
     yield from title_lines("Workflow Status Summary")
     yield f"{'Status':<15} {'Count':>5} {'Percent':>10}"

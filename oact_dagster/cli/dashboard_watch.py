@@ -12,12 +12,7 @@ _CLEAR = "\x1b[H\x1b[2J\x1b[3J"
 
 
 def watch_until_stopped(page: Callable[[], str], every_s: float) -> None:
-    """Show a page again and again until Ctrl+C: in place on a terminal, one after another in a pipe.
-
-    Args:
-        page: returns the page as it is now.
-        every_s: seconds between two pages.
-    """
+    """Show a page every ``every_s`` seconds until Ctrl+C: in place on a terminal, one after another in a pipe."""
     in_place = sys.stdout.isatty()
     try:
         while True:

@@ -1,4 +1,4 @@
-"""What the user can mend is told in one line on stderr, ``oact: …``, and never with a traceback."""
+"""User errors as one line on stderr, ``oact: …``, without a traceback."""
 
 from typing import Any, Final
 
@@ -14,11 +14,11 @@ EXIT_INTERRUPTED: Final = 130
 
 
 class RefusedError(OactError):
-    """Nothing was run; the text is one line for each thing that must be mended."""
+    """Nothing was run; the text has one line for each thing to correct."""
 
 
 class OneLineErrors(click.Group):
-    """A command whose subcommands end with one line where the user can mend what is wrong."""
+    """A command that shows errors of its subcommands in one line if the user can correct them."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand."""
@@ -37,12 +37,12 @@ class OneLineErrors(click.Group):
 
 
 def warn(text: str) -> None:
-    """Tell on stderr, in one line, what the user should know."""
+    """Show a warning on stderr, in one line."""
     click.echo(f"oact: warning: {' '.join(text.split())}", err=True)
 
 
 def told_of(error: Exception) -> str | None:
-    """What a user is told of an error, a line for each thing to mend; None for a fault of the program."""
+    """The message for an error, one line for each thing to correct; None for a bug of the program."""
     if isinstance(error, RefusedError):
         return str(error)
     if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):

@@ -23,9 +23,7 @@ SHOWN_GROUPS: Final = 3
 def check_before(campaign: Campaign, orca_option: str = "") -> None:
     """Find everything that would stop all structures, before any is marked running.
 
-    Args:
-        campaign: its settings.
-        orca_option: the option that sets ORCA's path, to be shown where that path is wrong.
+    ``orca_option`` is the option that sets ORCA's path; a message on a wrong path names it.
 
     Raises:
         RefusedError: with a line for each problem.
@@ -130,11 +128,7 @@ def usable_cores() -> int:
 
 
 def run_structures(campaign: Campaign, selection: "Selection") -> int:
-    """Run structures with a progress bar; then show the dashboard and what is left to do.
-
-    Args:
-        campaign: its settings.
-        selection: which structures.
+    """Run the selected structures with a progress bar; then show the dashboard and what is left to do.
 
     Returns:
         The exit code: 0 if every structure asked for is completed, 1 if not, 130 after Ctrl+C.

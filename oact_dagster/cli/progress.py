@@ -41,11 +41,7 @@ def make_progress() -> BatchProgress:
 
 
 class Lines:
-    """Plain lines, at most one every ``every_s`` besides the first, the last, and notes.
-
-    Args:
-        every_s: seconds between two lines.
-    """
+    """Plain lines, at most one every ``every_s`` seconds besides the first, the last, and notes."""
 
     def __init__(self, every_s: float = LINE_EVERY_S) -> None:
         self.tally = Tally()
@@ -79,11 +75,7 @@ class Lines:
 
 
 class Bar:
-    """A bar with the counts behind it.
-
-    Args:
-        console: the terminal.
-    """
+    """A bar with the counts behind it."""
 
     def __init__(self, console: "Console") -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn

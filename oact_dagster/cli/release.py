@@ -67,7 +67,7 @@ def release(campaign: str, structures: str | None, feed: bool, host: tuple[str, 
 
 
 def _tell_set_aside(campaign: "Campaign", ledger: "Ledger") -> None:
-    """Say how to run structures once more that were set aside before their cause was mended."""
+    """Say how to run structures again that were set aside before their cause was corrected."""
     from oact_dagster.feed.decisions import due_of
 
     due = due_of(campaign, time.time())

@@ -32,16 +32,9 @@ def _setting(
     default: str | None = None,
     **more: Any,
 ) -> Callable[[_F], _F]:
-    """A flag that stands for a setting: its words, default and range are the setting's.
+    """A flag that stands for a setting of a section; its help, default and range are the setting's.
 
-    Args:
-        flag: of the command.
-        model: the section of the setting.
-        name: of the setting.
-        metavar: what stands for the value.
-        when: what stands before the help.
-        default: of the command, in place of the setting's.
-        **more: further arguments of ``click.option``.
+    ``when`` is put before the help, ``default`` replaces the setting's, and ``more`` goes to ``click.option``.
     """
     field = model.model_fields[name]
     about, _, null = str(field.description).partition("; null: ")
@@ -62,7 +55,7 @@ def _shown_default(field: FieldInfo) -> str:
 
 
 def _type_of(field: FieldInfo) -> "click.ParamType[Any] | None":
-    """What a flag of a setting takes: one of a list, or a number of a range; None for text and for yes or no."""
+    """The type of a setting's flag: a choice, or a number in a range; None for text and for flags without a value."""
     if get_origin(field.annotation) is Literal:
         return click.Choice(get_args(field.annotation))
     limits = list(limits_of(field))
@@ -200,13 +193,13 @@ def submit_options(command: _F) -> _F:
 
 
 def without_effect(flags: Mapping[str, Any]) -> list[str]:
-    """The flags that were given and mean nothing, with or without ``--use-parsl``."""
+    """The flags given that have no effect with, or without, ``--use-parsl``."""
     idle = _OF_A_SCHEDULER if flags["use_parsl"] else _ON_THIS_NODE
     return [f"--{flag.replace('_', '-')}" for flag in idle if _said(flags[flag])]
 
 
 def orca_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """What was said of ``orca``, without the cores."""
+    """The settings of ``orca`` that were given, without the cores."""
     found = {name: flags[flag] for flag, name in _ORCA.items() if _said(flags[flag])}
     command = found.get("command")
     if command is not None and "/" in command:
@@ -216,7 +209,7 @@ def orca_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def job_settings(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """What was said of ``launcher``, for jobs of a scheduler."""
+    """The settings of ``launcher`` that were given for jobs of a scheduler."""
     found = {name: flags[flag] for flag, name in _JOB.items() if _said(flags[flag])}
     if str(found.get("mem", "")).isdecimal():
         found["mem"] = int(found["mem"])
@@ -224,7 +217,7 @@ def job_settings(flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def worker_settings(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """What was said of ``launcher``, for workers on this node, without their number and size."""
+    """The settings of ``launcher`` that were given for workers on this node, without their number and size."""
     found = {_JOB[flag]: flags[flag] for flag in _OF_WORKERS if _said(flags[flag])}
     return found | ({"oversubscribe": True} if flags["oversubscribe"] else {})
 

@@ -96,8 +96,7 @@ class Tally:
     def problem_lines(self, problem: str = "") -> list[str]:
         """A line for each reason of each failure class, and for each reason why structures were not run.
 
-        Args:
-            problem: why the batch broke off, which comes last; the same reason gets no other line.
+        ``problem``, why the batch broke off, comes last; the same reason gets no other line.
         """
         lines = []
         for kind, count in self.failures.most_common():

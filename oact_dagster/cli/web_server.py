@@ -56,10 +56,7 @@ def check_port(host: str, port: int) -> None:
 
 
 def end_left_servers(record: Path) -> None:
-    """End the web page and the daemon that a killed ``oact web`` left behind; runs that they started go on.
-
-    Args:
-        record: the campaign's file, as :func:`serve` writes it.
+    """End the web page and the daemon that a killed ``oact web`` left behind; the runs that they started go on.
 
     Raises:
         RefusedError: the campaign's page is open, and its ``oact web`` runs.
@@ -112,15 +109,9 @@ def serve(
 ) -> int:
     """Run the web page and the daemon until a signal ends them and all their processes.
 
-    Restarts either of them if it dies; the runs that the daemon has started go on.
-
-    Args:
-        folder: the campaign's.
-        variables: added to the environment.
-        host: address to listen on.
-        port: port to listen on.
-        read_only: run only the web page, in which nothing can be started.
-        record: file that lists the processes, so that a later call finds them after a kill -9; None: no file.
+    Restarts either of them if it dies; the runs that the daemon has started go on. Adds ``variables`` to the
+    environment. ``record`` lists the processes, so that a later call finds them after a kill -9. With ``read_only``,
+    runs only the web page, in which nothing can be started.
 
     Returns:
         The exit code: 0 after Ctrl+C or SIGTERM, else that of the program that does not stay alive.
@@ -188,8 +179,8 @@ def serve(
 def _programs(sockets: Path, host: str, port: int, *, read_only: bool) -> dict[str, list[str]]:
     """The programs to run, by name: each a Python module with its arguments.
 
-    The page and the daemon share one server of the campaign's definitions: a daemon with its own makes a new one each
-    minute, which costs some seconds of CPU.
+    The page and the daemon share one server of the campaign's definitions. A daemon of its own would start a new server
+    each minute, which costs some seconds of CPU.
     """
     socket_file, workspace = sockets / _SOCKET, sockets / "workspace.yaml"
     place = {"socket": str(socket_file), "location_name": _MODULE}

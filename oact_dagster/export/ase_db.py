@@ -22,12 +22,7 @@ TOTAL_CHARGE: Final = "total_charge"
 
 
 class AseDbWriter:
-    """Writes an ASE database.
-
-    Args:
-        path: The file, which must not exist yet.
-        about: Facts common to all frames.
-    """
+    """Writes an ASE database into a new file."""
 
     def __init__(self, path: Path, about: About) -> None:
         self._path = path

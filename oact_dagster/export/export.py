@@ -73,18 +73,9 @@ def export_campaign(
     """Write the training set of a campaign into one file, completely or not at all.
 
     Rows are streamed. A structure gives frames only if the output in its folder is from the attempt that completed it
-    and agrees with the ledger. Energy, forces and geometry of a frame are those of one gradient evaluation.
-
-    Args:
-        campaign: The campaign's settings.
-        ledger: The campaign's ledger, which is only read.
-        target: The file.
-        format_name: ``extxyz``, ``parquet`` or ``ase-db``.
-        flagged: Names of the failed rules by ``orig_index``; these structures are left out by default.
-        wanted: Which frames; by default the last step of structures that are not flagged.
-        orig_indices: Only these structures.
-        overwrite: Replace an existing file.
-        progress: Called with the progress.
+    and agrees with the ledger. Energy, forces and geometry of a frame are those of one gradient evaluation. ``flagged``
+    has the names of the failed rules by ``orig_index``; by default, these structures are left out, and of the others
+    the last step is written.
 
     Returns:
         What was written, and what was left out and why. Without any frame no file is written.

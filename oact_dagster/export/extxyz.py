@@ -20,11 +20,7 @@ _REAL: Final = re.compile(r"[-+]?\d+\.\d+(?:[eE][-+]?\d{1,2})?")
 
 
 class ExtxyzWriter:
-    """Writes extended XYZ.
-
-    Args:
-        path: The file, which must not exist yet.
-    """
+    """Writes extended XYZ into a new file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -55,13 +55,7 @@ def check_format(name: str) -> None:
 
 
 def open_writer(name: str, path: Path, about: About) -> FrameWriter:
-    """Return the writer of a format.
-
-    Args:
-        name: The format, one of :data:`SUFFIXES`.
-        path: The file, which must not exist yet.
-        about: Facts common to all frames.
-    """
+    """Return the writer of a format in :data:`SUFFIXES` for a new file."""
     if name == EXTXYZ:
         from oact_dagster.export.extxyz import ExtxyzWriter
 

@@ -48,16 +48,9 @@ class FrameSelection:
 
 
 class FrameSource:
-    """Yields the frames of structures.
+    """Yields the frames of structures, and reports what it leaves out.
 
-    Args:
-        campaign: The campaign's settings.
-        ledger: The campaign's ledger.
-        layout: Layout of the job folders.
-        about: Facts common to all frames.
-        flagged: Names of the failed rules by ``orig_index``.
-        wanted: Which frames.
-        report: Counts what is written and left out.
+    ``flagged`` has the names of the failed rules by ``orig_index``.
     """
 
     def __init__(
@@ -86,11 +79,7 @@ class FrameSource:
         }
 
     def of(self, rows: Sequence[JobRecord]) -> Iterator[Frame]:
-        """Yield the frames of completed structures, in order; report each structure without one.
-
-        Args:
-            rows: Rows of the table ``structures``, a few hundred at most.
-        """
+        """Yield the frames of some hundred completed structures at most, in order; report each one without a frame."""
         indices = [row.orig_index for row in rows if row.orig_index is not None]
         structures = self._ledger.structures.of(indices)
         attempts = self._ledger.history.good_attempts(indices)
@@ -188,12 +177,7 @@ class FrameSource:
 
 
 def problem_of(evaluation: Evaluation, row: JobRecord) -> str | None:
-    """Return why an evaluation is unfit for training, or None.
-
-    Args:
-        evaluation: From an output that proves the structure's result.
-        row: The structure.
-    """
+    """Return why an evaluation, from an output that proves the structure's result, is unfit for training, or None."""
     if not evaluation.gradient:
         return NO_GRADIENT
     if evaluation.energy is None:

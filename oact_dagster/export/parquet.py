@@ -28,12 +28,7 @@ _VECTORS: Final = pa.list_(pa.list_(pa.float64(), 3))
 
 
 class ParquetFrameWriter:
-    """Writes Parquet, a row group at a time.
-
-    Args:
-        path: The file, which must not exist yet.
-        about: Facts common to all frames.
-    """
+    """Writes Parquet into a new file, a row group at a time."""
 
     def __init__(self, path: Path, about: About) -> None:
         self._path = path

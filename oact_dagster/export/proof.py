@@ -46,13 +46,9 @@ class Unproved:
 def proof_of(row: JobRecord, attempt: AttemptRecord | None, layout: JobLayout) -> Proof | Unproved:
     """Read the output of a completed structure and compare it with the ledger.
 
-    The output of an attempt echoes its token. An output computed by hand or by another tool has none; it counts only
-    if the ledger has no attempt for the result, or an attempt that merely took the result over.
-
-    Args:
-        row: The structure.
-        attempt: The attempt that completed it, or None.
-        layout: Layout of the job folders, for folders that the ledger does not name.
+    The output of an attempt echoes its token. An output computed by hand or by another tool has none; it counts only if
+    the ledger has no attempt for the result, or an attempt that merely took the result over. ``layout`` finds the
+    folders that the ledger does not name.
     """
     if row.final_energy is None:
         return Unproved(_NO_ENERGY)

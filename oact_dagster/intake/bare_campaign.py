@@ -23,10 +23,8 @@ _MAY_BE_NULL: Final = frozenset({"charge_column", "spin_column"})
 def bare_campaign(ledger: Path, jobs_dir: Path, **settings: Any) -> Campaign:
     """Return settings made in memory, checked like those of a file.
 
-    Args:
-        ledger: The SQLite file. Relative paths in the settings are relative to its folder.
-        jobs_dir: Folder of the job folders.
-        **settings: Further keys of ``campaign.yaml``. None means the default, or no such column for charge and spin.
+    ``settings`` are further keys of ``campaign.yaml``; None means the default, or no such column for charge and spin.
+    Relative paths are relative to the ledger's folder.
 
     Raises:
         CampaignError: A setting is wrong; the message is one line that names it.
@@ -40,14 +38,11 @@ def bare_campaign(ledger: Path, jobs_dir: Path, **settings: Any) -> Campaign:
 
 
 def campaign_with(beside: Campaign | None, ledger: Path, jobs_dir: Path, **settings: Any) -> Campaign:
-    """Return the settings of the campaign beside the ledger, overridden by those of a command or a script.
+    """Return the settings of the campaign beside a ledger, overridden by those of a command or a script.
 
-    Args:
-        beside: The campaign beside the ledger, see :func:`campaign_beside`; None for a bare ledger.
-        ledger: The SQLite file.
-        jobs_dir: Folder of the job folders.
-        **settings: As for :func:`bare_campaign`. A group (``orca``, ``launcher``) overrides only the keys it names. A
-            number of cores or a time limit applies to structures of all sizes.
+    Without a campaign, the ledger is a bare one. ``settings`` are as for :func:`bare_campaign`. A group (``orca``,
+    ``launcher``) overrides only the keys it names. A number of cores or a time limit applies to structures of all
+    sizes.
 
     Raises:
         CampaignError: A setting is wrong; the message is one line that names it.

@@ -90,18 +90,11 @@ class _Sample:
 
 
 def guess_columns(csv_path: str | Path, stated: Mapping[str, str | None] | None = None) -> GuessedColumns:
-    """Guess a campaign's columns from a CSV's header and first rows.
+    """Guess a campaign's columns from a CSV's header and first rows, each with a reason.
 
     A column of multiplicities is never taken for one of unpaired electrons. Names decide first, then the parity of the
-    electrons, since a multiplicity is one more.
-
-    Args:
-        csv_path: The CSV.
-        stated: Columns named by the user (``geometry_column``, ``charge_column``, ``spin_column``; None for 0 in all
-            rows). They are used as given, with a warning if they do not fit the first rows.
-
-    Returns:
-        The columns, each with a reason.
+    electrons, since a multiplicity is one more. Columns in ``stated`` (``geometry_column``, ``charge_column``,
+    ``spin_column``; None for 0 in all rows) are used as given, with a warning if they do not fit the first rows.
 
     Raises:
         IntakeRefused: The CSV cannot be read, a stated column is missing, no column holds geometries, or there are only
@@ -237,10 +230,7 @@ def _charge_and_spin(
 def _why_multiplicities(sample: _Sample, spin: str, shares: Sequence[float | None]) -> str | None:
     """Return why a stated column clearly holds multiplicities, or None if it may hold unpaired electrons.
 
-    Args:
-        sample: The first rows.
-        spin: The column.
-        shares: The share of rows that it fits as unpaired electrons, for each column that may hold the charges.
+    ``shares`` has the share of rows that it fits as unpaired electrons, for each column that may hold the charges.
     """
     values = [whole_number(field) for field in sample.values(spin)]
     # A multiplicity is never 0.

@@ -15,12 +15,7 @@ LISTED: Final = 10
 
 
 class Comparison:
-    """Compares the rows of a CSV, one by one, with those in the ledger.
-
-    Args:
-        columns: The columns of the CSV.
-        known_rows: The ledger's rows in the order of the CSV; read as needed.
-    """
+    """Compares the rows of a CSV, one by one, with those in the ledger, which are read in the same order as needed."""
 
     def __init__(self, columns: Columns, known_rows: Iterator[tuple[int, str, str | None]]) -> None:
         self._columns = columns

@@ -44,9 +44,6 @@ class CsvRow(NamedTuple):
 class CsvFile:
     """An open CSV whose header has been read.
 
-    Args:
-        path: the file.
-
     Raises:
         CsvError: it is missing, unreadable or empty, or its header cannot be read.
     """
@@ -88,9 +85,9 @@ class CsvFile:
         return self._seen[0]
 
     def check_unchanged(self) -> None:
-        """Make sure that nobody has written to the file since it was opened.
+        """Check that nobody has written to the file since it was opened.
 
-        A file that was replaced by another of the same name is no matter: the one that was opened is read on.
+        A file replaced by another of the same name does no harm: reading goes on in the one that was opened.
 
         Raises:
             CsvError: the file has another size or time of change now.
@@ -99,13 +96,7 @@ class CsvFile:
             raise CsvError(f"{self.path}: was changed while it was read; run again when nobody writes to it")
 
     def rows(self, start: CsvRow | None = None) -> Iterator[CsvRow]:
-        """Read the rows below the header; may be called again, but not while an earlier call is still read.
-
-        Args:
-            start: the row to begin at; None for the first one.
-
-        Yields:
-            The rows, in order.
+        """Yield the rows below the header, from ``start`` on if given. Read one call to its end before the next.
 
         Raises:
             CsvError: a row has another number of fields than the header, a quote is not closed or followed by

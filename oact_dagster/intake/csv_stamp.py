@@ -73,7 +73,7 @@ def note_refused(ledger: Ledger, stamp: str, reason: str) -> None:
 
 
 def why_refused(campaign: Campaign, ledger: LedgerReader) -> str:
-    """Why the CSV was refused as it is now; empty where it was not, or has changed since."""
+    """Return why the present CSV was refused; empty if it was not, or has changed since."""
     refused = _REFUSED.read(ledger)
     try:
         return refused.reason if refused.stamp == csv_stamp(campaign) else ""

@@ -26,16 +26,10 @@ def ingest_csv(
 ) -> IntakeReport:
     """Write the rows of a CSV to a ledger; to an existing ledger only the new rows.
 
-    Args:
-        csv: The CSV.
-        ledger: The SQLite file. A missing one is created, but removed again if the CSV is refused.
-        geometry_column: Column of the geometries.
-        charge_column: Column of the charges; None: 0 for all.
-        spin_column: Column of the unpaired electrons; None: 0 for all.
-        annotate: Columns kept with the structures and written into their inputs as comments; None: those of the
-            ``campaign.yaml`` beside the ledger.
-        flat: Put all job folders side by side, even for very many structures.
-        progress: Called now and then with the bytes done and the total.
+    A missing ledger is created, but removed again if the CSV is refused. A charge or spin column of None means 0 for
+    all. ``annotate`` names columns that are kept with the structures and written into their inputs as comments; None:
+    those of the ``campaign.yaml`` beside the ledger. ``flat`` puts all job folders side by side, even for very many
+    structures.
 
     Raises:
         IntakeRefused: The whole CSV is refused; nothing was written.
@@ -72,12 +66,9 @@ def ingest_csv(
 def ingest_campaign(campaign: Campaign, progress: IntakeProgress | None = None) -> IntakeReport:
     """Write the new rows of a campaign's CSV to its ledger, and run nothing.
 
-    The structures get no partition keys, which would need a Dagster instance. The CSV is therefore not noted as taken
-    in: the next intake, by ``oact run`` or ``intake_sensor``, reads it again and adds the keys.
-
-    Args:
-        campaign: The campaign's settings. A missing ledger is created, but removed again if the CSV is refused.
-        progress: Called now and then with the bytes done and the total.
+    A missing ledger is created, but removed again if the CSV is refused. The structures get no partition keys, which
+    would need a Dagster instance. The CSV is therefore not noted as taken in: the next intake, by ``oact run`` or
+    ``intake_sensor``, reads it again and adds the keys.
 
     Raises:
         IntakeRefused: The whole CSV is refused; nothing was written.

@@ -42,13 +42,8 @@ IntakeProgress = Callable[[int, int], None]
 def take_in(campaign: Campaign, ledger: Ledger, progress: IntakeProgress | None = None) -> IntakeReport:
     """Write the new rows of a campaign's CSV to its ledger.
 
-    Args:
-        campaign: The campaign, which names the CSV and its columns.
-        ledger: The campaign's ledger.
-        progress: Called now and then with the bytes done and the total of both passes.
-
-    Returns:
-        What was found and done. A row that cannot be calculated is rejected and does not affect the others.
+    A row that cannot be calculated is rejected and does not affect the others. Progress counts the bytes of both
+    passes.
 
     Raises:
         IntakeRefused: The CSV cannot be read, is malformed, lacks a column or has no rows, or a row in the ledger

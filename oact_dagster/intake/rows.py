@@ -24,10 +24,6 @@ def row_hash(row: CsvRow, columns: Columns) -> str:
     a whole number is written ``3`` or ``3.0``, do not count. Other columns do not count either: a new column, or other
     digits in an unused one, change no calculation and must not make a campaign refuse its own CSV. Annotations are
     compared column by column with the values in the ledger, so that another choice of columns is no change of the rows.
-
-    Args:
-        row: The row.
-        columns: The columns of the CSV.
     """
     geometry = row.fields[columns.geometry].strip()
     if b"\r" in geometry:
@@ -42,14 +38,9 @@ def annotations(row: CsvRow, columns: Columns) -> dict[str, str]:
 
 
 def check_row(row: CsvRow, columns: Columns) -> NewStructure | Rejection:
-    """Check a row's geometry, whole numbers, and number of electrons.
+    """Check a row's geometry, whole numbers and electrons; return the row for the ledger, or its rejection.
 
-    Args:
-        row: The row.
-        columns: The columns of the CSV; without a column for it, charge or spin is 0.
-
-    Returns:
-        The row for the ledger, or its rejection with all problems on one line.
+    Without a column for it, charge or spin is 0. A rejection has all problems on one line.
     """
     problems = []
     numbers = []

@@ -31,11 +31,7 @@ _LISTED: Final = 10
 
 
 class Order:
-    """Computes a structure's place in the order of ``feed.order``.
-
-    Args:
-        campaign: The campaign's settings.
-    """
+    """Computes a structure's place in the order of ``feed.order``."""
 
     def __init__(self, campaign: Campaign) -> None:
         self._order = campaign.feed.order
@@ -45,10 +41,7 @@ class Order:
     def place_of(self, elements: str, multiplicity: int, priority: float) -> Place:
         """Return a structure's place. One of unknown cost comes last among those of its priority.
 
-        Args:
-            elements: Semicolon-separated symbols, one for each atom.
-            multiplicity: 2S + 1.
-            priority: Value of the priority column; 0 without one.
+        ``elements`` has one symbol for each atom, separated by semicolons.
         """
         if self._order == "given":
             return Place(priority)  # computing unused sizes would take a sixth of an intake's CPU time
@@ -85,17 +78,8 @@ def put_in_order(
 ) -> Iterator[str]:
     """Update the places of the structures in the ledger to the present settings and CSV.
 
-    The end is noted in the ledger, so after an interruption the next intake starts over.
-
-    Args:
-        campaign: The campaign's settings.
-        ledger: The campaign's ledger.
-        csv: The CSV, if there is one.
-        columns: The columns of the CSV.
-        first_new: The first row that is not in the ledger.
-
-    Yields:
-        What the user should know, one line each.
+    Yields what the user should know, one line each. The end is noted in the ledger, so after an interruption the next
+    intake starts over. ``first_new`` is the first row that is not in the ledger.
     """
     settled = is_ordered(campaign, ledger)
     if csv is not None and columns is not None and columns.priority is not None:

@@ -10,7 +10,7 @@ from typing import Self
 
 
 class Fault(Enum):
-    """What is at fault, which decides on the steps that a ladder may hold."""
+    """What is at fault, which decides which steps a ladder may hold."""
 
     SCF = "the SCF"
     CALCULATION = "the calculation"
@@ -65,12 +65,12 @@ class FailureFacts:
 
 
 class FailureClass(StrEnum):
-    """Why an attempt failed. A class that an output tells has the name of its termination."""
+    """Why an attempt failed. A class that an output shows is named like its termination."""
 
     facts: FailureFacts
 
     def __new__(cls, facts: FailureFacts) -> Self:
-        """Make a member that is its name as text, and has the facts beside it."""
+        """Make a member whose text is its name, and attach the facts."""
         member = str.__new__(cls, facts.name)
         member._value_ = facts.name
         member.facts = facts
@@ -208,10 +208,10 @@ class FailureClass(StrEnum):
 
 
 def failure_classes(holds: Callable[[FailureFacts], bool]) -> tuple[FailureClass, ...]:
-    """Return the classes for whose facts something holds, in the order of the table."""
+    """Return the classes whose facts meet a condition, in the order of the table."""
     return tuple(failure for failure in FailureClass if holds(failure.facts))
 
 
 def find_failure_class(name: str | None) -> FailureClass | None:
-    """Return the class of this name, or None where there is none."""
+    """Return the class of this name, or None if there is no such class."""
     return next((failure for failure in FailureClass if failure == name), None)

@@ -5,11 +5,7 @@ from collections.abc import Iterable
 
 
 def hill_formula(symbols: Iterable[str]) -> str:
-    """Return the formula in Hill order: C, H, then the rest alphabetically; purely alphabetical without carbon.
-
-    Args:
-        symbols: The atoms' element symbols, in any order.
-    """
+    """Return the formula in Hill order: C, H, then the rest alphabetically; purely alphabetical without carbon."""
     counts = Counter(symbols)
     first = [symbol for symbol in ("C", "H") if symbol in counts] if "C" in counts else []
     ordered = first + sorted(counts.keys() - set(first))

@@ -51,13 +51,7 @@ class Geometry:
 def parse_geometry(text: str) -> Geometry:
     """Read a geometry in Å: bare ``El x y z`` lines, or XYZ with its count and comment line.
 
-    Element symbols may be in any case. Empty lines before and after the atoms are ignored.
-
-    Args:
-        text: The geometry; lines end in LF or CRLF.
-
-    Returns:
-        The atoms in the order of their lines.
+    Lines end in LF or CRLF. Element symbols may be in any case. Empty lines before and after the atoms are ignored.
 
     Raises:
         GeometryError: There are no atoms, a line is not an atom, an element is unknown, a coordinate is not a finite

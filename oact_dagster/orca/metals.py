@@ -20,9 +20,6 @@ def main_metal(symbols: Iterable[str]) -> str | None:
     """Return the metal that a complex is named after, or None if it has none.
 
     This is the heaviest actinide, else lanthanide, else transition metal, else p-block metal.
-
-    Args:
-        symbols: The atoms' element symbols.
     """
     found = METALS.intersection(symbols)
     for rank in _RANKS:

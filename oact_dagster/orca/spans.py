@@ -6,11 +6,7 @@ from oact_dagster.orca.elements import ATOMIC_NUMBERS, SYMBOLS
 def by_element(spans: str) -> dict[str, int]:
     """Read ``"H-He 9, Li 17"`` as ``{"H": 9, "He": 9, "Li": 17}``.
 
-    Args:
-        spans: Elements or ranges of the periodic table, each with a whole number, separated by commas.
-
-    Returns:
-        The number of each named element, in the order given.
+    ``spans`` are elements or ranges of the periodic table, each with a whole number, separated by commas.
     """
     values: dict[str, int] = {}
     for span in spans.split(","):

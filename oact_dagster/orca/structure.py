@@ -14,7 +14,6 @@ class Structure:
     """Atoms with a charge and a number of unpaired electrons, checked against each other.
 
     Attributes:
-        geometry: The atoms.
         charge: Total charge in units of the elementary charge.
         uhf: Number of unpaired electrons (NOT the multiplicity, which is one more).
 

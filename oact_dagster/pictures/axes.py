@@ -40,14 +40,10 @@ class Tick(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Maps values to positions in a picture.
+    """Maps values from ``low`` to ``high`` to positions from ``start`` to ``end``, in user units.
 
-    Attributes:
-        low: Value at ``start``.
-        high: Value at ``end``; greater than ``low``.
-        start: Position in user units.
-        end: Position in user units; less than ``start`` for an axis that goes up.
-        log: Whether the scale is logarithmic; then ``low`` is positive.
+    ``high`` is greater than ``low``, ``end`` less than ``start`` on an axis that goes up, and ``low`` positive on a
+    logarithmic scale.
     """
 
     low: float
@@ -68,10 +64,7 @@ class Scale:
 def nice_step(span: float, most: int, *, integer: bool = False) -> float:
     """Return the smallest round step (1, 2 or 5 times a power of ten) that divides a span into at most ``most`` steps.
 
-    Args:
-        span: Length of the span, more than 0.
-        most: Largest number of steps, 1 or more.
-        integer: Whether the step must be a whole number.
+    ``integer`` asks for a whole number.
     """
     least = span / most
     if integer and least <= 1:
@@ -82,13 +75,7 @@ def nice_step(span: float, most: int, *, integer: bool = False) -> float:
 
 
 def widened(low: float, high: float, *, integer: bool = False) -> tuple[float, float]:
-    """Return the limits of an axis, widened if they coincide.
-
-    Args:
-        low: Smallest value.
-        high: Largest value.
-        integer: Whether the values are counts.
-    """
+    """Return the limits of an axis, widened if they coincide; ``integer`` says that the values are counts."""
     if high - low > max(1e-12 * max(abs(low), abs(high)), _SMALLEST):
         return low, high
     if not integer and abs(low) > _SMALLEST:
@@ -99,14 +86,7 @@ def widened(low: float, high: float, *, integer: bool = False) -> tuple[float, f
 
 
 def linear_ticks(low: float, high: float, most: int = 6, *, integer: bool = False) -> list[Tick]:
-    """Return ticks at round numbers, ascending.
-
-    Args:
-        low: Start of the axis.
-        high: End of the axis, greater than ``low``.
-        most: Largest number of steps between ticks.
-        integer: Whether only whole numbers get a tick.
-    """
+    """Return ticks at round (or only at whole) numbers, ascending, with at most ``most`` steps between them."""
     if not (math.isfinite(low) and math.isfinite(high)) or high - low < _SMALLEST:
         return []
     step = nice_step(high - low, most, integer=integer)
@@ -118,14 +98,9 @@ def linear_ticks(low: float, high: float, most: int = 6, *, integer: bool = Fals
 
 
 def tick_text(value: float, step: float) -> str:
-    """Return the shortest text that distinguishes a tick from its neighbours.
+    """Return the shortest text that distinguishes a tick from neighbours at a distance of ``step``.
 
-    Args:
-        value: Value of the tick.
-        step: Distance between two ticks.
-
-    Returns:
-        Text such as ``0.25``, ``1,500`` or ``2e20``, with a true minus sign.
+    Examples are ``0.25``, ``1,500`` and ``2e20``, with a true minus sign.
     """
     if abs(value) < step / 1e6:
         return "0"
@@ -141,13 +116,7 @@ def tick_text(value: float, step: float) -> str:
 
 
 def log_ticks(low: float, high: float, most: int = 6) -> list[Tick]:
-    """Return ticks at powers of ten, ascending; also at 2 and 5 times those if the axis spans fewer than two powers.
-
-    Args:
-        low: Start of the axis, more than 0.
-        high: End of the axis.
-        most: Largest number of steps between ticks.
-    """
+    """Return ticks at powers of ten, ascending; also at 2 and 5 times those if the axis spans fewer than two powers."""
     if not (0 < low < high < math.inf):
         return []
     first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
@@ -169,16 +138,9 @@ def _power_text(power: int) -> str:
 
 
 def time_ticks(low: float, high: float, most: int = 6) -> list[Tick]:
-    """Return ticks at round times in UTC.
+    """Return ticks at round times in UTC for an axis of Unix times (s); none for times before 1970.
 
-    Args:
-        low: Start of the axis, Unix time in s.
-        high: End of the axis, Unix time in s.
-        most: Largest number of steps between ticks.
-
-    Returns:
-        The ticks; empty for times before 1970. Only the first date of a year shows the year, and only the first time of
-        a day shows the date.
+    Only the first date of a year shows the year, and only the first time of a day shows the date.
     """
     if not 0 <= low < high < _LAST_TIME:
         return []

@@ -18,17 +18,10 @@ _ROW: Final = 20
 
 
 def bars(items: Sequence[tuple[str, float]], label: str, *, title: str = "", colour: str = SERIES[0]) -> str:
-    """Draw a horizontal bar for each amount, largest first.
+    """Draw a horizontal bar for each amount, largest first: SVG 640 pixels wide and as high as its rows need.
 
-    Args:
-        items: (name, amount); negative amounts are left out. Amounts beyond the 15 largest are summed up in a row
-            "others", which has no bar because it might be longer than all the rest.
-        label: What the amounts are, with the unit.
-        title: Title above the chart.
-        colour: ``#rrggbb`` of the bars.
-
-    Returns:
-        SVG 640 pixels wide and as high as its rows need.
+    Negative amounts are left out. Amounts beyond the 15 largest are summed up in a row "others", which has no bar
+    because it might be longer than all the rest. The label says what the amounts are, with the unit.
     """
     known = sorted(
         ((name, amount) for name, amount in items if finite(amount) and amount >= 0),

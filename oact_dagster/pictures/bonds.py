@@ -26,14 +26,10 @@ Bond = tuple[int, int]
 
 
 def bonds(symbols: Sequence[str], coordinates: npt.NDArray[np.float64]) -> list[Bond]:
-    """Find the bonds of a molecule.
+    """Find the bonds of a molecule with coordinates of shape (n, 3) in Å.
 
     Distances alone would also join a large metal to the carbon of a carboxylate, or to the nitrogen of a nitrate, whose
     oxygens bind it. Those are left out (``BEHIND``), and so are hydrogens bonded to another atom.
-
-    Args:
-        symbols: n element symbols.
-        coordinates: (n, 3), Å.
 
     Returns:
         Pairs of indices in ascending order, the lower index first.
@@ -59,13 +55,9 @@ def bonds(symbols: Sequence[str], coordinates: npt.NDArray[np.float64]) -> list[
 
 
 def trails(pairs: Iterable[Bond]) -> list[list[int]]:
-    """Join bonds to lines that are as long as possible, since fewer lines make a shorter SVG path.
+    """Join bonds to lines of atoms that are as long as possible, since fewer lines make a shorter SVG path.
 
-    Args:
-        pairs: Bonds.
-
-    Returns:
-        Lines as indices of atoms; each bond is in exactly one of them.
+    Each bond is in exactly one line.
     """
     neighbours: defaultdict[int, set[int]] = defaultdict(set)
     for one, other in pairs:

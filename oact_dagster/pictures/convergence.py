@@ -20,11 +20,7 @@ Point = tuple[float, float]
 def convergence_picture(convergence: Convergence) -> str:
     """Draw the optimisation if it has two cycles or more, else the last SCF.
 
-    Args:
-        convergence: The calculation's convergence.
-
-    Returns:
-        SVG of 320 x 120 pixels and at most 2,900 bytes.
+    Returns an SVG of 320 x 120 pixels and at most 2,900 bytes.
     """
     energies = [energy for energy in convergence.energies if finite(energy)]
     if len(energies) >= 2:

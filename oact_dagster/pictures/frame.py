@@ -23,13 +23,7 @@ _LETTER: Final = 6.6
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """An axis of the frame.
-
-    Attributes:
-        scale: Positions of the values.
-        ticks: Marks on the axis.
-        label: What the axis shows, with the unit.
-    """
+    """An axis of the frame; the label says what it shows, with the unit."""
 
     scale: Scale
     ticks: Sequence[Tick]
@@ -37,15 +31,10 @@ class Axis:
 
 
 def chart(x: Axis, y: Axis, body: str, *, title: str = "", note: str = "", top: float = TOP) -> str:
-    """Return a chart of 640 x 300 pixels.
+    """Return a chart of 640 x 300 pixels with ``body`` drawn inside the frame.
 
-    Args:
-        x: Axis at the bottom.
-        y: Axis on the left.
-        body: What is drawn inside the frame.
-        title: Title above the chart; screen readers read it.
-        note: Note beside the title on what the chart leaves out.
-        top: Upper side of the frame in user units, below a legend if there is one.
+    Screen readers read the title; the note beside it says what the chart leaves out. ``top`` is the upper side of the
+    frame in user units, below a legend if there is one.
     """
     grid = "".join(f"M{LEFT} {number(y.scale(tick.value))}H{RIGHT}" for tick in y.ticks)
     marks = "".join(f"M{number(x.scale(tick.value))} {BOTTOM}v4" for tick in x.ticks)
@@ -73,15 +62,9 @@ def heading(title: str, note: str = "") -> str:
 
 
 def legend(entries: Sequence[tuple[str, str]], x: float, y: float) -> tuple[str, float]:
-    """Return coloured squares with names, in as many lines as they need.
+    """Return coloured squares with names in as many lines as they need, and the baseline of the last line.
 
-    Args:
-        entries: (name, colour).
-        x: Start of the lines in user units.
-        y: Baseline of the first line in user units.
-
-    Returns:
-        The elements, and the baseline of the last line.
+    ``entries`` are (name, colour); the first line's baseline begins at (x, y), in user units.
     """
     parts: list[str] = []
     along = x
@@ -96,12 +79,7 @@ def legend(entries: Sequence[tuple[str, str]], x: float, y: float) -> tuple[str,
 
 
 def counted_as(number_of: int, what: str) -> str:
-    """Return a number with its noun.
-
-    Args:
-        number_of: 0 or more.
-        what: The noun in the singular.
-    """
+    """Return a number (0 or more) with its noun, which is given in the singular."""
     return f"{number_of:,} {what}" + ("" if number_of == 1 else "s")
 
 

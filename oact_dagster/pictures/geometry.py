@@ -74,17 +74,13 @@ _UNKNOWN_COLOUR: Final = "#c45a94"
 
 
 def geometry_picture(symbols: Sequence[str], coordinates: Sequence[Sequence[float]]) -> str:
-    """Draw a molecule in the plane of its two longest principal axes, with atoms in Jmol's colours.
+    """Draw a molecule (Å) in the plane of its two longest principal axes, with atoms in Jmol's colours.
 
-    A large molecule loses its hydrogens, then its bonds, then more and more atoms other than metals.
+    A large molecule loses its hydrogens, then its bonds, then more and more atoms other than metals. Atoms with a
+    coordinate that is not finite are left out.
 
-    Args:
-        symbols: n element symbols.
-        coordinates: n times (x, y, z), Å. Atoms with a coordinate that is not finite are left out.
-
-    Returns:
-        SVG of 240 x 240 pixels and at most 2,900 bytes. Show it as an image; inline in a page its style and ids would
-        clash with those of other pictures.
+    Returns an SVG of 240 x 240 pixels and at most 2,900 bytes. Show it as an image; inline in a page its style and ids
+    would clash with those of other pictures.
 
     Raises:
         ValueError: The numbers of coordinates and symbols differ.
@@ -127,13 +123,9 @@ def _among(joined: Sequence[Bond], atoms: set[int]) -> list[Bond]:
 
 
 def _projected(places: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], float]:
-    """Rotate a molecule to its principal axes and scale it to the picture.
+    """Rotate atoms, shape (n, 3) in Å, to their principal axes and scale them to the picture.
 
-    Args:
-        places: (n, 3), Å.
-
-    Returns:
-        x and y in pixels and depth in Å (larger is nearer), shape (n, 3), and the pixels per Å.
+    Returns x and y in pixels and depth in Å (larger is nearer), shape (n, 3), and the pixels per Å.
     """
     centred = places - places.mean(axis=0)
     _, _, axes = np.linalg.svd(centred, full_matrices=False)

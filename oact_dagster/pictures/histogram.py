@@ -24,19 +24,11 @@ _FEW: Final = 0.1
 def histogram(
     values: Iterable[float | None], label: str, *, title: str = "", counted: str = "structures"
 ) -> str:
-    """Draw the number of values in bins with round edges.
+    """Draw the number of values in bins with round edges: SVG of 640 x 300 pixels.
 
     A few outliers could squeeze all other values into one bin. The axis then ends before them, and the chart says how
-    many there are.
-
-    Args:
-        values: Numbers; None, NaN and infinities are left out.
-        label: What the values are, with the unit.
-        title: Title above the chart.
-        counted: What has the values, in the plural.
-
-    Returns:
-        SVG of 640 x 300 pixels.
+    many there are. None, NaN and infinities are left out. The label says what the values are, with the unit, and
+    ``counted`` what has them, in the plural.
     """
     found = np.fromiter((value for value in values if finite(value)), dtype=float)
     if not len(found):

@@ -25,7 +25,7 @@ def lines(
     integer_y: bool = False,
     colours: Mapping[str, str] | None = None,
 ) -> str:
-    """Draw a line for each series.
+    """Draw a line for each series: SVG of 640 x 300 pixels.
 
     Args:
         series: Points (x, y) in ascending x, by the name of the series; points with NaN or infinities are left out.
@@ -36,9 +36,6 @@ def lines(
         times: Whether x are Unix times in s.
         integer_y: Whether y are counts; then the axis begins at 0 and has ticks only at whole numbers.
         colours: ``#rrggbb`` of some series; a series named like a status has the status's colour.
-
-    Returns:
-        SVG of 640 x 300 pixels.
     """
     known = {
         name: thinned([(x, y) for x, y in points if finite(x) and finite(y)], _MOST_POINTS)

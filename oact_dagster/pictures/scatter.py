@@ -23,22 +23,11 @@ def scatter(
     log_y: bool = False,
     title: str = "",
 ) -> str:
-    """Draw a point for each pair of values.
+    """Draw a point for each pair of values: SVG of 640 x 300 pixels. Labels include the unit.
 
-    Points on the same pixel are drawn once. If more than 2,000 remain, they are thinned out evenly along x, and the
-    chart says so.
-
-    Args:
-        x: Numbers.
-        y: As many numbers. Pairs with None, NaN or an infinity are left out, and so are pairs without a logarithm.
-        x_label: Label with the unit.
-        y_label: Label with the unit.
-        log_x: Whether the x axis is logarithmic.
-        log_y: Whether the y axis is logarithmic.
-        title: Title above the chart.
-
-    Returns:
-        SVG of 640 x 300 pixels.
+    Pairs with None, NaN or an infinity are left out, and so are pairs without a logarithm on a logarithmic axis. Points
+    on the same pixel are drawn once. If more than 2,000 remain, they are thinned out evenly along x, and the chart says
+    so.
 
     Raises:
         ValueError: The numbers of x and y differ.

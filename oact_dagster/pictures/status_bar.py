@@ -12,14 +12,9 @@ _HEIGHT: Final = 24
 
 
 def status_bar(counts: Mapping[str, int], *, title: str = "") -> str:
-    """Draw one bar divided by the counts, and a legend with the numbers.
+    """Draw one bar, 640 pixels wide, divided by the counts of the ledger's statuses, and a legend with the numbers.
 
-    Args:
-        counts: Counts by the ledger's statuses; ``ready`` counts as to run. Unknown statuses get other colours.
-        title: Title above the bar.
-
-    Returns:
-        SVG 640 pixels wide.
+    ``ready`` counts as to run. Unknown statuses get other colours.
     """
     known = _in_order(counts)
     total = sum(known.values())

@@ -26,12 +26,7 @@ def escape(text: str) -> str:
 
 
 def number(value: float, digits: int = 1) -> str:
-    """Return a finite coordinate in as few characters as possible, such as ``12`` or ``-.5``.
-
-    Args:
-        value: Coordinate in user units.
-        digits: Largest number of decimals.
-    """
+    """Return a finite coordinate in as few characters as possible, such as ``12`` or ``-.5``."""
     text = f"{value:.{digits}f}"
     if "." in text:
         text = text.rstrip("0").rstrip(".")
@@ -41,13 +36,9 @@ def number(value: float, digits: int = 1) -> str:
 
 
 def element(name: str, content: str | None = None, **attributes: str | float) -> str:
-    """Return an element.
+    """Return an element; ``content`` is already escaped, and None makes a self-closing element.
 
-    Args:
-        name: Tag.
-        content: Content, already escaped; None for a self-closing element.
-        **attributes: Attributes, with ``_`` for ``-``; a trailing ``_`` is dropped (``class_``). Numbers are shortened,
-            text is escaped.
+    Attributes have ``_`` for ``-``; a trailing ``_`` is dropped (``class_``). Numbers are shortened, text is escaped.
     """
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(value) if isinstance(value, str) else number(value)}"'
@@ -73,14 +64,9 @@ def dots(points: Iterable[tuple[float, float]], digits: int = 1) -> str:
 
 
 def picture(width: int, height: int, body: str, *, title: str = "", font_size: int = 12) -> str:
-    """Return a complete picture with a transparent background.
+    """Return a complete picture with a transparent background; sizes are in pixels.
 
-    Args:
-        width: Pixels.
-        height: Pixels.
-        body: The picture's elements.
-        title: Text for screen readers and for a browser's tooltip.
-        font_size: Pixels.
+    The title is for screen readers and a browser's tooltip.
     """
     told = f"<title>{escape(title)}</title>" if title else ""
     return (
@@ -91,13 +77,7 @@ def picture(width: int, height: int, body: str, *, title: str = "", font_size: i
 
 
 def nothing_yet(width: int = 200, height: int = 60, *, title: str = "") -> str:
-    """Return the picture for no data.
-
-    Args:
-        width: Pixels; more if the text needs it.
-        height: Pixels.
-        title: What there is no data for.
-    """
+    """Return the picture for no data on ``title``; it is wider than ``width`` if the text needs it."""
     text = f"{title}: {NOTHING}" if title else NOTHING
     width = max(width, 8 * len(text))
     return picture(width, height, label(width / 2, height / 2 + 4, text, text_anchor="middle"), title=title)

@@ -30,15 +30,10 @@ class BondChange:
 def bond_change(
     symbols: Sequence[str], former: Sequence[Vector], present: Sequence[Vector]
 ) -> BondChange | None:
-    """Compare the distances of each metal's first neighbours in two geometries of the same atoms.
+    """Compare the distances of each metal's first neighbours in two geometries (Å) of the same atoms in the same order.
 
     First neighbours are the atoms within 1.3 times the sum of the covalent radii (Cordero et al. 2008) in the former
     geometry.
-
-    Args:
-        symbols: n element symbols.
-        former: n times (x, y, z), Å.
-        present: n times (x, y, z), Å, in the same order.
 
     Returns:
         The change; None if there is no metal, no metal has a neighbour, the numbers of atoms differ, or a present

@@ -52,15 +52,9 @@ class EnergyTable:
         return len(self._energies)
 
     def add(self, composition: Composition, charge: int, energy: float) -> int:
-        """Add a structure of known elements.
+        """Add a structure of known elements and return the number of its row, from 0.
 
-        Args:
-            composition: The structure's atoms.
-            charge: Its total charge.
-            energy: Eh; a value that is not finite is stored but not fitted.
-
-        Returns:
-            The number of its row, from 0.
+        The energy is in Eh; a value that is not finite is stored but not fitted.
         """
         for symbol, count in composition.counts.items():
             self._numbers.append(ATOMIC_NUMBERS[symbol])
@@ -98,10 +92,7 @@ class EnergyTable:
         return np.array(self._energies, dtype=np.float64) / self.atoms
 
     def blocks(self, elements: tuple[str, ...]) -> Iterator[tuple[slice, _Numbers]]:
-        """Yield the columns of the fit, some thousand rows at a time.
-
-        Args:
-            elements: The k elements of all structures.
+        """Yield the columns of the fit for the k elements of all structures, some thousand rows at a time.
 
         Yields:
             The rows as a slice, and an array of shape (rows, k + 2): atoms of each element, charge and squared charge,
@@ -128,14 +119,11 @@ class EnergyTable:
 
 
 def fit(table: EnergyTable) -> EnergyModel:
-    """Fit reference energies by iteratively reweighted least squares.
+    """Fit reference energies to comparable structures (one level of theory, one engine).
 
-    Huber's weights come first, because they lead to the same minimum from any start; then Tukey's, which give gross
-    errors no weight at all. A small ridge fixes what the structures do not determine (an element that never varies).
-    The same table always gives the same model.
-
-    Args:
-        table: Comparable structures: one level of theory, one engine.
+    This is iteratively reweighted least squares. Huber's weights come first, because they lead to the same minimum from
+    any start; then Tukey's, which give gross errors no weight at all. A small ridge fixes what the structures do not
+    determine (an element that never varies). The same table always gives the same model.
     """
     elements = table.elements
     size = len(elements) + 2

@@ -58,15 +58,9 @@ class EnergyModel:
     """Spread of each metal with at least :data:`FEWEST` structures, by ``Composition.metals``."""
 
     def deviation(self, composition: Composition, charge: int, energy: float) -> Deviation | None:
-        """Return how far an energy is from that of similar structures.
+        """Return how far an energy (Eh) is from that of similar structures.
 
-        Args:
-            composition: The structure's atoms.
-            charge: Its total charge.
-            energy: Eh.
-
-        Returns:
-            The deviation, NaN if the energy is not finite; None with too few structures, or none that is similar.
+        The deviation is NaN if the energy is not finite, and None with too few structures, or none that is similar.
         """
         n = composition.n_atoms
         if self.n < FEWEST or not n or not composition.counts.keys() <= set(self.elements):
@@ -86,8 +80,7 @@ class EnergyModel:
     def leverage(self, row: Sequence[float]) -> float:
         """Return the share of a structure in its own expected energy: 0 to 1, larger if none is similar.
 
-        Args:
-            row: k + 2 values: atoms of each element, charge and squared charge, all divided by the number of atoms.
+        ``row`` has k + 2 values: atoms of each element, charge and squared charge, all divided by the number of atoms.
         """
         scaled = [value / scale for value, scale in zip(row, self.scales, strict=True)]
         total, place = 0.0, 0

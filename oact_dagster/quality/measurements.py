@@ -27,11 +27,7 @@ class Composition:
 
 @lru_cache(maxsize=4096)
 def composition_of(elements: str) -> Composition:
-    """Return the composition of a structure.
-
-    Args:
-        elements: Semicolon-separated symbols, one per atom, as in the ledger.
-    """
+    """Return the composition of a structure from its symbols, one per atom, separated by semicolons."""
     counts = Counter(elements.split(";"))
     del counts[""]
     known = bool(counts) and counts.keys() <= ATOMIC_NUMBERS.keys()

@@ -143,10 +143,7 @@ def _spin_told(measured: Measured, limit: float) -> str:
 def energy_breach(sigmas: float, total: float, limit: float) -> float:
     """Return how badly an energy is off; 0 if it is not.
 
-    Args:
-        sigmas: Deviation in robust standard deviations.
-        total: Deviation in Eh for the whole structure.
-        limit: Limit in robust standard deviations.
+    ``sigmas`` and ``limit`` are in robust standard deviations, ``total`` in Eh for the whole structure.
     """
     if math.isnan(total):
         return math.inf

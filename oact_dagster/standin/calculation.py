@@ -21,13 +21,9 @@ class Calculation:
     """One job, from its first geometry to ORCA's last line. Prints as it goes."""
 
     def __init__(self, job: InputRequest, surrogate: Surrogate, path: Path, started: float) -> None:
-        """Prepare a job.
+        """Prepare a job that began at ``started`` (``time.perf_counter()``).
 
-        Args:
-            job: What the input asks for.
-            surrogate: The molecule that is computed instead.
-            path: The input file. Result files are beside it and have its stem.
-            started: ``time.perf_counter()`` when the run began.
+        Result files are beside the input and have its stem.
         """
         self._job = job
         self._surrogate = surrogate

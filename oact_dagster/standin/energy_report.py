@@ -134,12 +134,9 @@ def scf_failure(n_iterations: int) -> str:
 
 
 def gradient_section(symbols: tuple[str, ...], positions: Array, gradient: Array) -> str:
-    """Return the Cartesian gradient with its norm, root mean square and largest component.
+    """Return the Cartesian gradient (Eh/bohr) with its norm, root mean square and largest component.
 
-    Args:
-        symbols: Element symbols of the N atoms.
-        positions: (N, 3) positions in bohr.
-        gradient: (N, 3) gradient in Eh/bohr.
+    Positions (bohr) and gradient have shape (N, 3).
     """
     rule = "-" * 78
     lines = [rule, f"{'':25}ORCA SCF GRADIENT CALCULATION", rule, "", *_titled("CARTESIAN GRADIENT"), ""]

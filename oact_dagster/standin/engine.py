@@ -56,9 +56,7 @@ class SinglePoint:
     """A converged calculation at one geometry.
 
     Attributes:
-        energy: Total energy in Eh.
         gradient: (N, 3) derivatives of the energy in Eh/bohr.
-        iterations: The SCF iterations, as tblite reported them.
         scf_seconds: Wall time until the SCF had converged.
         gradient_seconds: Wall time from there to the gradient.
     """
@@ -88,13 +86,7 @@ class TbliteEngine:
     def __init__(
         self, surrogate: Surrogate, max_iterations: int, on_iteration: Callable[[Iteration], None]
     ) -> None:
-        """Prepare the calculations.
-
-        Args:
-            surrogate: The molecule.
-            max_iterations: Largest number of SCF iterations.
-            on_iteration: Called after each SCF iteration, while the SCF runs.
-        """
+        """Prepare the calculations; ``on_iteration`` is called after each SCF iteration, while the SCF runs."""
         self._surrogate = surrogate
         self._max_iterations = max_iterations
         self._on_iteration = on_iteration

@@ -28,10 +28,7 @@ class InputRequest:
     """What one input file asks for.
 
     Attributes:
-        symbols: Element symbols of the N atoms.
         positions: The N Cartesian positions in Å.
-        charge: Total charge.
-        multiplicity: Spin multiplicity, 2S + 1.
         gradient: Whether the Cartesian gradient is wanted (``EnGrad``, or an optimisation).
         opt_keyword: The keyword that asks for an optimisation, upper case, else None.
         n_cores: Number of processes that the input asks for.
@@ -56,8 +53,7 @@ class InputRequest:
 def read_input(text: str) -> InputRequest:
     """Return the job that an ORCA input describes.
 
-    Args:
-        text: The whole input. Case does not matter; comments run from ``#`` to the end of the line.
+    Case does not matter; comments run from ``#`` to the end of the line.
 
     Raises:
         InputError: There are no coordinates, an unknown element, an unreadable number, or more than one job.

@@ -72,12 +72,7 @@ _SMALLEST_TRUST: Final = 0.02
 
 
 def model_hessian(numbers: npt.NDArray[np.int64], positions: Array) -> Array:
-    """Return a positive definite guess of the Hessian, shape (3N, 3N), in Eh/bohr².
-
-    Args:
-        numbers: (N,) atomic numbers.
-        positions: (N, 3) positions in bohr.
-    """
+    """Return a positive definite guess of the Hessian, shape (3N, 3N) in Eh/bohr², from positions (N, 3) in bohr."""
     row = (numbers > 2).astype(int) + (numbers > 10)
     pair = np.ix_(row, row)
     difference = positions[:, None, :] - positions[None, :, :]
@@ -105,12 +100,7 @@ class Relaxation:
         self._previous: tuple[float, Array, Array] | None = None
 
     def next_step(self, energy: float, gradient: Array) -> RelaxationStep:
-        """Return the step from the current geometry.
-
-        Args:
-            energy: Energy at the current geometry, Eh.
-            gradient: Gradient at the current geometry, shape (N, 3), Eh/bohr.
-        """
+        """Return the step from the current geometry, whose energy is in Eh and gradient, shape (N, 3), in Eh/bohr."""
         g: Array = gradient.ravel()
         criteria = []
         if self._previous is not None:

@@ -118,12 +118,7 @@ def parallel_banner(n_processes: int) -> str:
 
 
 def geometry(symbols: tuple[str, ...], positions: Array) -> str:
-    """Return both coordinate tables.
-
-    Args:
-        symbols: The input's element symbols of the N atoms.
-        positions: (N, 3) positions in bohr.
-    """
+    """Return both coordinate tables for positions of shape (N, 3) in bohr."""
     title = "CARTESIAN COORDINATES (ANGSTROEM)"
     lines = ["-" * len(title), title, "-" * len(title)]
     for symbol, (x, y, z) in zip(symbols, positions * BOHR_IN_ANGSTROM, strict=True):
@@ -163,12 +158,7 @@ def error_termination(module: str, message: str, input_name: str) -> str:
 
 
 def normal_end(module_seconds: Mapping[str, float], wall_seconds: float) -> str:
-    """Return the timings and the last two lines of a run that ended normally.
-
-    Args:
-        module_seconds: Wall time in s of each module, in the order of printing.
-        wall_seconds: Wall time in s of the whole run.
-    """
+    """Return the timings (wall times in s) and the last two lines of a run that ended normally."""
     total = sum(module_seconds.values())
     lines = ["", "Timings for individual modules:", ""]
     lines.append(f"{'Sum of individual times':<33s}...{total:13.3f} sec (={total / 60:8.3f} min)")

@@ -18,10 +18,9 @@ _NOT_ORCA: Final = "NOT ORCA: GFN2-xTB by tblite in ORCA's format; the numbers m
 
 
 def main(arguments: list[str]) -> int:
-    """Run one input file and return the exit code: 0, 1 without tblite, 64 for an error termination.
+    """Run the input file in the first argument; the others, which ORCA passes to mpirun, are ignored.
 
-    Args:
-        arguments: The path of the input. Further arguments, which ORCA passes to mpirun, are ignored.
+    Returns the exit code: 0, 1 without tblite, 64 for an error termination.
     """
     started = time.perf_counter()
     if isinstance(sys.stdout, TextIOWrapper):

@@ -20,11 +20,7 @@ _VALENCE_ELECTRONS_OF_F_ELEMENTS: Final = 3
 
 
 class OxidationStateError(InputError):
-    """The input has actinides but no comment with their oxidation state.
-
-    Attributes:
-        actinides: The actinides' symbols, lightest first.
-    """
+    """The input has actinides (lightest first) but no comment with their oxidation state."""
 
     def __init__(self, actinides: Sequence[str]) -> None:
         """Set the symbols and the message."""
@@ -41,8 +37,6 @@ class Surrogate:
 
     Attributes:
         numbers: Atomic numbers of the N atoms, none above 86.
-        charge: Total charge.
-        unpaired: Number of unpaired electrons.
         replacements: (symbol in the input, symbol computed) for each actinide element.
     """
 

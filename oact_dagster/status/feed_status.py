@@ -90,12 +90,7 @@ class FeedOverview:
 
 
 def feed_overview(campaign: Campaign, ledger: LedgerReader, now: float | None = None) -> FeedOverview:
-    """Read the state of a self-running campaign.
-
-    Args:
-        campaign: The campaign's settings.
-        ledger: The campaign's ledger.
-        now: Unix time, s.
+    """Read the state of a self-running campaign at ``now`` (Unix time, s; default: the present).
 
     Raises:
         LedgerError: The ledger cannot be read.

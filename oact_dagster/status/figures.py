@@ -137,10 +137,7 @@ class CampaignFigures:
 def campaign_figures(campaign: Campaign, ledger: LedgerReader, now: float | None = None) -> CampaignFigures:
     """Read the figures of a whole campaign. Rows are streamed; 80 bytes are kept of each result.
 
-    Args:
-        campaign: The campaign's settings.
-        ledger: The campaign's ledger.
-        now: Unix time, s.
+    ``now`` is a Unix time in s.
 
     Raises:
         LedgerError: The ledger cannot be read, or a row has an unknown status, which is named.

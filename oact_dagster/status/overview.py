@@ -142,12 +142,8 @@ def overview_of(
 ) -> Overview:
     """Read the overview of a campaign. Only the rows of failed structures are read one by one.
 
-    Args:
-        ledger: The campaign's ledger.
-        retry: The campaign's budgets, if known.
-        retry_key: Key of the settings that decide whether anything is left to try, if known.
-        metrics: Whether to sum up the results, too.
-        now: Unix time, s.
+    ``retry`` and ``retry_key`` (of the settings that decide whether anything is left to try) are None if not known.
+    ``metrics`` adds figures of the results; ``now`` is a Unix time in s.
 
     Raises:
         LedgerError: The ledger cannot be read, or a row has an unknown status, which is named.

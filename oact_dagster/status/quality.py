@@ -94,13 +94,10 @@ def judge_one(
     result: Result | Mapping[str, Any],
     model: EnergyModel | None = None,
 ) -> tuple[RuleResult, ...]:
-    """Apply each rule to one structure, without reading the others.
+    """Apply each rule to one completed structure, without reading the others.
 
-    Args:
-        campaign: The campaign's settings.
-        structure: A completed structure.
-        result: The result from the attempt's output, or as the ledger stores it.
-        model: The energies fitted for its engine, see :func:`energy_model`; None skips ``energy_in_range``.
+    ``result`` comes from the attempt's output, or is what the ledger stores. ``model`` holds the energies fitted for
+    its engine, see :func:`energy_model`; None skips ``energy_in_range``.
     """
     values = asdict(result) if isinstance(result, Result) else result
     composition = composition_of(structure.elements)
@@ -133,11 +130,7 @@ def evaluate(campaign: Campaign, ledger: LedgerReader, *, store: bool = False) -
     """Apply the rules to every completed structure and to the campaign.
 
     A ledger holds one level of theory, so the energies of one engine are comparable. Each engine gets a fit of its own.
-
-    Args:
-        campaign: The campaign's settings.
-        ledger: The campaign's ledger.
-        store: Whether to store the results in the ledger, which must be open for writing. Only changes are written.
+    With ``store``, results that have changed are written to the ledger, which must be open for writing.
 
     Raises:
         LedgerError: The ledger cannot be read or written.

@@ -99,13 +99,7 @@ class ResultNumbers:
     ) -> None:
         """Add a completed structure; missing numbers are left out.
 
-        Args:
-            energy: Final energy, Eh.
-            natoms: Number of atoms.
-            force: Largest Cartesian gradient component, Eh/bohr.
-            steps: SCF cycles.
-            wall: Wall time, s.
-            cores: Number of cores.
+        Energy in Eh, ``force`` (the largest Cartesian gradient component) in Eh/bohr, wall time in s.
         """
         columns = self._columns
         if energy is not None:

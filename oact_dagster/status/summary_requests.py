@@ -40,12 +40,7 @@ SUMMARY: Final = Document("summary", _State, _State())
 
 
 def standing(campaign: Campaign, ledger: LedgerReader) -> str:
-    """Return a campaign's standing: text that changes when `campaign_summary` should be made again. Takes no time.
-
-    Args:
-        campaign: The campaign's settings.
-        ledger: The campaign's ledger.
-    """
+    """Return a campaign's standing: text that changes when `campaign_summary` should be made again. Takes no time."""
     state = read_feed_state(ledger)
     # Whether the user has been told of a pause makes no difference.
     told = sorted(kind for kind in state.told if kind != PAUSED)
@@ -53,12 +48,7 @@ def standing(campaign: Campaign, ledger: LedgerReader) -> str:
 
 
 def note_shown(ledger: Ledger, shown: str) -> None:
-    """Store the standing that `campaign_summary` shows now.
-
-    Args:
-        ledger: The ledger, open for writing.
-        shown: The :func:`standing`, read before the summary was made.
-    """
+    """Store the :func:`standing` that `campaign_summary` shows now; it was read before the summary was made."""
     SUMMARY.change(
         ledger, lambda state: _State(shown) if state.asked_for == shown else replace(state, shown=shown)
     )
@@ -67,11 +57,7 @@ def note_shown(ledger: Ledger, shown: str) -> None:
 def to_ask(campaign: Campaign, ledger: Ledger, *, under_way: bool, now: float | None = None) -> str:
     """Decide whether to request a run that makes `campaign_summary`. Of several simultaneous callers, only one does.
 
-    Args:
-        campaign: The campaign's settings.
-        ledger: The ledger, open for writing, since it stores the request.
-        under_way: Whether a requested run has not ended.
-        now: Unix time, s.
+    ``under_way`` says that a requested run has not ended; ``now`` is a Unix time in s. The ledger stores the request.
 
     Returns:
         A unique key of the request; empty for no request.

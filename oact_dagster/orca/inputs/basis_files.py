@@ -59,11 +59,7 @@ class BasisFile:
 def read_basis_file(path: str) -> BasisFile | None:
     """Read which elements a basis file covers. The answer is cached until the file changes.
 
-    Args:
-        path: The file.
-
-    Returns:
-        Its contents, or None if there is no such file (the caller knows the folder and reports that).
+    Returns None if there is no such file; the caller knows the folder and reports that.
     """
     try:
         status = Path(path).stat()

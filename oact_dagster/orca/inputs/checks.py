@@ -32,10 +32,6 @@ _BREAKS_A_WORD: Final = frozenset("%!$;{}[]")
 def check_settings(settings: InputSettings, elements: Iterable[str]) -> list[str]:
     """Refuse settings that cannot give a correct input for these elements, and warn of doubtful ones.
 
-    Args:
-        settings: The settings.
-        elements: The elements of one structure, or of a whole campaign.
-
     Returns:
         Warnings, one line each: a name that is not in the tables, a set that needs a certain version of ORCA, a basis
         contracted for another Hamiltonian.

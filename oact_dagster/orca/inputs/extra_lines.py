@@ -59,13 +59,9 @@ class Word:
 
 
 def own_words(lines: Sequence[str]) -> list[Word]:
-    """Split a user's own lines into words, without comments and strings.
+    """Split a user's own lines into words, in order, without comments and strings.
 
-    Args:
-        lines: Lines of the input.
-
-    Returns:
-        The words in order. A block's first word is its name; its ``end`` is left out.
+    A block's first word is its name; its ``end`` is left out.
 
     Raises:
         InputRefused: A line is not a single line, a block is not closed, or a word is outside any block.

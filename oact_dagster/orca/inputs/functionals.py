@@ -52,14 +52,7 @@ def is_composite(word: str) -> bool:
 
 
 def doubt(words: Sequence[str]) -> str | None:
-    """Return a warning if none of the words is a known functional, with the likely one.
-
-    Args:
-        words: The words of the setting ``functional``.
-
-    Returns:
-        One line, or None if there is no doubt.
-    """
+    """Return a warning if no word of the setting ``functional`` is a known functional, with the likely one, or None."""
     unknown = [word for word in words if not _BESIDE.fullmatch(word)]
     if not unknown or any(known_functional(word) for word in words):
         return None

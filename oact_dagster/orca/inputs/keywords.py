@@ -79,12 +79,7 @@ _OF_THE_SPINS: Final = frozenset({"hftyp", "rotate"})
 
 
 def keyword_line(settings: InputSettings, *, broken_singlet: bool) -> tuple[str, ...]:
-    """Return the keywords of the ``!`` line, in order.
-
-    Args:
-        settings: The settings.
-        broken_singlet: Whether this is a singlet whose spin symmetry is to be broken.
-    """
+    """Return the keywords of the ``!`` line, in order; ``broken_singlet`` breaks the spin symmetry of a singlet."""
     template = settings.template
     functional = tuple(settings.functional.split())
     unrestricted = "UHF" if "HF" in map(str.upper, functional) else "UKS"
@@ -193,13 +188,7 @@ def _check_functionals(settings: InputSettings, extra: Sequence[str]) -> None:
 
 
 def _overridden_by(settings: InputSettings, block: str, word: str) -> str | None:
-    """Return the setting that a user's own word would override, or None.
-
-    Args:
-        settings: The settings.
-        block: The block that contains the word, in lower case.
-        word: The word, in lower case.
-    """
+    """Return the setting that a user's own word in a block (both in lower case) would override, or None."""
     method = settings.scf_method
     if word == "%moinp" and method.restart:
         return _RESTART

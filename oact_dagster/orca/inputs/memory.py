@@ -45,11 +45,7 @@ def estimate_maxcore(basis_functions: int, *, open_shell: bool) -> int:
     """Return an upper estimate of the memory of one process in MB, at least ``LEAST_MAXCORE``.
 
     This is the fit of the Open Molecules 2025 data set: 0.00767 n^1.5 + 361 for closed shells and 0.01646 n^1.5 - 320
-    for open shells, where n is the number of basis functions.
-
-    Args:
-        basis_functions: Number of basis functions.
-        open_shell: Whether orbitals of both spins are computed.
+    for open shells, where n is the number of basis functions. A broken-symmetry singlet counts as an open shell.
     """
     n_to_the_three_halves = math.pow(basis_functions, 1.5)
     needed = 0.01646 * n_to_the_three_halves - 320 if open_shell else 0.00767 * n_to_the_three_halves + 361

@@ -15,7 +15,6 @@ class ScfMethod:
     ``check_settings`` refuses unknown values.
 
     Attributes:
-        damping: ``NormalConv``, ``SlowConv`` or ``VerySlowConv``.
         accelerator: ``DIIS``, ``KDIIS`` or ``TRAH``. TRAH replaces DIIS and the template's NoTRAH; with the others
             NoTRAH stays.
         soscf: ``SOSCF`` instead of the template's ``NOSOSCF``.

@@ -58,15 +58,7 @@ class _Frame:
 
 
 def render_input(structure: Structure, settings: InputSettings, comments: Sequence[str] = ()) -> str:
-    """Return the text of ``orca.inp``.
-
-    Args:
-        structure: Atoms, charge and unpaired electrons.
-        settings: The level of theory and how it is run.
-        comments: Comments for the top of the input; each becomes one ``#`` line, whatever it contains.
-
-    Returns:
-        The input, ending in a newline.
+    """Return the text of ``orca.inp``, ending in a newline. Each comment becomes one ``#`` line at the top.
 
     Raises:
         InputRefused: ``check_settings`` refuses the settings, or the electrons do not fit the basis or potentials.

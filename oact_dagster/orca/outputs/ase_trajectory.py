@@ -24,14 +24,7 @@ _MOST_FRAMES: Final = 1_000_000
 
 
 def read_ase_trajectory(data: bytes) -> tuple[TrajectoryFrame, ...]:
-    """Read the frames of a ``.traj`` file.
-
-    Args:
-        data: The whole file.
-
-    Returns:
-        The frames before the first damaged or truncated one.
-    """
+    """Read the frames of a whole ``.traj`` file, up to the first damaged or truncated one."""
     frames: list[TrajectoryFrame] = []
     numbers: tuple[int, ...] = ()
     try:

@@ -56,10 +56,9 @@ class AttemptEvidence:
 
 
 def read_evidence(output_file: Path) -> AttemptEvidence:
-    """Read the evidence in an output. Raises nothing and needs bounded memory.
+    """Read the evidence in an output of ORCA 3 to 6.1, gzipped or not, or in a job folder.
 
-    Args:
-        output_file: An output of ORCA 3 to 6.1, gzipped or not, or a job folder.
+    Raises nothing and needs bounded memory.
     """
     output = read_output(output_file)
     if output.file is None:

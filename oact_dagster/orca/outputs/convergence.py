@@ -70,8 +70,7 @@ class Convergence:
     def from_json(cls, raw: Mapping[str, Any]) -> "Convergence":
         """Return the convergence from the output of ``to_json``, within its rounding.
 
-        Args:
-            raw: The JSON values. Values that are missing or not numbers (those of another version) count as empty.
+        Values that are missing or not numbers (those of another version) count as empty.
         """
         scf = _numbers(raw.get("scf"))
         gradients = _numbers(raw.get("gradients"))
@@ -89,10 +88,8 @@ class Convergence:
 def read_convergence(path: str | os.PathLike[str]) -> Convergence:
     """Read the convergence of the last SCF and of the optimisation. Raises nothing and needs bounded memory.
 
-    Reads the last 16 MiB, and the whole file only for an optimisation or if more than that follows the SCF.
-
-    Args:
-        path: An output of ORCA 3 to 6.1, gzipped or not, or a job folder. The last of several runs in one file counts.
+    Takes an output of ORCA 3 to 6.1, gzipped or not, or a job folder. If a file holds several runs, the last one
+    counts. Reads the last 16 MiB, and the whole file only for an optimisation or if more than that follows the SCF.
     """
     given = Path(path)
     try:
@@ -118,12 +115,7 @@ def read_convergence(path: str | os.PathLike[str]) -> Convergence:
 
 
 def thinned(values: Sequence[T], most: int) -> tuple[T, ...]:
-    """Thin values out evenly to at most ``most``, in order; the first and the last stay.
-
-    Args:
-        values: Any values.
-        most: How many may stay, 2 or more.
-    """
+    """Thin values out evenly to at most ``most`` (2 or more), in order; the first and the last stay."""
     if len(values) <= most:
         return tuple(values)
     step = (len(values) - 1) / (most - 1)

@@ -25,11 +25,7 @@ LARGEST_CHANGE: Final = 10.0
 
 
 def lowest_energy(symbols: Iterable[str]) -> float | None:
-    """Return the lowest plausible energy of these atoms in Eh; None without atoms or with an unknown element.
-
-    Args:
-        symbols: Element symbols, in any case.
-    """
+    """Return the lowest plausible energy of these atoms in Eh; None without atoms or with an unknown element."""
     total = 0.0
     for symbol in symbols:
         number = ATOMIC_NUMBERS.get(symbol.capitalize())
@@ -47,14 +43,10 @@ def why_unphysical(
     scf_energy: float | None,
     semiempirical: bool = False,
 ) -> str | None:
-    """Return why an energy is unphysical, in one line, or None.
+    """Return why a final energy is unphysical, in one line, or None. Energies are in Eh, and None if not known.
 
-    Args:
-        energy: The final energy, Eh.
-        symbols: Element symbols of the molecule; empty if not known, which skips the bound.
-        first_scf_energy: Energy of the last iteration of the first SCF, Eh; None if not known.
-        scf_energy: The energy without any correlation energy, to compare with the first SCF's, Eh; None if not known.
-        semiempirical: Whether the method is semiempirical, which skips sign and bound.
+    ``first_scf_energy`` is that of the last iteration of the first SCF; ``scf_energy``, without any correlation energy,
+    is compared with it. Without symbols the bound is not checked; for a semiempirical method, neither sign nor bound.
     """
     if not math.isfinite(energy):
         return f"the energy is {energy}"

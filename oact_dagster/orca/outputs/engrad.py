@@ -23,14 +23,11 @@ class Engrad:
     """Contents of an ``.engrad`` file; None for each part that is missing or incomplete.
 
     Attributes:
-        n_atoms: Number of atoms.
         final_energy: Energy, Eh.
         gradient: n_atoms times (x, y, z), Eh/bohr.
-        atomic_numbers: n_atoms numbers.
         coordinates_bohr: n_atoms times (x, y, z), bohr.
         max_abs_gradient_component: Largest absolute component of the gradient, Eh/bohr.
         max_atom_force_norm: Largest norm of one atom's gradient, Eh/bohr.
-        file: The file that was read, or None.
     """
 
     n_atoms: int | None = None
@@ -63,14 +60,7 @@ class Engrad:
 
 
 def read_engrad_file(path: Path) -> Engrad:
-    """Read one ``.engrad`` file, gzipped or not.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its contents; empty for a file that cannot be read or is not an ``.engrad``.
-    """
+    """Read one ``.engrad`` file, gzipped or not; empty for a file that cannot be read or is not an ``.engrad``."""
     data = b""
     try:
         for block in FileBlocks(path).text():

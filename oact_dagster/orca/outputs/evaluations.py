@@ -51,11 +51,7 @@ class Evaluation:
 def largest_component(gradient: tuple[Vector, ...]) -> float | None:
     """Return the largest absolute component, which ORCA prints as MAX gradient.
 
-    Args:
-        gradient: n_atoms times (x, y, z), any unit.
-
-    Returns:
-        The component in that unit; NaN if any component is; None for an empty gradient.
+    It is NaN if any component is, and None for an empty gradient.
     """
     return _largest([abs(component) for row in gradient for component in row])
 
@@ -63,11 +59,7 @@ def largest_component(gradient: tuple[Vector, ...]) -> float | None:
 def largest_norm(gradient: tuple[Vector, ...]) -> float | None:
     """Return the largest Euclidean norm of one atom's gradient, which ASE and Sella call fmax.
 
-    Args:
-        gradient: n_atoms times (x, y, z), any unit.
-
-    Returns:
-        The norm in that unit; NaN if any component is; None for an empty gradient.
+    It is NaN if any component is, and None for an empty gradient.
     """
     return _largest([math.sqrt(x * x + y * y + z * z) for x, y, z in gradient])
 
@@ -79,11 +71,7 @@ def _largest(values: list[float]) -> float | None:
 
 
 def gradient_table(data: bytes, heading: int) -> tuple[tuple[Vector, ...], int | None]:
-    """Read the rows of the gradient table whose heading begins at ``heading``.
-
-    Args:
-        data: Bytes of an output.
-        heading: Where the heading (``CARTESIAN GRADIENT`` or ``The final MP2 gradient``) begins.
+    """Read the rows of the gradient table (``CARTESIAN GRADIENT``, ``The final MP2 gradient``) headed at ``heading``.
 
     Returns:
         The rows in Eh/bohr (none if any row is unreadable), and the position where the table ends, or None if ``data``
@@ -103,13 +91,8 @@ def gradient_table(data: bytes, heading: int) -> tuple[tuple[Vector, ...], int |
 def coordinate_table(data: bytes, heading: int) -> tuple[tuple[str, ...], tuple[Vector, ...]]:
     """Read the table ``CARTESIAN COORDINATES (ANGSTROEM)`` whose heading begins at ``heading``.
 
-    Args:
-        data: Bytes of an output.
-        heading: Where the heading begins.
-
-    Returns:
-        Element symbols, and coordinates in Å, one row for each atom; both empty without a table or if a row is
-        unreadable.
+    Returns element symbols, and coordinates in Å, one row for each atom; both empty without a table or if a row is
+    unreadable.
     """
     pattern = re.compile(_COORDINATE_ROW)
     position = _first_row(data, heading, pattern)

@@ -17,14 +17,7 @@ _PLAIN: Final = "species:S:1:pos:R:3"
 
 
 def read_extended_xyz(data: bytes) -> tuple[TrajectoryFrame, ...]:
-    """Read the frames of an extended XYZ file.
-
-    Args:
-        data: The whole file.
-
-    Returns:
-        The frames before the first damaged or truncated one.
-    """
+    """Read the frames of a whole extended XYZ file, up to the first damaged or truncated one."""
     # A last line without a newline may end in the middle of a number.
     lines = data[: data.rfind(b"\n") + 1].decode("latin-1").splitlines()
     frames: list[TrajectoryFrame] = []

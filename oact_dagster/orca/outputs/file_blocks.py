@@ -30,13 +30,7 @@ class UnreadableFileError(Exception):
 
 
 def open_regular(path: str | os.PathLike[str]) -> tuple[IO[bytes], os.stat_result]:
-    """Open a regular file for reading, unbuffered, without ever blocking on anything else.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The open file and its status.
+    """Open a regular file for reading, unbuffered and without ever blocking; return it with its status.
 
     Raises:
         UnreadableFileError: The file is missing, not a regular file, or not readable.
@@ -86,11 +80,7 @@ class FileBlocks:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, first_block: int = WHOLE) -> None:
-        """Open the file.
-
-        Args:
-            path: The file.
-            first_block: The largest size in bytes of the first block.
+        """Open the file; the first block has at most ``first_block`` bytes.
 
         Raises:
             UnreadableFileError: See ``open_regular``.
@@ -194,14 +184,9 @@ def _gzip_library() -> tuple[Callable[[], Any], type[Exception]]:
 
 
 def both_ends(path: str | Path, n_bytes: int) -> tuple[bytes, bytes] | None:
-    """Read the first and the last bytes of a large file, and nothing between them.
+    """Read the first and the last ``n_bytes`` of a large file, and nothing between them.
 
-    Args:
-        path: The file.
-        n_bytes: Number of bytes at each end.
-
-    Returns:
-        Both ends; None if the file is gzipped, not larger than both ends, or unreadable.
+    Returns None if the file is gzipped, not larger than both ends, or unreadable.
     """
     try:
         file, status = open_regular(path)
@@ -218,14 +203,7 @@ def both_ends(path: str | Path, n_bytes: int) -> tuple[bytes, bytes] | None:
 
 
 def last_bytes(path: str | Path, n_bytes: int) -> bytes:
-    """Read the last ``n_bytes`` of a file, after decompression if it is gzipped.
-
-    Args:
-        path: The file.
-        n_bytes: Largest number of bytes.
-
-    Returns:
-        The bytes; fewer if the file is shorter or damaged.
+    """Read the last ``n_bytes`` of a file, after decompression; fewer if it is shorter or damaged.
 
     Raises:
         UnreadableFileError: See ``open_regular``.

@@ -21,20 +21,12 @@ _SLACK: Final = 1e-3
 
 
 def is_whole_gbw(path: Path, *, basis_functions: int | None = None, spins: int = 1) -> bool:
-    """Return whether a ``.gbw`` holds all of its orbitals.
+    """Return whether a ``.gbw`` holds all of its orbitals; False if it is missing or cannot be read.
 
     In the known layout the header tells how long the file must be, and occupations and orbital energies must be
     plausible (a file of zeros has the right length). In any other layout (of another ORCA version) the file must at
-    least have room for the coefficients.
-
-    Args:
-        path: The file.
-        basis_functions: Number of basis functions in the output; None if not printed. Then a file of unknown layout
-            is refused.
-        spins: Sets of orbitals that a file of unknown layout must have room for, 1 or 2.
-
-    Returns:
-        Whether the file is complete; False if it is missing or cannot be read.
+    least have room for the coefficients of one or two ``spins``; it is refused if the output does not print the
+    ``basis_functions``.
     """
     try:
         file, status = open_regular(path)

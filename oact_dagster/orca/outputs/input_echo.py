@@ -66,12 +66,7 @@ class InputEcho(NamedTuple):
 def read_echo(data: bytes, start: int) -> InputEcho | None:
     """Read the input echo of the run that begins at ``start``.
 
-    Args:
-        data: The bytes of an output.
-        start: Position where the run begins.
-
-    Returns:
-        The echo, or None if there is none (some input errors stop ORCA before it).
+    Returns None if there is none, because some input errors stop ORCA before it.
     """
     heading = data.find(b"INPUT FILE", start)
     if heading < 0:

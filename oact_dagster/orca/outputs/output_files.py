@@ -23,11 +23,7 @@ _CLOCKS_APART_S: Final = 300.0
 
 
 class JobFolder:
-    """A job folder, whose names are listed once.
-
-    Attributes:
-        path: The folder.
-    """
+    """A job folder, whose names are listed once."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """List the folder.

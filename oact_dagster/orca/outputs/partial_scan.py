@@ -16,13 +16,9 @@ _SAYS_HOW_IT_WENT: Final = (b"HURRAY", b"The optimization did not converge but r
 
 
 def scan_both_ends(file: Path) -> OutputScan | None:
-    """Scan the first and the last 256 KB of a larger file.
+    """Scan the first and the last 256 KB of a larger output.
 
-    Args:
-        file: An output.
-
-    Returns:
-        A scan whose facts about the termination hold for the whole file; None if that is not certain.
+    The scan's facts about the termination hold for the whole file; None if that is not certain.
     """
     ends = both_ends(file, _END)
     if ends is None:

@@ -42,11 +42,7 @@ class Progress:
 
 
 class ProgressReader:
-    """Reads only what was added to an output since the last look.
-
-    Args:
-        file: The output; it need not exist yet.
-    """
+    """Reads only what was added to an output, which need not exist yet, since the last look."""
 
     def __init__(self, file: Path) -> None:
         self._file = file

@@ -17,13 +17,7 @@ _ENERGY: Final = _ENTRY % (b"finalenergy", b"final energy", rb"[-+]?\d+\.\d+(?:[
 
 
 class Properties(NamedTuple):
-    """Values from a property file; None for those that are missing.
-
-    Attributes:
-        charge: Total charge.
-        mult: Multiplicity.
-        final_energy: Energy, Eh.
-    """
+    """Values from a property file (energy in Eh); None for those that are missing."""
 
     charge: int | None = None
     mult: int | None = None
@@ -31,14 +25,7 @@ class Properties(NamedTuple):
 
 
 def read_properties(path: Path) -> Properties:
-    """Read a ``.property.txt``.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The last values in the first 16 MB; all None for a file that cannot be read.
-    """
+    """Read the last values in the first 16 MB of a ``.property.txt``; all None for a file that cannot be read."""
     try:
         data = next(FileBlocks(path).text(), b"")
     except UnreadableFileError:

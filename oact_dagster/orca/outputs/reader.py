@@ -66,8 +66,6 @@ class Output:
         max_atom_force_norm: Largest norm of one atom's gradient in the last gradient.
         opt_cycles: Optimisation cycles begun; 0 without an optimisation.
         opt_converged: Whether the last optimisation converged; None without one.
-        charge: Charge in the last SCF.
-        mult: Multiplicity in the last SCF.
         s2: The last expectation value of S**2.
         deciding_line: The line that decided the termination, stripped; None if the absence of a line decided.
         reason: Why this termination, in one line.
@@ -127,24 +125,17 @@ class Output:
 def read_output(path: str | os.PathLike[str]) -> Output:
     """Read an ORCA output. Raises nothing, whatever the path is.
 
-    Args:
-        path: The output (gzipped or not, any name), or a job folder. In a folder the output is located (see
-            ``output_files``), its ``.engrad`` supplies a missing gradient, its ``.property.txt`` a missing charge,
-            multiplicity or energy, and the scheduler's file the reason why an output has no end.
+    The path is an output (gzipped or not, any name), or a job folder. In a folder the output is located (see
+    ``output_files``), its ``.engrad`` supplies a missing gradient, its ``.property.txt`` a missing charge, multiplicity
+    or energy, and the scheduler's file the reason why an output has no end.
     """
     return _read(*_located(path))
 
 
 def read_termination(path: str | os.PathLike[str]) -> TerminationReading:
-    """Read only how a run ended, for surveys of thousands of folders.
+    """Read only how a run ended, as ``read_output`` would say, for surveys of thousands of folders.
 
     Reads only both ends of a large file if they are enough.
-
-    Args:
-        path: As for ``read_output``.
-
-    Returns:
-        The same termination, deciding line and reason as from ``read_output``.
     """
     folder, file, why = _located(path)
     scan = scan_both_ends(file) if file is not None else None
@@ -155,14 +146,7 @@ def read_termination(path: str | os.PathLike[str]) -> TerminationReading:
 
 
 def read_engrad(path: str | os.PathLike[str]) -> Engrad:
-    """Read an ``.engrad`` file. Raises nothing.
-
-    Args:
-        path: The file (gzipped or not), or a job folder, whose newest ``.engrad`` is read.
-
-    Returns:
-        Its contents; None for each part that is missing or incomplete.
-    """
+    """Read an ``.engrad`` file (gzipped or not), or the newest in a job folder. Raises nothing."""
     given = Path(path)
     try:
         file = JobFolder(given).engrad(None) if given.is_dir() else given
@@ -176,9 +160,6 @@ def read_evaluations(path: str | os.PathLike[str]) -> tuple[Evaluation, ...]:
     """Read all evaluations with a gradient, in order: one for each optimisation cycle.
 
     Raises nothing. Memory grows with the number of evaluations.
-
-    Args:
-        path: As for ``read_output``.
     """
     given = Path(path)
     try:
@@ -191,14 +172,9 @@ def read_evaluations(path: str | os.PathLike[str]) -> tuple[Evaluation, ...]:
 
 
 def tail(path: str | os.PathLike[str], lines: int = 20) -> str:
-    """Read the last printable lines of an output.
+    """Read the last ``lines`` printable lines of an output; "" if there is no such file.
 
-    Args:
-        path: As for ``read_output``.
-        lines: Largest number of lines; blank ones are left out.
-
-    Returns:
-        The lines, each cut to 400 characters, with control characters as blanks; "" if there is no such file.
+    Blank lines are left out; each line is cut to 400 characters, with control characters as blanks.
     """
     given = Path(path)
     try:

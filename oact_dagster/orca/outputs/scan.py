@@ -160,25 +160,17 @@ class OutputScan:
     """One pass over an output and the facts it has found. Feed it the blocks in order, the last one to ``finish``.
 
     Attributes:
-        version: ORCA's version as printed.
         standin: Whether the banner says that this is not ORCA.
         echo: The echoed input, or None.
         n_processes: From the first MPI banner, or None.
-        energies: The last ``MOST_KEPT`` energies, Eh.
         energy_flag: The suffix of the last energy, or None.
         energy_line: The line of the last energy.
         energy_scf_line: The line on the end of the last SCF before that energy; empty without one.
         scf_line: The line on the end of the last SCF of all; empty without one.
         scf_energy: The total energy printed after that SCF, Eh, or None.
-        scf_converged: Cycles of each SCF that converged, the last ``MOST_KEPT``.
-        scf_not_converged: Cycles of each SCF that did not.
         scf_cycles: Cycles of all SCFs, or None.
-        n_gradients: Number of Cartesian gradients.
         printed_max_gradient: Largest component of the last gradient if ORCA prints no table, Eh/bohr.
-        opt_cycles: Optimisation cycles begun.
         opt_converged: Whether the last optimisation converged; None without a cycle.
-        charge: Charge in the last SCF, or None.
-        mult: Multiplicity in the last SCF, or None.
         s2: The last <S**2>, or None.
         wall_time_s: ORCA's TOTAL RUN TIME, or None.
         normal_end: The line of the normal end if it is complete and ORCA's last line follows, else None.
@@ -189,8 +181,6 @@ class OutputScan:
         since_last_result: The text after the last result (at most 256 KB).
         since_last_cycle: The text after the last gradient or cycle (at most 256 KB).
         is_orca: Whether anything looks like ORCA's output.
-        last_line: The last printable line.
-        n_bytes: Bytes seen.
     """
 
     def __init__(self, *, every_evaluation: bool = False) -> None:
@@ -264,12 +254,7 @@ class OutputScan:
         self._base += cut
 
     def finish(self, block: bytes, *, intact: bool = True) -> None:
-        """Take the last block and complete the facts.
-
-        Args:
-            block: The bytes; the whole file if it came as one block.
-            intact: Whether the end of the bytes is the end of the file.
-        """
+        """Take the last block and complete the facts; ``intact`` says that the bytes end where the file ends."""
         data = self._carry + block
         if not (self._base == 0 and self._take_one_evaluation(data)):
             self._take_block(data, len(data))
@@ -282,14 +267,8 @@ class OutputScan:
     def _take_one_evaluation(self, data: bytes) -> bool:
         """Read a run with exactly one SCF and one energy from its head and its end.
 
-        Between them are the populations, most of a single point's bytes. They only need to be searched for a second
-        SCF or a second run.
-
-        Args:
-            data: The whole file.
-
-        Returns:
-            False, with nothing taken, unless the file is certainly of that kind.
+        Between them are the populations, most of a single point's bytes. They only need to be searched for a second SCF
+        or a second run. Returns False, with nothing taken, unless the whole file is certainly of that kind.
         """
         if self._every or len(data) < 2 * _TAIL_KEPT:
             return False
@@ -333,14 +312,9 @@ class OutputScan:
         self._take(data, high, low, _Hits(data, (max(low, 0), high)))
 
     def _take(self, data: bytes, high: int, run: int, hits: _Hits, echo: InputEcho | None = None) -> None:
-        """Take the facts of a block.
+        """Take the facts of a block up to ``high``, from the stretches in ``hits``.
 
-        Args:
-            data: The block.
-            high: End of the part to be taken.
-            run: Position where the run begins, or -1.
-            hits: The stretches to be searched.
-            echo: The echoed input, if it has been read.
+        The run begins at ``run``, or before the block if that is -1. ``echo`` is the echoed input, if it has been read.
         """
         low = max(run, 0)
         if not self._head_read:

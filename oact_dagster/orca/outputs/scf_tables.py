@@ -60,7 +60,6 @@ class ScfIteration:
     """One row of a table; None for what the table does not print.
 
     Attributes:
-        energy: Eh.
         change: Energy change as printed, Eh. In the first iteration it is meaningless: 0 or the energy itself.
         least_change: One unit in the last printed digit of the change, Eh.
         largest_density_change: MaxP.
@@ -75,13 +74,9 @@ class ScfIteration:
 
 
 def last_scf(data: bytes) -> list[list[ScfIteration]]:
-    """Read the tables of the last SCF.
+    """Read the iterations of each table of the last SCF in an output, in order.
 
-    Args:
-        data: Bytes of an output.
-
-    Returns:
-        The iterations of each table of the last SCF, in order; a table may be empty. No tables if there is no heading.
+    A table may be empty; without a heading there are no tables.
     """
     tables: list[list[ScfIteration]] = []
     end = len(data)

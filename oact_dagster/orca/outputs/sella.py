@@ -36,7 +36,6 @@ class SellaStep:
     """One step of an optimisation.
 
     Attributes:
-        step: Step number, from 0.
         energy_ev: Energy, eV, or None.
         fmax_ev_per_angstrom: Largest norm of one atom's force, eV/Å, or None.
         forces_ev_per_angstrom: n_atoms times (x, y, z), eV/Å; None without a trajectory.
@@ -87,12 +86,10 @@ def read_sella(
     *,
     fmax_ev_per_angstrom: float,
 ) -> SellaRun:
-    """Read an optimisation by Sella. Raises nothing; an unreadable file has no steps.
+    """Read an optimisation by Sella, which has converged at ``fmax_ev_per_angstrom``.
 
-    Args:
-        log: The log, gzipped or not, or None.
-        trajectory: The trajectory (``.traj``, ``.xyz``, ``.extxyz``, gzipped or not), or None.
-        fmax_ev_per_angstrom: Convergence threshold, eV/Å.
+    Raises nothing; an unreadable file has no steps. The files (a trajectory is a ``.traj``, ``.xyz`` or ``.extxyz``)
+    may be gzipped.
     """
     frames = () if trajectory is None else read_trajectory(trajectory)
     if frames:
@@ -113,13 +110,9 @@ def read_sella(
 
 
 def read_sella_log(log: str | os.PathLike[str]) -> tuple[SellaStep, ...]:
-    """Read the log of Sella, or of one of ASE's optimisers.
+    """Read the log of Sella, or of one of ASE's optimisers, gzipped or not.
 
-    Args:
-        log: The log, gzipped or not.
-
-    Returns:
-        The steps of the last run in the file (a restart appends another run); empty for an unreadable file.
+    Returns the steps of the last run in the file (a restart appends another run); empty for an unreadable file.
     """
     data = _whole(log)
     steps: list[SellaStep] = []
@@ -131,13 +124,9 @@ def read_sella_log(log: str | os.PathLike[str]) -> tuple[SellaStep, ...]:
 
 
 def read_trajectory(trajectory: str | os.PathLike[str]) -> tuple[TrajectoryFrame, ...]:
-    """Read a trajectory; its first bytes tell the format.
+    """Read the complete frames of a trajectory: ASE's ``.traj`` or extended XYZ, gzipped or not.
 
-    Args:
-        trajectory: ASE's ``.traj`` or extended XYZ, gzipped or not.
-
-    Returns:
-        The complete frames; empty for an unreadable file.
+    The first bytes tell the format; an unreadable file has no frames.
     """
     data = _whole(trajectory)
     return read_ase_trajectory(data) if data.startswith(b"- of Ulm") else read_extended_xyz(data)

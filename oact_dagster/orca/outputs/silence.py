@@ -15,15 +15,7 @@ SILENCE_LIMIT_S: Final = 6 * 3600.0
 
 
 def silent_for_s(path: str | Path, *, now: float | None = None) -> float | None:
-    """Return how long ago an output last changed.
-
-    Args:
-        path: An output, or a job folder.
-        now: Seconds since the epoch; None for the present.
-
-    Returns:
-        Seconds, at least 0; None if there is no such file.
-    """
+    """Return how many seconds ago an output (or that of a job folder) last changed; None if there is no such file."""
     try:
         file: Path | None = Path(path)
         if Path(path).is_dir():
@@ -37,12 +29,6 @@ def silent_for_s(path: str | Path, *, now: float | None = None) -> float | None:
 
 
 def is_silent(path: str | Path, *, limit_s: float = SILENCE_LIMIT_S, now: float | None = None) -> bool | None:
-    """Return whether an output has not changed for ``limit_s`` seconds; None if there is no such file.
-
-    Args:
-        path: An output, or a job folder.
-        limit_s: Seconds.
-        now: Seconds since the epoch; None for the present.
-    """
+    """Return whether an output has not changed for ``limit_s`` seconds; None if there is no such file."""
     silent = silent_for_s(path, now=now)
     return None if silent is None else silent >= limit_s

@@ -433,13 +433,7 @@ class OutputEvidence(NamedTuple):
 
 
 class TerminationReading(NamedTuple):
-    """A termination with its evidence.
-
-    Attributes:
-        termination: How the run ended.
-        deciding_line: The line of the output that decided, or None if the absence of a line did.
-        reason: Why, in one line.
-    """
+    """A termination with the line that decided (None if the absence of a line did), and the reason in one line."""
 
     termination: Termination
     deciding_line: str | None
@@ -533,14 +527,7 @@ class Text:
 
 
 def judge_scheduler_messages(messages: Iterable[bytes]) -> TerminationReading | None:
-    """Read from a scheduler's messages why an output has no end.
-
-    Args:
-        messages: The ends of the scheduler's files, newest first.
-
-    Returns:
-        The termination, or None if the messages do not tell.
-    """
+    """Read from a scheduler's messages, newest first, why an output has no end; None if they do not tell."""
     rules = (*_rules_for(SchedulerMessage.FIRST), *SCHEDULER_RULES, *_rules_for(SchedulerMessage.LAST))
     for message in messages:
         text = Text(message)

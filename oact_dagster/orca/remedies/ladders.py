@@ -1,4 +1,4 @@
-"""Which steps are tried after each class of failure, in which order, and how a campaign changes that."""
+"""The ladders: which steps are tried after each class of failure, in which order, and how a campaign changes that."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,10 +20,7 @@ NO_SCF_AT_FAULT: Final = (Fault.INPUT, Fault.NOT_THE_STRUCTURE)
 
 
 def check_ladders(raw: Mapping[str, Sequence[str]]) -> Ladders:
-    """Return the ladders that a campaign asks for: those it names, over the default ones.
-
-    Args:
-        raw: Names of steps by the class of failure.
+    """Return the default ladders, overridden by those that a campaign names (names of steps by failure class).
 
     Raises:
         ValueError: An unknown class or step, something that is no list of steps, a step that starts from what an

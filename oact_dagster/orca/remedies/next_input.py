@@ -1,8 +1,8 @@
-"""What the next attempt at a structure changes, by the ladders of remedies, or that there is none.
+"""Chooses what the next attempt at a structure changes, by the ladders of remedies, or decides that there is none.
 
-The class of the last failure decides on the ladder. Of its steps the first one is taken that has not been tried, that
-applies, and whose settings ``check_settings`` accepts. No step changes a threshold, a grid, a basis, the functional or
-the Hamiltonian: ``Plan`` has no field for them.
+The class of the last failure selects the ladder. The first of its steps is taken that has not been tried, that applies,
+and whose settings ``check_settings`` accepts. No step changes a threshold, a grid, a basis, the functional or the
+Hamiltonian: ``Plan`` has no field for them.
 """
 
 import re
@@ -54,11 +54,7 @@ _LONGEST_HEAD: Final = 160
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """No next attempt.
-
-    Attributes:
-        reason: What was tried, and what the user can do, in one line.
-    """
+    """No next attempt; the reason says what was tried and what the user can do, in one line."""
 
     reason: str
 
@@ -75,20 +71,14 @@ def next_input(
 ) -> Plan | Stop:
     """Return what the next attempt changes, or that there is none.
 
-    A step counts as tried once for each attempt that it led to from a failure of the present class: an attempt whose
-    plan names it, and before which an attempt failed with that class. It may be tried as often as it stands on the
-    ladder; those of ``as_often_as_it_helps`` as often as they change something. The same step on the ladder of another
-    class counts apart from it, but no SCF method is tried twice from the same start.
+    A step counts as tried once for each attempt that it led to from a failure of the present class: the attempt's plan
+    names the step, and the attempt before it failed with that class. A step may be tried as many times as it stands on
+    the ladder; those in ``as_often_as_it_helps``, as long as they change something. On the ladder of another class the
+    same step counts separately, but no SCF method is tried twice from the same start.
 
-    Args:
-        base: The campaign's settings.
-        structure: The structure as it was given.
-        attempts: Its attempts with these settings that failed, timed out or were lost, the oldest first. Cancelled
-            ones are no failures and must be left out.
-        left: What they left to start from.
-        limits: What machine and queue allow.
-        ladders: The steps after each class of failure; a class that is missing has its default ones.
-        time_limit_s: The campaign's limit of one calculation in s.
+    ``attempts`` are those with these settings that failed, timed out or were lost, oldest first; leave out cancelled
+    ones. ``left`` is what they left to start from. A class missing in ``ladders`` has its default steps.
+    ``time_limit_s`` is the campaign's limit for one calculation.
 
     Returns:
         The plan of the next attempt: the plain one where there was none. Or a stop with the reason.
@@ -115,8 +105,8 @@ def next_input(
 def _accepted(plan: Plan, now: Situation) -> Plan:
     """Return a plan whose settings are accepted.
 
-    Where the user's own lines bear no start from orbitals (they name some), a longer limit or a later geometry helps
-    without it.
+    If the user's own lines forbid a start from orbitals (they name some), a longer limit or a later geometry still
+    helps without it.
 
     Raises:
         InputRefused: They are not.
@@ -135,7 +125,7 @@ def _accepted(plan: Plan, now: Situation) -> Plan:
 
 
 def _not_tried(ladder: Sequence[str], now: Situation) -> Iterator[str]:
-    """Yield the steps of a ladder, without those that have been tried as often as they stand there so far."""
+    """Yield the steps of a ladder, except those already tried as many times as they have appeared on it so far."""
     tried = Counter(
         attempt.plan.remedy for before, attempt in pairwise(now.attempts) if before.failed_as is now.failure
     )
@@ -151,7 +141,7 @@ def _not_tried(ladder: Sequence[str], now: Situation) -> Iterator[str]:
 def _reason(now: Situation, refused: Sequence[str]) -> str:
     """Say in one line how the last attempt failed, what helps, what was tried, and why no step is left.
 
-    What helps stands before anything that may be long: whoever shows the line may cut it.
+    What helps comes before anything long, because a display may cut the line.
     """
     message = " ".join(now.last.message.split())
     failed = str(now.failure)

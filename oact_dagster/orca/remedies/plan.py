@@ -94,9 +94,7 @@ class PastAttempt:
 
     Attributes:
         failure_class: Why it failed; None if the ledger has no class, which counts as aborted.
-        plan: The plan that it ran with.
         evidence: What its files tell about the next attempt.
-        message: One line on why it failed.
         n_cores: MPI processes that it actually had; None if not known.
         maxcore: Memory in MB that each process actually had, given or estimated.
         time_limit_s: Time limit in s that it actually had.

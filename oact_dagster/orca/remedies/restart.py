@@ -42,10 +42,8 @@ class Leftovers:
 def find_leftovers(folders: Sequence[Path], structure: Structure) -> Leftovers:
     """Find what earlier attempts at a structure left to restart from.
 
-    Args:
-        folders: The attempts' job folders, newest first. The search stops at an attempt with an unphysical energy,
-            whose orbitals would lead to the same energy again.
-        structure: The structure as it was given.
+    ``folders`` are the attempts' job folders, newest first. The search stops at an attempt with an unphysical energy,
+    because its orbitals would lead to the same energy again.
 
     Returns:
         The newest complete ``.gbw`` (``orca.gbw`` before the ``restart.gbw`` that the attempt began with), and the
