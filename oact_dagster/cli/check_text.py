@@ -130,22 +130,15 @@ def _lines(title: str, lines: list[str]) -> Iterator[str]:
 def _verdict(report: Report) -> str:
     if report.blocking:
         return "The campaign cannot be run as it is."
+    every = "The only structure" if report.rows == 1 else f"All {report.rows:,} structures"
     if report.rows and not report.runnable:
-        return (
-            "The only structure would be refused."
-            if report.rows == 1
-            else f"All {report.rows:,} structures would be refused."
-        )
+        return f"{every} would be refused."
     if report.refused:
         return (
             f"{report.refused_structures:,} of {report.rows:,} structures would be refused; the other "
             f"{report.runnable:,} can be run."
         )
-    return (
-        "The only structure can be run."
-        if report.rows == 1
-        else f"All {report.rows:,} structures can be run."
-    )
+    return f"{every} can be run."
 
 
 def _row(name: str, value: str) -> str:

@@ -2,6 +2,8 @@
 
 import json
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,7 +11,7 @@ import click
 
 from oact_dagster.cli.errors import RefusedError
 from oact_dagster.cli.ledger_argument import found_ledger
-from oact_dagster.text import pluralise
+from oact_dagster.text import one_line, pluralise, printable
 
 if TYPE_CHECKING:
     from oact_dagster.attempts.recovery import UpdateReport
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from oact_dagster.settings.campaign import Campaign
     from oact_dagster.status.feed_status import FeedOverview
     from oact_dagster.status.overview import Overview
+
+_NOTE_WIDTH: Final = 160
+_CLEAR: Final = "\x1b[H\x1b[2J\x1b[3J"
 
 _EXAMPLE: Final = """\
 \b
@@ -138,10 +143,8 @@ def dashboard(
         _check_readable(ledger)
     if update is not None:
         report = _update(ledger, campaign, update, job_dir_pattern)
-        from oact_dagster.cli.dashboard_update import update_json, update_lines
-
-        done += update_lines(report, verbose=verbose)
-        told["update"] = update_json(report)
+        done += _update_lines(report, verbose=verbose)
+        told["update"] = _update_json(report)
     if reset_failed or reset_timeout:
         count = _reset(
             ledger,
@@ -149,21 +152,18 @@ def dashboard(
             timeout=reset_timeout or include_timeout_in_reset,
             max_retries=max_retries,
         )
-        what = (
-            "failed and timed-out" if reset_failed and (reset_timeout or include_timeout_in_reset) else None
-        )
-        what = what or ("failed" if reset_failed else "timed-out")
-        done.append(f"Reset {pluralise(count, f'{what} job')} to to_run")
+        kinds = ["failed"] * reset_failed + ["timed-out"] * (reset_timeout or include_timeout_in_reset)
+        done.append(f"Reset {pluralise(count, ' and '.join(kinds) + ' job')} to to_run")
         told["reset"] = count
+
+    def page() -> str:
+        text = _page(ledger, campaign, lists, done, told, metrics=show_metrics, as_json=as_json)
+        return printable(text, sys.stdout.encoding)
+
     if watch:
-        from oact_dagster.cli.dashboard_watch import watch_until_stopped
-
-        def page() -> str:
-            return _page(ledger, campaign, lists, [], {}, metrics=show_metrics, as_json=as_json)
-
-        watch_until_stopped(page, every)
-        return
-    _echo(_page(ledger, campaign, lists, done, told, metrics=show_metrics, as_json=as_json))
+        _watch_until_stopped(page, every)
+    else:
+        click.echo(page())
 
 
 def _check_readable(ledger: Path) -> None:
@@ -193,6 +193,37 @@ def _update(ledger: Path, campaign: "Campaign | None", jobs_dir: Path, pattern: 
 
             evaluate(campaign, open_ledger, store=True)
         return report
+
+
+def _update_lines(report: "UpdateReport", *, verbose: bool = False) -> list[str]:
+    """One line for what changed, and one for each reason why structures stay running."""
+    changed = ", ".join(f"{count} {status}" for status, count in sorted(report.changed.items()))
+    lines = [
+        f"Updated {report.changed.total()} of {pluralise(report.looked_at, 'running job')}"
+        + (f": {changed}" if changed else "")
+    ]
+    if report.followed:
+        lines.append(
+            f"  {report.followed} {'is' if report.followed == 1 else 'are'} left to the run that follows them"
+        )
+    for note in report.notes.values():
+        which = ", ".join(map(str, note.examples)) + (", ..." if note.count > len(note.examples) else "")
+        lines.append(
+            f"  {note.count} (id {which}): {note.text if verbose else one_line(note.text, _NOTE_WIDTH)}"
+        )
+    return lines
+
+
+def _update_json(report: "UpdateReport") -> dict[str, Any]:
+    return {
+        "looked_at": report.looked_at,
+        "changed": dict(report.changed),
+        "still_running": report.still_running,
+        "followed": report.followed,
+        "notes": [
+            {"note": note.text, "count": note.count, "ids": note.examples} for note in report.notes.values()
+        ],
+    }
 
 
 def _reset(ledger: Path, *, failed: bool, timeout: bool, max_retries: int | None) -> int:
@@ -238,13 +269,26 @@ def _lines(
     from oact_dagster.cli.dashboard_text import GROUPS_SHOWN, dashboard_lines
 
     groups = lists.limit if lists.failed or lists.timeout or lists.verbose else GROUPS_SHOWN
-    found = list(dashboard_lines(overview, sys.stdout.encoding, groups=groups, feed=feed))
-    for line in lists.lines(reader):
-        found.append(line)
-    return found
+    return [
+        *dashboard_lines(overview, sys.stdout.encoding, groups=groups, feed=feed),
+        *lists.lines(reader),
+    ]
 
 
-def _echo(text: str) -> None:
-    from oact_dagster.text import printable
-
-    click.echo(printable(text, sys.stdout.encoding))
+def _watch_until_stopped(page: Callable[[], str], every_s: float) -> None:
+    """Show a page every ``every_s`` seconds until Ctrl+C: in place on a terminal, one after another in a pipe."""
+    in_place = sys.stdout.isatty()
+    try:
+        while True:
+            text = page()
+            if in_place:
+                # Written at once, so that the screen never looks empty.
+                stamp = time.strftime("%H:%M:%S")
+                sys.stdout.write(f"{_CLEAR}{text}\n\n{stamp}, again in {every_s:g} s; Ctrl+C ends this\n")
+                sys.stdout.flush()
+            else:
+                click.echo(f"{text}\n")
+            time.sleep(every_s)
+    except KeyboardInterrupt:
+        if in_place:
+            click.echo()

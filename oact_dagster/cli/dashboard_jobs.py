@@ -54,7 +54,6 @@ class Lists:
 
     def as_json(self, ledger: LedgerReader) -> dict[str, Any]:
         """The lists as JSON values."""
-        found: dict[str, Any] = {}
         jobs = {
             "_".join(title.lower().split()): self._rows(ledger, statuses)[0]
             for title, statuses in self._by_status()
@@ -63,7 +62,7 @@ class Lists:
             jobs["chronic_failures"] = ledger.structures.stored_by_fail_count(self.chronic, self.limit)
             aside = ledger.structures.stored_set_aside(self.chronic, self.budgets, self.retry_key)
             jobs["set_aside"] = aside[: self.limit]
-        found.update(jobs_json(jobs))
+        found: dict[str, Any] = {**jobs_json(jobs)}
         if self.rejected:
             found["rejections"] = rejections_json(ledger.intake.rejections())
         return found

@@ -11,7 +11,6 @@ from oact_dagster.cli.errors import warn
 from oact_dagster.text import pluralise
 
 if TYPE_CHECKING:
-    from oact_dagster.intake.column_guess import GuessedColumns
     from oact_dagster.settings.campaign import Campaign
 
 DRY_ROWS: Final = 5
@@ -91,30 +90,38 @@ def init(
         return
     if jobs_dir is not None:
         raise click.UsageError("--jobs-dir needs --from-db")
-    _init_from_csv(csv, folder, name, orca, profile, geometry_column, charge_column, spin_column, force=force)
+    stated: dict[str, str | None] = {} if geometry_column is None else {"geometry_column": geometry_column}
+    for key, value in (("charge_column", charge_column), ("spin_column", spin_column)):
+        if value is not None:
+            stated[key] = None if value.strip().lower() == NULL else value
+    assert csv is not None
+    _init_from_csv(csv, folder, name, orca, profile, stated, force=force)
 
 
 def _init_from_csv(
-    csv: Path | None,
+    csv: Path,
     folder: Path,
     name: str | None,
     orca: str | None,
     profile: str | None,
-    geometry_column: str | None,
-    charge_column: str | None,
-    spin_column: str | None,
+    stated: dict[str, str | None],
     *,
     force: bool,
 ) -> None:
+    """Write the campaign's files; columns that are not stated are guessed.
+
+    Raises:
+        IntakeRefused: A stated column does not exist, or one that is not stated cannot be guessed.
+    """
     from oact_dagster.cli.campaign_template import campaign_text
+    from oact_dagster.intake.column_guess import guess_columns
     from oact_dagster.intake.first_inputs import write_first_inputs
     from oact_dagster.settings.campaign import CAMPAIGN_FILE, checked_profile, read_campaign
 
-    assert csv is not None
     csv, folder = (Path(os.path.abspath(path.expanduser())) for path in (csv, folder))
     file = new_file(folder, CAMPAIGN_FILE, force=force)
     site = None if profile is None else checked_profile(profile)
-    columns = _columns(csv, geometry_column, charge_column, spin_column)
+    columns = guess_columns(csv, stated)
     text = campaign_text(
         {
             "name": name or valid_name(csv.stem),
@@ -141,21 +148,6 @@ def _init_from_csv(
         _show(row)
     click.echo("\n" + "\n".join(written))
     say_what_next(campaign)
-
-
-def _columns(csv: Path, geometry: str | None, charge: str | None, spin: str | None) -> "GuessedColumns":
-    """The columns that were given; the others are guessed.
-
-    Raises:
-        IntakeRefused: a given column does not exist, or one that was not given cannot be guessed.
-    """
-    from oact_dagster.intake.column_guess import guess_columns
-
-    stated: dict[str, str | None] = {} if geometry is None else {"geometry_column": geometry}
-    for key, value in (("charge_column", charge), ("spin_column", spin)):
-        if value is not None:
-            stated[key] = None if value.strip().lower() == NULL else value
-    return guess_columns(csv, stated)
 
 
 def _shown_column(campaign: "Campaign", key: str) -> str:

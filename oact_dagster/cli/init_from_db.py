@@ -1,14 +1,12 @@
 """``oact init --from-db``: a campaign from an existing ledger."""
 
 import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from oact_dagster.cli.bar import bar_on_stderr
 from oact_dagster.cli.errors import warn
 from oact_dagster.cli.ledger_argument import refuse_root
 from oact_dagster.text import pluralise
@@ -69,8 +67,10 @@ def init_from_db(
             site,
         )
         campaign = read_campaign(text, file)
-        with _progress(total) as progress:
-            checked = compare_results(ledger, JobLayout.of(campaign, ledger), progress)
+        with bar_on_stderr("comparing results with folders") as bar:
+            checked = compare_results(
+                ledger, JobLayout.of(campaign, ledger), None if bar is None else lambda done: bar(done, total)
+            )
         counts = ledger.figures.count_by_status()
     written = write_files(file, text, force=force)
     click.echo(
@@ -113,18 +113,3 @@ def _tell(checked: "ResultsChecked") -> None:
 
 def _shown(path: Path, folder: Path) -> str:
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None] | None]:
-    """Show a progress bar on stderr if stderr is a terminal; remove it at the end."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (TextColumn("comparing results with folders"), BarColumn(bar_width=30), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda done: bar.update(task, completed=done)

@@ -2,8 +2,7 @@
 
 import sys
 import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from oact_dagster.attempts.events import Event, Note
 from oact_dagster.cli.tally import Tally
@@ -15,21 +14,21 @@ LINE_EVERY_S: Final = 10.0
 """Seconds between two lines without a terminal."""
 
 
-class BatchProgress(Protocol):
-    """A context that shows the events of a batch."""
+class BatchProgress:
+    """A context that counts the events of a batch and shows them."""
 
-    tally: Tally
+    def __init__(self) -> None:
+        self.tally = Tally()
 
     def __enter__(self) -> Self:
-        """Start to show."""
+        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Show the last state."""
 
     def watch(self, event: Event) -> None:
-        """Take an event in."""
+        """Count an event, and show the new state."""
+        self.tally.add(event)
 
 
 def make_progress() -> BatchProgress:
@@ -40,27 +39,22 @@ def make_progress() -> BatchProgress:
     return Bar(console) if console.is_terminal and not console.is_dumb_terminal else Lines()
 
 
-class Lines:
+class Lines(BatchProgress):
     """Plain lines, at most one every ``every_s`` seconds besides the first, the last, and notes."""
 
     def __init__(self, every_s: float = LINE_EVERY_S) -> None:
-        self.tally = Tally()
+        super().__init__()
         self._every_s = every_s
         self._last = 0.0
         self._shown = ""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.tally.began:
             self._show()
 
     def watch(self, event: Event) -> None:
-        """Take an event in."""
-        self.tally.add(event)
+        """Print a line if one is due."""
+        super().watch(event)
         if isinstance(event, Note):
             print(event.text, flush=True)
         if self.tally.began and time.monotonic() - self._last >= self._every_s:
@@ -74,14 +68,14 @@ class Lines:
             self._shown = text
 
 
-class Bar:
+class Bar(BatchProgress):
     """A bar with the counts behind it."""
 
     def __init__(self, console: "Console") -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as RichProgress
 
-        self.tally = Tally()
+        super().__init__()
         self._bar = RichProgress(
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
@@ -96,14 +90,12 @@ class Bar:
         self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
     def watch(self, event: Event) -> None:
-        """Take an event in."""
-        self.tally.add(event)
+        """Move the bar."""
+        super().watch(event)
         if isinstance(event, Note):
             self._bar.console.print(event.text)
         self._bar.update(

@@ -9,7 +9,6 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 from oact_dagster.export.frame import FIELDS, About, Frame
@@ -39,11 +38,9 @@ class AseDbWriter:
             self._database.metadata = self._metadata()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         with self._telling():
-            self._database.__exit__(kind, error, trace)
+            self._database.__exit__(*error)
 
     def write(self, frame: Frame) -> None:
         """Write one frame as a row: all facts into ``data``, and most of them into its keys."""

@@ -7,7 +7,6 @@ before quotes and backslashes. Line breaks in text become blanks, since the pair
 
 import re
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self, TextIO
 
 from oact_dagster.export.frame import FIELDS, Frame
@@ -30,9 +29,7 @@ class ExtxyzWriter:
         self._stream = self._path.open("x", encoding="utf-8", newline="\n")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._stream is not None:
             self._stream.close()
 

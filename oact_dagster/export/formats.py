@@ -2,7 +2,6 @@
 
 import importlib.util
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Protocol, Self
 
 from oact_dagster.errors import OactError
@@ -28,9 +27,7 @@ class FrameWriter(Protocol):
     def __enter__(self) -> Self:
         """Begin the file."""
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Complete the file, or leave it as it is after an error."""
 
     def write(self, frame: Frame) -> None:

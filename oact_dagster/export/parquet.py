@@ -1,7 +1,6 @@
 """Writer of Parquet, one row for each frame, for pandas, pyarrow, DuckDB and others."""
 
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 import numpy as np
@@ -45,9 +44,7 @@ class ParquetFrameWriter:
         )
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
                 self._flush()

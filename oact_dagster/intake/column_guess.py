@@ -26,22 +26,12 @@ _MOST: Final = 0.8
 
 _GEOMETRY_NAMES: Final = ("aligned_csd_core", "geometry", "xyz")
 _CHARGE_NAMES: Final = (
-    "charge",
-    "total_charge",
-    "molecular_charge",
-    "net_charge",
-    "formal_charge",
-    "chg",
-    "q",
+    *("charge", "total_charge", "molecular_charge", "net_charge", "formal_charge"),
+    *("chg", "q"),
 )
 _SPIN_NAMES: Final = (
-    "uhf",
-    "n_unpaired",
-    "nunpaired",
-    "unpaired_electrons",
-    "num_unpaired",
-    "unpaired",
-    "spin",
+    *("uhf", "n_unpaired", "nunpaired", "unpaired_electrons"),
+    *("num_unpaired", "unpaired", "spin"),
 )
 _NAME_NAMES: Final = ("name", "label", "id", "refcode", "uid", "title")
 _OXIDATION_NAME: Final = "metal_ox"

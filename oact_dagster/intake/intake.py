@@ -55,7 +55,7 @@ def take_in(campaign: Campaign, ledger: Ledger, progress: IntakeProgress | None 
         return _known_already(campaign, ledger)
     try:
         with CsvFile(campaign.csv) as csv:
-            return _take_in(campaign, csv, ledger, progress or tell_nobody)
+            return _take_in(campaign, csv, ledger, progress or ignore_progress)
     except CsvError as error:
         raise IntakeRefused(str(error)) from None
 
@@ -215,5 +215,5 @@ def _notes(campaign: Campaign, csv: CsvFile, found: Comparison, structures: int)
         )
 
 
-def tell_nobody(done: int, in_all: int) -> None:
-    """Ignore the progress."""
+def ignore_progress(done: int, in_all: int) -> None:
+    """Show nothing."""

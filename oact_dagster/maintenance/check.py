@@ -46,7 +46,7 @@ from oact_dagster.intake.columns import Columns
 from oact_dagster.intake.comparison import Comparison
 from oact_dagster.intake.csv_rows import CsvFile, CsvRow
 from oact_dagster.intake.identity import check_names
-from oact_dagster.intake.intake import MANY_STRUCTURES, tell_nobody
+from oact_dagster.intake.intake import MANY_STRUCTURES, ignore_progress
 from oact_dagster.intake.rows import check_row, record_of, whole_number
 from oact_dagster.launchers.parsl.config import require_parsl
 from oact_dagster.launchers.parsl.factory import workers_refused
@@ -218,7 +218,7 @@ class Report:
 
 def check_campaign(campaign: Campaign, progress: CheckProgress | None = None) -> Report:
     """Check a whole campaign without writing anything: no ledger or folder is created."""
-    return _Check(campaign, progress or tell_nobody).run()
+    return _Check(campaign, progress or ignore_progress).run()
 
 
 class _Check:

@@ -155,7 +155,7 @@ def campaign_figures(campaign: Campaign, ledger: LedgerReader, now: float | None
     return CampaignFigures(
         overview=replace(overview, spent=spent),
         summary=Summary(
-            counts=dict(overview.counts),
+            counts=overview.counts,
             running_started=overview.running_started,
             held=overview.held,
             rejected=overview.rejected,

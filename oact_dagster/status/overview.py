@@ -54,12 +54,10 @@ class FailureGroup:
     """``orig_index`` of one of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Overview:
-    """Overview of a campaign at one moment. Lists have the most frequent entry first."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignCounts:
+    """Counts of a campaign at one moment. Lists have the most frequent entry first."""
 
-    at: float
-    """Unix time, s."""
     counts: Mapping[Status, int]
     running_started: int
     """Running structures that are computing."""
@@ -69,10 +67,33 @@ class Overview:
     """Completed structures by engine."""
     failures: tuple[tuple[str, int], ...]
     """``(failure class, structures)`` of failed and timed-out structures."""
-    groups: tuple[FailureGroup, ...]
-    """The same by class and message."""
     spent: Mapping[Outcome, float]
     """Core-hours of all closed attempts by outcome."""
+
+    @property
+    def total(self) -> int:
+        """Structures in the ledger."""
+        return sum(self.counts.values())
+
+    @property
+    def completed(self) -> int:
+        """Structures with a result."""
+        return self.counts.get(Status.COMPLETED, 0)
+
+    @property
+    def not_orca(self) -> int:
+        """Results from the stand-in engine instead of ORCA."""
+        return sum(count for engine, count in self.engines.items() if "NOT ORCA" in engine)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview(CampaignCounts):
+    """Overview of a campaign at one moment. Lists have the most frequent entry first."""
+
+    at: float
+    """Unix time, s."""
+    groups: tuple[FailureGroup, ...]
+    """The failures by class and message."""
     throughput: Throughput | None
     """None if nothing has ended lately, or the campaign has just begun."""
     set_aside: int | None
@@ -91,16 +112,6 @@ class Overview:
     """The last results of the quality rules; None if there are none."""
 
     @property
-    def total(self) -> int:
-        """Structures in the ledger."""
-        return sum(self.counts.values())
-
-    @property
-    def completed(self) -> int:
-        """Structures with a result."""
-        return self.counts.get(Status.COMPLETED, 0)
-
-    @property
     def running(self) -> int:
         """Structures that are queued or computing."""
         return self.counts.get(Status.RUNNING, 0)
@@ -109,11 +120,6 @@ class Overview:
     def queued(self) -> int:
         """Running structures that have not started."""
         return max(0, self.running - self.running_started - self.running_unfollowed)
-
-    @property
-    def not_orca(self) -> int:
-        """Results from the stand-in engine instead of ORCA."""
-        return sum(count for engine, count in self.engines.items() if "NOT ORCA" in engine)
 
     @property
     def left(self) -> int:

@@ -5,9 +5,8 @@ The command line shows only the figures of ``overview``.
 
 import json
 from array import array
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -17,9 +16,9 @@ import numpy.typing as npt
 
 from oact_dagster.files import atomic_file
 from oact_dagster.ledger.metrics import Statistic
-from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
+from oact_dagster.status.overview import CampaignCounts
 
 __all__ = ["ResultNumbers", "Statistic", "Summary", "write_results"]
 
@@ -29,15 +28,10 @@ RESULTS_FILE: Final = "results.parquet"
 Numbers = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary(CampaignCounts):
     """Results of a campaign at one moment."""
 
-    counts: dict[Status, int]
-    running_started: int
-    """Running structures that are computing; the others are queued."""
-    held: int
-    rejected: int
     energies: Numbers
     """Final energies of completed structures, Eh, shape (n,)."""
     energies_per_atom: Numbers
@@ -50,43 +44,14 @@ class Summary:
     n_cores: Numbers
     core_hours: Numbers
     """Core-hours of each completed structure with a wall time and a number of cores."""
-    engines: Counter[str]
-    """Completed structures by engine."""
-    failures: Sequence[tuple[str, int]]
-    """``(failure class, structures)``, most frequent first."""
-    spent: dict[Outcome, float] = field(default_factory=dict)
-    """Core-hours of all attempts by outcome."""
-
-    @property
-    def total(self) -> int:
-        """Structures in the ledger."""
-        return sum(self.counts.values())
-
-    @property
-    def completed(self) -> int:
-        """Structures with a result."""
-        return self.counts.get(Status.COMPLETED, 0)
-
-    @property
-    def not_orca(self) -> int:
-        """Results from the stand-in engine instead of ORCA."""
-        return sum(count for engine, count in self.engines.items() if "NOT ORCA" in engine)
 
 
 class ResultNumbers:
     """Numbers of completed structures, which are added one by one; 8 bytes are kept of each number."""
 
     def __init__(self) -> None:
-        names = (
-            "energies",
-            "energies_per_atom",
-            "max_forces",
-            "scf_steps",
-            "wall_times",
-            "n_cores",
-            "core_hours",
-        )
-        self._columns = {name: array("d") for name in names}
+        names = "energies energies_per_atom max_forces scf_steps wall_times n_cores core_hours"
+        self._columns = {name: array("d") for name in names.split()}
 
     def add(
         self,
@@ -101,21 +66,12 @@ class ResultNumbers:
 
         Energy in Eh, ``force`` (the largest Cartesian gradient component) in Eh/bohr, wall time in s.
         """
-        columns = self._columns
-        if energy is not None:
-            columns["energies"].append(energy)
-            if natoms:
-                columns["energies_per_atom"].append(energy / natoms)
-        if force is not None:
-            columns["max_forces"].append(force)
-        if steps is not None:
-            columns["scf_steps"].append(steps)
-        if wall is not None:
-            columns["wall_times"].append(wall)
-        if cores is not None:
-            columns["n_cores"].append(cores)
-            if wall is not None:
-                columns["core_hours"].append(wall * cores / 3600.0)
+        per_atom = energy / natoms if energy is not None and natoms else None
+        core_hours = wall * cores / 3600.0 if wall is not None and cores is not None else None
+        values = (energy, per_atom, force, steps, wall, cores, core_hours)
+        for column, value in zip(self._columns.values(), values, strict=True):
+            if value is not None:
+                column.append(value)
 
     def arrays(self) -> dict[str, Numbers]:
         """Return an array of shape (n,) for each such field of :class:`Summary`."""

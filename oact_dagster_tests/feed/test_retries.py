@@ -287,7 +287,9 @@ def test_a_result_of_the_same_input_is_not_computed_again(engine: TestEngine, tr
     assert engine.runs == [0]
     (done,) = (event for event in events if isinstance(event, Completed))
     assert done.reused and done.attempt is not None and done.attempt.result["final_energy"] == energy
-    assert any(isinstance(event, Note) and "already has a result for this input" in event.text for event in events)
+    assert any(
+        isinstance(event, Note) and "already has a result for this input" in event.text for event in events
+    )
     (row,) = trial.ledger.history.completed()
     assert row["final_energy"] == energy
 

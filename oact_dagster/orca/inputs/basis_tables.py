@@ -160,23 +160,9 @@ FROM_ORCA_6_1: Final[frozenset[str]] = frozenset(
 """Sets that include Ce to Lu only from ORCA 6.1 on (Rappoport, J. Chem. Phys. 155, 124102, 2021)."""
 
 MINIMALLY_AUGMENTED: Final[tuple[str, ...]] = (
-    "def2-SV(P)",
-    "def2-SVP",
-    "def2-TZVP",
-    "def2-TZVP(-f)",
-    "def2-TZVPP",
-    "def2-QZVP",
-    "def2-QZVPP",
-    "DKH-def2-SVP",
-    "DKH-def2-TZVP",
-    "DKH-def2-TZVP(-f)",
-    "DKH-def2-TZVPP",
-    "DKH-def2-QZVPP",
-    "ZORA-def2-SVP",
-    "ZORA-def2-TZVP",
-    "ZORA-def2-TZVP(-f)",
-    "ZORA-def2-TZVPP",
-    "ZORA-def2-QZVPP",
+    *("def2-SV(P)", "def2-SVP", "def2-TZVP", "def2-TZVP(-f)", "def2-TZVPP", "def2-QZVP", "def2-QZVPP"),
+    *("DKH-def2-SVP", "DKH-def2-TZVP", "DKH-def2-TZVP(-f)", "DKH-def2-TZVPP", "DKH-def2-QZVPP"),
+    *("ZORA-def2-SVP", "ZORA-def2-TZVP", "ZORA-def2-TZVP(-f)", "ZORA-def2-TZVPP", "ZORA-def2-QZVPP"),
 )
 """Sets that also exist as ``ma-…``, with one more diffuse s and one more diffuse p shell."""
 

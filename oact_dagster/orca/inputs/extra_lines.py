@@ -18,17 +18,8 @@ _DATA: Final = "{}"
 _WITHOUT_END: Final = frozenset({"%moinp", "%maxcore", "%base", "%pointcharges", "%ljcoefficients"})
 _OPENERS: Final = {
     "%scf": frozenset({"rotate"}),
-    "%geom": frozenset(
-        {
-            "constraints",
-            "scan",
-            "modifyinternal",
-            "connectfragments",
-            "ts_mode",
-            "ts_active_atoms",
-            "hybrid_hess",
-        }
-    ),
+    "%geom": frozenset({"constraints", "scan", "modifyinternal", "connectfragments"})
+    | {"ts_mode", "ts_active_atoms", "hybrid_hess"},
     "%method": frozenset({"newncore"}),
     "%basis": frozenset(
         {"newgto", "newecp", "addgto", "newauxjgto", "newauxjkgto", "newauxcgto", "newcabsgto", "addauxjgto"}

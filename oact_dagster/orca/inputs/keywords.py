@@ -50,27 +50,13 @@ _BLOCKS_OF_SETTINGS: Final = {
     "newgto": "actinide_basis and non_actinide_basis",
 }
 _OF_THE_SCF_METHOD: Final = frozenset(
-    (
-        "diis",
-        "kdiis",
-        "soscf",
-        "nr",
-        "trah",
-        "autotrah",
-        "cnvdiis",
-        "cnvkdiis",
-        "cnvsoscf",
-        "cnvnr",
-        "cnvdamp",
-    )
+    {"diis", "kdiis", "soscf", "nr", "trah", "autotrah"}
+    | {"cnvdiis", "cnvkdiis", "cnvsoscf", "cnvnr", "cnvdamp"}
 )
 """Keys of ``%scf`` that would override the keywords of an ``ScfMethod`` on the ``!`` line."""
-_OF_THE_METHOD: Final = {
-    "runtyp": "opt",
-    "functional": "functional",
-    "exchange": "functional",
-    "correlation": "functional",
-}
+_OF_THE_METHOD: Final = {"runtyp": "opt"} | dict.fromkeys(
+    ("functional", "exchange", "correlation"), "functional"
+)
 """Keys of ``%method`` that a setting sets."""
 _OF_THE_GUESS: Final = frozenset({"guess", "rotate", "moinp", "autostart"})
 """Keys of ``%scf`` that would override or alter the orbitals read from a file."""

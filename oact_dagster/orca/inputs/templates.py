@@ -49,15 +49,8 @@ class Template:
 
 
 _CONVERGENCE: Final = (
-    "NoUseSym",
-    "DIIS",
-    "NOSOSCF",
-    "NormalConv",
-    "DEFGRID3",
-    "ALLPOP",
-    "NoTRAH",
-    "NONBO",
-    "NONPA",
+    *("NoUseSym", "DIIS", "NOSOSCF", "NormalConv", "DEFGRID3"),
+    *("ALLPOP", "NoTRAH", "NONBO", "NONPA"),
 )
 _SCF: Final = ("THRESH 1e-12", "TCUT 1e-13", "Shift Shift 0.1 ErrOff 0.1 end")
 

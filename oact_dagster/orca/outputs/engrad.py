@@ -5,7 +5,7 @@ The file has blocks of numbers with comment lines (``#``) above each: the number
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -70,12 +70,8 @@ def read_engrad_file(path: Path) -> Engrad:
     except UnreadableFileError:
         return Engrad()
     parsed = _parse(data)
-    return Engrad(
-        n_atoms=parsed.n_atoms,
-        final_energy=parsed.final_energy,
-        gradient=parsed.gradient,
-        atomic_numbers=parsed.atomic_numbers,
-        coordinates_bohr=parsed.coordinates_bohr,
+    return replace(
+        parsed,
         max_abs_gradient_component=largest_component(parsed.gradient or ()),
         max_atom_force_norm=largest_norm(parsed.gradient or ()),
         file=path,

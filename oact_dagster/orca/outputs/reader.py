@@ -76,30 +76,30 @@ class Output:
     """
 
     termination: Termination
-    orca_version: str | None
-    terminated_normally: bool
-    final_energy: float | None
-    final_energy_flag: str | None
-    energies: tuple[float, ...]
-    scf_cycles_total: int | None
-    scf_cycles_per_scf: tuple[int, ...]
-    scf_cycles_not_converged: tuple[int, ...]
-    n_cores: int | None
-    wall_time_s: float | None
-    n_gradients: int | None
-    max_abs_gradient_component: float | None
-    max_atom_force_norm: float | None
-    opt_cycles: int | None
-    opt_converged: bool | None
-    charge: int | None
-    mult: int | None
-    s2: float | None
-    deciding_line: str | None
-    reason: str
-    input_comments: tuple[str, ...]
-    file: Path | None
-    is_standin: bool
-    evaluation: Evaluation | None
+    orca_version: str | None = None
+    terminated_normally: bool = False
+    final_energy: float | None = None
+    final_energy_flag: str | None = None
+    energies: tuple[float, ...] = ()
+    scf_cycles_total: int | None = None
+    scf_cycles_per_scf: tuple[int, ...] = ()
+    scf_cycles_not_converged: tuple[int, ...] = ()
+    n_cores: int | None = None
+    wall_time_s: float | None = None
+    n_gradients: int | None = None
+    max_abs_gradient_component: float | None = None
+    max_atom_force_norm: float | None = None
+    opt_cycles: int | None = None
+    opt_converged: bool | None = None
+    charge: int | None = None
+    mult: int | None = None
+    s2: float | None = None
+    deciding_line: str | None = None
+    reason: str = ""
+    input_comments: tuple[str, ...] = ()
+    file: Path | None = None
+    is_standin: bool = False
+    evaluation: Evaluation | None = None
 
     @property
     def gradient_energy(self) -> float | None:
@@ -147,12 +147,9 @@ def read_termination(path: str | os.PathLike[str]) -> TerminationReading:
 
 def read_engrad(path: str | os.PathLike[str]) -> Engrad:
     """Read an ``.engrad`` file (gzipped or not), or the newest in a job folder. Raises nothing."""
-    given = Path(path)
-    try:
-        file = JobFolder(given).engrad(None) if given.is_dir() else given
-        file = file if os.fspath(path) else None
-    except (OSError, ValueError):
-        file = None
+    folder, file, _ = _located(path)
+    if folder is not None:
+        file = folder.engrad(None)
     return Engrad() if file is None else read_engrad_file(file)
 
 
@@ -161,12 +158,9 @@ def read_evaluations(path: str | os.PathLike[str]) -> tuple[Evaluation, ...]:
 
     Raises nothing. Memory grows with the number of evaluations.
     """
-    given = Path(path)
+    _, file, _ = _located(path)
     try:
-        file = JobFolder(given).output() if given.is_dir() else given
-        if file is None or not os.fspath(path):
-            return ()
-        return tuple(_scan(FileBlocks(file), OutputScan(every_evaluation=True)).evaluations)
+        return tuple(_scan(FileBlocks(file), OutputScan(every_evaluation=True)).evaluations) if file else ()
     except (OSError, ValueError, UnreadableFileError):
         return ()
 
@@ -176,10 +170,9 @@ def tail(path: str | os.PathLike[str], lines: int = 20) -> str:
 
     Blank lines are left out; each line is cut to 400 characters, with control characters as blanks.
     """
-    given = Path(path)
+    _, file, _ = _located(path)
     try:
-        file = JobFolder(given).output() if given.is_dir() else given
-        data = b"" if file is None or lines < 1 or not os.fspath(path) else last_bytes(file, _TAIL_READ)
+        data = b"" if file is None or lines < 1 else last_bytes(file, _TAIL_READ)
     except (OSError, ValueError, UnreadableFileError):
         return ""
     texts = [decode_line(line)[:_LONGEST_LINE] for line in data.splitlines()]
@@ -201,7 +194,7 @@ def _located(path: str | os.PathLike[str]) -> tuple[JobFolder | None, Path | Non
 
 
 def _read(folder: JobFolder | None, file: Path | None, why_no_file: str) -> Output:
-    output = _read_file(file) if file is not None else _nothing(None, why_no_file)
+    output = _read_file(file) if file is not None else Output(Termination.TRUNCATED, reason=why_no_file)
     if folder is None:
         return output
     return _from_scheduler(_from_properties(_from_engrad(output, folder), folder), folder)
@@ -222,7 +215,7 @@ def _read_file(file: Path) -> Output:
     try:
         blocks = FileBlocks(file)
     except UnreadableFileError as error:
-        return _nothing(file, str(error))
+        return Output(Termination.TRUNCATED, reason=str(error), file=file)
     scan = _scan(blocks, OutputScan())
     verdict = _verdict(scan, blocks.damage)
     evaluation = scan.evaluation
@@ -296,36 +289,6 @@ def _n_cores(scan: OutputScan, termination: Termination) -> int | None:
     # A serial run prints no number. But a file truncated before the number need not be from a serial run.
     unknown = termination is Termination.TRUNCATED and (scan.echo is None or not scan.echo.complete)
     return None if unknown or not scan.is_orca else 1
-
-
-def _nothing(file: Path | None, reason: str) -> Output:
-    return Output(
-        termination=Termination.TRUNCATED,
-        orca_version=None,
-        terminated_normally=False,
-        final_energy=None,
-        final_energy_flag=None,
-        energies=(),
-        scf_cycles_total=None,
-        scf_cycles_per_scf=(),
-        scf_cycles_not_converged=(),
-        n_cores=None,
-        wall_time_s=None,
-        n_gradients=None,
-        max_abs_gradient_component=None,
-        max_atom_force_norm=None,
-        opt_cycles=None,
-        opt_converged=None,
-        charge=None,
-        mult=None,
-        s2=None,
-        deciding_line=None,
-        reason=reason,
-        input_comments=(),
-        file=file,
-        is_standin=False,
-        evaluation=None,
-    )
 
 
 def _from_engrad(output: Output, folder: JobFolder) -> Output:

@@ -151,11 +151,7 @@ def _with_method(change: Callable[[ScfMethod], ScfMethod], *, closed_shell_only:
         if method == plain:
             return "the settings have it already"
         plan = replace(
-            now.last.plan,
-            scf=method,
-            scf_maxiter=None,
-            from_orbitals=False,
-            from_geometry=now.geometry_left,
+            now.last.plan, scf=method, scf_maxiter=None, from_orbitals=False, from_geometry=now.geometry_left
         )
         if not plan.from_geometry and any(
             now.scf_of(past.plan) == now.scf_of(plan) and not past.plan.from_geometry
@@ -168,25 +164,8 @@ def _with_method(change: Callable[[ScfMethod], ScfMethod], *, closed_shell_only:
     return step
 
 
-def _slow_conv(plain: ScfMethod) -> ScfMethod:
-    return replace(plain, damping="SlowConv")
-
-
-def _very_slow_conv(plain: ScfMethod) -> ScfMethod:
-    return replace(plain, damping="VerySlowConv")
-
-
-def _kdiis(plain: ScfMethod) -> ScfMethod:
-    # This also replaces TRAH, which never has another accelerator beside it.
-    return replace(plain, accelerator="KDIIS")
-
-
 def _soscf(plain: ScfMethod) -> ScfMethod:
     return plain if plain.accelerator == "TRAH" else replace(plain, soscf=True)
-
-
-def _trah(plain: ScfMethod) -> ScfMethod:
-    return replace(plain, accelerator="TRAH", soscf=False)
 
 
 def _continue_geometry(now: Situation) -> Plan | str:
@@ -273,16 +252,22 @@ STEPS: Final[Mapping[str, RemedyStep]] = MappingProxyType(
             RemedyStep(
                 "slowconv",
                 "SlowConv instead of NormalConv: more damping.",
-                _with_method(_slow_conv),
+                _with_method(lambda plain: replace(plain, damping="SlowConv")),
                 changes_scf=True,
             ),
             RemedyStep(
                 "veryslowconv",
                 "VerySlowConv instead of NormalConv: still more damping.",
-                _with_method(_very_slow_conv),
+                _with_method(lambda plain: replace(plain, damping="VerySlowConv")),
                 changes_scf=True,
             ),
-            RemedyStep("kdiis", "KDIIS instead of DIIS.", _with_method(_kdiis), changes_scf=True),
+            RemedyStep(
+                "kdiis",
+                "KDIIS instead of DIIS.",
+                # This also replaces TRAH, which never has another accelerator beside it.
+                _with_method(lambda plain: replace(plain, accelerator="KDIIS")),
+                changes_scf=True,
+            ),
             RemedyStep(
                 "soscf",
                 "SOSCF instead of NOSOSCF, for closed shells only.",
@@ -292,7 +277,7 @@ STEPS: Final[Mapping[str, RemedyStep]] = MappingProxyType(
             RemedyStep(
                 "trah",
                 "TRAH, the second-order SCF, instead of DIIS and NoTRAH.",
-                _with_method(_trah),
+                _with_method(lambda plain: replace(plain, accelerator="TRAH", soscf=False)),
                 changes_scf=True,
             ),
             RemedyStep(
