@@ -30,38 +30,35 @@ class SchedulerMessage(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureFacts:
-    """What holds for one class of failure.
-
-    Attributes:
-        name: As users, ledgers and campaign.yaml call it.
-        looks_like: What has happened, in one line for users.
-        advice: What the user can do when no step is left, in one line.
-        fault: What is at fault.
-        ladder: The names of the steps, first to last. A step that stands there twice may be tried twice.
-        as_often_as_it_helps: Steps of the ladder that may be tried again and again: each time they change something,
-            or wait for the machine.
-        from_scratch: The next attempt starts from nothing that this one left, since that leads there again.
-        no_input: No input was written.
-        also_when_stopped: An engine that was ended from outside leaves such an output, too.
-        scheduler_message: What its messages mean in a scheduler's own files.
-        avoid_host: The structure's next attempts run on another host.
-        count_host: It counts towards ``feed.bad_host_after``.
-        show_host: The dashboard counts it by host.
-    """
+    """What holds for one class of failure."""
 
     name: str
+    """As users, ledgers and campaign.yaml call it."""
     looks_like: str
+    """What has happened, in one line for users."""
     advice: str
+    """What the user can do when no step is left, in one line."""
     fault: Fault
+    """What is at fault."""
     ladder: tuple[str, ...]
+    """The names of the steps, first to last. A step that stands there twice may be tried twice."""
     as_often_as_it_helps: frozenset[str] = frozenset()
+    """Steps of the ladder that may be tried again and again: each time they change something, or wait for the
+    machine."""
     from_scratch: bool = False
+    """The next attempt starts from nothing that this one left, since that leads there again."""
     no_input: bool = False
+    """No input was written."""
     also_when_stopped: bool = False
+    """An engine that was ended from outside leaves such an output, too."""
     scheduler_message: SchedulerMessage = SchedulerMessage.IGNORED
+    """What its messages mean in a scheduler's own files."""
     avoid_host: bool = False
+    """The structure's next attempts run on another host."""
     count_host: bool = False
+    """It counts towards ``feed.bad_host_after``."""
     show_host: bool = False
+    """The dashboard counts it by host."""
 
 
 class FailureClass(StrEnum):

@@ -22,15 +22,12 @@ _AN_ATOM: Final = "'El x y z' in Å, such as 'O 0.0 0.0 1.76'"
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Atoms in the order in which they were given.
-
-    Attributes:
-        symbols: Element symbols, n of them, each as in the periodic table (``U``, ``Cl``).
-        coordinates: n rows of x, y and z in Å.
-    """
+    """Atoms in the order in which they were given."""
 
     symbols: tuple[str, ...]
+    """Element symbols, n of them, each as in the periodic table (``U``, ``Cl``)."""
     coordinates: tuple[tuple[float, float, float], ...]
+    """n rows of x, y and z in Å."""
 
     def __len__(self) -> int:
         """Return the number of atoms."""

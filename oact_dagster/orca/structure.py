@@ -13,10 +13,6 @@ from oact_dagster.orca.geometry import Geometry
 class Structure:
     """Atoms with a charge and a number of unpaired electrons, checked against each other.
 
-    Attributes:
-        charge: Total charge in units of the elementary charge.
-        uhf: Number of unpaired electrons (NOT the multiplicity, which is one more).
-
     Raises:
         StructureError: ``charge`` or ``uhf`` is not a whole number, no electron is left, or ``uhf`` is negative, has
             the wrong parity, or exceeds the number of electrons.
@@ -24,7 +20,9 @@ class Structure:
 
     geometry: Geometry
     charge: int
+    """Total charge in units of the elementary charge."""
     uhf: int
+    """Number of unpaired electrons (NOT the multiplicity, which is one more)."""
 
     def __post_init__(self) -> None:
         """Check the electrons."""

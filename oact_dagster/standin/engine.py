@@ -53,19 +53,16 @@ class Iteration:
 
 @dataclass(frozen=True)
 class SinglePoint:
-    """A converged calculation at one geometry.
-
-    Attributes:
-        gradient: (N, 3) derivatives of the energy in Eh/bohr.
-        scf_seconds: Wall time until the SCF had converged.
-        gradient_seconds: Wall time from there to the gradient.
-    """
+    """A converged calculation at one geometry."""
 
     energy: float
     gradient: Array
+    """(N, 3) derivatives of the energy in Eh/bohr."""
     iterations: tuple[Iteration, ...]
     scf_seconds: float
+    """Wall time until the SCF had converged."""
     gradient_seconds: float
+    """Wall time from there to the gradient."""
 
 
 class ScfConvergenceError(OactError):

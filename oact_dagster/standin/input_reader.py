@@ -25,29 +25,26 @@ class InputError(OactError):
 
 @dataclass(frozen=True)
 class InputRequest:
-    """What one input file asks for.
-
-    Attributes:
-        positions: The N Cartesian positions in Å.
-        gradient: Whether the Cartesian gradient is wanted (``EnGrad``, or an optimisation).
-        opt_keyword: The keyword that asks for an optimisation, upper case, else None.
-        n_cores: Number of processes that the input asks for.
-        scf_max_iterations: Largest number of SCF iterations; 125 is ORCA's default.
-        opt_max_cycles: Largest number of optimisation cycles, by default 8 N and at least 300. ORCA's default is
-            3 N and 50, but Cartesian steps converge more slowly.
-        oxidation_state: The metal's oxidation state from the comment line ``# metal_ox: 6``, else None.
-    """
+    """What one input file asks for."""
 
     symbols: tuple[str, ...]
     positions: tuple[tuple[float, float, float], ...]
+    """The N Cartesian positions in Å."""
     charge: int
     multiplicity: int
     gradient: bool
+    """Whether the Cartesian gradient is wanted (``EnGrad``, or an optimisation)."""
     opt_keyword: str | None
+    """The keyword that asks for an optimisation, upper case, else None."""
     n_cores: int
+    """Number of processes that the input asks for."""
     scf_max_iterations: int
+    """Largest number of SCF iterations; 125 is ORCA's default."""
     opt_max_cycles: int
+    """Largest number of optimisation cycles, by default 8 N and at least 300. ORCA's default is 3 N and 50, but
+    Cartesian steps converge more slowly."""
     oxidation_state: int | None
+    """The metal's oxidation state from the comment line ``# metal_ox: 6``, else None."""
 
 
 def read_input(text: str) -> InputRequest:

@@ -33,17 +33,14 @@ class OxidationStateError(InputError):
 
 @dataclass(frozen=True)
 class Surrogate:
-    """The molecule that is really computed.
-
-    Attributes:
-        numbers: Atomic numbers of the N atoms, none above 86.
-        replacements: (symbol in the input, symbol computed) for each actinide element.
-    """
+    """The molecule that is really computed."""
 
     numbers: tuple[int, ...]
+    """Atomic numbers of the N atoms, none above 86."""
     charge: int
     unpaired: int
     replacements: tuple[tuple[str, str], ...]
+    """(symbol in the input, symbol computed) for each actinide element."""
 
     def description(self) -> str:
         """Return what was computed, in words."""

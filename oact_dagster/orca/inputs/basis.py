@@ -31,15 +31,12 @@ _AUXILIARY: Final = re.compile(r"[^/]+/(jk?|jksmall|c)$", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class BasisSet:
-    """A basis set of ORCA's library.
-
-    Attributes:
-        name: Name in ORCA's spelling.
-        functions: Number of contracted spherical functions for each element that the set covers.
-    """
+    """A basis set of ORCA's library."""
 
     name: str
+    """Name in ORCA's spelling."""
     functions: Mapping[str, int]
+    """Number of contracted spherical functions for each element that the set covers."""
 
     @property
     def elements(self) -> frozenset[str]:

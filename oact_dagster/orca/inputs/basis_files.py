@@ -41,19 +41,16 @@ _LARGEST: Final = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class BasisFile:
-    """What was found in a basis file.
-
-    Attributes:
-        problem: Why it is not a basis file, in a few words; None if it may be one.
-        recognised: Whether the format is known. Only then does a missing block mean that the element has no functions.
-        elements: The elements with at least one shell.
-        potentials: The elements with a core potential.
-    """
+    """What was found in a basis file."""
 
     problem: str | None = None
+    """Why it is not a basis file, in a few words; None if it may be one."""
     recognised: bool = False
+    """Whether the format is known. Only then does a missing block mean that the element has no functions."""
     elements: frozenset[str] = frozenset()
+    """The elements with at least one shell."""
     potentials: frozenset[str] = frozenset()
+    """The elements with a core potential."""
 
 
 def read_basis_file(path: str) -> BasisFile | None:

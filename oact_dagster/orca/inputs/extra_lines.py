@@ -36,17 +36,14 @@ _MALFORMED: Final = "malformed extra line"
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word of a user's own lines.
-
-    Attributes:
-        word: The word in lower case; a keyword as it was written.
-        line: The line that contains it.
-        block: Name of its block (``%scf``); ``!`` for a keyword.
-    """
+    """A word of a user's own lines."""
 
     word: str
+    """The word in lower case; a keyword as it was written."""
     line: str
+    """The line that contains it."""
     block: str
+    """Name of its block (``%scf``); ``!`` for a keyword."""
 
 
 def own_words(lines: Sequence[str]) -> list[Word]:

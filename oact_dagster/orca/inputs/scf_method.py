@@ -13,16 +13,13 @@ class ScfMethod:
 
     These keywords do not modify the convergence criteria (ORCA's manual 6.0, section 4.2, "Convergence strategies").
     ``check_settings`` refuses unknown values.
-
-    Attributes:
-        accelerator: ``DIIS``, ``KDIIS`` or ``TRAH``. TRAH replaces DIIS and the template's NoTRAH; with the others
-            NoTRAH stays.
-        soscf: ``SOSCF`` instead of the template's ``NOSOSCF``.
-        restart: Start from the orbitals in ``restart.gbw``: ``MORead`` and ``%moinp``, no other guess, and no
-            ``rotate``, because the spin symmetry of those orbitals is broken already.
     """
 
     damping: str = "NormalConv"
     accelerator: str = "DIIS"
+    """``DIIS``, ``KDIIS`` or ``TRAH``. TRAH replaces DIIS and the template's NoTRAH; with the others NoTRAH stays."""
     soscf: bool = False
+    """``SOSCF`` instead of the template's ``NOSOSCF``."""
     restart: bool = False
+    """Start from the orbitals in ``restart.gbw``: ``MORead`` and ``%moinp``, no other guess, and no ``rotate``, because
+    the spin symmetry of those orbitals is broken already."""

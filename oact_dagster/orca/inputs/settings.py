@@ -12,42 +12,39 @@ from oact_dagster.orca.inputs.templates import DEFAULT_MAXITER, TEMPLATES, Templ
 
 @dataclass(frozen=True, slots=True)
 class InputSettings:
-    """Everything that an input needs besides the structure. ``check_settings`` lists what is refused.
-
-    Attributes:
-        functional: Functional in ORCA's spelling, optionally with further keywords (``PBE0 D4``).
-        simple_input: Template: omol, x2c or dk3.
-        actinide_basis: Basis of the actinides, as a name or a file; None: the template's, if it has one.
-        actinide_ecp: Core potential of the actinides; None: the template's, if it has one.
-        non_actinide_basis: Basis of all other elements, as a name or a file (with a ``/``, or ending in .bas or .gbs).
-        scf_maxiter: Largest number of SCF iterations; None: the template's.
-        nbo: Run a natural bond orbital analysis.
-        mbis: Compute minimal-basis iterative stockholder charges.
-        kdiis: Use KDIIS instead of DIIS as SCF accelerator.
-        opt: Optimise the geometry; otherwise compute one energy and gradient.
-        uks_singlet: Break the spin symmetry of singlets: unrestricted, with HOMO and LUMO of one spin mixed. Other
-            multiplicities are not affected.
-        n_cores: MPI processes.
-        maxcore: Memory of each process in MB; None: estimated from the size of the basis.
-        extra_lines: The user's own lines before the coordinates, such as ``! TightOpt`` or ``%geom MaxIter 99 end``.
-        scf: SCF convergence method; None: that of the template and ``kdiis``.
-    """
+    """Everything that an input needs besides the structure. ``check_settings`` lists what is refused."""
 
     functional: str = "wB97M-V"
+    """Functional in ORCA's spelling, optionally with further keywords (``PBE0 D4``)."""
     simple_input: str = "omol"
+    """Template: omol, x2c or dk3."""
     actinide_basis: str | None = None
+    """Basis of the actinides, as a name or a file; None: the template's, if it has one."""
     actinide_ecp: str | None = None
+    """Core potential of the actinides; None: the template's, if it has one."""
     non_actinide_basis: str = "def2-TZVPD"
+    """Basis of all other elements, as a name or a file (with a ``/``, or ending in .bas or .gbs)."""
     scf_maxiter: int | None = None
+    """Largest number of SCF iterations; None: the template's."""
     nbo: bool = False
+    """Run a natural bond orbital analysis."""
     mbis: bool = False
+    """Compute minimal-basis iterative stockholder charges."""
     kdiis: bool = False
+    """Use KDIIS instead of DIIS as SCF accelerator."""
     opt: bool = False
+    """Optimise the geometry; otherwise compute one energy and gradient."""
     uks_singlet: bool = False
+    """Break the spin symmetry of singlets: unrestricted, with HOMO and LUMO of one spin mixed. Other multiplicities are
+    not affected."""
     n_cores: int = 4
+    """MPI processes."""
     maxcore: int | None = None
+    """Memory of each process in MB; None: estimated from the size of the basis."""
     extra_lines: tuple[str, ...] = ()
+    """The user's own lines before the coordinates, such as ``! TightOpt`` or ``%geom MaxIter 99 end``."""
     scf: ScfMethod | None = None
+    """SCF convergence method; None: that of the template and ``kdiis``."""
 
     def __post_init__(self) -> None:
         """Accept any sequence of extra lines, but not a string, which would be split into letters."""

@@ -27,25 +27,22 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A level of theory without its functional and bases.
-
-    Attributes:
-        hamiltonian: Keyword of the scalar-relativistic Hamiltonian; None for the non-relativistic one.
-        keywords: Keywords of the ``!`` line after the run type.
-        rel: Lines of ``%rel``; empty for no such block.
-        scf: Lines of ``%scf`` after ``Convergence`` and ``maxiter``.
-        actinide_basis: Default basis of the actinides; None if the settings must name one.
-        actinide_ecp: Default core potential of the actinides.
-        auxiliary_lacks: Elements that the fitting basis in ``keywords`` does not cover.
-    """
+    """A level of theory without its functional and bases."""
 
     hamiltonian: str | None
+    """Keyword of the scalar-relativistic Hamiltonian; None for the non-relativistic one."""
     keywords: tuple[str, ...]
+    """Keywords of the ``!`` line after the run type."""
     rel: tuple[str, ...]
+    """Lines of ``%rel``; empty for no such block."""
     scf: tuple[str, ...]
+    """Lines of ``%scf`` after ``Convergence`` and ``maxiter``."""
     actinide_basis: str | None
+    """Default basis of the actinides; None if the settings must name one."""
     actinide_ecp: str | None
+    """Default core potential of the actinides."""
     auxiliary_lacks: frozenset[str]
+    """Elements that the fitting basis in ``keywords`` does not cover."""
 
 
 _CONVERGENCE: Final = (

@@ -40,21 +40,18 @@ _FILE_OF_A_BASIS: Final = re.compile(r'(?i)\b(GTOName\s+")[^"]*/([^"/]*")')
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """The part of an input that depends only on the settings and the elements.
-
-    Attributes:
-        until_scf: Text up to the last line of ``%scf``.
-        behind_scf: Text from the ``end`` of ``%scf`` to that of ``%pal``.
-        functions: Number of basis functions of each element.
-        core: Number of electrons that a potential replaces on each element; None if not tabulated.
-        from_files: Whether any element's basis is a file.
-    """
+    """The part of an input that depends only on the settings and the elements."""
 
     until_scf: str
+    """Text up to the last line of ``%scf``."""
     behind_scf: str
+    """Text from the ``end`` of ``%scf`` to that of ``%pal``."""
     functions: dict[str, int]
+    """Number of basis functions of each element."""
     core: dict[str, int | None]
+    """Number of electrons that a potential replaces on each element; None if not tabulated."""
     from_files: bool
+    """Whether any element's basis is a file."""
 
 
 def render_input(structure: Structure, settings: InputSettings, comments: Sequence[str] = ()) -> str:

@@ -30,20 +30,16 @@ _ERROR_IN: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class AttemptEvidence:
-    """What a failed attempt's files tell about the next attempt; None for what is not known.
-
-    Attributes:
-        near_convergence: Whether the last SCF was near convergence: |dE| < 3e-3 Eh, MaxP < 1e-2 and RMSP < 1e-3 in its
-            last iteration.
-        memory_asked_mb: MB for each process, as in "Please increase MaxCore to more than: 289 MB".
-        error_in: Program named in ORCA's error termination, such as GTOInt.
-        n_gradients: Number of Cartesian gradients: one for each finished cycle of an optimisation.
-    """
+    """What a failed attempt's files tell about the next attempt; None for what is not known."""
 
     near_convergence: bool | None = None
+    """Whether the last SCF was near convergence: |dE| < 3e-3 Eh, MaxP < 1e-2 and RMSP < 1e-3 in its last iteration."""
     memory_asked_mb: int | None = None
+    """MB for each process, as in "Please increase MaxCore to more than: 289 MB"."""
     error_in: str | None = None
+    """Program named in ORCA's error termination, such as GTOInt."""
     n_gradients: int | None = None
+    """Number of Cartesian gradients: one for each finished cycle of an optimisation."""
 
     def to_json(self) -> dict[str, Any]:
         """Return what is known, as JSON values."""

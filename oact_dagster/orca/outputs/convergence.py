@@ -31,23 +31,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Convergence:
-    """The convergence of one calculation; empty for what its output does not hold.
-
-    Attributes:
-        scf: Absolute energy change in Eh of each iteration of the last SCF, from its second on; for TRAH, of each
-            macro iteration. A change printed as zero counts as one unit in the last printed digit. Changes that are
-            not finite are left out.
-        energies: Energy of each optimisation cycle, Eh.
-        gradients: Largest component of the Cartesian gradient of each cycle, Eh/bohr.
-        n_iterations: Number of iterations of that SCF; ``scf`` is thinned out to ``MOST_POINTS``.
-        n_cycles: Number of optimisation cycles; ``energies`` and ``gradients`` are thinned out likewise.
-    """
+    """The convergence of one calculation; empty for what its output does not hold."""
 
     scf: tuple[float, ...] = ()
+    """Absolute energy change in Eh of each iteration of the last SCF, from its second on; for TRAH, of each macro
+    iteration. A change printed as zero counts as one unit in the last printed digit. Changes that are not finite are
+    left out."""
     energies: tuple[float, ...] = ()
+    """Energy of each optimisation cycle, Eh."""
     gradients: tuple[float, ...] = ()
+    """Largest component of the Cartesian gradient of each cycle, Eh/bohr."""
     n_iterations: int = 0
+    """Number of iterations of that SCF; ``scf`` is thinned out to ``MOST_POINTS``."""
     n_cycles: int = 0
+    """Number of optimisation cycles; ``energies`` and ``gradients`` are thinned out likewise."""
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON values, rounded to what a picture needs, without empty ones.

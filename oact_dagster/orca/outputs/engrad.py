@@ -20,23 +20,20 @@ _MOST_ATOMS: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Engrad:
-    """Contents of an ``.engrad`` file; None for each part that is missing or incomplete.
-
-    Attributes:
-        final_energy: Energy, Eh.
-        gradient: n_atoms times (x, y, z), Eh/bohr.
-        coordinates_bohr: n_atoms times (x, y, z), bohr.
-        max_abs_gradient_component: Largest absolute component of the gradient, Eh/bohr.
-        max_atom_force_norm: Largest norm of one atom's gradient, Eh/bohr.
-    """
+    """Contents of an ``.engrad`` file; None for each part that is missing or incomplete."""
 
     n_atoms: int | None = None
     final_energy: float | None = None
+    """Energy, Eh."""
     gradient: tuple[Vector, ...] | None = None
+    """n_atoms times (x, y, z), Eh/bohr."""
     atomic_numbers: tuple[int, ...] | None = None
     coordinates_bohr: tuple[Vector, ...] | None = None
+    """n_atoms times (x, y, z), bohr."""
     max_abs_gradient_component: float | None = None
+    """Largest absolute component of the gradient, Eh/bohr."""
     max_atom_force_norm: float | None = None
+    """Largest norm of one atom's gradient, Eh/bohr."""
     file: Path | None = None
 
     @property

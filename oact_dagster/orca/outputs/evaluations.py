@@ -30,22 +30,19 @@ _HEADING_LINES: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Energy, gradient and geometry of one point.
-
-    Attributes:
-        energy: Eh; None if the output prints none for this point.
-        energy_flag: Suffix that ORCA prints after an energy that is not fully converged, else None. Such an energy and
-            its gradient are not fit for training.
-        gradient: n_atoms times (x, y, z), Eh/bohr.
-        symbols: n_atoms element symbols (``-``, ``DA`` or ``X`` for a dummy atom); None if the geometry is not printed.
-        coordinates: n_atoms times (x, y, z), Å; None if the geometry is not printed.
-    """
+    """Energy, gradient and geometry of one point."""
 
     energy: float | None
+    """Eh; None if the output prints none for this point."""
     energy_flag: str | None
+    """Suffix that ORCA prints after an energy that is not fully converged, else None. Such an energy and its gradient
+    are not fit for training."""
     gradient: tuple[Vector, ...]
+    """n_atoms times (x, y, z), Eh/bohr."""
     symbols: tuple[str, ...] | None
+    """n_atoms element symbols (``-``, ``DA`` or ``X`` for a dummy atom); None if the geometry is not printed."""
     coordinates: tuple[Vector, ...] | None
+    """n_atoms times (x, y, z), Å; None if the geometry is not printed."""
 
 
 def largest_component(gradient: tuple[Vector, ...]) -> float | None:

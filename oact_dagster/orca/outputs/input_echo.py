@@ -37,30 +37,27 @@ _MORE_THAN_ONE: Final = (
 
 
 class InputEcho(NamedTuple):
-    """The echoed input.
-
-    Attributes:
-        comments: The comment lines, stripped and without their leading ``#``.
-        n_cores: From ``%pal nprocs N`` or ``! PALN``; None without either.
-        one_evaluation: Whether nothing asks for more than one SCF, energy and gradient in the usual order.
-            Conservative: file names are searched, too.
-        wants_gradient: Whether ``EnGrad`` asks for a gradient.
-        several_jobs: Whether it contains ``$new_job``.
-        complete: Whether the end of the echo is there.
-        semiempirical: Whether it names a semiempirical method, whose energies have another zero.
-        correlated: Whether it names a method that adds a correlation energy to the SCF energy.
-        span: Start and end of the echo in the given bytes. Text in it is the user's, not ORCA's.
-    """
+    """The echoed input."""
 
     comments: tuple[str, ...]
+    """The comment lines, stripped and without their leading ``#``."""
     n_cores: int | None
+    """From ``%pal nprocs N`` or ``! PALN``; None without either."""
     one_evaluation: bool
+    """Whether nothing asks for more than one SCF, energy and gradient in the usual order. Conservative: file names are
+    searched, too."""
     wants_gradient: bool
+    """Whether ``EnGrad`` asks for a gradient."""
     several_jobs: bool
+    """Whether it contains ``$new_job``."""
     complete: bool
+    """Whether the end of the echo is there."""
     semiempirical: bool
+    """Whether it names a semiempirical method, whose energies have another zero."""
     correlated: bool
+    """Whether it names a method that adds a correlation energy to the SCF energy."""
     span: tuple[int, int]
+    """Start and end of the echo in the given bytes. Text in it is the user's, not ORCA's."""
 
 
 def read_echo(data: bytes, start: int) -> InputEcho | None:

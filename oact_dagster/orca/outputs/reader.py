@@ -47,59 +47,57 @@ class Output:
     """Contents of an ORCA output. Energies are in Eh, gradients in Eh/bohr, times in s; missing values are None.
 
     Several jobs of one run (``$new_job``) count together. If a file holds several runs, the last one counts.
-
-    Attributes:
-        termination: How the run ended; compares equal to its plain string, e.g. ``"normal"``.
-        orca_version: As printed, e.g. ``6.1.0``, ``6.0.x``.
-        terminated_normally: Whether ORCA says so and its last line (TOTAL RUN TIME) is there. This alone does not mean
-            success: ``termination`` may still be opt_not_converged, scf_not_converged or unphysical.
-        final_energy: The last FINAL SINGLE POINT ENERGY; NaN or infinite if ORCA prints that.
-        final_energy_flag: Suffix of an energy that is not fully converged, e.g. ``(SCF not fully converged!)``.
-        energies: All final single point energies (at most the last 250,000).
-        scf_cycles_total: Sum over all SCFs, converged or not; None without any (CASSCF).
-        scf_cycles_per_scf: Cycles of each SCF that converged.
-        scf_cycles_not_converged: Cycles of each SCF that did not.
-        n_cores: From the MPI banner, else from the echoed input, else 1.
-        wall_time_s: From TOTAL RUN TIME.
-        n_gradients: Number of Cartesian gradients.
-        max_abs_gradient_component: Largest component of the last gradient, which ORCA prints as MAX gradient.
-        max_atom_force_norm: Largest norm of one atom's gradient in the last gradient.
-        opt_cycles: Optimisation cycles begun; 0 without an optimisation.
-        opt_converged: Whether the last optimisation converged; None without one.
-        s2: The last expectation value of S**2.
-        deciding_line: The line that decided the termination, stripped; None if the absence of a line decided.
-        reason: Why this termination, in one line.
-        input_comments: The comment lines of the echoed input, stripped and without ``#``.
-        file: The file that was read; None if a folder holds no output.
-        is_standin: Whether the banner says that this is NOT ORCA.
-        evaluation: The last evaluation with a gradient: energy, gradient and geometry that belong together.
     """
 
     termination: Termination
+    """How the run ended; compares equal to its plain string, e.g. ``"normal"``."""
     orca_version: str | None = None
+    """As printed, e.g. ``6.1.0``, ``6.0.x``."""
     terminated_normally: bool = False
+    """Whether ORCA says so and its last line (TOTAL RUN TIME) is there. This alone does not mean success:
+    ``termination`` may still be opt_not_converged, scf_not_converged or unphysical."""
     final_energy: float | None = None
+    """The last FINAL SINGLE POINT ENERGY; NaN or infinite if ORCA prints that."""
     final_energy_flag: str | None = None
+    """Suffix of an energy that is not fully converged, e.g. ``(SCF not fully converged!)``."""
     energies: tuple[float, ...] = ()
+    """All final single point energies (at most the last 250,000)."""
     scf_cycles_total: int | None = None
+    """Sum over all SCFs, converged or not; None without any (CASSCF)."""
     scf_cycles_per_scf: tuple[int, ...] = ()
+    """Cycles of each SCF that converged."""
     scf_cycles_not_converged: tuple[int, ...] = ()
+    """Cycles of each SCF that did not."""
     n_cores: int | None = None
+    """From the MPI banner, else from the echoed input, else 1."""
     wall_time_s: float | None = None
+    """From TOTAL RUN TIME."""
     n_gradients: int | None = None
+    """Number of Cartesian gradients."""
     max_abs_gradient_component: float | None = None
+    """Largest component of the last gradient, which ORCA prints as MAX gradient."""
     max_atom_force_norm: float | None = None
+    """Largest norm of one atom's gradient in the last gradient."""
     opt_cycles: int | None = None
+    """Optimisation cycles begun; 0 without an optimisation."""
     opt_converged: bool | None = None
+    """Whether the last optimisation converged; None without one."""
     charge: int | None = None
     mult: int | None = None
     s2: float | None = None
+    """The last expectation value of S**2."""
     deciding_line: str | None = None
+    """The line that decided the termination, stripped; None if the absence of a line decided."""
     reason: str = ""
+    """Why this termination, in one line."""
     input_comments: tuple[str, ...] = ()
+    """The comment lines of the echoed input, stripped and without ``#``."""
     file: Path | None = None
+    """The file that was read; None if a folder holds no output."""
     is_standin: bool = False
+    """Whether the banner says that this is NOT ORCA."""
     evaluation: Evaluation | None = None
+    """The last evaluation with a gradient: energy, gradient and geometry that belong together."""
 
     @property
     def gradient_energy(self) -> float | None:

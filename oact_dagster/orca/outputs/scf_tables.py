@@ -57,20 +57,17 @@ _SMALLEST: Final = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class ScfIteration:
-    """One row of a table; None for what the table does not print.
-
-    Attributes:
-        change: Energy change as printed, Eh. In the first iteration it is meaningless: 0 or the energy itself.
-        least_change: One unit in the last printed digit of the change, Eh.
-        largest_density_change: MaxP.
-        rms_density_change: RMSP.
-    """
+    """One row of a table; None for what the table does not print."""
 
     energy: float
     change: float | None = None
+    """Energy change as printed, Eh. In the first iteration it is meaningless: 0 or the energy itself."""
     least_change: float = _SMALLEST
+    """One unit in the last printed digit of the change, Eh."""
     largest_density_change: float | None = None
+    """MaxP."""
     rms_density_change: float | None = None
+    """RMSP."""
 
 
 def last_scf(data: bytes) -> list[list[ScfIteration]]:

@@ -33,22 +33,19 @@ _LOG_LINE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class SellaStep:
-    """One step of an optimisation.
-
-    Attributes:
-        energy_ev: Energy, eV, or None.
-        fmax_ev_per_angstrom: Largest norm of one atom's force, eV/Å, or None.
-        forces_ev_per_angstrom: n_atoms times (x, y, z), eV/Å; None without a trajectory.
-        symbols: n_atoms element symbols; None without a trajectory.
-        coordinates_angstrom: n_atoms times (x, y, z), Å; None without a trajectory.
-    """
+    """One step of an optimisation."""
 
     step: int
     energy_ev: float | None
+    """Energy, eV, or None."""
     fmax_ev_per_angstrom: float | None
+    """Largest norm of one atom's force, eV/Å, or None."""
     forces_ev_per_angstrom: tuple[Vector, ...] | None = None
+    """n_atoms times (x, y, z), eV/Å; None without a trajectory."""
     symbols: tuple[str, ...] | None = None
+    """n_atoms element symbols; None without a trajectory."""
     coordinates_angstrom: tuple[Vector, ...] | None = None
+    """n_atoms times (x, y, z), Å; None without a trajectory."""
 
     @property
     def energy_hartree(self) -> float | None:
@@ -67,17 +64,14 @@ class SellaStep:
 
 @dataclass(frozen=True, slots=True)
 class SellaRun:
-    """An optimisation by Sella.
-
-    Attributes:
-        steps: The steps in order, from the trajectory if there is one, else from the log.
-        converged: Whether the last step's fmax is at most the given one; None if it is not known.
-        reason: Why, in one line.
-    """
+    """An optimisation by Sella."""
 
     steps: tuple[SellaStep, ...]
+    """The steps in order, from the trajectory if there is one, else from the log."""
     converged: bool | None
+    """Whether the last step's fmax is at most the given one; None if it is not known."""
     reason: str
+    """Why, in one line."""
 
 
 def read_sella(

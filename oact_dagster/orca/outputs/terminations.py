@@ -51,24 +51,21 @@ class Where(StrEnum):
 
 
 class TerminationRule(NamedTuple):
-    """One row of the table.
-
-    Attributes:
-        termination: The answer if the row matches.
-        where: The part of the output that is searched.
-        why: The reason, in one line.
-        signs: Plain lower-case texts. A line that contains one of them, in any case, is a candidate. Empty if ``where``
-            alone decides.
-        line: Regular expression that the line must match, too; None if the sign is enough.
-        told_below: Whether the lines below give details, such as the keyword that ORCA does not know.
-    """
+    """One row of the table."""
 
     termination: Termination
+    """The answer if the row matches."""
     where: Where
+    """The part of the output that is searched."""
     why: str
+    """The reason, in one line."""
     signs: tuple[str, ...] = ()
+    """Plain lower-case texts. A line that contains one of them, in any case, is a candidate. Empty if ``where`` alone
+    decides."""
     line: bytes | None = None
+    """Regular expression that the line must match, too; None if the sign is enough."""
     told_below: bool = False
+    """Whether the lines below give details, such as the keyword that ORCA does not know."""
 
 
 _T = Termination
@@ -401,35 +398,32 @@ _NOT_OF_THE_MESSAGE: Final = r"INPUT FILE|NAME = |\|\s*\d+>|\*{3,}|ORCA finished
 
 
 class OutputEvidence(NamedTuple):
-    """The facts of one run that decide its termination.
-
-    Attributes:
-        normal_end: The line of the normal end, or None.
-        final_energy: The last energy, Eh, or None.
-        final_energy_line: The line of the last energy.
-        final_scf_line: The line on the end of the last SCF before that energy; empty without one.
-        symbols: Element symbols of the molecule; empty if not known.
-        first_scf_energy: Energy of the last iteration of the (last job's) first SCF, Eh, or None.
-        scf_energy: Total energy of the last SCF, Eh, or None.
-        correlated: Whether the energy includes a correlation energy beside the SCF energy.
-        semiempirical: Whether the method is semiempirical.
-        optimisation_converged: Whether the optimisation converged; None without one.
-        since_last_cycle: The text from the last optimisation cycle's gradient on, with any message of failure.
-        since_last_result: The text after the last energy, gradient or converged SCF, as far as it is kept.
-    """
+    """The facts of one run that decide its termination."""
 
     normal_end: bytes | None
+    """The line of the normal end, or None."""
     final_energy: float | None
+    """The last energy, Eh, or None."""
     final_energy_line: bytes
+    """The line of the last energy."""
     final_scf_line: bytes
+    """The line on the end of the last SCF before that energy; empty without one."""
     symbols: tuple[str, ...]
+    """Element symbols of the molecule; empty if not known."""
     first_scf_energy: float | None
+    """Energy of the last iteration of the (last job's) first SCF, Eh, or None."""
     scf_energy: float | None
+    """Total energy of the last SCF, Eh, or None."""
     correlated: bool
+    """Whether the energy includes a correlation energy beside the SCF energy."""
     semiempirical: bool
+    """Whether the method is semiempirical."""
     optimisation_converged: bool | None
+    """Whether the optimisation converged; None without one."""
     since_last_cycle: bytes
+    """The text from the last optimisation cycle's gradient on, with any message of failure."""
     since_last_result: bytes
+    """The text after the last energy, gradient or converged SCF, as far as it is kept."""
 
 
 class TerminationReading(NamedTuple):

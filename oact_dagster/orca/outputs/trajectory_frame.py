@@ -6,16 +6,13 @@ from oact_dagster.orca.outputs.evaluations import Vector
 
 
 class TrajectoryFrame(NamedTuple):
-    """A geometry with its energy and forces.
-
-    Attributes:
-        symbols: n_atoms element symbols.
-        coordinates_angstrom: n_atoms times (x, y, z), Å.
-        energy_ev: Energy, eV, or None.
-        forces_ev_per_angstrom: n_atoms times (x, y, z), eV/Å, or None.
-    """
+    """A geometry with its energy and forces."""
 
     symbols: tuple[str, ...]
+    """n_atoms element symbols."""
     coordinates_angstrom: tuple[Vector, ...]
+    """n_atoms times (x, y, z), Å."""
     energy_ev: float | None
+    """Energy, eV, or None."""
     forces_ev_per_angstrom: tuple[Vector, ...] | None
+    """n_atoms times (x, y, z), eV/Å, or None."""

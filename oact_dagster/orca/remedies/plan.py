@@ -12,15 +12,12 @@ from oact_dagster.orca.outputs.attempt_evidence import AttemptEvidence
 
 @dataclass(frozen=True, slots=True)
 class ResourceLimits:
-    """Limits of the machine and the queue; None where a limit is not known and so not applied.
-
-    Attributes:
-        memory_mb: Memory of a node in MB, for all processes of one calculation.
-        time_limit_s: The queue's longest time limit for one calculation, in s.
-    """
+    """Limits of the machine and the queue; None where a limit is not known and so not applied."""
 
     memory_mb: int | None = None
+    """Memory of a node in MB, for all processes of one calculation."""
     time_limit_s: float | None = None
+    """The queue's longest time limit for one calculation, in s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +27,24 @@ class Plan:
     The fields form four independent groups: the SCF (``scf``, ``scf_maxiter``), memory and processes (``maxcore``,
     ``n_cores``), time (``time_limit_s``) and the start (``from_orbitals``, ``from_geometry``). No field holds a
     threshold, a grid, a basis, a functional or a Hamiltonian.
-
-    Attributes:
-        remedy: Name of the step that made this plan; None for a plain first attempt.
-        scf: SCF convergence method.
-        scf_maxiter: Largest number of SCF iterations.
-        maxcore: Memory of each process in MB.
-        n_cores: MPI processes.
-        time_limit_s: Time limit of the calculation in s.
-        from_orbitals: Start from the last complete ``.gbw``.
-        from_geometry: Start from the last geometry.
     """
 
     remedy: str | None = None
+    """Name of the step that made this plan; None for a plain first attempt."""
     scf: ScfMethod | None = None
+    """SCF convergence method."""
     scf_maxiter: int | None = None
+    """Largest number of SCF iterations."""
     maxcore: int | None = None
+    """Memory of each process in MB."""
     n_cores: int | None = None
+    """MPI processes."""
     time_limit_s: float | None = None
+    """Time limit of the calculation in s."""
     from_orbitals: bool = False
+    """Start from the last complete ``.gbw``."""
     from_geometry: bool = False
+    """Start from the last geometry."""
 
     def settings(self, base: InputSettings) -> InputSettings:
         """Return the campaign's settings with the plan's changes."""
@@ -90,23 +85,20 @@ _PLAIN: Final = Plan()
 
 @dataclass(frozen=True, slots=True)
 class PastAttempt:
-    """A past attempt that gave no result.
-
-    Attributes:
-        failure_class: Why it failed; None if the ledger has no class, which counts as aborted.
-        evidence: What its files tell about the next attempt.
-        n_cores: MPI processes that it actually had; None if not known.
-        maxcore: Memory in MB that each process actually had, given or estimated.
-        time_limit_s: Time limit in s that it actually had.
-    """
+    """A past attempt that gave no result."""
 
     failure_class: FailureClass | None
+    """Why it failed; None if the ledger has no class, which counts as aborted."""
     plan: Plan
     evidence: AttemptEvidence = field(default_factory=AttemptEvidence)
+    """What its files tell about the next attempt."""
     message: str = ""
     n_cores: int | None = None
+    """MPI processes that it actually had; None if not known."""
     maxcore: int | None = None
+    """Memory in MB that each process actually had, given or estimated."""
     time_limit_s: float | None = None
+    """Time limit in s that it actually had."""
 
     @property
     def failed_as(self) -> FailureClass:

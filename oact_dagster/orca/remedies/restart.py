@@ -28,15 +28,12 @@ _UNRESTRICTED: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
-    """What earlier attempts left to restart from.
-
-    Attributes:
-        gbw: A complete file of orbitals, or None.
-        geometry: The last geometry with a gradient, or None if there is only the one given.
-    """
+    """What earlier attempts left to restart from."""
 
     gbw: Path | None = None
+    """A complete file of orbitals, or None."""
     geometry: Geometry | None = None
+    """The last geometry with a gradient, or None if there is only the one given."""
 
 
 def find_leftovers(folders: Sequence[Path], structure: Structure) -> Leftovers:

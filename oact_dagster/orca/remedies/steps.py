@@ -28,23 +28,20 @@ MEMORY_FACTOR: Final = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """Everything that a step bases its decision on.
-
-    Attributes:
-        base: The campaign's settings.
-        structure: The structure as it was given.
-        attempts: The failed attempts, oldest first; at least one.
-        left: What there is to restart from; nothing after an unphysical energy, which its orbitals would give again.
-        limits: Limits of the machine and the queue.
-        time_limit_s: The campaign's time limit for one calculation, in s.
-    """
+    """Everything that a step bases its decision on."""
 
     base: InputSettings
+    """The campaign's settings."""
     structure: Structure
+    """The structure as it was given."""
     attempts: tuple[PastAttempt, ...]
+    """The failed attempts, oldest first; at least one."""
     left: Leftovers
+    """What there is to restart from; nothing after an unphysical energy, which its orbitals would give again."""
     limits: ResourceLimits
+    """Limits of the machine and the queue."""
     time_limit_s: float
+    """The campaign's time limit for one calculation, in s."""
 
     @property
     def last(self) -> PastAttempt:
@@ -104,22 +101,18 @@ Change = Callable[[Situation], Plan | str]
 
 @dataclass(frozen=True, slots=True)
 class RemedyStep:
-    """One step of a ladder.
-
-    Attributes:
-        name: Name used in ladders and as the attempt's remedy.
-        description: What it does, in one line.
-        change: Returns the next attempt's plan, or why the step does not apply.
-        needs_leftovers: Whether it starts from what an earlier attempt left, which is forbidden after an unphysical
-            energy.
-        changes_scf: Whether it only changes how the SCF converges, which cannot help if no SCF ran.
-    """
+    """One step of a ladder."""
 
     name: str
+    """Name used in ladders and as the attempt's remedy."""
     description: str
+    """What it does, in one line."""
     change: Change
+    """Returns the next attempt's plan, or why the step does not apply."""
     needs_leftovers: bool = False
+    """Whether it starts from what an earlier attempt left, which is forbidden after an unphysical energy."""
     changes_scf: bool = False
+    """Whether it only changes how the SCF converges, which cannot help if no SCF ran."""
 
 
 def _again(now: Situation) -> Plan | str:
