@@ -38,7 +38,7 @@ _HEADINGS: Final = {
     "quality": "When the result of a completed structure is called doubtful.",
     "remedies": f"What the next attempt changes. It never changes the level of theory. Steps: {', '.join(STEPS)}.",
 }
-"""What stands above a setting or a section."""
+"""What the comment above a setting or a section says."""
 
 
 def campaign_text(values: Mapping[str, Any], profile: Profile | None = None) -> str:

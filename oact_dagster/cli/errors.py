@@ -7,10 +7,10 @@ import click
 from oact_dagster.errors import OactError
 
 EXIT_REFUSED: Final = 2
-"""Exit code when nothing was run: the settings, the CSV, the engine or a folder must be mended first."""
+"""Exit code when nothing was run: something in the settings, the CSV, the engine or a folder must be corrected
+first."""
 
 EXIT_INTERRUPTED: Final = 130
-"""Exit code after Ctrl+C, as shells have it."""
 
 
 class RefusedError(OactError):

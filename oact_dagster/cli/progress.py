@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LINE_EVERY_S: Final = 10.0
-"""Seconds between two lines without a terminal."""
 
 
 class BatchProgress:

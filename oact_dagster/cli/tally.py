@@ -20,7 +20,6 @@ class Failures:
     """Structures that failed for the same reason."""
 
     message: str
-    """Message of the first one."""
     count: int = 0
     first: list[int] = field(default_factory=list)
 
@@ -36,7 +35,6 @@ class Tally:
     """What a batch has done so far."""
 
     asked: int = 0
-    """Number of structures that the batch was asked for."""
     began: bool = False
     computed: int = 0
     reused: int = 0
@@ -44,13 +42,11 @@ class Tally:
     followed: int = 0
     """Number that another run computed in the meantime."""
     failures: Counter[str] = field(default_factory=Counter)
-    """Structures by failure class."""
     reasons: dict[str, dict[str, Failures]] = field(default_factory=lambda: defaultdict(dict))
     """For each failure class, its structures by message without numbers."""
     not_run: Counter[str] = field(default_factory=Counter)
-    """Structures that were not run, by reason."""
     owned: int = 0
-    """Those of them that another run has."""
+    """How many of these another run has."""
     running: set[int] = field(default_factory=set)
     """``orig_index`` of each running structure."""
 

@@ -22,7 +22,6 @@ from oact_dagster.settings.campaign import Campaign
 from oact_dagster.status.overview import engines_of
 
 AT_ONCE: Final = 200
-"""Rows of the ledger read at a time."""
 
 _ROWS_LOOKED_AT: Final = 1000
 """Rows searched for columns of the CSV that the settings do not name."""

@@ -12,7 +12,6 @@ PARQUET: Final = "parquet"
 ASE_DB: Final = "ase-db"
 
 SUFFIXES: Final = {EXTXYZ: ".extxyz", PARQUET: ".parquet", ASE_DB: ".db"}
-"""The formats and their files' suffixes."""
 
 _OTHER_SUFFIXES: Final = {".xyz": EXTXYZ}
 

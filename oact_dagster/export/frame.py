@@ -50,7 +50,6 @@ class Frame:
     """A geometry with its energy and forces from one gradient evaluation."""
 
     symbols: tuple[str, ...]
-    """n_atoms element symbols."""
     positions: tuple[Vector, ...]
     """n_atoms times (x, y, z), Å."""
     energy: float
@@ -71,7 +70,6 @@ class About:
     level_of_theory: str
     """JSON."""
     version: str
-    """Version of oact_dagster."""
     warning: str | None
     """Why the numbers must not be used for training; None if they may be."""
     columns: Mapping[str, str]

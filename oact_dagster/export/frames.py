@@ -44,7 +44,7 @@ class FrameSelection:
     all_steps: bool = False
     """Every evaluation with a gradient, not only the last one of each output."""
     include_flagged: bool = False
-    """Also structures that failed checks."""
+    """Include structures that failed checks."""
 
 
 class FrameSource:

@@ -16,7 +16,6 @@ from oact_dagster.orca.elements import ATOMIC_NUMBERS
 from oact_dagster.orca.geometry import parse_geometry
 
 SAMPLE_ROWS: Final = 100
-"""Number of rows sampled."""
 
 LONGEST_ANNOTATION: Final = 80
 """Columns with longer values do not become comments in inputs."""

@@ -11,7 +11,7 @@ from oact_dagster.intake.rows import annotations, row_hash
 from oact_dagster.text import pluralise
 
 LISTED: Final = 10
-"""Largest number of rows, groups or rejections that a message lists."""
+"""Most rows, groups or rejections in a message."""
 
 
 class Comparison:

@@ -17,7 +17,6 @@ from typing import Final, NamedTuple, Self
 from oact_dagster.errors import CsvError
 
 _CHUNK_BYTES: Final = 1 << 20
-"""How much of the file is read at once."""
 
 MAX_ROW_BYTES: Final = 16 << 20
 """A longer row is refused: a quote that is never closed would otherwise take the whole file into memory."""
@@ -48,7 +47,6 @@ class CsvFile:
     """
 
     columns: tuple[str, ...]
-    """The names in the header."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

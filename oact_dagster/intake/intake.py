@@ -27,7 +27,6 @@ from oact_dagster.text import pluralise
 __all__ = ["GuessedColumns", "IntakeReport", "guess_columns", "take_in"]
 
 CHUNK_ROWS: Final = 2000
-"""Rows written in one transaction."""
 
 _CHUNK_BYTES: Final = 16 << 20
 """Size of the geometries at which a chunk is written."""

@@ -14,7 +14,7 @@ class IntakeReport:
     csv: Path
     """The CSV, or the ledger if there is no CSV."""
     size: int
-    """Size of the CSV in bytes."""
+    """Bytes of the CSV."""
     rows: int
     """Rows of the CSV below its header."""
     taken: int
@@ -22,13 +22,10 @@ class IntakeReport:
     known: int
     """Rows that were in the ledger before, including rejected ones."""
     rejected_now: int
-    """New rows that were rejected."""
     rejected: int
-    """All rejected rows."""
     first_rejections: tuple[Rejection, ...]
     """The first ten of all rejected rows, in the order of the CSV."""
     structures: int
-    """Structures in the ledger now."""
     repeats: int
     """Structures that repeat the calculation of an earlier one (elements, coordinates, charge, unpaired electrons)."""
     repeat_groups: tuple[tuple[int, ...], ...]

@@ -24,10 +24,8 @@ ORDERED_BY: Final = "ordered_by"
 """Key in the ledger's ``meta`` of the settings that its order was made from."""
 
 _CHUNK_ROWS: Final = 2000
-"""Structures read and written at a time."""
 
 _LISTED: Final = 10
-"""Largest number of rows that a message lists."""
 
 
 class Order:

@@ -33,30 +33,26 @@ class FailureFacts:
     """What holds for one class of failure."""
 
     name: str
-    """As users, ledgers and campaign.yaml call it."""
+    """As in users' files, ledgers and campaign.yaml."""
     looks_like: str
     """What has happened, in one line for users."""
     advice: str
     """What the user can do when no step is left, in one line."""
     fault: Fault
-    """What is at fault."""
     ladder: tuple[str, ...]
-    """The names of the steps, first to last. A step that stands there twice may be tried twice."""
+    """Names of the steps, first to last. A step that appears twice may be tried twice."""
     as_often_as_it_helps: frozenset[str] = frozenset()
-    """Steps of the ladder that may be tried again and again: each time they change something, or wait for the
-    machine."""
+    """Steps that may be repeated without limit: each time they change something, or wait for the machine."""
     from_scratch: bool = False
-    """The next attempt starts from nothing that this one left, since that leads there again."""
+    """The next attempt reuses nothing that this one left, because that would lead to the same failure."""
     no_input: bool = False
-    """No input was written."""
     also_when_stopped: bool = False
-    """An engine that was ended from outside leaves such an output, too."""
+    """An engine stopped from outside leaves such an output, too."""
     scheduler_message: SchedulerMessage = SchedulerMessage.IGNORED
-    """What its messages mean in a scheduler's own files."""
     avoid_host: bool = False
     """The structure's next attempts run on another host."""
     count_host: bool = False
-    """It counts towards ``feed.bad_host_after``."""
+    """Counts towards ``feed.bad_host_after``."""
     show_host: bool = False
     """The dashboard counts it by host."""
 

@@ -10,7 +10,6 @@ from oact_dagster.pictures.svg import element, escape, finite, nothing_yet, numb
 from oact_dagster.pictures.svg import label as text_at
 
 MOST_ROWS: Final = 15
-"""Number of rows drawn; the rest are summed up as "others"."""
 
 _LEFT: Final = 200
 _RIGHT: Final = 570

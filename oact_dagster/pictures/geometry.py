@@ -23,7 +23,7 @@ _LARGEST_SCALE: Final = 44.0
 """Largest number of pixels per Å, so that a small molecule does not fill the picture."""
 
 _METAL_RADIUS: Final = 0.65
-"""Radius of a metal's circle, Å."""
+"""Å."""
 
 _MOST_METALS: Final = 50
 """Number of metals kept of a molecule that is too large."""
@@ -32,7 +32,6 @@ _LEAST_BYTES: Final = 6
 """Bytes that each point of a path needs at least; shows without drawing that a picture cannot fit."""
 
 _MOST_NAMED: Final = 4
-"""Largest number of metals whose symbols are written."""
 
 _FARTHEST: Final = 1e6
 """Largest coordinate in Å; the comparison also excludes NaN and infinities."""
@@ -67,10 +66,8 @@ C70066
 ELEMENT_COLOURS: Final = {
     symbol: f"#{colour.lower()}" for symbol, colour in zip(SYMBOLS, _JMOL_COLOURS.split(), strict=True)
 }
-"""``#rrggbb`` by element symbol."""
 
 _UNKNOWN_COLOUR: Final = "#c45a94"
-"""Colour of dummy atoms."""
 
 
 def geometry_picture(symbols: Sequence[str], coordinates: Sequence[Sequence[float]]) -> str:

@@ -12,7 +12,6 @@ INK: Final = "#777b82"
 """Text, axes and ticks."""
 
 SERIES: Final = ("#3b82d6", "#d5701e", "#2b9a5c", "#cc4a4a", "#9466c9", "#17909e", "#a3783a", "#c45a94")
-"""Colours of the series, in order."""
 
 STATUS: Final[Mapping[str, str]] = MappingProxyType(
     {

@@ -10,7 +10,6 @@ from oact_dagster.pictures.palette import SERIES
 from oact_dagster.pictures.svg import dots, element, finite, nothing_yet, positive
 
 MOST_DOTS: Final = 2000
-"""Largest number of points drawn."""
 
 
 def scatter(

@@ -8,7 +8,6 @@ from xml.sax.saxutils import escape as _escape
 from oact_dagster.pictures.palette import INK
 
 NOTHING: Final = "nothing yet"
-"""Text in a picture without data."""
 
 _LARGEST: Final = 1e100
 _SMALLEST: Final = 1e-100

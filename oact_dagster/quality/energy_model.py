@@ -46,7 +46,6 @@ class EnergyModel:
     n: int
     """Number of structures in the fit."""
     elements: tuple[str, ...]
-    """The k elements of the fit."""
     energies: tuple[float, ...]
     """k + 2 coefficients in Eh: for an atom of each element, for the charge and for the squared charge."""
     scales: tuple[float, ...]

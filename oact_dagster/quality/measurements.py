@@ -17,7 +17,6 @@ class Composition:
     """The atoms of a structure."""
 
     counts: Mapping[str, int]
-    """Number of atoms of each element."""
     n_atoms: int
     nuclear_charge: int | None
     """Sum of the atomic numbers; None without atoms or with an unknown element."""
@@ -51,19 +50,16 @@ class Deviation:
 
 @dataclass(slots=True)
 class Measured:
-    """One completed structure. Energies in Eh, gradients in Eh/bohr; None for what was not measured.
+    """One completed structure, with the ledger's charge. Energies in Eh, gradients in Eh/bohr; None if not measured.
 
     Results recorded by older versions or other tools lack some values.
     """
 
     composition: Composition
     charge: int
-    """Charge in the ledger."""
     multiplicity: int
-    """Multiplicity in the ledger."""
     energy: float | None
     max_gradient: float | None
-    """Largest Cartesian component."""
     result: Mapping[str, Any] = field(default_factory=dict)
     """Values from the attempt's output, as in the column ``attempts.result``."""
     deviation: Deviation | None = None

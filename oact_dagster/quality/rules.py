@@ -25,7 +25,7 @@ class Severity(StrEnum):
     ERROR = "error"
     """The result is invalid."""
     WARNING = "warning"
-    """The result needs a look."""
+    """Somebody should look at the result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,4 +280,4 @@ QUALITY_RULES: Final[Sequence[QualityRule]] = (
         _parity_told,
     ),
 )
-"""All rules for one structure, in the order of display."""
+"""In the order of display."""

@@ -29,7 +29,7 @@ ELECTRONIC_TEMPERATURE: Final = 4000.0
 """Temperature of the Fermi smearing in K. The energy is the free energy, and the gradient is its derivative."""
 
 _BOLTZMANN: Final = 3.166808578545117e-6
-"""Boltzmann constant, Eh/K."""
+"""Eh/K."""
 
 ENERGY_TOLERANCE: Final = 1e-6 * ACCURACY
 """Largest energy change in a converged SCF, Eh, as tblite derives it from the accuracy."""

@@ -10,7 +10,6 @@ from oact_dagster.errors import OactError
 from oact_dagster.orca.elements import ATOMIC_NUMBERS
 
 OPT_KEYWORDS: Final = frozenset({"OPT", "COPT", "LOOSEOPT", "NORMALOPT", "TIGHTOPT", "VERYTIGHTOPT"})
-"""Simple-input keywords that ask for a geometry optimisation."""
 
 _PAL_KEYWORD: Final = re.compile(r"PAL(\d+)")
 _OXIDATION_STATE: Final = re.compile(r"#\s*(?:metal_ox|oxidation_state)\s*:(.*)", re.IGNORECASE)
@@ -37,7 +36,6 @@ class InputRequest:
     opt_keyword: str | None
     """The keyword that asks for an optimisation, upper case, else None."""
     n_cores: int
-    """Number of processes that the input asks for."""
     scf_max_iterations: int
     """Largest number of SCF iterations; 125 is ORCA's default."""
     opt_max_cycles: int

@@ -23,7 +23,6 @@ class FeedOverview:
     paused: str
     """Why nothing is started until `oact release CAMPAIGN --feed`."""
     core_hours_spent: float
-    """Core-hours of all attempts that have ended."""
     core_hours_budget: float | None
     trial: int
     """Structures in the trial; 0 without a trial."""
@@ -36,7 +35,7 @@ class FeedOverview:
     resting: int
     """Structures waiting for the time of their next attempt."""
     next_due_at: float | None
-    """When the first of these is due; Unix time, s."""
+    """When the first is due; Unix time, s."""
     without_remedy: int
     """Failed structures with nothing left to try with these settings."""
     refused: str = ""
@@ -44,7 +43,6 @@ class FeedOverview:
     unanswered: str = ""
     """Since when and why a scheduler has not answered the runs that monitor its jobs."""
     csv_refused: str = ""
-    """Why the present CSV was refused."""
     done: str = ""
     """The outcome, if the sensors found the campaign done and it still is."""
 

@@ -24,10 +24,8 @@ POINTS: Final = 200
 """Largest number of points of the progress over time."""
 
 NO_METAL: Final = "none"
-"""Name for the metal of structures without any."""
 
 UNKNOWN_CLASS: Final = "unknown"
-"""Name for the class of a failure without any."""
 
 _BAD: Final = (Outcome.FAILED, Outcome.TIMEOUT, Outcome.LOST)
 _CONFIDENCE: Final = 1.96
@@ -94,9 +92,7 @@ class CampaignFigures:
     """Figures of a campaign at one moment."""
 
     overview: Overview
-    """Counts, throughput, estimated end, failures by class and message, core-hours by outcome."""
     summary: Summary
-    """The numbers of all single results, for histograms."""
     progress: CompletionCurve | None
     """None if no attempt has ended."""
     failed_attempts: tuple[tuple[str, int], ...]

@@ -33,7 +33,7 @@ class Throughput:
     """Length of the period: a day, or the time since the oldest of the newest attempts was claimed."""
     completed: int
     failed: int
-    """Failed and timed-out attempts."""
+    """Including timed-out attempts."""
     completed_last_hour: int
 
     @property
@@ -64,7 +64,6 @@ class CampaignCounts:
     held: int
     rejected: int
     engines: Counter[str]
-    """Completed structures by engine."""
     failures: tuple[tuple[str, int], ...]
     """``(failure class, structures)`` of failed and timed-out structures."""
     spent: Mapping[Outcome, float]
@@ -93,7 +92,6 @@ class Overview(CampaignCounts):
     at: float
     """Unix time, s."""
     groups: tuple[FailureGroup, ...]
-    """The failures by class and message."""
     throughput: Throughput | None
     """None if nothing has ended lately, or the campaign has just begun."""
     set_aside: int | None

@@ -34,7 +34,6 @@ from oact_dagster.text import pluralise
 
 _WORST_SHOWN: Final = 10
 MODELS: Final[Document[dict[str, Any]]] = Document("energy_models", dict[str, Any], {})
-"""The energies that were fitted last, by engine."""
 
 ONE_VERSION: Final = "one_orca_version"
 ONE_LEVEL: Final = "one_level_of_theory"
@@ -71,13 +70,11 @@ class Quality:
     """Results of all rules for a campaign."""
 
     judged: int
-    """Completed structures."""
     failed: Mapping[int, tuple[str, ...]]
     """Rules that each structure breaks, by ``orig_index`` in the order of the CSV; without rules for the campaign."""
     rules: Sequence[RuleSummary]
     """The rules that are not switched off, in the order of display; those for the campaign are last."""
     models: Mapping[str, EnergyModel]
-    """The fitted energies, by engine."""
     judged_for: str
     """Hash of the limits."""
 

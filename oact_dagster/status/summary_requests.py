@@ -31,9 +31,8 @@ class _State:
     asked_for: str = ""
     """The standing that was requested and is not shown yet."""
     asked_at: float = 0.0
-    """Time of the last request; Unix time, s."""
+    """Unix time, s."""
     times: int = 0
-    """Number of requests."""
 
 
 SUMMARY: Final = Document("summary", _State, _State())

@@ -34,7 +34,7 @@ class BasisSet:
     """A basis set of ORCA's library."""
 
     name: str
-    """Name in ORCA's spelling."""
+    """In ORCA's spelling."""
     functions: Mapping[str, int]
     """Number of contracted spherical functions for each element that the set covers."""
 

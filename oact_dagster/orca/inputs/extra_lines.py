@@ -41,7 +41,6 @@ class Word:
     word: str
     """The word in lower case; a keyword as it was written."""
     line: str
-    """The line that contains it."""
     block: str
     """Name of its block (``%scf``); ``!`` for a keyword."""
 

@@ -19,7 +19,6 @@ class ScfMethod:
     accelerator: str = "DIIS"
     """``DIIS``, ``KDIIS`` or ``TRAH``. TRAH replaces DIIS and the template's NoTRAH; with the others NoTRAH stays."""
     soscf: bool = False
-    """``SOSCF`` instead of the template's ``NOSOSCF``."""
     restart: bool = False
     """Start from the orbitals in ``restart.gbw``: ``MORead`` and ``%moinp``, no other guess, and no ``rotate``, because
     the spin symmetry of those orbitals is broken already."""

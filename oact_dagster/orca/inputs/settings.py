@@ -31,14 +31,12 @@ class InputSettings:
     mbis: bool = False
     """Compute minimal-basis iterative stockholder charges."""
     kdiis: bool = False
-    """Use KDIIS instead of DIIS as SCF accelerator."""
     opt: bool = False
     """Optimise the geometry; otherwise compute one energy and gradient."""
     uks_singlet: bool = False
     """Break the spin symmetry of singlets: unrestricted, with HOMO and LUMO of one spin mixed. Other multiplicities are
     not affected."""
     n_cores: int = 4
-    """MPI processes."""
     maxcore: int | None = None
     """Memory of each process in MB; None: estimated from the size of the basis."""
     extra_lines: tuple[str, ...] = ()

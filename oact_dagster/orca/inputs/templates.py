@@ -40,7 +40,6 @@ class Template:
     actinide_basis: str | None
     """Default basis of the actinides; None if the settings must name one."""
     actinide_ecp: str | None
-    """Default core potential of the actinides."""
     auxiliary_lacks: frozenset[str]
     """Elements that the fitting basis in ``keywords`` does not cover."""
 
@@ -85,4 +84,3 @@ TEMPLATES: Final[Mapping[str, Template]] = MappingProxyType(
         ),
     }
 )
-"""The templates, by the values of ``simple_input``."""

@@ -51,7 +51,6 @@ class _Frame:
     core: dict[str, int | None]
     """Number of electrons that a potential replaces on each element; None if not tabulated."""
     from_files: bool
-    """Whether any element's basis is a file."""
 
 
 def render_input(structure: Structure, settings: InputSettings, comments: Sequence[str] = ()) -> str:

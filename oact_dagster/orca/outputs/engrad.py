@@ -24,7 +24,7 @@ class Engrad:
 
     n_atoms: int | None = None
     final_energy: float | None = None
-    """Energy, Eh."""
+    """Eh."""
     gradient: tuple[Vector, ...] | None = None
     """n_atoms times (x, y, z), Eh/bohr."""
     atomic_numbers: tuple[int, ...] | None = None

@@ -49,9 +49,7 @@ class InputEcho(NamedTuple):
     wants_gradient: bool
     """Whether ``EnGrad`` asks for a gradient."""
     several_jobs: bool
-    """Whether it contains ``$new_job``."""
     complete: bool
-    """Whether the end of the echo is there."""
     semiempirical: bool
     """Whether it names a semiempirical method, whose energies have another zero."""
     correlated: bool

@@ -73,11 +73,9 @@ class Output:
     wall_time_s: float | None = None
     """From TOTAL RUN TIME."""
     n_gradients: int | None = None
-    """Number of Cartesian gradients."""
     max_abs_gradient_component: float | None = None
     """Largest component of the last gradient, which ORCA prints as MAX gradient."""
     max_atom_force_norm: float | None = None
-    """Largest norm of one atom's gradient in the last gradient."""
     opt_cycles: int | None = None
     """Optimisation cycles begun; 0 without an optimisation."""
     opt_converged: bool | None = None

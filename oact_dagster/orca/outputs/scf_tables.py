@@ -67,7 +67,6 @@ class ScfIteration:
     largest_density_change: float | None = None
     """MaxP."""
     rms_density_change: float | None = None
-    """RMSP."""
 
 
 def last_scf(data: bytes) -> list[list[ScfIteration]]:

@@ -37,7 +37,6 @@ class SellaStep:
 
     step: int
     energy_ev: float | None
-    """Energy, eV, or None."""
     fmax_ev_per_angstrom: float | None
     """Largest norm of one atom's force, eV/Å, or None."""
     forces_ev_per_angstrom: tuple[Vector, ...] | None = None
@@ -71,7 +70,6 @@ class SellaRun:
     converged: bool | None
     """Whether the last step's fmax is at most the given one; None if it is not known."""
     reason: str
-    """Why, in one line."""
 
 
 def read_sella(

@@ -401,11 +401,9 @@ class OutputEvidence(NamedTuple):
     """The facts of one run that decide its termination."""
 
     normal_end: bytes | None
-    """The line of the normal end, or None."""
     final_energy: float | None
-    """The last energy, Eh, or None."""
+    """The last energy, Eh."""
     final_energy_line: bytes
-    """The line of the last energy."""
     final_scf_line: bytes
     """The line on the end of the last SCF before that energy; empty without one."""
     symbols: tuple[str, ...]
@@ -417,7 +415,6 @@ class OutputEvidence(NamedTuple):
     correlated: bool
     """Whether the energy includes a correlation energy beside the SCF energy."""
     semiempirical: bool
-    """Whether the method is semiempirical."""
     optimisation_converged: bool | None
     """Whether the optimisation converged; None without one."""
     since_last_cycle: bytes

@@ -9,10 +9,8 @@ class TrajectoryFrame(NamedTuple):
     """A geometry with its energy and forces."""
 
     symbols: tuple[str, ...]
-    """n_atoms element symbols."""
     coordinates_angstrom: tuple[Vector, ...]
     """n_atoms times (x, y, z), Å."""
     energy_ev: float | None
-    """Energy, eV, or None."""
     forces_ev_per_angstrom: tuple[Vector, ...] | None
     """n_atoms times (x, y, z), eV/Å, or None."""

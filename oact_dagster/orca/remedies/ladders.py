@@ -13,10 +13,9 @@ Ladders = Mapping[FailureClass, tuple[str, ...]]
 DEFAULT_LADDERS: Final[Ladders] = MappingProxyType(
     {failure: failure.facts.ladder for failure in FailureClass}
 )
-"""The steps after each class of failure, first to last."""
 
 NO_SCF_AT_FAULT: Final = (Fault.INPUT, Fault.NOT_THE_STRUCTURE)
-"""Where one of these is at fault, no other SCF method helps."""
+"""Faults that no other SCF method can remedy."""
 
 
 def check_ladders(raw: Mapping[str, Sequence[str]]) -> Ladders:

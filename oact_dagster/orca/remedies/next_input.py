@@ -47,7 +47,7 @@ _ABOUT_THE_ROW: Final = (
     ),
     (re.compile(r"\bcharge (?:[-+]?\d|is )|\buhf\b|multiplicity \("), "look at the row's charge and uhf"),
 )
-"""What a message about a structure, and not about the settings, looks like, and what helps."""
+"""Patterns of messages about the structure rather than the settings, each with what helps."""
 _LONGEST_MESSAGE: Final = 200
 _LONGEST_HEAD: Final = 160
 

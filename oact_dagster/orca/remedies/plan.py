@@ -32,19 +32,14 @@ class Plan:
     remedy: str | None = None
     """Name of the step that made this plan; None for a plain first attempt."""
     scf: ScfMethod | None = None
-    """SCF convergence method."""
     scf_maxiter: int | None = None
-    """Largest number of SCF iterations."""
     maxcore: int | None = None
     """Memory of each process in MB."""
     n_cores: int | None = None
-    """MPI processes."""
     time_limit_s: float | None = None
-    """Time limit of the calculation in s."""
     from_orbitals: bool = False
     """Start from the last complete ``.gbw``."""
     from_geometry: bool = False
-    """Start from the last geometry."""
 
     def settings(self, base: InputSettings) -> InputSettings:
         """Return the campaign's settings with the plan's changes."""

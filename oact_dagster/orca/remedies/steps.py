@@ -31,15 +31,12 @@ class Situation:
     """Everything that a step bases its decision on."""
 
     base: InputSettings
-    """The campaign's settings."""
     structure: Structure
-    """The structure as it was given."""
     attempts: tuple[PastAttempt, ...]
     """The failed attempts, oldest first; at least one."""
     left: Leftovers
     """What there is to restart from; nothing after an unphysical energy, which its orbitals would give again."""
     limits: ResourceLimits
-    """Limits of the machine and the queue."""
     time_limit_s: float
     """The campaign's time limit for one calculation, in s."""
 
@@ -106,7 +103,6 @@ class RemedyStep:
     name: str
     """Name used in ladders and as the attempt's remedy."""
     description: str
-    """What it does, in one line."""
     change: Change
     """Returns the next attempt's plan, or why the step does not apply."""
     needs_leftovers: bool = False
@@ -301,4 +297,3 @@ STEPS: Final[Mapping[str, RemedyStep]] = MappingProxyType(
         )
     }
 )
-"""The steps, by name."""
