@@ -101,8 +101,8 @@ def left_attempts(
     for one in attempts:
         job_dir = Path(one.job_dir) if one.job_dir else layout.folder(one.orig_index, one.structure_id)
         folder = next(iter(attempt_folders(job_dir, one.number, one.token)), job_dir)
-        live = LiveAttempt(structures[one.orig_index], one.token, folder, one.scheduler_job_id or one.token)
-        live.was_running = one.state is AttemptState.RUNNING
+        job_id, was_running = one.scheduler_job_id or one.token, one.state is AttemptState.RUNNING
+        live = LiveAttempt(structures[one.orig_index], one.token, folder, job_id, was_running=was_running)
         found.append(LeftAttempt(one, live))
     return found
 
@@ -130,12 +130,11 @@ def adopt(launcher: Launcher, left: Sequence[LeftAttempt]) -> Adopted:
     Raises:
         LauncherError: The scheduler cannot be asked; nothing has changed.
     """
-    job_ids = launcher.adopt(
-        [
-            Orphan(o.live.token, o.live.folder, o.attempt.scheduler_job_id, began=o.live.was_running)
-            for o in left
-        ]
-    )
+    orphans = [
+        Orphan(one.live.token, one.live.folder, one.attempt.scheduler_job_id, began=one.live.was_running)
+        for one in left
+    ]
+    job_ids = launcher.adopt(orphans)
     found = Adopted([one for one in left if one.live.token in job_ids])
     for one in found.known:
         one.live.job_id = job_ids[one.live.token]
@@ -261,7 +260,7 @@ class Settlement:
             yield from self._ask(kind, unrecorded)
 
     def _ended_from_outside(self, kind: str, left: Sequence[LeftAttempt]) -> Iterator[Ending]:
-        """Judge attempts that were told to stop. Only the scheduler knows whether the user or a lost node did it."""
+        """Judge attempts that were told to stop. Only the scheduler knows whether by the user or for lack of a node."""
         launcher = self._launcher(kind)
         state_of: dict[str, JobState] = {}
         if launcher is not None and launcher.jobs_outlive_process:

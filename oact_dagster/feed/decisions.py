@@ -153,12 +153,10 @@ def _failing(campaign: Campaign, ledger: Ledger, after: int, now: float) -> str:
     feed = campaign.feed
     least = min(feed.window, feed.trial) if feed.trial else feed.window
     rate = feed.pause_at_failure_rate
+    limit = f"(feed.pause_at_failure_rate {rate:g})"
     opened, refused = ledger.health.last_refused(feed.window, after)
     if opened >= least and refused > rate * opened:
-        return (
-            f"no input could be written for {refused} of the last {pluralise(opened, 'attempt')}"
-            f" (feed.pause_at_failure_rate {rate:g})"
-        )
+        return f"no input could be written for {refused} of the last {pluralise(opened, 'attempt')} {limit}"
     last = ledger.health.last_ended(feed.window, after)
     failures = [one for one in last if one.outcome in _FAILURES]
     if len(last) < least or len(failures) <= rate * len(last):
@@ -171,10 +169,7 @@ def _failing(campaign: Campaign, ledger: Ledger, after: int, now: float) -> str:
         return ""
     by_class = Counter(one.failure_class or one.outcome.value for one in failures)
     classes = ", ".join(f"{count} {name}" for name, count in by_class.most_common(3))
-    return (
-        f"{len(failures)} of the last {pluralise(len(last), 'attempt')} failed: {classes}"
-        f" (feed.pause_at_failure_rate {rate:g})"
-    )
+    return f"{len(failures)} of the last {pluralise(len(last), 'attempt')} failed: {classes} {limit}"
 
 
 def _left_of_trial(campaign: Campaign, ledger: Ledger, at_work: int) -> int | None:
@@ -200,7 +195,7 @@ def _ask_within_trial(
     requested: int,
     runs: int,
 ) -> Decision:
-    """Request as many due structures as there is room for, and during a trial no more than its size.
+    """Request as many due structures as there is room for, and during a trial no more than it has left.
 
     There is a trial at the start and after a pause. Retries count towards it too, so that a release too early costs
     only a few structures an attempt.
