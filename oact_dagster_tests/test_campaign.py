@@ -92,7 +92,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         ),
         (
             GOOD + "launcher: {resources: [{max_atoms: 9}, {max_atoms: 3}]}\n",
-            "max_atoms must increase from one entry to the next",
+            "max_atoms must increase in each entry",
         ),
         (
             GOOD + "launcher: {n_hours: 3, max_job_timeout_s: 7200}\n",
@@ -112,7 +112,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         (GOOD + "  simple_input: x3c\n", "orca.simple_input: input should be 'omol', 'x2c' or 'dk3'"),
         (GOOD + "  actinide_basis: no.bas\n", "orca.actinide_basis: no.bas: no such file"),
         (GOOD + "annotate: name\n", "annotate: must be a list, such as [one, two] (given: 'name')"),
-        (GOOD + "asset_prefix: [a/b]\n", "asset_prefix: must be a list of names"),
+        (GOOD + "asset_prefix: [a/b]\n", "asset_prefix: must list names"),
         (GOOD + "asset_prefix: a\n", "asset_prefix: must be a list"),
         (
             GOOD + "remedies: [again]\n",

@@ -503,9 +503,8 @@ class _Completed:
     """The set of completed structures. It keeps none in memory, so ask for them in rising order."""
 
     def __init__(self, ledger: LedgerReader | None) -> None:
-        self._indices = (
-            iter(()) if ledger is None else (row["orig_index"] for row in ledger.history.completed())
-        )
+        completed = iter(()) if ledger is None else ledger.history.completed()
+        self._indices = (row["orig_index"] for row in completed)
         self._next: int | None = next(self._indices, None)
 
     def __contains__(self, orig_index: int) -> bool:

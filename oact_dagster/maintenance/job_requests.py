@@ -51,16 +51,15 @@ class JobRequests:
         sizes: list[SizedResources | None] = list(launcher.resources)
         if self._larger or not sizes:
             sizes.append(None)
+        longest = launcher.longest_job_s
+        longest_minutes = None if longest is None else math.ceil(longest / 60)
         found = []
         for sized in sizes:
             cores = (sized.n_cores if sized is not None else None) or self._campaign.orca.n_cores
             limit = launcher.time_limit_of(sized.max_atoms) if sized is not None else launcher.job_timeout_s
             memory = launcher.memory_request_mb(self._maxcore.get(sized), cores)
             request = ResourceRequest(cores, max(1, math.ceil(limit / 60)), memory)
-            longest = launcher.longest_job_s
-            found.append(
-                PlannedJobs(request, self._whose(sized), None if longest is None else math.ceil(longest / 60))
-            )
+            found.append(PlannedJobs(request, self._whose(sized), longest_minutes))
         return found
 
     def _pilots(self) -> PlannedJobs:

@@ -33,8 +33,8 @@ from oact_dagster.settings.orca import OrcaSettings
 from oact_dagster.settings.profiles import ORCA_COMMAND, Profile, find_profile
 from oact_dagster.settings.quality import QualitySettings
 from oact_dagster.settings.retry import RetrySettings
-from oact_dagster.settings.text import read_settings
 from oact_dagster.settings.validation_errors import explain, explain_errors
+from oact_dagster.settings.yaml_reader import read_settings
 
 CAMPAIGN_FILE = "campaign.yaml"
 """The name of the settings file in a campaign's folder."""
@@ -146,30 +146,26 @@ class Campaign(Settings):
     def _pattern_stays_inside(cls, value: str) -> str:
         fields = re.findall(r"\{([^{}]*)\}", value)
         rest = re.sub(r"\{(orig_index|id)\}", "0", value)
-        if not fields or not set(fields) <= {"orig_index", "id"} or "{" in rest or "}" in rest:
-            raise ValueError(
-                "must contain {orig_index} or {id}, and no other braces; for example job_{orig_index}"
-            )
         parts = Path(rest).parts
-        if not value.isprintable():
-            raise ValueError("must not contain newlines or control characters; for example job_{orig_index}")
-        if Path(rest).is_absolute() or ".." in parts:
-            raise ValueError("must stay inside jobs_dir; for example job_{orig_index}")
-        if any(part.startswith(".") for part in parts):
-            raise ValueError("must not begin the name of a folder with a dot; for example job_{orig_index}")
-        if any(len(part.encode()) > LONGEST_FOLDER_NAME for part in parts):
-            raise ValueError(
-                f"must give folders names of at most {LONGEST_FOLDER_NAME} bytes; for example job_{{orig_index}}"
-            )
-        return value
+        if not fields or not set(fields) <= {"orig_index", "id"} or "{" in rest or "}" in rest:
+            problem = "must contain {orig_index} or {id}, and no other braces"
+        elif not value.isprintable():
+            problem = "must not contain newlines or control characters"
+        elif Path(rest).is_absolute() or ".." in parts:
+            problem = "must stay inside jobs_dir"
+        elif any(part.startswith(".") for part in parts):
+            problem = "must not begin the name of a folder with a dot"
+        elif any(len(part.encode()) > LONGEST_FOLDER_NAME for part in parts):
+            problem = f"must give folders names of at most {LONGEST_FOLDER_NAME} bytes"
+        else:
+            return value
+        raise ValueError(f"{problem}; for example job_{{orig_index}}")
 
     @field_validator("asset_prefix")
     @classmethod
     def _prefix_is_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not all(re.fullmatch(r"[A-Za-z0-9_]+", part) for part in value):
-            raise ValueError(
-                "must be a list of names of letters, digits and _; for example [project, batch1]"
-            )
+            raise ValueError("must list names of letters, digits and _; for example [project, batch1]")
         return value
 
     @field_validator("remedies")
@@ -195,9 +191,7 @@ class Campaign(Settings):
     @model_validator(mode="after")
     def _columns_and_paths_differ(self) -> "Campaign":
         if self.charge_column is not None and self.charge_column == self.spin_column:
-            raise ValueError(
-                f"charge_column and spin_column are both {self.charge_column}; name two different columns"
-            )
+            raise ValueError(f"charge_column and spin_column are both {self.charge_column}; name two columns")
         paths = [path for path in (self.csv, self.ledger, self.jobs_dir) if path is not None]
         if len(set(paths)) < len(paths):
             raise ValueError("csv, ledger and jobs_dir must be three different paths")
@@ -451,8 +445,6 @@ def _with_basis_files(orca: OrcaSettings, file: Path) -> OrcaSettings:
             continue
         path = Path(os.path.abspath(file.parent / Path(value).expanduser()))
         if not path.is_file():
-            raise CampaignError(
-                f"orca.{key}: {value}: no such file; give a basis file or the name of a basis", file
-            )
+            raise CampaignError(f"orca.{key}: {value}: no such file; give a basis file or a name", file)
         found[key] = str(path)
     return orca.model_copy(update=found)

@@ -278,9 +278,7 @@ class LauncherSettings(Settings):
     def _sizes_grow(cls, value: tuple[SizedResources, ...]) -> tuple[SizedResources, ...]:
         sizes = [one.max_atoms for one in value]
         if sizes != sorted(set(sizes)):
-            raise ValueError(
-                f"max_atoms must increase from one entry to the next (given: {', '.join(map(str, sizes))})"
-            )
+            raise ValueError(f"max_atoms must increase in each entry (given: {', '.join(map(str, sizes))})")
         return value
 
     @model_validator(mode="after")
@@ -294,9 +292,7 @@ class LauncherSettings(Settings):
                 f" {self.heartbeat_period_s}"
             )
         if self.in_blocks and self.block_hours is None:
-            raise ValueError(
-                "block_hours is missing; provider slurm needs the time limit of a block of nodes"
-            )
+            raise ValueError("block_hours is missing; provider slurm needs the time limit of a block")
         self._check_pilots()
         if self.min_blocks > self.max_blocks or self.init_blocks > self.max_blocks:
             raise ValueError(
@@ -317,9 +313,7 @@ class LauncherSettings(Settings):
             able = " and ".join(kind.name for kind in LAUNCHER_KINDS.values() if kind.can_be_pilots)
             raise ValueError(f"per_job: {self.per_job} is for kind {able} (given: {self.kind})")
         if self.n_hours is None:
-            raise ValueError(
-                "n_hours is missing; with per_job it is the time limit of each pilot, such as 12"
-            )
+            raise ValueError("n_hours is missing; with per_job it is the time limit of a pilot, such as 12")
         longest = max(
             self.job_timeout_s,
             *(one.n_hours * 3600.0 for one in self.resources if one.n_hours is not None),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from oact_dagster.errors import CampaignError
-from oact_dagster.settings.text import read_settings
+from oact_dagster.settings.yaml_reader import read_settings
 
 PROFILES_VARIABLE: Final = "OACT_PROFILES"
 """Environment variable that names another file."""
@@ -87,9 +87,7 @@ def find_profile(name: str) -> Profile:
     except ValueError as error:
         raise CampaignError(f"{file}{error}") from None
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        raise CampaignError(
-            f"{file}: must contain a mapping for each profile, such as `tuolumne: {{kind: flux}}`"
-        )
+        raise CampaignError(f"{file}: must contain a mapping for each profile, such as `a: {{kind: flux}}`")
     names = tuple(found)
     if name not in found:
         near = difflib.get_close_matches(name, names, n=1)

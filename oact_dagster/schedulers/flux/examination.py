@@ -86,9 +86,7 @@ def examine(
         raise NoAnswerError(words(answer))
     queues = _read_queues(answer.stdout)
     if answer.returncode != 0 or not queues:
-        yield Finding(
-            f"flux queue list: {words(answer)}: could not ask whether the queue would take the jobs"
-        )
+        yield Finding(f"flux queue list: {words(answer)}: could not ask whether it would take the jobs")
     told: set[Finding] = set()
     for one in wanted:
         # Most findings are the same for all sizes of job; each is reported once.
@@ -148,9 +146,8 @@ def _queue_of(spec: Jobspec, queues: Sequence[_Queue]) -> _Queue | None:
 def _no_such_queue(spec: Jobspec, queues: Sequence[_Queue]) -> Finding:
     there = ", ".join(one.name for one in queues if one.name)
     if spec.queue is None:
-        return Finding(
-            f"launcher.queue is not set, and Flux has no default queue; it has {there}", blocks=True
-        )
+        text = f"launcher.queue is not set, and Flux has no default queue; it has {there}"
+        return Finding(text, blocks=True)
     there = there or "one without a name: leave launcher.queue out"
     return Finding(f"launcher.queue: {spec.queue}: Flux has no such queue; it has {there}", blocks=True)
 
@@ -181,9 +178,8 @@ def _of_queue(one: PlannedJobs, queue: _Queue) -> Iterator[Finding]:
             blocks=True,
         )
     if queue.max_nodes < 1:
-        yield Finding(
-            f"{queue.called} allows jobs of {queue.max_nodes:g} nodes: Flux would refuse them", blocks=True
-        )
+        text = f"{queue.called} allows jobs of {queue.max_nodes:g} nodes: Flux would refuse them"
+        yield Finding(text, blocks=True)
 
 
 def _of_nodes(

@@ -68,22 +68,15 @@ def examine(
         NoAnswerError: Slurm does not answer.
     """
     reported: list[PlannedJobs] = []
-    if not any(
-        option.startswith(_OWN_PARTITION)
-        for option in asked(wanted[0].request)
-        if option != f"--partition={queue}"
-    ):
+    options = [option for option in asked(wanted[0].request) if option != f"--partition={queue}"]
+    if not any(option.startswith(_OWN_PARTITION) for option in options):
         partitions = _partitions(run)
         names = queue.split(",") if queue else [n for n, p in partitions.items() if p.get("Default") == "YES"]
         missing = [name for name in names if name not in partitions]
         if missing or not names:
+            problem = f"{', '.join(missing)}: Slurm has no such" if missing else "Slurm has no default"
             there = ", ".join(partitions) or "none"
-            what = (
-                f"{', '.join(missing)}: Slurm has no such partition"
-                if missing
-                else "Slurm has no default partition"
-            )
-            yield Finding(f"launcher.queue: {what}; it has {there}", blocks=True)
+            yield Finding(f"launcher.queue: {problem} partition; it has {there}", blocks=True)
             return
         for one in wanted:
             found = list(_of_partitions(one, {name: partitions[name] for name in names}))
