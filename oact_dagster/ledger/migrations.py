@@ -64,7 +64,7 @@ def version_of(connection: sqlite3.Connection, path: Path) -> int:
     if tables and "structures" not in tables:
         shown = ", ".join(sorted(tables)[:5])
         raise LedgerError(
-            f"{path}: cannot be used as a ledger: it is some other SQLite file (it has the tables {shown}, but not"
+            f"{path}: cannot be used as a ledger: it is some other SQLite file (its tables: {shown}; a ledger has"
             " structures)"
         )
     if "meta" in tables:
