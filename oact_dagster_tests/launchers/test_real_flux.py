@@ -379,11 +379,11 @@ def test_what_flux_refuses_is_refused_before_a_submit(
     )
     assert told("both", constraint="big|nosuch") == []
     (cores,) = told("cores", resources=[{"max_atoms": 99, "n_cores": 9}])
-    assert "ask for 9 cores, and queue pbatch allows 8" in cores
+    assert "ask for 9 cores, but queue pbatch allows 8" in cores
     (large,) = told("large", queue="pdebug", n_hours=0.02, resources=[{"max_atoms": 99, "n_cores": 17}])
-    assert "ask for 17 cores of one node, and queue pdebug has at most 16: they would never start" in large
+    assert "ask for 17 cores of one node, but queue pdebug has at most 16: they would never start" in large
     (limit,) = told("limit", queue="pdebug", n_hours=1)
-    assert "ask for 60 minutes, and queue pdebug allows 2" in limit
+    assert "ask for 60 minutes, but queue pdebug allows 2" in limit
     (feature,) = told("feature", constraint="nosuch")
     assert "no node of queue pbatch meets it" in feature and feature.endswith(
         "the properties of its nodes: big"

@@ -60,7 +60,7 @@ def test_a_retry_without_a_longest_limit_is_told(tmp_path: Path, slurm: RealSlur
 def test_a_retry_that_a_partition_would_never_start_is_told(tmp_path: Path, slurm: RealSlurm) -> None:
     (note,) = checked(tmp_path, "slurm", queue="main", max_job_timeout_s=108000.0).notes
     assert note == (
-        "launcher.max_job_timeout_s: a retry after a timeout may ask for 1-06:00:00, and partition main allows"
+        "launcher.max_job_timeout_s: a retry after a timeout may ask for 1-06:00:00, but partition main allows"
         " 1-00:00:00: it would wait for ever"
     )
 
@@ -77,27 +77,27 @@ def test_a_retry_that_a_partition_would_never_start_is_told(tmp_path: Path, slur
         (
             {"queue": "short", "n_hours": 0.05},
             [
-                "launcher.n_hours: the jobs of all structures ask for 0:03:00, and partition short allows 0:02:00: they"
+                "launcher.n_hours: the jobs of all structures ask for 0:03:00, but partition short allows 0:02:00: they"
                 " would wait for ever"
             ],
         ),
         (
             {"resources": [{"max_atoms": 2, "n_hours": 30}, {"max_atoms": 9}], "max_job_timeout_s": 108000.0},
             [
-                "launcher.n_hours: the jobs of structures with up to 2 atoms ask for 1-06:00:00, and partition main"
+                "launcher.n_hours: the jobs of structures with up to 2 atoms ask for 1-06:00:00, but partition main"
                 " allows 1-00:00:00: they would wait for ever"
             ],
         ),
         (
             {"resources": [{"max_atoms": 9, "n_cores": 9}]},
             [
-                "the jobs of structures with up to 9 atoms ask for 9 cores and 21200 MB of one node, and partition main"
+                "the jobs of structures with up to 9 atoms ask for 9 cores and 21200 MB of one node, but partition main"
                 " has at most 8 cores with 64000 MB"
             ],
         ),
         (
             {"mem": 70_000},
-            ["the jobs of all structures ask for 1 core and 70000 MB of one node, and partition main has at most"
+            ["the jobs of all structures ask for 1 core and 70000 MB of one node, but partition main has at most"
              " 8 cores with 64000 MB"],
         ),
         ({"constraint": "gpu"}, ["Slurm would refuse the jobs of all structures: Invalid feature specification"]),
@@ -127,7 +127,7 @@ def test_pilots_are_asked_for_in_place_of_structures(tmp_path: Path, slurm: Real
     assert checked(tmp_path / "good", "slurm", **pilots, max_workers=2).blocking == []
     assert "--ntasks-per-node=8 --time=2:00:00 --mem=60000M" in slurm.calls_of("sbatch")[0]
     assert checked(tmp_path / "bad", "slurm", **pilots, max_workers=3).blocking == [
-        "the jobs of the pilots ask for 12 cores and 60000 MB of one node, and partition main has at most 8 cores with"
+        "the jobs of the pilots ask for 12 cores and 60000 MB of one node, but partition main has at most 8 cores with"
         " 64000 MB"
     ]
 
@@ -223,12 +223,12 @@ MIXED = {
         ({}, NAMELESS, [], []),
         (
             {"queue": "pdebug", "n_hours": 1}, PDEBUG,
-            ["launcher.n_hours: the jobs of all structures ask for 60 minutes, and queue pdebug allows 2: Flux would"
+            ["launcher.n_hours: the jobs of all structures ask for 60 minutes, but queue pdebug allows 2: Flux would"
              " refuse them"], [],
         ),
         (
             {"n_hours": 1}, {**PDEBUG, "default": "pdebug"},
-            ["launcher.n_hours: the jobs of all structures ask for 60 minutes, and queue pdebug allows 2: Flux would"
+            ["launcher.n_hours: the jobs of all structures ask for 60 minutes, but queue pdebug allows 2: Flux would"
              " refuse them"], [],
         ),
         (
@@ -236,7 +236,7 @@ MIXED = {
             {"queues": [{"name": "pdebug", "submission": "disabled", "scheduling": "stopped", "timelimit": "2h"}]},
             ["queue pdebug takes no jobs now (its submission is disabled)"],
             ["queue pdebug starts no jobs now (its scheduling is stopped): they wait until it does",
-             "launcher.max_job_timeout_s: a retry after a timeout may ask for 1440 minutes, and queue pdebug allows"
+             "launcher.max_job_timeout_s: a retry after a timeout may ask for 1440 minutes, but queue pdebug allows"
              " 120: Flux would refuse it"],
         ),
         (
@@ -249,12 +249,12 @@ MIXED = {
         ),
         (
             {"resources": [{"max_atoms": 9, "n_cores": 65}]}, MIXED,
-            ["the jobs of structures with up to 9 atoms ask for 65 cores of one node, and queue pbatch has at most 64:"
+            ["the jobs of structures with up to 9 atoms ask for 65 cores of one node, but queue pbatch has at most 64:"
              " they would never start"], [],
         ),
         (
             {"queue": "small", "resources": [{"max_atoms": 9, "n_cores": 9}]}, MIXED,
-            ["the jobs of structures with up to 9 atoms ask for 9 cores, and queue small allows 8: Flux would refuse"
+            ["the jobs of structures with up to 9 atoms ask for 9 cores, but queue small allows 8: Flux would refuse"
              " them"], [],
         ),
         (
@@ -276,7 +276,7 @@ MIXED = {
         ({"extra_directives": ["--exclusive"]}, {}, [], []),
         (
             {"n_hours": 1}, {"queues": [{"name": "pbatch", "timelimit": "4h"}]}, [],
-            ["launcher.max_job_timeout_s: a retry after a timeout may ask for 1440 minutes, and queue pbatch allows"
+            ["launcher.max_job_timeout_s: a retry after a timeout may ask for 1440 minutes, but queue pbatch allows"
              " 240: Flux would refuse it"],
         ),
         ({"queue": "empty"}, MIXED, ["queue empty has no nodes: the jobs would never start"], []),
@@ -313,7 +313,7 @@ def test_pilots_of_flux_are_asked_for_in_place_of_structures(tmp_path: Path, flu
     }
     assert checked(tmp_path / "good", "flux", **pilots, max_workers=16).blocking == []
     assert checked(tmp_path / "bad", "flux", **pilots, max_workers=17).blocking == [
-        "the jobs of the pilots ask for 68 cores of one node, and queue pbatch has at most 64: they would never start"
+        "the jobs of the pilots ask for 68 cores of one node, but queue pbatch has at most 64: they would never start"
     ]
 
 

@@ -162,18 +162,18 @@ def _of_queue(one: PlannedJobs, queue: _Queue) -> Iterator[Finding]:
         )
     if queue.limit_s is not None and request.minutes * 60.0 > queue.limit_s:
         yield Finding(
-            f"launcher.n_hours: the jobs of {one.whose} ask for {request.minutes} minutes, and {queue.called} allows"
+            f"launcher.n_hours: the jobs of {one.whose} ask for {request.minutes} minutes, but {queue.called} allows"
             f" {queue.limit_s / 60.0:g}: Flux would refuse them",
             blocks=True,
         )
     elif queue.limit_s is not None and (one.longest_minutes or 0) * 60.0 > queue.limit_s:
         yield Finding(
-            f"launcher.max_job_timeout_s: a retry after a timeout may ask for {one.longest_minutes} minutes, and"
+            f"launcher.max_job_timeout_s: a retry after a timeout may ask for {one.longest_minutes} minutes, but"
             f" {queue.called} allows {queue.limit_s / 60.0:g}: Flux would refuse it"
         )
     if request.n_cores > queue.max_cores:
         yield Finding(
-            f"the jobs of {one.whose} ask for {pluralise(request.n_cores, 'core')}, and {queue.called} allows"
+            f"the jobs of {one.whose} ask for {pluralise(request.n_cores, 'core')}, but {queue.called} allows"
             f" {queue.max_cores:g}: Flux would refuse them",
             blocks=True,
         )
@@ -198,7 +198,7 @@ def _of_nodes(
     elif not any(node.n_cores >= one.request.n_cores for node in met):
         largest = max(node.n_cores for node in met)
         yield Finding(
-            f"the jobs of {one.whose} ask for {pluralise(one.request.n_cores, 'core')} of one node, and {where} has at"
+            f"the jobs of {one.whose} ask for {pluralise(one.request.n_cores, 'core')} of one node, but {where} has at"
             f" most {largest}: they would never start",
             blocks=True,
         )

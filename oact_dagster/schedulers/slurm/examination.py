@@ -121,13 +121,13 @@ def _of_partitions(one: PlannedJobs, partitions: Mapping[str, Mapping[str, str]]
     longest = max(minutes.values())
     if longest < one.request.minutes:
         yield Finding(
-            f"launcher.n_hours: the jobs of {one.whose} ask for {slurm_time(one.request.minutes)}, and partition"
+            f"launcher.n_hours: the jobs of {one.whose} ask for {slurm_time(one.request.minutes)}, but partition"
             f" {allowed}: they would wait for ever",
             blocks=True,
         )
     elif one.longest_minutes is not None and longest < one.longest_minutes:
         yield Finding(
-            f"launcher.max_job_timeout_s: a retry after a timeout may ask for {slurm_time(one.longest_minutes)}, and"
+            f"launcher.max_job_timeout_s: a retry after a timeout may ask for {slurm_time(one.longest_minutes)}, but"
             f" partition {allowed}: it would wait for ever"
         )
 
@@ -151,7 +151,7 @@ def _of_nodes(one: PlannedJobs, names: Sequence[str], run: Run) -> Iterator[Find
         largest = ", ".join(dict.fromkeys(sizes))
         memory = "" if request.memory_mb is None else f" and {request.memory_mb} MB"
         yield Finding(
-            f"the jobs of {one.whose} ask for {pluralise(request.n_cores, 'core')}{memory} of one node, and {where} has"
+            f"the jobs of {one.whose} ask for {pluralise(request.n_cores, 'core')}{memory} of one node, but {where} has"
             f" at most {largest}",
             blocks=True,
         )
