@@ -40,15 +40,7 @@ def dashboard_json(overview: Overview, feed: FeedOverview | None = None) -> dict
         "left": overview.left,
         "failures_by_class": dict(overview.failures),
         "faults_by_host": dict(overview.host_faults),
-        "failures_by_message": [
-            {
-                "failure_class": group.failure_class,
-                "message": group.message,
-                "count": group.count,
-                "example": group.example,
-            }
-            for group in overview.groups
-        ],
+        "failures_by_message": [asdict(group) for group in overview.groups],
         "engines": dict(overview.engines),
         "not_orca": overview.not_orca,
         "quality": None

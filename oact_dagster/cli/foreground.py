@@ -183,9 +183,9 @@ def _finish(campaign: Campaign, problems: list[str], *, whole: bool) -> int:
     from oact_dagster.status.staleness import stale_results
 
     with Ledger(campaign.ledger) as ledger:
-        summary = overview_of(ledger, campaign.retry, retry_key=campaign.retry_key())
-        set_aside = ledger.figures.count_set_aside(campaign.retry.max_failures, campaign.retry.max_losses)
         retry = campaign.retry
+        summary = overview_of(ledger, retry, retry_key=campaign.retry_key())
+        set_aside = summary.set_aside
         reasons = ledger.figures.set_aside_by_class(retry.max_failures, retry.max_losses) if set_aside else []
         stale = stale_results(campaign, ledger)
     click.echo()

@@ -143,7 +143,7 @@ def _init_from_csv(
         click.echo(f"  {key}: {_shown_column(campaign, key)}  ({reason})")
     for warning in columns.warnings:
         warn(warning)
-    click.echo(f"\nThe first {DRY_ROWS} inputs (dry run: none of them is written):")
+    click.echo(f"\nThe first {DRY_ROWS} inputs (dry run: nothing is written):")
     for row in rows:
         _show(row)
     click.echo("\n" + "\n".join(written))

@@ -77,7 +77,7 @@ def _tell_set_aside(campaign: "Campaign", ledger: "Ledger") -> None:
     if aside:
         folder = shlex.quote(str(campaign.folder))
         click.echo(
-            f"{pluralise(aside, 'structure')} set aside; if their cause is mended, run them once more:"
+            f"{pluralise(aside, 'structure')} set aside; once their cause is fixed, run them again:"
             f" oact run {folder} --structures 0-9,15 --ignore-budget (`oact dashboard {folder}"
             " --show-chronic-failures 1` lists them)"
         )

@@ -17,7 +17,7 @@ class Fault(Enum):
     """An SCF that does not converge may be behind it: it takes long, and may blow up."""
     INPUT = "the input"
     """No attempt can succeed before somebody changes the settings or the row."""
-    NOT_THE_STRUCTURE = "nothing of the structure"
+    NOT_THE_STRUCTURE = "not the structure"
 
 
 class SchedulerMessage(Enum):
@@ -71,7 +71,7 @@ class FailureClass(StrEnum):
 
     SCF_NOT_CONVERGED = FailureFacts(
         name="scf_not_converged",
-        looks_like="the SCF did not converge, or the energy is marked so",
+        looks_like="the SCF did not converge, or the energy is marked as not converged",
         advice="look at the geometry, charge and uhf, or name more steps under remedies in campaign.yaml",
         fault=Fault.SCF,
         ladder=("restart", "slowconv", "kdiis", "soscf", "trah"),

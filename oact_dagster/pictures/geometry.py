@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from oact_dagster.orca.covalent_radii import COVALENT_RADII
 from oact_dagster.orca.elements import SYMBOLS
-from oact_dagster.pictures.bonds import NON_METALS, UNKNOWN_RADIUS, Bond, bonds, trails
+from oact_dagster.pictures.bonds import NON_METALS, UNKNOWN_RADIUS, bonds, trails
 from oact_dagster.pictures.palette import INK, contrast
 from oact_dagster.pictures.svg import element, label, nothing_yet, number, picture
 
@@ -91,7 +91,8 @@ def geometry_picture(symbols: Sequence[str], coordinates: Sequence[Sequence[floa
     joined = bonds(symbols, places[known]) if len(symbols) <= _WITH_BONDS else []
     heavy = [atom for atom, symbol in enumerate(symbols) if symbol != "H"] or list(range(len(symbols)))
     every = list(range(len(symbols)))
-    lines = {True: trails(joined), False: trails(_among(joined, set(heavy)))}
+    among_heavy = [bond for bond in joined if set(bond) <= set(heavy)]
+    lines = {True: trails(joined), False: trails(among_heavy)}
     spots = [f"{x:.0f} {y:.0f}" for x, y in flat[:, :2].tolist()]
     svg = ""
     for with_hydrogen, with_bonds, slabs in _STEPS:
@@ -112,11 +113,6 @@ def geometry_picture(symbols: Sequence[str], coordinates: Sequence[Sequence[floa
             metals = metals[: len(metals) // 2]
         step *= 2
     return svg
-
-
-def _among(joined: Sequence[Bond], atoms: set[int]) -> list[Bond]:
-    """Return the bonds between the given atoms."""
-    return [bond for bond in joined if bond[0] in atoms and bond[1] in atoms]
 
 
 def _projected(places: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], float]:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from oact_dagster.orca.elements import ATOMIC_NUMBERS
 from oact_dagster.standin import energy_report, relaxation_report, report
-from oact_dagster.standin.engine import Iteration, ScfConvergenceError, SinglePoint, TbliteEngine, TbliteError
+from oact_dagster.standin.engine import ScfConvergenceError, SinglePoint, TbliteEngine, TbliteError
 from oact_dagster.standin.input_reader import InputRequest
 from oact_dagster.standin.relaxation import NORMAL_THRESHOLDS, TOLERANCES, Relaxation
 from oact_dagster.standin.surrogate import Surrogate
@@ -29,7 +29,9 @@ class Calculation:
         self._surrogate = surrogate
         self._path = path
         self._started = started
-        self._engine = TbliteEngine(surrogate, job.scf_max_iterations, _print_iteration)
+        self._engine = TbliteEngine(
+            surrogate, job.scf_max_iterations, lambda iteration: print(energy_report.scf_row(iteration))
+        )
         self._seconds: dict[str, float] = {}
 
     def run(self) -> bool:
@@ -128,10 +130,6 @@ class Calculation:
 
     def _spend(self, module: str, seconds: float) -> None:
         self._seconds[module] = self._seconds.get(module, 0.0) + seconds
-
-
-def _print_iteration(iteration: Iteration) -> None:
-    print(energy_report.scf_row(iteration))
 
 
 def _write_engrad(

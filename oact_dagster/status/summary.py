@@ -125,7 +125,7 @@ def write_results(campaign: Campaign, ledger: Ledger) -> Path:
 
 def _rows(ledger: Ledger) -> Iterator[dict[str, Any]]:
     for row in ledger.history.completed():
-        result = _result_of(row["result"])
+        result = json.loads(row["result"] or "{}")
         wall, cores = row["wall_time"], row["n_cores"]
         yield {
             "orig_index": row["orig_index"],
@@ -147,7 +147,3 @@ def _rows(ledger: Ledger) -> Iterator[dict[str, Any]]:
             "engine_version": result.get("engine_version"),
             "job_dir": row["job_dir"],
         }
-
-
-def _result_of(text: str | None) -> dict[str, Any]:
-    return {} if text is None else dict(json.loads(text))

@@ -42,7 +42,7 @@ def test_what_a_broken_engine_cost_is_told_when_a_paused_campaign_goes_on(tmp_pa
     assert first == "the campaign goes on; it was paused: the module is broken"
     shown = shlex.quote(str(folder))
     assert second == (
-        "1 structure set aside; if their cause is mended, run them once more:"
+        "1 structure set aside; once their cause is fixed, run them again:"
         f" oact run {shown} --structures 0-9,15 --ignore-budget (`oact dashboard {shown}"
         " --show-chronic-failures 1` lists them)"
     )

@@ -134,16 +134,12 @@ def _check_potentials(settings: InputSettings, elements: frozenset[str]) -> None
         if brought is None and (brought := settings.ecp_of(element)):
             what, basis = "non_actinide_basis", settings.line_basis
         if brought:
-            own = _its_own(brought, basis)
+            own = "its core potential" if basis and brought.lower() == basis.lower() else brought
             raise InputRefused(
                 f"{basis} brings {own} for {element}, but {settings.simple_input} treats all electrons "
                 f"({template.hamiltonian}); for {what} use {_instead(settings, elements, what)}",
                 kind="core potential with a relativistic Hamiltonian",
             )
-
-
-def _its_own(potential: str, basis: str | None) -> str:
-    return "its core potential" if basis is not None and potential.lower() == basis.lower() else potential
 
 
 def _check_cores(settings: InputSettings, elements: frozenset[str]) -> None:

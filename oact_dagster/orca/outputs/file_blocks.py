@@ -5,7 +5,6 @@ mapped file kills the reader (SIGBUS), and a network file system would page it i
 """
 
 import codecs
-import errno
 import os
 import stat
 import zlib
@@ -47,16 +46,12 @@ def open_regular(path: str | os.PathLike[str]) -> tuple[IO[bytes], os.stat_resul
             os.close(descriptor)
             raise
         return os.fdopen(descriptor, "rb", buffering=0), status
+    except FileNotFoundError as error:
+        raise UnreadableFileError("there is no such file") from error
     except OSError as error:
-        raise UnreadableFileError(_why(error)) from error
+        raise UnreadableFileError(f"it cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # a NUL byte in the path
         raise UnreadableFileError(f"not a path: {error}") from error
-
-
-def _why(error: OSError) -> str:
-    if error.errno == errno.ENOENT:
-        return "there is no such file"
-    return f"it cannot be read: {error.strerror or error}"
 
 
 def _demand_regular(mode: int) -> None:

@@ -45,7 +45,6 @@ _JOB: Final = b"JOB NUMBER"
 _PROCESSES: Final = b"parallel MPI-processes"
 _VERSION: Final = b"Program Version"
 _NORMAL: Final = b"ORCA TERMINATED NORMALLY"
-_RUN_TIME: Final = b"TOTAL RUN TIME"
 
 # Regular expressions that read one line; they are compiled on first use.
 _EOL: Final = rb"[ \t]*\r?\n"

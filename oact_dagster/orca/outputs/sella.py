@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from oact_dagster.orca.energy_units import EV_PER_ANGSTROM_PER_HARTREE_PER_BOHR, EV_PER_HARTREE
-from oact_dagster.orca.outputs.ase_trajectory import read_ase_trajectory
 from oact_dagster.orca.outputs.evaluations import Evaluation, Vector, largest_norm
-from oact_dagster.orca.outputs.extended_xyz import read_extended_xyz
 from oact_dagster.orca.outputs.file_blocks import FileBlocks, UnreadableFileError
-from oact_dagster.orca.outputs.trajectory_frame import TrajectoryFrame
+from oact_dagster.orca.outputs.trajectories import (
+    TrajectoryFrame,
+    read_ase_trajectory,
+    read_extended_xyz,
+)
 
 _LOG_LINE: Final = (
     rb"(?mi)^[ \t]*[A-Za-z]\w*:?[ \t]+(\d{1,9})(?:\*|\[[^\]\n]*\])?[ \t]+\d\d:\d\d:\d\d[ \t]+"

@@ -34,7 +34,7 @@ def check_ladders(raw: Mapping[str, Sequence[str]]) -> Ladders:
             raise ValueError(f"the ladder of {failure} is {steps!r}; expected a list of steps")
         for step in steps:
             if not isinstance(step, str) or step not in STEPS:
-                raise ValueError(f"{step!r} on the ladder of {failure} is no step{_allowed(step, STEPS)}")
+                raise ValueError(f"unknown step {step!r} on the ladder of {failure}{_allowed(step, STEPS)}")
             if failure.facts.from_scratch and STEPS[step].needs_leftovers:
                 raise ValueError(
                     f"{step} on the ladder of {failure} would start from what an {failure} run left; "
@@ -42,11 +42,11 @@ def check_ladders(raw: Mapping[str, Sequence[str]]) -> Ladders:
                 )
             if failure.facts.fault is Fault.INPUT and step != "again":
                 raise ValueError(
-                    f"{step} on the ladder of {failure} leaves in the input what was refused; expected none, or again"
+                    f"{step} on the ladder of {failure} leaves the refused input as it is; expected no step, or again"
                 )
             if failure.facts.fault in NO_SCF_AT_FAULT and STEPS[step].changes_scf:
                 raise ValueError(
-                    f"{step} on the ladder of {failure} changes how the SCF converges, which does nothing about it; "
+                    f"{step} on the ladder of {failure} changes how the SCF converges, which cannot help; "
                     f"expected some of {', '.join(name for name in STEPS if not STEPS[name].changes_scf)}"
                 )
         ladders[failure] = tuple(steps)

@@ -212,7 +212,7 @@ def _longer_limit(now: Situation) -> Plan | str:
     had, longest = now.limit_s, now.limits.time_limit_s
     longer = 2 * had if longest is None else min(2 * had, longest)
     if longer <= had:
-        return f"the limit of {_hours(had)} is already the longest"
+        return f"the limit of {had / 3600:.3g} h is already the longest"
     return now.from_what_is_left(replace(now.last.plan, time_limit_s=longer))
 
 
@@ -221,10 +221,6 @@ def _restart_in_limit(now: Situation) -> Plan | str:
     if not plan.from_orbitals and not plan.from_geometry:
         return "nothing is left to start from"
     return plan
-
-
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.3g} h"
 
 
 STEPS: Final[Mapping[str, RemedyStep]] = MappingProxyType(

@@ -387,10 +387,10 @@ def test_a_ladder_of_the_campaigns_own():
         ),
         (
             {"timeout": ["longer_limits"]},
-            "'longer_limits' on the ladder of timeout is no step (did you mean longer_limit?); expected one of again",
+            "unknown step 'longer_limits' on the ladder of timeout (did you mean longer_limit?); expected one of again",
         ),
         ({"timeout": "again"}, "the ladder of timeout is 'again'; expected a list of steps"),
-        ({"timeout": [3]}, "3 on the ladder of timeout is no step; expected one of again"),
+        ({"timeout": [3]}, "unknown step 3 on the ladder of timeout; expected one of again"),
         (
             {"unphysical": ["restart"]},
             "restart on the ladder of unphysical would start from what an unphysical",
@@ -398,14 +398,14 @@ def test_a_ladder_of_the_campaigns_own():
         *(
             (
                 {failure: ["again", step]},
-                f"{step} on the ladder of {failure} changes how the SCF converges, which does",
+                f"{step} on the ladder of {failure} changes how the SCF converges, which cannot help",
             )
             for failure in ("lost", "disk_full", "mpi_error", "not_written", "not_started", "setup_failed")
             for step in ("slowconv", "trah")
         ),
         (
             {"input_error": ["kdiis"]},
-            "kdiis on the ladder of input_error leaves in the input what was refused",
+            "kdiis on the ladder of input_error leaves the refused input as it is",
         ),
         (
             {"input_refused": ["again", "more_memory"]},
