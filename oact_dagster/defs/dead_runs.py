@@ -32,8 +32,8 @@ def close_dead_runs(
 
     For a run with a batch, the ledger has host, boot, pid and start time of the process. So reboots and reused pids are
     recognised, and processes of other hosts are left alone. Any other run is closed only if it was started on this host
-    and Dagster's pid for it is gone; if Dagster has no pid yet, if the code server that started it is gone. (A run that
-    is closed too early ends as soon as it begins, and has claimed nothing.)
+    and its pid is gone or, if Dagster has no pid for it yet, its code server. (A run that is closed too early ends as
+    soon as it begins, and has claimed nothing.)
 
     Args:
         instance: Dagster's.
