@@ -409,7 +409,7 @@ def test_a_ladder_of_the_campaigns_own():
         ),
         (
             {"input_refused": ["again", "more_memory"]},
-            "more_memory on the ladder of input_refused leaves in the",
+            "more_memory on the ladder of input_refused leaves the",
         ),
     ],
 )
