@@ -7,12 +7,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def bar_on_stderr(label: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Show a progress bar behind a label on stderr if stderr is a terminal, and remove it at the end.
+    """Show a progress bar behind a label on stderr and remove it at the end; stdout holds the report alone.
 
-    Stdout holds the report alone.
-
-    Yields:
-        A callback that takes the work done and the total work; None without a terminal.
+    Yields a callback that takes the work done and the total work; None if stderr is no terminal.
     """
     if not sys.stderr.isatty():
         yield None

@@ -38,7 +38,7 @@ def _setting(
     """
     field = model.model_fields[name]
     about, _, null = str(field.description).partition("; null: ")
-    # A flag says yes, or one thing of a list.
+    # A flag needs no words on false, and takes one item of a list at a time.
     about = re.sub(r"; false: .*|, such as \[.*", "", about)
     if default is None:
         default = null if field.default is None else _shown_default(field)
@@ -203,7 +203,7 @@ def orca_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
     found = {name: flags[flag] for flag, name in _ORCA.items() if _said(flags[flag])}
     command = found.get("command")
     if command is not None and "/" in command:
-        # Of where the command was typed, and not of the campaign's folder.
+        # A relative path starts where the command was typed, not in the campaign's folder.
         found["command"] = str(Path(command).expanduser().absolute())
     return found
 

@@ -111,10 +111,8 @@ def serve(
 
     Restarts either of them if it dies; the runs that the daemon has started go on. Adds ``variables`` to the
     environment. ``record`` lists the processes, so that a later call finds them after a kill -9. With ``read_only``,
-    runs only the web page, in which nothing can be started.
-
-    Returns:
-        The exit code: 0 after Ctrl+C or SIGTERM, else that of the program that does not stay alive.
+    runs only the web page, in which nothing can be started. Returns the exit code: 0 after Ctrl+C or SIGTERM, else that
+    of the program that does not stay alive.
     """
     sockets = Path(tempfile.mkdtemp(prefix="oact-"))
     programs = _programs(sockets, host, port, read_only=read_only)

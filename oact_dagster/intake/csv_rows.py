@@ -213,7 +213,7 @@ class CsvFile:
         """Refuse bytes that are not UTF-8; ``line`` is the line of the first byte."""
         if data.isascii():
             return
-        # A line's end is never a part of a character, so up to it nothing is cut in two.
+        # A newline byte is never part of a longer character, so cutting there splits none.
         end = len(data) if at_end else data.rfind(b"\n") + 1
         try:
             data[:end].decode()

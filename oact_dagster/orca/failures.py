@@ -1,6 +1,6 @@
-"""The classes of failure: one table of why attempts give no result, and of what follows from it.
+"""The failure classes: one table of why attempts give no result, and what follows from each.
 
-Whatever depends on the class of a failure asks this table. docs/architecture.md says how to add a class.
+All code that depends on a failure's class asks this table. docs/architecture.md says how to add a class.
 """
 
 from collections.abc import Callable
@@ -134,7 +134,7 @@ class FailureClass(StrEnum):
         looks_like="any other error end of ORCA, also a crash",
         advice="look at the output",
         fault=Fault.CALCULATION,
-        # Where the integrals aborted, more memory takes the place of "again".
+        # After an abort in the integrals, "again" does not apply, and "more_memory" follows.
         ladder=("again", "more_memory", "fewer_processes"),
         also_when_stopped=True,
         scheduler_message=SchedulerMessage.LAST,

@@ -26,13 +26,10 @@ Bond = tuple[int, int]
 
 
 def bonds(symbols: Sequence[str], coordinates: npt.NDArray[np.float64]) -> list[Bond]:
-    """Find the bonds of a molecule with coordinates of shape (n, 3) in Å.
+    """Find the bonds of a molecule: ascending pairs of indices, from coordinates of shape (n, 3) in Å.
 
     Distances alone would also join a large metal to the carbon of a carboxylate, or to the nitrogen of a nitrate, whose
     oxygens bind it. Those are left out (``BEHIND``), and so are hydrogens bonded to another atom.
-
-    Returns:
-        Pairs of indices in ascending order, the lower index first.
     """
     radii = np.array([COVALENT_RADII.get(symbol, UNKNOWN_RADIUS) for symbol in symbols])
     squares = np.sum(coordinates**2, axis=1)

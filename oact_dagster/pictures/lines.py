@@ -27,15 +27,10 @@ def lines(
 ) -> str:
     """Draw a line for each series: SVG of 640 x 300 pixels.
 
-    Args:
-        series: Points (x, y) in ascending x, by the name of the series; points with NaN or infinities are left out.
-            Only as many series are drawn as there are colours.
-        x_label: Label with the unit; times are in UTC, and the label should say so.
-        y_label: Label with the unit.
-        title: Title above the chart.
-        times: Whether x are Unix times in s.
-        integer_y: Whether y are counts; then the axis begins at 0 and has ticks only at whole numbers.
-        colours: ``#rrggbb`` of some series; a series named like a status has the status's colour.
+    Points are in ascending x; those with NaN or infinities are left out. Only as many series are drawn as there are
+    colours; one named like a status has the status's colour unless ``colours`` names another. With ``times``, x are
+    Unix times in s, shown in UTC, and the label should say so. With ``integer_y``, y are counts, whose axis begins at
+    0.
     """
     known = {
         name: thinned([(x, y) for x, y in points if finite(x) and finite(y)], _MOST_POINTS)

@@ -216,13 +216,10 @@ class _Columns:
             yield rows, block / self._scales
 
     def step(self, weights: _Numbers, residuals: _Numbers) -> _Numbers:
-        """Do one weighted least-squares step and update the residuals in place.
+        """Do one weighted least-squares step: update the residuals in place, return the change of the energies.
 
-        Solves for the change of the energies, not for the energies: their sums of squares would leave few digits for
-        the residuals.
-
-        Returns:
-            The change of the reference energies, shape (k + 2,).
+        The change has shape (k + 2,). Solving for it keeps more digits: the energies' own sums of squares would leave
+        few for the residuals.
         """
         size = len(self._scales)
         gram, moment = np.zeros((size, size)), np.zeros(size)

@@ -1,6 +1,6 @@
 """Decides when `campaign_summary` of a self-running campaign is outdated and must be made again.
 
-Each run makes it at its end. But a pause, or whatever else stops a campaign, mostly happens after the last run.
+Each run makes it at its end, but a campaign is usually paused or stopped after its last run.
 """
 
 import json
@@ -54,12 +54,10 @@ def note_shown(ledger: Ledger, shown: str) -> None:
 
 
 def to_ask(campaign: Campaign, ledger: Ledger, *, under_way: bool, now: float | None = None) -> str:
-    """Decide whether to request a run that makes `campaign_summary`. Of several simultaneous callers, only one does.
+    """Return a unique key if a run that makes `campaign_summary` should be requested now, else an empty text.
 
-    ``under_way`` says that a requested run has not ended; ``now`` is a Unix time in s. The ledger stores the request.
-
-    Returns:
-        A unique key of the request; empty for no request.
+    Of several simultaneous callers only one gets a key, since the ledger stores the request. ``under_way`` says that a
+    requested run has not ended; ``now`` is a Unix time in s.
     """
     at = time.time() if now is None else now
     present = standing(campaign, ledger)

@@ -160,21 +160,16 @@ class OutputScan:
 
     Attributes:
         standin: Whether the banner says that this is not ORCA.
-        echo: The echoed input, or None.
         n_processes: From the first MPI banner, or None.
         energy_flag: The suffix of the last energy, or None.
-        energy_line: The line of the last energy.
         energy_scf_line: The line on the end of the last SCF before that energy; empty without one.
         scf_line: The line on the end of the last SCF of all; empty without one.
         scf_energy: The total energy printed after that SCF, Eh, or None.
-        scf_cycles: Cycles of all SCFs, or None.
         printed_max_gradient: Largest component of the last gradient if ORCA prints no table, Eh/bohr.
         opt_converged: Whether the last optimisation converged; None without a cycle.
         s2: The last <S**2>, or None.
         wall_time_s: ORCA's TOTAL RUN TIME, or None.
         normal_end: The line of the normal end if it is complete and ORCA's last line follows, else None.
-        evaluation: The last evaluation with a gradient, or None.
-        evaluations: All evaluations with a gradient, if asked for.
         symbols: Element symbols of the last printed geometry.
         first_scf_energy: Energy of the last iteration of the last job's first SCF, Eh, or None.
         since_last_result: The text after the last result (at most 256 KB).

@@ -1,7 +1,7 @@
 """How long an output has not changed, by the file's modification time alone.
 
-Only the clock tells a hanging run from one that works. The file's time is the file server's and ``now`` is this host's;
-a difference of minutes does not matter against a limit of hours.
+Only time tells a hanging run from a working one. The file's time is the file server's and ``now`` this host's; minutes
+of difference do not matter against a limit of hours.
 """
 
 import time

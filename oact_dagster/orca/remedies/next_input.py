@@ -69,7 +69,7 @@ def next_input(
     ladders: Ladders = DEFAULT_LADDERS,
     time_limit_s: float,
 ) -> Plan | Stop:
-    """Return what the next attempt changes, or that there is none.
+    """Return the plan of the next attempt, or why there is none; without past attempts, the plain plan.
 
     A step counts as tried once for each attempt that it led to from a failure of the present class: the attempt's plan
     names the step, and the attempt before it failed with that class. A step may be tried as many times as it stands on
@@ -79,9 +79,6 @@ def next_input(
     ``attempts`` are those with these settings that failed, timed out or were lost, oldest first; leave out cancelled
     ones. ``left`` is what they left to start from. A class missing in ``ladders`` has its default steps.
     ``time_limit_s`` is the campaign's limit for one calculation.
-
-    Returns:
-        The plan of the next attempt: the plain one where there was none. Or a stop with the reason.
     """
     if not attempts:
         return Plan()
