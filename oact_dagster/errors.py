@@ -69,7 +69,7 @@ class LauncherError(OactError):
 
 
 class NoAnswerError(OactError):
-    """The scheduler did not answer, so nothing is known; the text says what it did instead."""
+    """The scheduler did not answer, so nothing is known; the message says what happened instead."""
 
 
 class SelectionError(OactError, ValueError):
@@ -101,7 +101,7 @@ class GeometryError(UnfitError):
 
 
 class InputRefused(UnfitError):  # noqa: N818 - it says what happened, and users read it
-    """Settings, or settings and a structure, from which no input is written."""
+    """No input can be written from these settings, or for this structure with them."""
 
     KIND = "impossible setting"
 

@@ -116,7 +116,7 @@ class BatchState:
     ) -> Failed:
         """Make the event of a structure without a result.
 
-        ``failure_class`` is that of its last attempt, if the ledger does not have it yet; ``log`` is its job's.
+        ``failure_class`` is the class of the last attempt, if it is not in the ledger yet. ``log`` is the job's log.
         """
         attempts = self.ledger.history.attempts(structure.orig_index)
         last = attempts[-1] if attempts else None

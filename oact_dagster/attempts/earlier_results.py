@@ -20,7 +20,7 @@ class StoredResult:
     folder: Path
     """Where its files are now."""
     job_dir: Path
-    """Where they belong."""
+    """The job folder that the files belong in."""
 
     def bring_back(self) -> None:
         """Give the folder its old name back; the folder of a later attempt is renamed.

@@ -247,7 +247,7 @@ class Submitter:
             return
         for token in certain:
             del batch.waiting[token]
-        reason = f"{batch.launcher.kind} does not accept its job now"
+        reason = f"{batch.launcher.kind} accepts no more jobs now"
         yield from batch.given_back(batch.ledger.give_back([*certain]), reason)
         yield from (NotRun(index, reason) for index in batch.pending)
         batch.pending.clear()

@@ -113,7 +113,7 @@ class StorageGuard:
         return event.dagster_event is not None or self.folder.is_gone() or self.folder.is_full(error)
 
     def _get_run_by_id(self, run_id: str) -> DagsterRun | None:
-        """The run that Dagster looks up at its end."""
+        """Look up a run, as Dagster does when the run ends."""
         try:
             return self._read_run(run_id)
         except Exception:

@@ -44,9 +44,9 @@ class Decision:
     news: Sequence[str] = ()
     """Texts to send as notices, once."""
     kind: str = ""
-    """Kind of the notice in the feed's state, also if it was announced before."""
+    """The kind of the notice, even if it was already sent."""
     text: str = ""
-    """Text of the notice, also if it was announced before."""
+    """The text of the notice, even if it was already sent."""
 
 
 def due_of(campaign: Campaign, now: float) -> Due:
@@ -197,8 +197,8 @@ def _ask_within_trial(
 ) -> Decision:
     """Request as many due structures as there is room for, and during a trial no more than it has left.
 
-    There is a trial at the start and after a pause. Retries count towards it too, so that a release too early costs
-    only a few structures an attempt.
+    There is a trial at the start and after a pause. Retries count towards it too, so that a premature release
+    wastes only a few attempts.
     """
     room = campaign.max_in_flight - running - requested
     trial = _left_of_trial(campaign, ledger, running + requested)

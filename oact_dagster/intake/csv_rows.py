@@ -52,7 +52,7 @@ class CsvFile:
         self.path = path
         if not path.is_file():
             what = "is not a file" if path.exists() else "no such file"
-            raise CsvError(f"{path}: {what}; `csv` in campaign.yaml must name the campaign's CSV")
+            raise CsvError(f"{path}: {what}; name your CSV (in a campaign.yaml: `csv`)")
         try:
             self._stream = path.open("rb")
         except OSError as error:

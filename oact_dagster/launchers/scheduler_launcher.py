@@ -40,7 +40,7 @@ class _UnclearArray:
 
     array: JobArray
     missing_since: float | None = None
-    """When the scheduler first answered that it does not have all of it."""
+    """When the scheduler first reported that jobs of the array are missing."""
 
 
 class SchedulerLauncher:
@@ -216,7 +216,7 @@ class SchedulerLauncher:
         return [token for token in tokens if token not in pending]
 
     def closing(self) -> str:
-        """Never: jobs are taken at any time."""
+        """Always empty: this launcher never stops accepting jobs."""
         return ""
 
     def _largest_array(self) -> int:

@@ -56,8 +56,8 @@ GOOD: Final = f"{GAVE_RESULT} AND a.number = {GOOD_NUMBER}"
 """Attempt: it gave ``s`` its result."""
 
 IS_FAILURE: Final = f"({OPEN} OR (a.undone = 0 AND (a.counted = 1 OR a.outcome IN ('failed', 'timeout'))))"
-"""Attempt: it accounts for the present failure of its structure. An open attempt accounts for a failure that is set by
-hand meanwhile, and a counted one for the failure that was counted with it."""
+"""Attempt: it accounts for the present failure of its structure. An open attempt accounts for a failure that was set
+by hand while it was open, and a counted one for the failure that was counted with it."""
 
 UNCOUNTED: Final = (
     f"{FAILED} AND COALESCE((SELECT a.counted FROM attempts a WHERE a.structure_id = s.id AND {LAST}"

@@ -12,7 +12,7 @@ def _not_bool(value: Any) -> Any:
     return value
 
 
-# Strict, for the same reason.
+# Strict: pydantic would accept true as 1.
 Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
 Seconds = Number

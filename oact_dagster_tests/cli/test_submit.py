@@ -270,7 +270,7 @@ def test_a_scheduler_that_is_full_takes_some(tmp_path: Path, engine: TestEngine,
     (flux / "fault").write_text("limit 2")
     done = oact("submit", db, jobs, "--scheduler", "flux", "--orca-path", engine.path, "--n-cores", "1")
     assert done.returncode == 1 and "submitted 2 of 5 structures to flux\n" in done.stdout, done.stderr
-    assert "oact: 3 not run: flux does not accept its job now\n" in done.stderr
+    assert "oact: 3 not run: flux accepts no more jobs now\n" in done.stderr
     assert counts(db) == {Status.RUNNING: 2, Status.TO_RUN: 3}
     with Ledger(db) as ledger:
         ids = [str(one.scheduler_job_id) for one in ledger.history.open_attempts([0, 1]).values()]

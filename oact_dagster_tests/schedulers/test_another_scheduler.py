@@ -1,4 +1,4 @@
-"""A scheduler is added by a row, a class and a name: the example of docs/architecture.md, "Adding a scheduler".
+"""A scheduler is added by a row, a class and a name: the example of docs/architecture.md, "Adding a launcher".
 
 ``tiny`` is a made-up scheduler. Its commands are ``tsub``, ``tstat`` and ``tdel``; each job is a process.
 """

@@ -141,7 +141,7 @@ class PilotLauncher:
         return self._list.withdraw(tokens)
 
     def closing(self) -> str:
-        """That pilots keep ending without finishing anything, if they do."""
+        """Why no more work is accepted: pilots keep ending without finishing anything. Empty otherwise."""
         return self._closing
 
     def _top_up(self) -> None:

@@ -95,7 +95,7 @@ def maxcore_of(structure: Structure, settings: InputSettings) -> int:
     """Return the memory of each process in MB, as ``render_input`` writes it.
 
     Raises:
-        InputRefused: It has to be estimated, and an element has no basis.
+        InputRefused: maxcore must be estimated, but an element has no basis.
     """
     if settings.maxcore is not None:
         return settings.maxcore

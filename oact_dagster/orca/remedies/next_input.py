@@ -106,7 +106,7 @@ def _accepted(plan: Plan, now: Situation) -> Plan:
     helps without it.
 
     Raises:
-        InputRefused: They are not.
+        InputRefused: The plan's settings are not accepted.
     """
     elements = now.structure.elements
     try:
@@ -126,7 +126,7 @@ def _not_tried(ladder: Sequence[str], now: Situation) -> Iterator[str]:
     tried = Counter(
         attempt.plan.remedy for before, attempt in pairwise(now.attempts) if before.failed_as is now.failure
     )
-    # The one that led here was filtered out, so this may have been its ladder.
+    # The failure before the first of these attempts is not in the list; its ladder may be this one.
     tried[now.attempts[0].plan.remedy] += 1
     places: Counter[str] = Counter()
     for name in ladder:
