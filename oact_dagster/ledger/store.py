@@ -385,7 +385,9 @@ class Ledger(LedgerReader):
                 ).fetchone()
                 if row is None:
                     continue
-                ending = replace(ending, message=storable(ending.message))
+                # Text that UTF-8 cannot hold must not cost the endings beside it.
+                if (message := storable(ending.message)) != ending.message:
+                    ending = replace(ending, message=message)
                 close_attempt(db, ending)
                 if move_structure(db, ending, row):
                     recorded.add(ending.token)
