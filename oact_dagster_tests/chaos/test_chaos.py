@@ -32,7 +32,7 @@ def test_300_structures_come_to_their_end_by_themselves(tmp_path: Path, seed: in
 
 def check(made: World) -> None:
     """Every structure has exactly one true status, no result is lost, and none was computed twice without a reason."""
-    records, attempts = made.records(), made.history.attempts()
+    records, attempts = made.records(), made.attempts()
     assert set(records) == set(range(made.structures))
     for index, record in records.items():
         tries = attempts.get(index, [])

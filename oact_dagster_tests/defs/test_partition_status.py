@@ -215,7 +215,7 @@ def test_a_range_that_runs_backwards_is_no_success(tmp_path: Path, monkeypatch: 
     project = Project(tmp_path, 3, monkeypatch)
     done = project.materialize("--select", "orca_results", "--partition-range", "2...0")
     assert done.returncode != 0
-    assert "runs backwards; write 0...2" in done.stdout + done.stderr
+    assert "runs backwards and holds no structure; write 0...2" in done.stdout + done.stderr
 
 
 def test_scattered_structures_by_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

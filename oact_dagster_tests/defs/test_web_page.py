@@ -124,7 +124,7 @@ def test_the_graph_shows_the_campaign_from_csv_to_summary(page: Page) -> None:
     )
     page.shows("campaign_summary", "SQLite", "orca", "Python", "Parquet")
     page.shows("Reads the whole CSV", "One row of the CSV", "The structure's row in workflow.db")
-    page.shows("orca.inp in the structure", "The structure's calculation", "The metrics of one structure")
+    page.shows("orca.inp in the structure", "The structure's calculation", "The structure's metrics")
     page.shows("The whole campaign", f"{STRETCHED + 1} partitions", "6 / 6 Passed")
     until(lambda: "Loading" not in page.text, "the assets' statuses")
     assert "Join the Dagster community" not in page.text
