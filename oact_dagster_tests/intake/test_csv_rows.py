@@ -168,7 +168,7 @@ def test_a_quote_that_is_never_closed_is_found_without_reading_the_whole_file(tm
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
-    assert refusal(tmp_path / "nowhere.csv").startswith(": no such file; `csv` in campaign.yaml")
+    assert refusal(tmp_path / "nowhere.csv").startswith(": no such file; name your CSV")
     assert refusal(tmp_path).startswith(": is not a file;")
 
 

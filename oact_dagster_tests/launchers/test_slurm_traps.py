@@ -455,13 +455,16 @@ def test_trap_9_a_frozen_database_holds_no_run_up(
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"queue": "short", "n_hours": 1.0}, "PartitionTimeLimit (their time limit is above"),
+        ({"queue": "short", "n_hours": 1.0}, "PartitionTimeLimit (the jobs' time limit is above"),
         (
             {"resources": [{"max_atoms": 9, "n_cores": 65}]},
-            "PartitionConfig (the queue cannot give what they ask for",
+            "PartitionConfig (the queue cannot give what the jobs ask for",
         ),
-        ({"extra_directives": ["--nodes=5"]}, "PartitionNodeLimit (they ask for more nodes"),
-        ({"queue": "two", "extra_directives": ["--nodes=2"]}, "PartitionNodeLimit (they ask for more nodes"),
+        ({"extra_directives": ["--nodes=5"]}, "PartitionNodeLimit (the jobs ask for more nodes"),
+        (
+            {"queue": "two", "extra_directives": ["--nodes=2"]},
+            "PartitionNodeLimit (the jobs ask for more nodes",
+        ),
         ({"extra_directives": ["--dependency=afterok:FAILED"]}, "DependencyNeverSatisfied (they never start"),
         ({"queue": "last"}, "PartitionDown (the queue is down"),
         ({"queue": "last"}, "ReqNodeNotAvail"),

@@ -57,13 +57,13 @@ _PASSES: Final = frozenset(
     }
 )
 _NEEDS: Final = {
-    "PartitionTimeLimit": "their time limit is above the queue's: lower launcher.n_hours, or choose another queue",
-    "PartitionNodeLimit": "they ask for more nodes than the queue gives",
-    "PartitionConfig": "the queue cannot give what they ask for: cores, memory, nodes or time",
+    "PartitionTimeLimit": "the jobs' time limit is above the queue's: lower launcher.n_hours, or choose another queue",
+    "PartitionNodeLimit": "the jobs ask for more nodes than the queue gives",
+    "PartitionConfig": "the queue cannot give what the jobs ask for: cores, memory, nodes or time",
     "PartitionDown": "the queue is down",
     "PartitionInactive": "the queue is inactive",
-    "BadConstraints": "no node can give what they ask for",
-    "DependencyNeverSatisfied": "they never start",
+    "BadConstraints": "no node can give what the jobs ask for",
+    "DependencyNeverSatisfied": "the jobs never start",
     "InvalidAccount": "launcher.allocation is not accepted",
     "InvalidQOS": "launcher.qos is not accepted",
     "JobHeldUser": "they are held: `scontrol release` lets them go",
