@@ -465,7 +465,10 @@ def test_trap_9_a_frozen_database_holds_no_run_up(
             {"queue": "two", "extra_directives": ["--nodes=2"]},
             "PartitionNodeLimit (the jobs ask for more nodes",
         ),
-        ({"extra_directives": ["--dependency=afterok:FAILED"]}, "DependencyNeverSatisfied (they never start"),
+        (
+            {"extra_directives": ["--dependency=afterok:FAILED"]},
+            "DependencyNeverSatisfied (the jobs never start",
+        ),
         ({"queue": "last"}, "PartitionDown (the queue is down"),
         ({"queue": "last"}, "ReqNodeNotAvail"),
     ],
