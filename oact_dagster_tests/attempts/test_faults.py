@@ -28,6 +28,8 @@ from oact_dagster_tests.campaigns import write_campaign
 from oact_dagster_tests.engines import TestEngine
 from oact_dagster_tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def engine(tmp_path: Path) -> TestEngine:

@@ -39,6 +39,8 @@ from oact_dagster_tests.launchers.running import prepared, worker
 from oact_dagster_tests.ledger.samples import run
 from oact_dagster_tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 STAND_IN = Path(__file__).parents[1] / "schedulers" / "stand_in_flux.py"
 
 
