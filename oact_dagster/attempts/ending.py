@@ -11,7 +11,7 @@ from oact_dagster.attempts.output_verdict import silence
 from oact_dagster.attempts.result import result_of
 from oact_dagster.attempts.verdict import Evidence, judge
 from oact_dagster.launchers.attempt_files import ERRORS_FILE, has_run, read_exit, read_spec, read_start
-from oact_dagster.ledger.states import Ending, Outcome, StructureRecord
+from oact_dagster.ledger.states import FAILED_OUTCOMES, Ending, Outcome, StructureRecord
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.outputs.attempt_evidence import read_evidence
 from oact_dagster.orca.outputs.reader import read_output
@@ -81,7 +81,7 @@ def ending_of(
     costs = state.costs
     elapsed = record.elapsed_s if record is not None else None
     has_numbers = verdict.outcome is Outcome.COMPLETED or evidence.own_output
-    failed = verdict.outcome in (Outcome.FAILED, Outcome.TIMEOUT, Outcome.LOST)
+    failed = verdict.outcome in (*FAILED_OUTCOMES, Outcome.LOST)
     ended_at = record.ended_at if record is not None else now
     before = live.structure.fail_count + live.structure.loss_count
     return Ending(

@@ -16,7 +16,7 @@ from oact_dagster.attempts.planner import AttemptPlanner
 from oact_dagster.attempts.recovery import HELD
 from oact_dagster.attempts.stop_request import StopLevel
 from oact_dagster.launchers.attempt_files import FILES_SHOW_S, MESSAGES_FILE, START_FILE, has_run, read_exit
-from oact_dagster.ledger.states import Ending, Outcome, Status, StructureRecord
+from oact_dagster.ledger.states import FAILED_OUTCOMES, Ending, Outcome, Status, StructureRecord
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.outputs.silence import silent_for_s
 from oact_dagster.schedulers.jobs import Cause, JobState, Phase
@@ -209,7 +209,7 @@ class Monitor:
         yield from self._report_completed(
             [structures[indices[e.token]] for e in endings if e.outcome is Outcome.COMPLETED]
         )
-        failed = (Outcome.FAILED, Outcome.TIMEOUT)
+        failed = FAILED_OUTCOMES
         self._planner.set_aside_hopeless(
             [indices[e.token] for e in endings if e.outcome in failed and e.token in recorded]
         )

@@ -10,7 +10,7 @@ import psutil
 
 from oact_dagster.attempts.attempt_folders import attempt_folders
 from oact_dagster.attempts.input_text import chemistry, input_settings, input_text
-from oact_dagster.ledger.states import AttemptRecord, AttemptState, Outcome, StructureRecord
+from oact_dagster.ledger.states import FAILED_OUTCOMES, AttemptRecord, AttemptState, Outcome, StructureRecord
 from oact_dagster.orca.failures import FailureClass, failure_classes, find_failure_class
 from oact_dagster.orca.inputs.settings import InputSettings
 from oact_dagster.orca.outputs.attempt_evidence import AttemptEvidence
@@ -28,7 +28,7 @@ AVOID: Final = "avoid_hosts"
 BEGINS_AGAIN: Final = "begins_again"
 """Key in the plan: the ladder was used up and begins again with this attempt."""
 
-_COUNTING: Final = (Outcome.FAILED, Outcome.TIMEOUT, Outcome.LOST)
+_COUNTING: Final = (*FAILED_OUTCOMES, Outcome.LOST)
 
 
 @dataclass(frozen=True, slots=True)

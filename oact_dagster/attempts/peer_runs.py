@@ -16,7 +16,7 @@ from oact_dagster.attempts.recovery import (
     split_by_life,
 )
 from oact_dagster.launchers.leftovers import end_leftovers
-from oact_dagster.ledger.states import AttemptRecord, Status
+from oact_dagster.ledger.states import FAILED_STATUSES, AttemptRecord, Status
 from oact_dagster.settings.launcher_kinds import on_this_machine, settings_of
 from oact_dagster.text import pluralise
 
@@ -102,7 +102,7 @@ class PeerRuns:
             if structure.status is Status.COMPLETED:
                 batch.others.discard(index)
                 yield from batch.done([structure], followed=True)
-            elif structure.status in (Status.FAILED, Status.TIMEOUT):
+            elif structure.status in FAILED_STATUSES:
                 batch.others.discard(index)
                 yield batch.failed(structure, structure.error_message or "no message")
             elif structure.status is not Status.RUNNING:

@@ -7,7 +7,7 @@ from typing import Final
 
 from oact_dagster.errors import SelectionError
 from oact_dagster.ledger.reader import LedgerReader
-from oact_dagster.ledger.states import Status
+from oact_dagster.ledger.states import FAILED_STATUSES, Status
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.text import pluralise
 
@@ -15,16 +15,16 @@ BY_STATUS: Final[dict[str, tuple[Status, ...]]] = {
     "to_run": (Status.TO_RUN, Status.READY),
     "failed": (Status.FAILED,),
     "timeout": (Status.TIMEOUT,),
-    "unfinished": (Status.TO_RUN, Status.READY, Status.RUNNING, Status.FAILED, Status.TIMEOUT),
+    "unfinished": (Status.TO_RUN, Status.READY, Status.RUNNING, *FAILED_STATUSES),
 }
 """Words that select structures by their status."""
 
-_NAMED: Final = (Status.TO_RUN, Status.FAILED, Status.TIMEOUT)
+_NAMED: Final = (Status.TO_RUN, *FAILED_STATUSES)
 """Statuses in which a structure selected by number is run."""
 
 BY_NEED: Final[dict[str, tuple[Status, ...]]] = {
     "feed": (Status.TO_RUN, Status.READY),
-    "retry": (Status.FAILED, Status.TIMEOUT),
+    "retry": FAILED_STATUSES,
 }
 """Words of the sensors, with which the run itself takes the next due structures, up to its limit."""
 

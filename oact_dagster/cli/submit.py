@@ -155,7 +155,7 @@ def _scheduler(settings: str | None) -> str:
 def _chosen(reader: "LedgerReader", campaign: "Campaign", flags: dict[str, Any]) -> list[int]:
     """The structures to submit; if there are none, print why."""
     from oact_dagster.attempts.submission import READY, choose, room_for
-    from oact_dagster.ledger.states import Status
+    from oact_dagster.ledger.states import FAILED_STATUSES, Status
 
     wanted, counts = flags["batch_size"] or DEFAULT_BATCH, reader.figures.count_by_status()
     room = wanted if flags["use_parsl"] else room_for(campaign, counts, wanted)
@@ -184,7 +184,7 @@ def _chosen(reader: "LedgerReader", campaign: "Campaign", flags: dict[str, Any])
     else:
         why = "no structure is to_run"
     click.echo(f"nothing to submit: {why}")
-    failed = sum(counts.get(status, 0) for status in (Status.FAILED, Status.TIMEOUT))
+    failed = sum(counts.get(status, 0) for status in FAILED_STATUSES)
     if failed:
         click.echo(
             f"{failed} {'has' if failed == 1 else 'have'} failed or timed out:"

@@ -14,7 +14,7 @@ from oact_dagster.feed.bad_hosts import bad_hosts
 from oact_dagster.feed.state import BUDGET, DONE, GO_ON, PAUSED, first_time, no_longer, pause, read_feed_state
 from oact_dagster.ledger.queue import Due
 from oact_dagster.ledger.reader import LedgerReader
-from oact_dagster.ledger.states import Outcome, Status
+from oact_dagster.ledger.states import FAILED_OUTCOMES, FAILED_STATUSES, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.text import pluralise
@@ -29,8 +29,6 @@ _ASKED: Final = "all have been requested"
 _WAITS: Final = "too few for another run yet"
 _SHARED: Final = f"{SMALL_RUNS} runs already share this machine"
 _TO_RUN: Final = (Status.TO_RUN, Status.READY)
-_FAILED: Final = (Status.FAILED, Status.TIMEOUT)
-_FAILURES: Final = (Outcome.FAILED, Outcome.TIMEOUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +97,10 @@ def decide_retry(
     """Decide how many failed structures to try again. The arguments are those of :func:`decide_feed`."""
     at = time.time() if now is None else now
     counts = ledger.figures.count_by_status()
-    failed = sum(counts.get(status, 0) for status in _FAILED)
-    due = ledger.queue.count_due(_FAILED, due_of(campaign, at))
-    held, ever = ledger.figures.count_held(_FAILED), ledger.queue.count_due(_FAILED, _due_ever(campaign, at))
+    failed = sum(counts.get(status, 0) for status in FAILED_STATUSES)
+    due = ledger.queue.count_due(FAILED_STATUSES, due_of(campaign, at))
+    held = ledger.figures.count_held(FAILED_STATUSES)
+    ever = ledger.queue.count_due(FAILED_STATUSES, _due_ever(campaign, at))
     seen = f"{failed} failed or timed out, {due} due, {failed - ever - held} set aside, {ever - due} resting"
     seen += f", {held} held" if held else ""
     if not ever:
@@ -158,7 +157,7 @@ def _failing(campaign: Campaign, ledger: Ledger, after: int, now: float) -> str:
     if opened >= least and refused > rate * opened:
         return f"no input could be written for {refused} of the last {pluralise(opened, 'attempt')} {limit}"
     last = ledger.health.last_ended(feed.window, after)
-    failures = [one for one in last if one.outcome in _FAILURES]
+    failures = [one for one in last if one.outcome in FAILED_OUTCOMES]
     if len(last) < least or len(failures) <= rate * len(last):
         return ""
     # When thousands begin at once, early failures end first. Structures that began with them and have computed for
@@ -234,13 +233,13 @@ def _limits(campaign: Campaign, structures: int, runs: int) -> list[int]:
 
 def count_left(campaign: Campaign, ledger: LedgerReader, now: float) -> int:
     """Return the number of structures that will be begun or tried again sooner or later."""
-    return ledger.queue.count_due((*_TO_RUN, *_FAILED), _due_ever(campaign, now))
+    return ledger.queue.count_due((*_TO_RUN, *FAILED_STATUSES), _due_ever(campaign, now))
 
 
 def outcome_summary(campaign: Campaign, ledger: LedgerReader, counts: Mapping[Status, int]) -> str:
     """Return in one line what became of the structures of a finished campaign, from its counts by status."""
-    held, held_failed = ledger.figures.count_held(_TO_RUN), ledger.figures.count_held(_FAILED)
-    failed = sum(counts.get(status, 0) for status in _FAILED) - held_failed
+    held, held_failed = ledger.figures.count_held(_TO_RUN), ledger.figures.count_held(FAILED_STATUSES)
+    failed = sum(counts.get(status, 0) for status in FAILED_STATUSES) - held_failed
     left = sum(counts.get(status, 0) for status in _TO_RUN) - held
     parts = [f"{counts.get(Status.COMPLETED, 0)} completed"]
     parts += [f"{failed} failed and set aside"] if failed else []

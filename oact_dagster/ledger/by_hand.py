@@ -13,7 +13,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any
 
 from oact_dagster.ledger.failures import (
     BATCH_BY_HAND,
@@ -25,10 +25,8 @@ from oact_dagster.ledger.failures import (
 from oact_dagster.ledger.ledger_file import chunks, marks, storable
 from oact_dagster.ledger.predicates import FAILED, HAS_OPEN_ATTEMPT, UNFOLLOWED
 from oact_dagster.ledger.schema import NO_RESULT, RESULT_COLUMNS, SET_RESULT
-from oact_dagster.ledger.states import JobRecord, SeenEnding, Status
+from oact_dagster.ledger.states import FAILED_STATUSES, JobRecord, SeenEnding, Status
 from oact_dagster.ledger.store import Ledger
-
-_FAILED: Final = (Status.FAILED, Status.TIMEOUT)
 
 
 def update_status(
@@ -46,7 +44,7 @@ def update_status(
     """
     with ledger.file.transaction() as db:
         found = _set_status(db, [structure_id], status, error_message)
-        if found and increment_fail_count and status in _FAILED:
+        if found and increment_fail_count and status in FAILED_STATUSES:
             count_failures(db, "s.id = ?", (structure_id,))
         elif found and increment_fail_count:
             db.execute(
@@ -171,7 +169,7 @@ def update_metrics(
 
 def _set_status(db: sqlite3.Connection, ids: Sequence[int], status: Status, error_message: str | None) -> int:
     these = f"s.id IN ({marks(ids)})"
-    failed = status in _FAILED
+    failed = status in FAILED_STATUSES
     if status is Status.RUNNING:
         # The structure is tried again: earlier failures are counted, as by a claim.
         count_failures(db, f"{these} AND {FAILED}", ids)

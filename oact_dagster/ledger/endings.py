@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 from oact_dagster.ledger.schema import NO_RESULT, RESULT_COLUMNS, SET_RESULT
-from oact_dagster.ledger.states import Ending, Outcome, Result, Status
+from oact_dagster.ledger.states import FAILED_OUTCOMES, Ending, Outcome, Result, Status
 
 _RESULT_FIELDS: Final = tuple(one.name for one in fields(Result))
 
@@ -15,7 +15,7 @@ _RESULT_FIELDS: Final = tuple(one.name for one in fields(Result))
 def close_attempt(db: sqlite3.Connection, ending: Ending) -> None:
     """Close an attempt, and store what was read from its files."""
     result = ending.result
-    failed = ending.outcome in (Outcome.FAILED, Outcome.TIMEOUT)
+    failed = ending.outcome in FAILED_OUTCOMES
     # A failure that was set by hand and counted stays counted if its attempt turns out to be lost or cancelled.
     counted = failed if failed or ending.outcome is Outcome.COMPLETED else None
     db.execute(
@@ -58,7 +58,7 @@ def move_structure(db: sqlite3.Connection, ending: Ending, row: sqlite3.Row) -> 
                 "UPDATE structures SET fail_count = MAX(0, fail_count - 1) WHERE id = ?", (structure_id,)
             )
         return True
-    if ending.outcome in (Outcome.FAILED, Outcome.TIMEOUT):
+    if ending.outcome in FAILED_OUTCOMES:
         more = 0 if row["counted"] else 1
         if status == Status.COMPLETED:
             db.execute(

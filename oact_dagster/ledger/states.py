@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 
 class Status(StrEnum):
@@ -42,6 +42,13 @@ class Outcome(StrEnum):
     """Its process or node vanished; counts only against the budget of losses."""
     CANCELLED = "cancelled"
     """Ended by the user, or never begun since the engine could not be started; counts against no budget."""
+
+
+FAILED_STATUSES: Final = (Status.FAILED, Status.TIMEOUT)
+"""The statuses that count as failed."""
+
+FAILED_OUTCOMES: Final = (Outcome.FAILED, Outcome.TIMEOUT)
+"""The outcomes of an attempt that count as failed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.rows import STRUCTURE_COLUMNS, structure_of
 from oact_dagster.ledger.schema import NO_RESULT
 from oact_dagster.ledger.states import (
+    FAILED_STATUSES,
     AttemptRecord,
     Claim,
     Ending,
@@ -268,7 +269,7 @@ class Ledger(LedgerReader):
         still_open: list[tuple[int]] = []
         with self.file.transaction() as db:
             for chunk in chunks(dict.fromkeys(orig_indices)):
-                if not {Status.FAILED, Status.TIMEOUT}.isdisjoint(wanted):
+                if not set(FAILED_STATUSES).isdisjoint(wanted):
                     count_failures(
                         db, f"s.orig_index IN ({marks(chunk)}) AND {REACHABLE} AND {FAILED}", chunk
                     )
@@ -519,7 +520,7 @@ class Ledger(LedgerReader):
         Raises:
             ValueError: a status other than ``failed`` and ``timeout`` was given.
         """
-        if not set(statuses) <= {Status.FAILED, Status.TIMEOUT}:
+        if not set(statuses) <= set(FAILED_STATUSES):
             raise ValueError(f"only failed and timeout can be reset, not {', '.join(statuses)}")
         where = f"s.status IN ({marks(statuses)})"
         with self.file.transaction() as db:

@@ -11,7 +11,14 @@ from oact_dagster.attempts.attempt_folders import attempt_folders
 from oact_dagster.attempts.folder_cleanup import Kind, Removed, clean_folder, purge_folder
 from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.ledger.reader import LedgerReader
-from oact_dagster.ledger.states import AttemptRecord, JobRecord, Outcome, Status
+from oact_dagster.ledger.states import (
+    FAILED_OUTCOMES,
+    FAILED_STATUSES,
+    AttemptRecord,
+    JobRecord,
+    Outcome,
+    Status,
+)
 from oact_dagster.maintenance.update import folder_of
 from oact_dagster.orca.outputs.reader import tail
 
@@ -21,8 +28,8 @@ _TAIL_LINES: Final = 40
 LONGEST_MESSAGE: Final = 10_000
 _EXAMPLES: Final = 5
 
-_FINISHED: Final = (Status.COMPLETED, Status.FAILED, Status.TIMEOUT)
-_WITHOUT_RESULT: Final = (Outcome.FAILED, Outcome.TIMEOUT, Outcome.LOST, Outcome.CANCELLED)
+_FINISHED: Final = (Status.COMPLETED, *FAILED_STATUSES)
+_WITHOUT_RESULT: Final = (*FAILED_OUTCOMES, Outcome.LOST, Outcome.CANCELLED)
 _ATTEMPT_FIELDS: Final = ("remedy", "scheduler_job_id", "host", "started_at", "ended_at")
 """Fields of an attempt that are copied into the record of its failure."""
 

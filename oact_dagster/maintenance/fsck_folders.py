@@ -13,7 +13,7 @@ from oact_dagster.attempts.verdict import Evidence
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, INPUT_FILE, OUTPUT_FILE, read_spec
 from oact_dagster.ledger.failures import LAUNCHER_BY_HAND
 from oact_dagster.ledger.reader import LedgerReader
-from oact_dagster.ledger.states import AttemptState, JobRecord, Status
+from oact_dagster.ledger.states import FAILED_STATUSES, AttemptState, JobRecord, Status
 from oact_dagster.maintenance.existing_ledger import result_problem
 from oact_dagster.maintenance.update import folder_of
 from oact_dagster.orca.outputs.reader import read_output, read_termination
@@ -176,7 +176,7 @@ def failed_with_result(
     ledger: LedgerReader, layout: JobLayout, unreadable: Unreadable
 ) -> Iterator[Difference]:
     """Find failed structures that have a result."""
-    rows = ledger.structures.stored_by_status([Status.FAILED, Status.TIMEOUT])
+    rows = ledger.structures.stored_by_status(FAILED_STATUSES)
     while chunk := list(islice(rows, _AT_ONCE)):
         attempts = ledger.history.attempts_of([row.orig_index for row in chunk if row.orig_index is not None])
         for row in chunk:

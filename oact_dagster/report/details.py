@@ -8,7 +8,7 @@ from typing import Final
 
 from oact_dagster.errors import GeometryError
 from oact_dagster.ledger.reader import LedgerReader
-from oact_dagster.ledger.states import Status, StructureRecord
+from oact_dagster.ledger.states import FAILED_STATUSES, Status, StructureRecord
 from oact_dagster.orca.geometry import parse_geometry
 from oact_dagster.orca.outputs.convergence import read_convergence
 from oact_dagster.orca.outputs.reader import read_output, tail
@@ -19,7 +19,6 @@ MOST_STRUCTURES: Final = 1_000
 """A larger campaign's report has no pictures of single structures: they would make it too large to mail."""
 
 _AT_ONCE: Final = 100
-_FAILED: Final = (Status.FAILED, Status.TIMEOUT)
 
 
 def details(
@@ -53,7 +52,7 @@ def details(
 def _detail(structure: StructureRecord, *, optimised: bool) -> dict[str, object]:
     folder = None if structure.job_dir is None else Path(structure.job_dir)
     found: dict[str, object] = {"pictures": list(_pictures(structure, folder, optimised=optimised))}
-    if folder is not None and structure.status in _FAILED and (lines := tail(folder)):
+    if folder is not None and structure.status in FAILED_STATUSES and (lines := tail(folder)):
         found["tail"] = lines
     return found
 
@@ -61,7 +60,7 @@ def _detail(structure: StructureRecord, *, optimised: bool) -> dict[str, object]
 def _pictures(
     structure: StructureRecord, folder: Path | None, *, optimised: bool
 ) -> Iterator[tuple[str, str]]:
-    if folder is not None and structure.status in (Status.COMPLETED, *_FAILED):
+    if folder is not None and structure.status in (Status.COMPLETED, *FAILED_STATUSES):
         convergence = read_convergence(folder)
         if convergence.scf or convergence.energies:
             yield "Convergence", convergence_picture(convergence)

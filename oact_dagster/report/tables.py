@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
 from oact_dagster.ledger.reader import LedgerReader
-from oact_dagster.ledger.states import AttemptLine, Status, StructureLine
+from oact_dagster.ledger.states import FAILED_STATUSES, AttemptLine, StructureLine
 from oact_dagster.orca.formula import hill_formula
 from oact_dagster.orca.metals import main_metal
 from oact_dagster.report.columns import Column, DerivedColumn, NumberColumn, WordColumn
@@ -64,7 +64,7 @@ def tables(
     number = 0
     for number, line in enumerate(ledger.structures.lines(), 1):
         structures.add(line)
-        if line.status in (Status.FAILED, Status.TIMEOUT):
+        if line.status in FAILED_STATUSES:
             failures.add(line)
         if progress is not None and number % _PROGRESS_EVERY == 0:
             progress(number)

@@ -13,7 +13,14 @@ from oact_dagster.attempts.disk_estimate import Sizes
 from oact_dagster.errors import InputRefused
 from oact_dagster.ledger.figures import Origin
 from oact_dagster.ledger.reader import LedgerReader
-from oact_dagster.ledger.states import EndedAttempt, Outcome, Status, StructureLine
+from oact_dagster.ledger.states import (
+    FAILED_OUTCOMES,
+    FAILED_STATUSES,
+    EndedAttempt,
+    Outcome,
+    Status,
+    StructureLine,
+)
 from oact_dagster.orca.failures import FailureClass
 from oact_dagster.orca.metals import main_metal
 from oact_dagster.settings.campaign import Campaign
@@ -27,7 +34,7 @@ NO_METAL: Final = "none"
 
 UNKNOWN_CLASS: Final = "unknown"
 
-_BAD: Final = (Outcome.FAILED, Outcome.TIMEOUT, Outcome.LOST)
+_BAD: Final = (*FAILED_OUTCOMES, Outcome.LOST)
 _CONFIDENCE: Final = 1.96
 """Number of standard deviations that contain 95 % of a normal distribution."""
 
@@ -186,7 +193,7 @@ class _Structures:
         counts = self._metals.setdefault(main_metal(symbols) or NO_METAL, [0, 0, 0])
         counts[0] += 1
         if line.status is not Status.COMPLETED:
-            counts[2] += line.status in (Status.FAILED, Status.TIMEOUT)
+            counts[2] += line.status in FAILED_STATUSES
             return
         counts[1] += 1
         self.numbers.add(
@@ -228,7 +235,7 @@ class _Attempts:
                 self._hosts.setdefault(line.host, Counter())[line.outcome] += 1
             if line.outcome is Outcome.COMPLETED:
                 times = self._completed
-            elif line.outcome in (Outcome.FAILED, Outcome.TIMEOUT):
+            elif line.outcome in FAILED_OUTCOMES:
                 times = self._failed
                 unnamed = FailureClass.TIMEOUT if line.outcome is Outcome.TIMEOUT else UNKNOWN_CLASS
                 self.classes[line.failure_class or unnamed] += 1

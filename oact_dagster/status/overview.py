@@ -22,8 +22,6 @@ LEAST_LOOKED_BACK_S: Final = 300.0
 ATTEMPTS_LOOKED_AT: Final = 20_000
 """Number of newest attempts that the throughput is computed from; there may be millions in all."""
 
-_FAILED: Final = (Outcome.FAILED, Outcome.TIMEOUT)
-
 
 @dataclass(frozen=True, slots=True)
 class Throughput:

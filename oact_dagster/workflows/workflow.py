@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from oact_dagster.ledger import by_hand
-from oact_dagster.ledger.states import JobRecord, Status
+from oact_dagster.ledger.states import FAILED_STATUSES, JobRecord, Status
 from oact_dagster.ledger.store import Ledger
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class ArchitectorWorkflow:
         Returns:
             The number of jobs reset.
         """
-        statuses = [Status.FAILED, Status.TIMEOUT] if include_timeout else [Status.FAILED]
+        statuses = FAILED_STATUSES if include_timeout else [Status.FAILED]
         return self.ledger.reset(statuses, max_fail_count)
 
     def reset_timeout_jobs(self, max_fail_count: int | None = None) -> int:
