@@ -65,11 +65,11 @@ class FileLock:
         lock = fcntl.lockf if across_hosts else fcntl.flock
         try:
             lock(self._file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            # POSIX allows either for a lock that another process holds.
-            os.close(self._file)
-            raise BlockingIOError(error.errno, error.strerror, str(path)) from None
         except OSError as error:
+            # POSIX allows either for a lock that another process holds. Neither means that if we wait for the lock.
+            if not wait and isinstance(error, BlockingIOError | PermissionError):
+                os.close(self._file)
+                raise BlockingIOError(error.errno, error.strerror, str(path)) from None
             self.trouble = error.strerror or str(error)
 
     def close(self) -> None:

@@ -155,12 +155,9 @@ class FolderWriter:
         self, record: StructureRecord, coming: NextAttempt, text: str, engine: Engine, token: str | None
     ) -> dict[str, str]:
         launcher, n_cores = self._campaign.launcher, coming.settings.n_cores
-        request = ResourceRequest(
-            n_cores,
-            whole_minutes(coming.time_limit_s),
-            launcher.memory_request_mb(_maxcore(text), n_cores),
-            coming.avoid,
-        )
+        memory_mb = launcher.memory_request_mb(_maxcore(text), n_cores)
+        # No hosts to avoid: a submit first asks the scheduler which of them it has, and a wrong one is refused.
+        request = ResourceRequest(n_cores, whole_minutes(coming.time_limit_s), memory_mb)
         folder = self._layout.folder(record.orig_index, record.id, record.job_dir)
         return job_file(launcher, folder, request, [*engine.command, INPUT_FILE], token)
 

@@ -1,12 +1,12 @@
-"""Starts payloads as child processes. Standard library and `attempt_files` only: Parsl's workers import this."""
+"""Starts payloads as child processes. Parsl's workers import this, so it imports little."""
 
 import socket
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from oact_dagster.launchers.attempt_files import PAYLOAD_LOG, TOKEN_VARIABLE
+from oact_dagster.schedulers.job_script import PAYLOAD
 
 
 def start_payload(
@@ -22,12 +22,10 @@ def start_payload(
         OSError: the payload could not be started.
     """
     ours, theirs = socket.socketpair()
-    # -P: nothing is imported from the job folder.
-    command = [sys.executable, "-P", "-m", "oact_dagster.launchers.payload", "--token", token]
     try:
         with theirs, (folder / PAYLOAD_LOG).open("wb") as log:
             process = subprocess.Popen(
-                [*command, "--lifeline", str(theirs.fileno())],
+                [*PAYLOAD, "--token", token, "--lifeline", str(theirs.fileno())],
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -110,7 +110,7 @@ class SchedulerLauncher:
         self._waiting = False
         for unclear in [u for u in self._unclear.values() if wanted.intersection(u.array.tokens)]:
             taken |= self._resolve(unclear)
-        settled = self.withdraw(wanted - taken.keys())
+        settled = set(self.withdraw(wanted - taken.keys()))
         left = [job for job in jobs if job.token in settled]
         try:
             named = self._avoiding_known_hosts(left)

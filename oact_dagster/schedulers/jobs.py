@@ -62,7 +62,7 @@ class JobState:
     costs: JobCosts = JobCosts()
     """Known once the job has ended."""
     returncode: int | None = None
-    """Exit code of a payload run on this machine, negative for a signal; None for a scheduler's job."""
+    """Exit code of the attempt's payload, negative for a signal; None if only a scheduler knows how the job ended."""
 
 
 def ended_with(returncode: int) -> JobState:

@@ -7,7 +7,8 @@ from oact_dagster.schedulers.protocol import JobOptions, Scheduler
 from oact_dagster.schedulers.slurm.commands import Slurm
 from oact_dagster.settings.launcher import LauncherSettings
 
-SCHEDULERS: Final[dict[str, type[Scheduler]]] = {"slurm": Slurm, "flux": Flux}
+_ALL: Final[tuple[type[Scheduler], ...]] = (Slurm, Flux)
+SCHEDULERS: Final = {scheduler.kind: scheduler for scheduler in _ALL}
 """By ``launcher.kind``."""
 
 

@@ -203,11 +203,11 @@ class LauncherSettings(Settings):
             return {**values, "job_timeout_s": hours * 3600.0}
         return values
 
-    @field_validator("kind")
+    @field_validator("kind", mode="before")
     @classmethod
-    def _kind_is_known(cls, value: str) -> str:
-        *first, last = map(repr, LAUNCHER_KINDS)
-        if value not in LAUNCHER_KINDS:
+    def _kind_is_known(cls, value: Any) -> Any:
+        if not isinstance(value, str) or value not in LAUNCHER_KINDS:
+            *first, last = map(repr, LAUNCHER_KINDS)
             raise ValueError(f"input should be {', '.join(first)} or {last}")
         return value
 
@@ -349,7 +349,7 @@ class LauncherSettings(Settings):
     @property
     def pilot_margin_s(self) -> float:
         """Time between the end of a pilot's calculations and its job's limit, s."""
-        return min(self.signal_before_limit_s, self.pilot_s / 4)
+        return signal_margin_s(self.signal_before_limit_s, self.pilot_s)
 
     @property
     def longest_job_s(self) -> float | None:
@@ -401,7 +401,7 @@ class LauncherSettings(Settings):
         """How long before its job's time limit a calculation is ended, s; at most a quarter of the limit."""
         if self.in_workers or self.on_this_machine:
             return 0.0
-        return min(self.signal_before_limit_s, time_limit_s / 4)
+        return signal_margin_s(self.signal_before_limit_s, time_limit_s)
 
     @property
     def worker_affinity(self) -> str:
@@ -420,3 +420,8 @@ def _one_line(value: str) -> str:
     if any(character in value for character in "\n\r\0"):
         raise ValueError("must be one line")
     return value
+
+
+def signal_margin_s(signal_before_limit_s: float, time_limit_s: float) -> float:
+    """Time between the signal to a job and the job's limit, s: at most a quarter of the limit."""
+    return min(signal_before_limit_s, time_limit_s / 4)

@@ -8,6 +8,7 @@ from typing import Final
 from oact_dagster.schedulers.job_array import ResourceRequest
 from oact_dagster.schedulers.job_script import Directives, by_hand_name, require_one_line
 from oact_dagster.schedulers.protocol import JobOptions
+from oact_dagster.settings.launcher import signal_margin_s
 
 _SHORT: Final = {"--nodes": "-N", "--time": "-t"}
 _ONE_WORD: Final = re.compile(r"[\w=/.-]+|[\d:]+", re.ASCII)
@@ -16,7 +17,7 @@ _ONE_WORD: Final = re.compile(r"[\w=/.-]+|[\d:]+", re.ASCII)
 
 def directives(options: JobOptions, request: ResourceRequest) -> Directives:
     """A job's directives, the same in a script and in a submit."""
-    margin = round(min(options.signal_before_limit_s, request.minutes * 60 / 4))
+    margin = round(signal_margin_s(options.signal_before_limit_s, request.minutes * 60))
     return Directives(
         {
             "--nodes": 1,
