@@ -91,6 +91,11 @@ def test_a_slurm_script(tmp_path: Path) -> None:
     assert plain.endswith(" -- orca orca.inp\n")
     with pytest.raises(ValueError, match="must be one line"):
         write_slurm_job_file(tmp_path, queue="a\n#SBATCH --wrap x")
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    with pytest.raises(ValueError, match="must be one line"):
+        write_slurm_job_file(bare, orca_path="orca\nrm -rf /")
+    assert list(bare.iterdir()) == []
     with pytest.raises(ValueError, match="n_hours"):
         write_slurm_job_file(tmp_path, n_hours=0)
     with pytest.raises(

@@ -31,7 +31,8 @@ RECORDED = """\
 
 def test_recorded_answers_are_read() -> None:
     assert RECORD == "JobID,State,ExitCode,Elapsed,TotalCPU,MaxRSS,NodeList,JobName"
-    found = read_records(RECORDED, dict.fromkeys(["1_0", "1_1", "5_0", "6_0"], ""))
+    first, second = "oact-f9e677e9319520dc", "oact-5ef4383bd52edf18"
+    found = read_records(RECORDED, {"1_0": first, "1_1": first, "5_0": second, "6_0": second})
     assert {job_id: state.costs for job_id, state in found.items()} == {
         "1_0": JobCosts(5.0, 2.202, 221380 / 1024, "n1"),
         "1_1": JobCosts(5.0, 2.171, 221712 / 1024, "n1"),
@@ -62,6 +63,12 @@ def test_answers_of_all_kinds(text: str, costs: JobCosts | None) -> None:
     assert {job_id: state.costs for job_id, state in found.items()} == (
         {} if costs is None else {"7_0": costs}
     )
+
+
+def test_a_record_of_another_array_is_not_ours() -> None:
+    record = "7_0|FAILED|1:0|00:00:09|00:00:00||n1|oact-a"
+    assert list(read_records(record, {"7_0": "oact-a"})) == ["7_0"]
+    assert read_records(record, {"7_0": "oact-b"}) == {}
 
 
 @pytest.mark.slurm

@@ -380,10 +380,10 @@ def queue(arguments: list[str]) -> int:
             "limits.max.ncores": row["max_ncores"],
             "limits.max.nnodes": row["max_nnodes"],
         }
-        line = arguments[3]
-        for name, value in fields.items():
-            line = line.replace(f"{{{name}}}", str(value))
-        print(line)
+        # Flux refuses a field that it does not have.
+        parts = re.split(r"\{([\w.]+)\}", arguments[3])
+        parts[1::2] = [str(fields[name]) for name in parts[1::2]]
+        print("".join(parts))
     return 0
 
 

@@ -47,6 +47,7 @@ def test_every_class_has_its_ladder_on_the_page() -> None:
         steps, fault, host = rows[failure]
         facts = failure.facts
         assert re.match(re.escape(ladder(failure)) + "($|[:;,] )", steps), failure
+        assert {step for step in re.findall(r"`(\w+)`", steps) if step in STEPS} == set(facts.ladder), failure
         assert fault == facts.fault.value, failure
         marks = {"avoid": facts.avoid_host, "count": facts.count_host, "show": facts.show_host}
         assert host == ", ".join(word for word, holds in marks.items() if holds), failure
