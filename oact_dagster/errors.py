@@ -28,7 +28,7 @@ traceback. The whole tree, with the second base class in brackets::
         ├── InputRefused
         └── StructureError
 
-An error that only one package raises and catches is defined there. The modules that a payload imports have errors of
+An error of one package alone is defined there. The modules that a payload imports have errors of
 their own, which never leave them: the payload must not import more than it needs.
 """
 
@@ -66,6 +66,10 @@ class IntakeRefused(OactError, ValueError):  # noqa: N818 - it says what happene
 
 class LauncherError(OactError):
     """Jobs cannot be run as asked."""
+
+
+class LedgerError(OactError):
+    """The ledger cannot be used as asked; the message is one line with the reason and the remedy."""
 
 
 class NoAnswerError(OactError):

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from oact_dagster.attempts.job_folder import input_text
-from oact_dagster.errors import CampaignError
+from oact_dagster.errors import CampaignError, LedgerError
 from oact_dagster.intake.identity import check_identity, fix_names
-from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.level_of_theory import fix_level_of_theory
 from oact_dagster.ledger.states import NewStructure, Outcome
 from oact_dagster.ledger.store import Ledger

@@ -31,6 +31,7 @@ from oact_dagster.launchers.attempt_files import (
 )
 from oact_dagster.orca.inputs.memory import functions_on
 from oact_dagster.settings.campaign import STANDIN, Campaign
+from oact_dagster.text import pluralise
 
 SAMPLED_FOLDERS: Final = 50
 """Largest number of finished job folders that are measured."""
@@ -192,7 +193,7 @@ def measured_model(campaign: Campaign, folders: Sequence[MeasuredFolder]) -> Mod
         return documented_model(campaign)
     count = len(folders)
     return Model(
-        f"{count} finished job folder{'' if count == 1 else 's'} of this campaign",
+        f"{pluralise(count, 'finished job folder')} of this campaign",
         optimise=campaign.orca.opt,
         standin=campaign.orca.command == STANDIN,
         line=_fit_line([(folder.elements, folder.bytes) for folder in folders]),

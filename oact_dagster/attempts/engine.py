@@ -24,6 +24,11 @@ STANDIN_NAME = "stand-in (GFN2-xTB, NOT ORCA)"
 ORCA_NAME = "ORCA"
 
 
+def is_standin(engine: str) -> bool:
+    """Whether an engine, by its name in the ledger, is a stand-in for ORCA."""
+    return "NOT ORCA" in engine
+
+
 def engine_of(output: Output) -> tuple[str, str | None]:
     """Return the name and the version of the engine that wrote an output."""
     if output.is_standin:

@@ -13,6 +13,7 @@ from oact_dagster.attempts.recovery import (
     LeftAttempt,
     adopt,
     left_attempts,
+    left_by_dead,
     split_by_life,
 )
 from oact_dagster.launchers.leftovers import end_leftovers
@@ -85,7 +86,9 @@ class PeerRuns:
         others = [one for one in left if one.attempt.launcher != batch.launcher.kind]
         end_leftovers([one.live.token for one in others])
         found = adopt(batch.launcher, ours) if ours else Adopted()
-        batch.ledger.mark_submitted({one.live.token: one.live.job_id for one in found.known}, batch.clock())
+        if found.known:
+            job_ids = {one.live.token: one.live.job_id for one in found.known}
+            batch.ledger.mark_submitted(job_ids, batch.clock())
         found.sort(others)
         return found
 
@@ -114,7 +117,6 @@ class PeerRuns:
             if batch.ledger.structures.of([index])[index].status is Status.RUNNING:
                 batch.others.discard(index)
                 yield NotRun(index, NOT_OURS)
-        gone, _ = split_by_life(batch.ledger, running.values(), batch.clock())
-        again += [attempt.orig_index for attempt in gone]
+        again += [one.orig_index for one in left_by_dead(batch.ledger, running.values(), batch.clock())]
         batch.others.difference_update(again)
         batch.pending.extend(again)

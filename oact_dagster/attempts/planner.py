@@ -83,7 +83,7 @@ class AttemptPlanner:
     def _may_be_claimed(self, record: StructureRecord) -> bool:
         batch = self._batch
         retry = batch.campaign.retry
-        within_budget = record.fail_count < retry.max_failures and record.loss_count < retry.max_losses
+        within_budget = record.within_budget(retry.max_failures, retry.max_losses)
         return (
             record.status is not Status.RUNNING
             and (batch.request.named or not record.held)

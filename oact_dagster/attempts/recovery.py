@@ -58,6 +58,25 @@ LauncherOf = Callable[[str], Launcher | None]
 """Returns the launcher of a kind, or None if none of this kind can be asked here."""
 
 
+def left_by_dead(
+    ledger: LedgerReader, attempts: Iterable[AttemptRecord], now: float
+) -> Iterator[AttemptRecord]:
+    """Yield those of the open attempts whose runs are dead, as they are read."""
+    for attempt, lives in _with_life(ledger, attempts, now, {}):
+        if not lives:
+            yield attempt
+
+
+def _with_life(
+    ledger: LedgerReader, attempts: Iterable[AttemptRecord], now: float, known: dict[str, bool]
+) -> Iterator[tuple[AttemptRecord, bool]]:
+    """Yield attempts, each with whether its batch lives; ``known`` has batches that need not be looked up."""
+    for attempt in attempts:
+        if attempt.batch_id not in known:
+            known[attempt.batch_id] = ledger.batches.lives(attempt.batch_id, now)
+        yield attempt, known[attempt.batch_id]
+
+
 def split_by_life(
     ledger: LedgerReader, attempts: Iterable[AttemptRecord], now: float, own_batch: str = ""
 ) -> tuple[list[AttemptRecord], list[AttemptRecord]]:
@@ -65,13 +84,10 @@ def split_by_life(
 
     Attempts of ``own_batch`` count as left by a dead run, since that batch asks about attempts it does not know.
     """
-    lives: dict[str, bool] = {own_batch: False}
     gone: list[AttemptRecord] = []
     living: list[AttemptRecord] = []
-    for attempt in attempts:
-        if attempt.batch_id not in lives:
-            lives[attempt.batch_id] = ledger.batches.lives(attempt.batch_id, now)
-        (living if lives[attempt.batch_id] else gone).append(attempt)
+    for attempt, lives in _with_life(ledger, attempts, now, {own_batch: False}):
+        (living if lives else gone).append(attempt)
     return gone, living
 
 

@@ -7,15 +7,15 @@ from typing import Final
 
 from oact_dagster.errors import SelectionError
 from oact_dagster.ledger.reader import LedgerReader
-from oact_dagster.ledger.states import FAILED_STATUSES, Status
+from oact_dagster.ledger.states import FAILED_STATUSES, WAITING_STATUSES, Status
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.text import pluralise
 
 BY_STATUS: Final[dict[str, tuple[Status, ...]]] = {
-    "to_run": (Status.TO_RUN, Status.READY),
+    "to_run": WAITING_STATUSES,
     "failed": (Status.FAILED,),
     "timeout": (Status.TIMEOUT,),
-    "unfinished": (Status.TO_RUN, Status.READY, Status.RUNNING, *FAILED_STATUSES),
+    "unfinished": (*WAITING_STATUSES, Status.RUNNING, *FAILED_STATUSES),
 }
 """Words that select structures by their status."""
 
@@ -23,7 +23,7 @@ _NAMED: Final = (Status.TO_RUN, *FAILED_STATUSES)
 """Statuses in which a structure selected by number is run."""
 
 BY_NEED: Final[dict[str, tuple[Status, ...]]] = {
-    "feed": (Status.TO_RUN, Status.READY),
+    "feed": WAITING_STATUSES,
     "retry": FAILED_STATUSES,
 }
 """Words of the sensors, with which the run itself takes the next due structures, up to its limit."""
@@ -146,5 +146,5 @@ def known_structures(ledger: LedgerReader, orig_indices: Sequence[int], where: s
     unknown = [index for index in orig_indices if index not in known]
     if unknown:
         shown = ", ".join(map(str, unknown[:10])) + (", …" if len(unknown) > 10 else "")
-        what = f"{pluralise(len(unknown), 'structure')} {'is' if len(unknown) == 1 else 'are'}"
+        what = pluralise(len(unknown), "structure", "is", "are")
         raise SelectionError(f"{where}{what} not in the ledger (refused or unknown): {shown}")

@@ -26,14 +26,13 @@ from oact_dagster.errors import EngineError, LauncherError, SetupError
 from oact_dagster.launchers.factory import make_launcher
 from oact_dagster.ledger.level_of_theory import check_level_of_theory
 from oact_dagster.ledger.reader import LedgerReader
-from oact_dagster.ledger.states import Status
+from oact_dagster.ledger.states import WAITING_STATUSES, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
 
 WITHOUT_LIMIT: Final = 10**9
 """``retry.max_failures`` if no budget is set."""
 
-READY: Final = (Status.TO_RUN, Status.READY)
 _LOOKED_AT: Final = 500
 
 
@@ -86,11 +85,11 @@ def choose(
         randomize: Choose at random; otherwise the most urgent first, in the order of the CSV.
     """
     if randomize:
-        shuffled = ledger.queue.select(READY)
+        shuffled = ledger.queue.select(WAITING_STATUSES)
         random.shuffle(shuffled)
         candidates = iter(shuffled)
     else:
-        candidates = iter(ledger.queue.most_urgent(READY))
+        candidates = iter(ledger.queue.most_urgent(WAITING_STATUSES))
     chosen: list[int] = []
     while len(chosen) < count and (some := list(islice(candidates, max(count, _LOOKED_AT)))):
         known, live = ledger.structures.of(some), ledger.history.open_attempts(some)
@@ -98,9 +97,7 @@ def choose(
             index
             for index in some
             # A status set by hand does not end the running attempt.
-            if index not in live
-            and known[index].fail_count < max_failures
-            and known[index].loss_count < max_losses
+            if index not in live and known[index].within_budget(max_failures, max_losses)
         ]
     return chosen[:count]
 
@@ -167,7 +164,9 @@ def submit_structures(
     done.stopped = done.problem is None and stop.level is not StopLevel.NONE
     now = ledger.structures.of(list(written))
     # A full scheduler accepts only some of them; the others were given back.
-    done.begun = {index: id for index, id in written.items() if follow or now[index].status not in READY}
+    done.begun = {
+        index: id for index, id in written.items() if follow or now[index].status not in WAITING_STATUSES
+    }
     live = ledger.history.open_attempts(list(done.begun))
     done.job_ids = [one.scheduler_job_id for one in live.values() if one.scheduler_job_id is not None]
     if done.job_ids:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from oact_dagster.cli.dashboard_json import jobs_json, rejections_json
 from oact_dagster.cli.dashboard_text import rejection_lines, title_lines
 from oact_dagster.ledger.reader import LedgerReader
-from oact_dagster.ledger.states import JobRecord, Status
+from oact_dagster.ledger.states import WAITING_STATUSES, JobRecord, Status
 from oact_dagster.text import one_line, pluralise
 
 _WIDTH: Final = 60
@@ -84,7 +84,7 @@ class Lists:
         if self.timeout:
             yield "Timeout Jobs", [Status.TIMEOUT]
         if self.ready:
-            yield "Ready Jobs", [Status.TO_RUN, Status.READY]
+            yield "Ready Jobs", list(WAITING_STATUSES)
 
     def _table(self, ledger: LedgerReader, rows: list[JobRecord], in_all: int) -> Iterator[str]:
         if not in_all:

@@ -154,8 +154,8 @@ def _scheduler(settings: str | None) -> str:
 
 def _chosen(reader: "LedgerReader", campaign: "Campaign", flags: dict[str, Any]) -> list[int]:
     """The structures to submit; if there are none, print why."""
-    from oact_dagster.attempts.submission import READY, choose, room_for
-    from oact_dagster.ledger.states import FAILED_STATUSES, Status
+    from oact_dagster.attempts.submission import choose, room_for
+    from oact_dagster.ledger.states import FAILED_STATUSES, WAITING_STATUSES, Status
 
     wanted, counts = flags["batch_size"] or DEFAULT_BATCH, reader.figures.count_by_status()
     room = wanted if flags["use_parsl"] else room_for(campaign, counts, wanted)
@@ -169,7 +169,7 @@ def _chosen(reader: "LedgerReader", campaign: "Campaign", flags: dict[str, Any])
     )
     if chosen:
         return chosen
-    ready = sum(counts.get(status, 0) for status in READY)
+    ready = sum(counts.get(status, 0) for status in WAITING_STATUSES)
     if not room:
         busy = counts.get(Status.RUNNING, 0)
         do = "runs or waits" if busy == 1 else "run or wait"

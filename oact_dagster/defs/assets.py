@@ -18,9 +18,8 @@ from oact_dagster.defs.intake import intake_asset
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.metadata import Metadata, row_metadata
 from oact_dagster.defs.partitions import structure_partitions
-from oact_dagster.errors import CampaignError
+from oact_dagster.errors import CampaignError, LedgerError
 from oact_dagster.intake.identity import check_identity
-from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.states import StructureRecord
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign

@@ -7,12 +7,11 @@ import dagster as dg
 from oact_dagster.defs.keys import CampaignKeys
 from oact_dagster.defs.metadata import table
 from oact_dagster.defs.partitions import MOST_PARTITIONS, register_partitions
-from oact_dagster.errors import IntakeRefused
+from oact_dagster.errors import IntakeRefused, LedgerError
 from oact_dagster.intake.csv_stamp import csv_stamp, note_refused, note_taken_in
 from oact_dagster.intake.identity import check_names, fix_names
 from oact_dagster.intake.intake import take_in
 from oact_dagster.intake.report import IntakeReport
-from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
 

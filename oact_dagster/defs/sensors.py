@@ -16,12 +16,11 @@ from oact_dagster.defs.dead_runs import close_dead_runs
 from oact_dagster.defs.keys import CampaignKeys, name_prefix, summarise_name
 from oact_dagster.defs.partitions import missing_materializations
 from oact_dagster.defs.requests import ask_for, ask_for_summary, not_claimed_yet, under_way
-from oact_dagster.errors import CampaignError, OactError
+from oact_dagster.errors import CampaignError, LedgerError, OactError
 from oact_dagster.feed.decisions import Decision, decide_feed, decide_retry
 from oact_dagster.feed.notices import send_news
 from oact_dagster.intake.csv_stamp import TAKEN_IN, csv_stamp, is_taken_in, why_refused
 from oact_dagster.intake.identity import check_identity
-from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign, load_campaign
 from oact_dagster.text import pluralise

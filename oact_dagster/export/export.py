@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from oact_dagster.attempts.engine import is_standin
 from oact_dagster.attempts.job_layout import JobLayout
 from oact_dagster.attempts.selection import known_structures
 from oact_dagster.export.formats import SUFFIXES, ExportError, check_format, open_writer
@@ -149,7 +150,7 @@ def _count_without_result(ledger: LedgerReader, report: ExportReport) -> int:
 
 
 def _about(campaign: Campaign, ledger: LedgerReader) -> About:
-    not_orca = any("NOT ORCA" in engine for engine in engines_of(ledger))
+    not_orca = any(map(is_standin, engines_of(ledger)))
     return About(
         campaign=campaign.name,
         level_of_theory=json.dumps(campaign.level_of_theory(), ensure_ascii=False),

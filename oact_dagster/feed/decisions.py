@@ -14,7 +14,7 @@ from oact_dagster.feed.bad_hosts import bad_hosts
 from oact_dagster.feed.state import BUDGET, DONE, GO_ON, PAUSED, first_time, no_longer, pause, read_feed_state
 from oact_dagster.ledger.queue import Due
 from oact_dagster.ledger.reader import LedgerReader
-from oact_dagster.ledger.states import FAILED_OUTCOMES, FAILED_STATUSES, Status
+from oact_dagster.ledger.states import FAILED_OUTCOMES, FAILED_STATUSES, WAITING_STATUSES, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster.text import pluralise
@@ -28,7 +28,6 @@ SMALL_RUNS: Final = 2
 _ASKED: Final = "all have been requested"
 _WAITS: Final = "too few for another run yet"
 _SHARED: Final = f"{SMALL_RUNS} runs already share this machine"
-_TO_RUN: Final = (Status.TO_RUN, Status.READY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +80,8 @@ def decide_feed(
     stop = _safety(campaign, ledger, at)
     if stop is not None:
         return stop
-    due = ledger.queue.count_due(_TO_RUN, due_of(campaign, at))
-    resting = sum(counts.get(status, 0) for status in _TO_RUN) - due
+    due = ledger.queue.count_due(WAITING_STATUSES, due_of(campaign, at))
+    resting = sum(counts.get(status, 0) for status in WAITING_STATUSES) - due
     seen += f", {due} due" + (f", {resting} resting, held or set aside" if resting else "")
     if not due:
         return Decision(f"{seen}: nothing to begin")
@@ -233,14 +232,17 @@ def _limits(campaign: Campaign, structures: int, runs: int) -> list[int]:
 
 def count_left(campaign: Campaign, ledger: LedgerReader, now: float) -> int:
     """Return the number of structures that will be begun or tried again sooner or later."""
-    return ledger.queue.count_due((*_TO_RUN, *FAILED_STATUSES), _due_ever(campaign, now))
+    return ledger.queue.count_due((*WAITING_STATUSES, *FAILED_STATUSES), _due_ever(campaign, now))
 
 
 def outcome_summary(campaign: Campaign, ledger: LedgerReader, counts: Mapping[Status, int]) -> str:
     """Return in one line what became of the structures of a finished campaign, from its counts by status."""
-    held, held_failed = ledger.figures.count_held(_TO_RUN), ledger.figures.count_held(FAILED_STATUSES)
+    held, held_failed = (
+        ledger.figures.count_held(WAITING_STATUSES),
+        ledger.figures.count_held(FAILED_STATUSES),
+    )
     failed = sum(counts.get(status, 0) for status in FAILED_STATUSES) - held_failed
-    left = sum(counts.get(status, 0) for status in _TO_RUN) - held
+    left = sum(counts.get(status, 0) for status in WAITING_STATUSES) - held
     parts = [f"{counts.get(Status.COMPLETED, 0)} completed"]
     parts += [f"{failed} failed and set aside"] if failed else []
     parts += [f"{held + held_failed} held"] if held + held_failed else []

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.errors import LedgerError
 from oact_dagster.ledger.documents import Document
 from oact_dagster.ledger.level_of_theory import check_level_of_theory
 from oact_dagster.ledger.reader import LedgerReader

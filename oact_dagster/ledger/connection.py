@@ -9,14 +9,10 @@ from typing import Final
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
-from oact_dagster.errors import OactError
+from oact_dagster.errors import LedgerError
 
 CACHE_KB: Final = 32_000
 """Page cache: claiming or recording a thousand structures touches some thousand pages."""
-
-
-class LedgerError(OactError):
-    """The ledger cannot be used as asked; the message is one line with the reason and the remedy."""
 
 
 def missing_ledger(path: Path) -> LedgerError:

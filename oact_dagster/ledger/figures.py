@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.errors import LedgerError
 from oact_dagster.ledger.ledger_file import LedgerFile, marks
 from oact_dagster.ledger.metrics import Metrics, metrics_of
 from oact_dagster.ledger.predicates import (
+    ENDED_AS_FAILURE,
     FAILED,
     GOOD,
     HAS_RESULT,
@@ -22,6 +23,7 @@ from oact_dagster.ledger.predicates import (
 from oact_dagster.ledger.schema import RESULT_COLUMNS
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.orca.failures import failure_classes
+from oact_dagster.text import pluralise
 
 _ROWS_AT_ONCE: Final = 10_000
 _SHOWN_CLASSES: Final = ", ".join(f"'{name}'" for name in failure_classes(lambda facts: facts.show_host))
@@ -87,10 +89,7 @@ class Figures:
         stored = self.count_as_stored()
         unknown = sorted(set(stored) - set(Status))
         if unknown:
-            shown = ", ".join(
-                f"{text!r} ({stored[text]} structure{'' if stored[text] == 1 else 's'})"
-                for text in unknown[:5]
-            )
+            shown = ", ".join(f"{text!r} ({pluralise(stored[text], 'structure')})" for text in unknown[:5])
             row = self.file.one(
                 "SELECT id FROM structures WHERE COALESCE(status, '') = ? ORDER BY id LIMIT 1", (unknown[0],)
             )
@@ -197,9 +196,9 @@ class Figures:
         """How many of the ``newest`` attempts have ended since an earlier and a later Unix time, s."""
         row = self.file.one(
             "SELECT MIN(claimed_at), COALESCE(SUM(outcome = 'completed' AND ended_at > ?1), 0),"
-            " COALESCE(SUM(outcome IN ('failed', 'timeout') AND ended_at > ?1), 0),"
+            f" COALESCE(SUM({ENDED_AS_FAILURE} AND ended_at > ?1), 0),"
             " COALESCE(SUM(outcome = 'completed' AND ended_at > ?2), 0)"
-            " FROM (SELECT outcome, claimed_at, ended_at FROM attempts ORDER BY id DESC LIMIT ?3)",
+            " FROM (SELECT outcome, claimed_at, ended_at FROM attempts ORDER BY id DESC LIMIT ?3) a",
             (since, last, newest),
         )
         return Pace(*row) if row is not None else Pace(None, 0, 0, 0)

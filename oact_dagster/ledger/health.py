@@ -7,13 +7,14 @@ from typing import Final
 
 from oact_dagster.ledger.failures import LAUNCHER_BY_HAND
 from oact_dagster.ledger.ledger_file import LedgerFile
+from oact_dagster.ledger.predicates import ENDED_AS_FAILURE
 from oact_dagster.ledger.states import EndedAttempt, Outcome
 from oact_dagster.orca.failures import FailureClass, failure_classes
 
 # Failures set by hand or found in a foreign file are not attempts of this campaign.
 _OURS: Final = f"launcher != '{LAUNCHER_BY_HAND}'"
 _REFUSED: Final = f"COALESCE(failure_class, '') = '{FailureClass.INPUT_REFUSED}'"
-_COUNTED: Final = f"state = 'closed' AND outcome IN ('completed', 'failed', 'timeout') AND NOT {_REFUSED}"
+_COUNTED: Final = f"a.state = 'closed' AND (a.outcome = 'completed' OR {ENDED_AS_FAILURE}) AND NOT {_REFUSED}"
 # If a node fails before its job begins, the outcome is cancelled and the class is lost.
 _LOST: Final = f"(outcome = 'lost' OR failure_class = '{FailureClass.LOST}')"
 _COUNTED_CLASSES: Final = ", ".join(f"'{name}'" for name in failure_classes(lambda facts: facts.count_host))
@@ -49,10 +50,10 @@ class Health:
         rows = self.file.rows(
             "SELECT outcome, failure_class, host, ended_at, COALESCE(elapsed, 0) FROM (SELECT id, structure_id, number,"
             " state, launcher, outcome, failure_class, host, ended_at, elapsed FROM attempts WHERE id > ?"
-            " ORDER BY id DESC LIMIT ?) newest"
+            " ORDER BY id DESC LIMIT ?) a"
             f" WHERE {_OURS} AND {_COUNTED} AND NOT (outcome != 'completed' AND EXISTS (SELECT 1 FROM attempts before"
-            " WHERE before.structure_id = newest.structure_id AND before.number < newest.number AND before.id > ?"
-            " AND before.outcome = newest.outcome AND before.failure_class IS newest.failure_class))"
+            " WHERE before.structure_id = a.structure_id AND before.number < a.number AND before.id > ?"
+            " AND before.outcome = a.outcome AND before.failure_class IS a.failure_class))"
             " ORDER BY ended_at DESC, id DESC LIMIT ?",
             (after, _LOOKED_AT, after, limit),
         )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.errors import LedgerError
 from oact_dagster.ledger.documents import LEVEL_OF_THEORY
 from oact_dagster.ledger.predicates import OPEN
 from oact_dagster.ledger.reader import LedgerReader

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
-from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.errors import LedgerError
 from oact_dagster.ledger.failures import adopt_failures
 from oact_dagster.ledger.schema import MIGRATIONS, SCHEMA_VERSION, STRUCTURES_NEEDED, TABLES, TRIGGERS
 from oact_dagster.ledger.writer import refuse_second_host

@@ -55,7 +55,10 @@ GOOD_NUMBER: Final = f"(SELECT MAX(a.number) FROM attempts a WHERE a.structure_i
 GOOD: Final = f"{GAVE_RESULT} AND a.number = {GOOD_NUMBER}"
 """Attempt: it gave ``s`` its result."""
 
-IS_FAILURE: Final = f"({OPEN} OR (a.undone = 0 AND (a.counted = 1 OR a.outcome IN ('failed', 'timeout'))))"
+ENDED_AS_FAILURE: Final = "a.outcome IN ('failed', 'timeout')"
+"""Attempt: it failed or timed out."""
+
+IS_FAILURE: Final = f"({OPEN} OR (a.undone = 0 AND (a.counted = 1 OR {ENDED_AS_FAILURE})))"
 """Attempt: it accounts for the present failure of its structure. An open attempt accounts for a failure that was set
 by hand while it was open, and a counted one for the failure that was counted with it."""
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from oact_dagster.ledger.connection import LedgerError, missing_ledger, one_line_errors, prepare_connection
+from oact_dagster.errors import LedgerError
+from oact_dagster.ledger.connection import missing_ledger, one_line_errors, prepare_connection
 from oact_dagster.ledger.filesystem import network_filesystem
 from oact_dagster.ledger.ledger_file import LedgerFile
 from oact_dagster.ledger.migrations import columns_of, missing_columns, tables_of, version_of

@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Final
 
-from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.errors import LedgerError
 from oact_dagster.ledger.states import (
     AttemptRecord,
     AttemptState,

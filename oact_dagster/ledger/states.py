@@ -44,6 +44,9 @@ class Outcome(StrEnum):
     """Ended by the user, or never begun since the engine could not be started; counts against no budget."""
 
 
+WAITING_STATUSES: Final = (Status.TO_RUN, Status.READY)
+"""The statuses of structures that are to be run."""
+
 FAILED_STATUSES: Final = (Status.FAILED, Status.TIMEOUT)
 """The statuses that count as failed."""
 
@@ -110,6 +113,10 @@ class StructureRecord:
     held: bool
     row_hash: str
     annotations: Mapping[str, str]
+
+    def within_budget(self, max_failures: int, max_losses: int) -> bool:
+        """Whether it has fewer counted failures and fewer lost attempts than these."""
+        return self.fail_count < max_failures and self.loss_count < max_losses
 
 
 @dataclass(slots=True)

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from oact_dagster.errors import LedgerError
 from oact_dagster.ledger.connection import (
-    LedgerError,
     missing_ledger,
     one_line_errors,
     prepare_connection,

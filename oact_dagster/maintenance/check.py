@@ -29,7 +29,7 @@ from oact_dagster.attempts.disk_estimate import (
     room_at,
 )
 from oact_dagster.attempts.engine import find_engine
-from oact_dagster.attempts.input_text import input_settings, input_text
+from oact_dagster.attempts.input_text import chemistry, input_settings, input_text
 from oact_dagster.attempts.job_layout import jobs_dir_refused
 from oact_dagster.attempts.setup_hook import load_setup_func
 from oact_dagster.errors import (
@@ -40,6 +40,7 @@ from oact_dagster.errors import (
     InputRefused,
     IntakeRefused,
     LauncherError,
+    LedgerError,
     StructureError,
 )
 from oact_dagster.intake.columns import Columns
@@ -50,7 +51,6 @@ from oact_dagster.intake.intake import MANY_STRUCTURES, ignore_progress
 from oact_dagster.intake.rows import check_row, record_of, whole_number
 from oact_dagster.launchers.parsl.config import require_parsl
 from oact_dagster.launchers.parsl.factory import workers_refused
-from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.filesystem import network_filesystem
 from oact_dagster.ledger.level_of_theory import check_level_of_theory
 from oact_dagster.ledger.read_only import open_reader
@@ -419,7 +419,7 @@ class _Check:
         """Render a structure's input and count it. Returns whether it can be run."""
         self._rows += 1
         try:
-            structure = Structure(parse_geometry(record.geometry), record.charge, record.multiplicity - 1)
+            structure = chemistry(record)
             input_text(self._campaign, record, None, structure=structure, settings=self._settings)
             size = self._sizes.of(structure.geometry.symbols, record.multiplicity)
             warnings = check_settings(self._settings, structure.elements)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from oact_dagster.attempts.job_layout import JobLayout
-from oact_dagster.attempts.recovery import GRACE_S, LauncherOf, last_sign, split_by_life
+from oact_dagster.attempts.recovery import GRACE_S, LauncherOf, last_sign, left_by_dead
 from oact_dagster.errors import LauncherError
 from oact_dagster.ledger.by_hand import move_folders
 from oact_dagster.ledger.consistency import (
@@ -164,7 +164,7 @@ def _followed(
     clock: Callable[[], float],
 ) -> Found:
     def dead() -> Iterator[Difference]:
-        for attempt in split_by_life(ledger, ledger.history.every_open_attempt(), clock())[0]:
+        for attempt in left_by_dead(ledger, ledger.history.every_open_attempt(), clock()):
             detail = f"attempt {attempt.number} ({attempt.state}) was left by the batch {attempt.batch_id}"
             yield Difference(attempt.structure_id, attempt.orig_index, detail)
 

@@ -4,12 +4,12 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from oact_dagster.errors import LedgerError
 from oact_dagster.feed.bad_hosts import can_leave_out, left_out
 from oact_dagster.feed.decisions import count_left, due_of, outcome_summary
 from oact_dagster.feed.state import DONE, GO_ON, read_feed_state
 from oact_dagster.intake.csv_stamp import why_refused
 from oact_dagster.intake.identity import check_identity
-from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import Status
 from oact_dagster.settings.campaign import Campaign

@@ -241,8 +241,7 @@ class _Attempts:
                 self.classes[line.failure_class or unnamed] += 1
             else:
                 continue
-            if line.ended_at is not None:
-                times.append(line.ended_at)
+            times.append(line.ended_at)
 
     def by_host(self) -> tuple[HostCount, ...]:
         found = [HostCount(host, outcomes) for host, outcomes in self._hosts.items()]

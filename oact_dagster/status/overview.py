@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from oact_dagster.attempts.engine import is_standin
 from oact_dagster.ledger.metrics import Metrics
 from oact_dagster.ledger.quality import QualityCounts
 from oact_dagster.ledger.queue import Due
 from oact_dagster.ledger.reader import LedgerReader
-from oact_dagster.ledger.states import Outcome, Status
+from oact_dagster.ledger.states import FAILED_STATUSES, WAITING_STATUSES, Outcome, Status
 from oact_dagster.settings.retry import RetrySettings
 
 LOOKED_BACK_S: Final = 24 * 3600.0
@@ -80,7 +81,7 @@ class CampaignCounts:
     @property
     def not_orca(self) -> int:
         """Results from the stand-in engine instead of ORCA."""
-        return sum(count for engine, count in self.engines.items() if "NOT ORCA" in engine)
+        return sum(count for engine, count in self.engines.items() if is_standin(engine))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,10 +121,10 @@ class Overview(CampaignCounts):
     @property
     def left(self) -> int:
         """Structures still to be run, including failed ones within their budgets."""
-        waiting = sum(self.counts.get(status, 0) for status in (Status.TO_RUN, Status.READY, Status.RUNNING))
+        waiting = sum(self.counts.get(status, 0) for status in (*WAITING_STATUSES, Status.RUNNING))
         if self.set_aside is None:
             return waiting
-        failed = self.counts.get(Status.FAILED, 0) + self.counts.get(Status.TIMEOUT, 0)
+        failed = sum(self.counts.get(status, 0) for status in FAILED_STATUSES)
         return max(0, waiting + failed - self.set_aside - self.without_remedy)
 
     @property
@@ -155,7 +156,7 @@ def overview_of(
     quality = ledger.quality.counts()
     groups = (
         tuple(FailureGroup(*group) for group in ledger.figures.failures_by_message())
-        if counts.get(Status.FAILED) or counts.get(Status.TIMEOUT)
+        if any(counts.get(status) for status in FAILED_STATUSES)
         else ()
     )
     by_class: Counter[str] = Counter()

@@ -13,9 +13,8 @@ import pytest
 from oact_dagster.attempts.events import Completed, Failed, InputWritten, Note, NotRun, Running
 from oact_dagster.attempts.selection import Selection, resolve
 from oact_dagster.attempts.stop_request import StopLevel, StopRequest
-from oact_dagster.errors import LauncherError
+from oact_dagster.errors import LauncherError, LedgerError
 from oact_dagster.intake.intake import take_in
-from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign

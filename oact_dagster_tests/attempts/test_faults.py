@@ -52,7 +52,7 @@ from oact_dagster.attempts.engine import find_engine
 from oact_dagster.attempts.events import Completed
 from oact_dagster.attempts.selection import BatchRequest
 from oact_dagster.launchers.factory import make_launcher
-from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.errors import LedgerError
 from oact_dagster.ledger.store import Ledger
 
 campaign, fault = load_campaign(sys.argv[1]), sys.argv[2]

@@ -15,7 +15,7 @@ import psutil
 from dagster import AssetKey, DagsterInstance, DynamicPartitionsDefinition
 
 from oact_dagster.defs.instance import dagster_home
-from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.errors import LedgerError
 from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import AttemptRecord, Status, StructureRecord

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from oact_dagster.errors import SelectionError
+from oact_dagster.errors import LedgerError, SelectionError
 from oact_dagster.export.export import default_target
 from oact_dagster.export.formats import ExportError
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE
 from oact_dagster.ledger.by_hand import update_status
-from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.level_of_theory import fix_level_of_theory
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.orca.outputs.sella import read_trajectory

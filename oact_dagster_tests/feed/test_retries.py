@@ -15,10 +15,9 @@ from oact_dagster.attempts.engine import find_engine
 from oact_dagster.attempts.events import Completed, Event, Failed, InputWritten, Note
 from oact_dagster.attempts.next_attempt import NextAttempt, plan_next
 from oact_dagster.attempts.selection import BatchRequest, Selection, resolve
-from oact_dagster.errors import CampaignError, LauncherError
+from oact_dagster.errors import CampaignError, LauncherError, LedgerError
 from oact_dagster.intake.intake import take_in
 from oact_dagster.launchers.factory import make_launcher
-from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.states import AttemptRecord, Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign, load_campaign

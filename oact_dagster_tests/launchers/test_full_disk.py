@@ -45,7 +45,7 @@ from oact_dagster.launchers.factory import make_launcher
 from oact_dagster.launchers.attempt_files import OUTPUT_FILE
 from oact_dagster.schedulers.job_array import JobArray
 from oact_dagster.errors import LauncherError
-from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.errors import LedgerError
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.mounts import fill, fill_with_files
 

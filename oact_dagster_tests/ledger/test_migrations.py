@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.errors import LedgerError
 from oact_dagster.ledger.migrations import missing_columns
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.quality import JudgedResult, QualityCounts

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.errors import LedgerError
 from oact_dagster.ledger.level_of_theory import check_level_of_theory, fix_level_of_theory
 from oact_dagster.ledger.schema import SCHEMA_VERSION
 from oact_dagster.ledger.states import Outcome, Status

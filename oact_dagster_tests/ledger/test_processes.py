@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.errors import LedgerError
 from oact_dagster.ledger.states import Outcome, Status
 from oact_dagster.ledger.store import Ledger
 from oact_dagster_tests.ledger.samples import claim, ending, structure

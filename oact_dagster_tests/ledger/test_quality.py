@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from oact_dagster.errors import LedgerError
 from oact_dagster.ledger.by_hand import update_metrics, update_status
-from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.quality import JudgedResult, QualityCounts
 from oact_dagster.ledger.read_only import open_reader

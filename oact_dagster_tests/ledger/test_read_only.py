@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from oact_dagster.ledger.connection import LedgerError
+from oact_dagster.errors import LedgerError
 from oact_dagster.ledger.level_of_theory import check_level_of_theory
 from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.reader import LedgerReader

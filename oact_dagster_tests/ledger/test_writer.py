@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
+from oact_dagster.errors import LedgerError
 from oact_dagster.ledger.by_hand import update_status
-from oact_dagster.ledger.connection import LedgerError
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.states import Status
