@@ -31,6 +31,7 @@ from typing import Any, Final
 
 import dagster as dg
 import yaml
+from measure import peak_mb
 
 from oact_dagster.definitions import for_campaign
 from oact_dagster.defs import batch_step
@@ -107,12 +108,6 @@ def _cpu() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _peak_mb() -> float:
-    # getrusage would not do: a process inherits the peak of the one that started it.
-    status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
-
-
 def _size(*paths: Path) -> int:
     files = (file for path in paths for file in (path.rglob("*") if path.is_dir() else [path]))
     return sum(file.stat().st_size for file in files if file.is_file())
@@ -172,7 +167,7 @@ def _two_ticks(folder: Path, name: str) -> dict[str, Any]:
             "first": times[0],
             "second": times[1],
             "cpu": _cpu() - cpu,
-            "peak": _peak_mb(),
+            "peak": peak_mb(),
             "said": said,
         }
 
@@ -490,7 +485,7 @@ def _dry_campaign(folder: Path, structures: int) -> None:
         print(f"| {what} | {value:.1f} s | {value / structures * 1e3:.1f} ms |")
     for what, size in zip(("ledger grew by", "Dagster's storage grew by"), grown, strict=True):
         print(f"| {what} | {size / 1e6:.1f} MB | {size / structures / 1e3:.1f} kB |")
-    print(f"| peak memory | {_peak_mb():.0f} MB | |", flush=True)
+    print(f"| peak memory | {peak_mb():.0f} MB | |", flush=True)
 
 
 def _events(home: Path) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from ledger import CSV_ROWS, atoms, electrons, ingest
+from measure import peak_mb
 
 from oact_dagster.intake.csv_rows import CsvFile
 
@@ -66,10 +67,7 @@ def measured(reader: str, path: str) -> None:
     start = time.process_time()
     read(reader, Path(path))
     took = time.process_time() - start
-    # Not getrusage: a process inherits the peak of the one that started it.
-    status = Path("/proc/self/status").read_text()
-    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
-    print(took, peak)
+    print(took, peak_mb())
 
 
 def main() -> None:

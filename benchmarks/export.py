@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from measure import peak_mb
+
 from oact_dagster.launchers.attempt_files import ATTEMPT_FILE, TOKEN_COMMENT, AttemptSpec, spec_text
 from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.states import Ending, NewStructure, Outcome, Preparation, Result, Status
@@ -127,10 +129,7 @@ def one(folder: Path, format_name: str, *, all_steps: bool) -> None:
             campaign, ledger, target, format_name, flagged={}, wanted=FrameSelection(all_steps)
         )
     took, used = time.perf_counter() - start, time.process_time() - cpu
-    # getrusage would not do: a process inherits the peak of the one that started it.
-    status = Path("/proc/self/status").read_text()
-    peak_kb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
-    found = {"s": took, "cpu": used, "frames": report.frames, "size": report.size, "peak": peak_kb / 1024}
+    found = {"s": took, "cpu": used, "frames": report.frames, "size": report.size, "peak": peak_mb()}
     print(json.dumps({**found, "left": report.structures_left_out}))
 
 

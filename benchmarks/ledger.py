@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from measure import peak_mb
+
 from oact_dagster.intake.intake import take_in
 from oact_dagster.ledger.owner import Owner
 from oact_dagster.ledger.read_only import open_reader
@@ -186,9 +188,7 @@ def million(path: Path) -> None:
         show("recording 1,000 outcomes", best(lambda: ledger.record(next(to_record))), 0.1)
         show("reset of the 20,000 failed", best(lambda: ledger.reset([Status.FAILED]), 1), None)
         ledger.close_batch("bench")
-    # getrusage would not do: a process inherits the peak of the one that started it.
-    status = Path("/proc/self/status").read_text()
-    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
+    peak = peak_mb()
     print(
         f"| peak memory of all the above, Python included | {peak:.0f} MB | {verdict(peak < MEMORY_MB, '200 MB')} |"
     )

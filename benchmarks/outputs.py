@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from cpu_time import cpu_ms
+from measure import cpu_ms, peak_mb
 
 from oact_dagster.orca.outputs.reader import read_output, read_termination
 
@@ -146,10 +146,7 @@ def one(file: Path) -> None:
     start = time.process_time()
     read_output(file)
     took = time.process_time() - start
-    # getrusage would not do: a process inherits the peak of the one that started it.
-    status = Path("/proc/self/status").read_text()
-    peak_kb = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
-    print(f"{took:.2f} {peak_kb / 1024:.0f}")
+    print(f"{took:.2f} {peak_mb():.0f}")
 
 
 def main() -> None:

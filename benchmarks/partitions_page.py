@@ -22,6 +22,7 @@ from typing import Final
 
 import psutil
 from campaign import make, middle_of_life, show
+from measure import peak_mb
 
 from oact_dagster.settings.campaign import Campaign
 from oact_dagster_tests.browser import chromium
@@ -76,10 +77,9 @@ def peaks(server: WebServer) -> dict[str, float]:
 def peak(pid: int) -> float:
     """Return the peak memory of a process, MB; 0 if it has just ended."""
     try:
-        status = Path(f"/proc/{pid}/status").read_text()
+        return peak_mb(pid)
     except OSError:
         return 0.0
-    return sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
 
 
 def measure(

@@ -12,7 +12,7 @@ from functools import partial
 from importlib.resources import files
 
 import numpy as np
-from cpu_time import cpu_ms
+from measure import cpu_ms
 
 from oact_dagster.orca.geometry import parse_geometry
 from oact_dagster.orca.outputs.convergence import Convergence

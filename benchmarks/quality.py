@@ -8,7 +8,6 @@ wall time is with a warm file cache.
 import argparse
 import json
 import random
-import resource
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +17,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
+
+from measure import peak_mb
 
 from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.states import Result
@@ -148,13 +149,7 @@ def work(name: str, campaign: Campaign) -> None:
     start, before = time.perf_counter(), time.process_time()
     done = WORK[name][0](campaign)
     took, cpu = time.perf_counter() - start, time.process_time() - before
-    status = Path("/proc/self/status")
-    # getrusage is the last resort: a process inherits the peak of the one that started it.
-    peak = (
-        int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024
-        if status.exists()
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    )
+    peak = peak_mb()
     target = "-"
     if name in ("read", "first", "again"):
         met = took <= SECONDS and peak < MEMORY_MB

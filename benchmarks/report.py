@@ -22,6 +22,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+from measure import peak_mb
+
 from oact_dagster.ledger.read_only import open_reader
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import load_campaign
@@ -129,12 +131,6 @@ def make(folder: Path, structures: int) -> None:
         db.execute("COMMIT")
     db.close()
     part.rename(folder / "workflow.db")
-
-
-def peak_mb() -> float:
-    # getrusage would not do: a process inherits the peak of the one that started it.
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024
 
 
 def cpu_s() -> float:

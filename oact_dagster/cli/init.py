@@ -115,7 +115,7 @@ def _init_from_csv(
     """
     from oact_dagster.cli.campaign_template import campaign_text
     from oact_dagster.intake.column_guess import guess_columns
-    from oact_dagster.intake.first_inputs import write_first_inputs
+    from oact_dagster.intake.first_inputs import first_inputs
     from oact_dagster.settings.campaign import CAMPAIGN_FILE, checked_profile, read_campaign
 
     csv, folder = (Path(os.path.abspath(path.expanduser())) for path in (csv, folder))
@@ -135,7 +135,7 @@ def _init_from_csv(
         site,
     )
     campaign = read_campaign(text, file)
-    rows = list(write_first_inputs(campaign, DRY_ROWS))
+    rows = list(first_inputs(campaign, DRY_ROWS))
     written = write_files(file, text, force=force)
 
     click.echo("Columns:")

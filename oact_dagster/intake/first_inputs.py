@@ -44,7 +44,7 @@ class DryRefusal:
     reason: str
 
 
-def write_first_inputs(campaign: Campaign, rows: int) -> Iterator[DryInput | DryRefusal]:
+def first_inputs(campaign: Campaign, rows: int) -> Iterator[DryInput | DryRefusal]:
     """Yield the inputs of the first ``rows`` rows of the campaign's CSV.
 
     Raises:

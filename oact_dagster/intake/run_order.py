@@ -18,6 +18,7 @@ from oact_dagster.ledger.reader import LedgerReader
 from oact_dagster.ledger.states import Place
 from oact_dagster.ledger.store import Ledger
 from oact_dagster.settings.campaign import Campaign
+from oact_dagster.settings.feed import OLD_ORDERS
 from oact_dagster.text import pluralise
 
 ORDERED_BY: Final = "ordered_by"
@@ -59,7 +60,9 @@ def order_key(campaign: Campaign) -> str:
     if feed.order == "given" and feed.priority_column is None:
         return ""
     basis = None if feed.order == "given" else campaign.settings_hash()
-    return json.dumps([feed.order, feed.priority_column, basis])
+    # By the old name, so that a ledger of an older version is still in order.
+    order = next((old for old, new in OLD_ORDERS.items() if new == feed.order), feed.order)
+    return json.dumps([order, feed.priority_column, basis])
 
 
 def is_ordered(campaign: Campaign, ledger: LedgerReader) -> bool:

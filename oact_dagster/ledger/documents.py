@@ -62,9 +62,11 @@ class Document(Generic[T]):
             return self._default
         try:
             return self._adapter.validate_json(text)
-        except ValidationError:
+        except ValidationError as error:
             if self._strict:
-                raise
+                raise ValueError(
+                    f"the ledger's {self.key} is unreadable: {error.errors()[0]['msg']}"
+                ) from None
             return self._default
 
     def text(self, value: T) -> str:

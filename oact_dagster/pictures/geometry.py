@@ -91,8 +91,8 @@ def geometry_picture(symbols: Sequence[str], coordinates: Sequence[Sequence[floa
     joined = bonds(symbols, places[known]) if len(symbols) <= _WITH_BONDS else []
     heavy = [atom for atom, symbol in enumerate(symbols) if symbol != "H"] or list(range(len(symbols)))
     every = list(range(len(symbols)))
-    among_heavy = [bond for bond in joined if set(bond) <= set(heavy)]
-    lines = {True: trails(joined), False: trails(among_heavy)}
+    kept = set(heavy)
+    lines = {True: trails(joined), False: trails([bond for bond in joined if kept.issuperset(bond)])}
     spots = [f"{x:.0f} {y:.0f}" for x, y in flat[:, :2].tolist()]
     svg = ""
     for with_hydrogen, with_bonds, slabs in _STEPS:

@@ -21,7 +21,7 @@ class QualitySettings(Settings):
 
     max_gradient: _Limit | None = Field(
         default=MAX_GRADIENT,
-        description="limit of the largest gradient component, Eh/bohr; 0.97 is 50 eV/Å; null: not checked",
+        description=f"limit of the largest gradient component, Eh/bohr; {MAX_GRADIENT:g} is 50 eV/Å; null: not checked",
     )
     max_spin_contamination: _Limit | None = Field(
         default=MAX_SPIN_CONTAMINATION,

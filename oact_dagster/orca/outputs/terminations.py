@@ -519,10 +519,9 @@ class Text:
 
 def judge_scheduler_messages(messages: Iterable[bytes]) -> TerminationReading | None:
     """Read from a scheduler's messages, newest first, why an output has no end; None if they do not tell."""
-    rules = (*_rules_for(SchedulerMessage.FIRST), *SCHEDULER_RULES, *_rules_for(SchedulerMessage.LAST))
     for message in messages:
         text = Text(message)
-        for rule in rules:
+        for rule in _RULES_OF_SCHEDULER_FILES:
             line = text.line_of(rule)
             if line is not None:
                 return TerminationReading(rule.termination, line, rule.why)
@@ -535,3 +534,10 @@ def _rules_for(meaning: SchedulerMessage) -> Iterator[TerminationRule]:
         failure = rule.termination.failure_class
         if rule.where is Where.AFTER_LAST_RESULT and failure and failure.facts.scheduler_message is meaning:
             yield rule
+
+
+_RULES_OF_SCHEDULER_FILES: Final = (
+    *_rules_for(SchedulerMessage.FIRST),
+    *SCHEDULER_RULES,
+    *_rules_for(SchedulerMessage.LAST),
+)
